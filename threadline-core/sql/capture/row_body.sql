@@ -1,0 +1,94 @@
+
+#variable_conflict use_column
+-- Capture of table @table@, row by row. Generated; see guides/how-it-works.md.
+-- Runs with the owner's rights under the session's search path: every name is qualified, and
+-- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
+<<capture>>
+DECLARE
+    v_op text;
+    v_table_pk pg_catalog.jsonb;
+    v_row_key text;
+    v_previous_key text;
+    v_data_after pg_catalog.jsonb;
+    v_changed_from pg_catalog.jsonb := '{}';
+    v_drifted boolean := false;
+    v_session text[];
+    v_id bigint;
+    v_captured_at pg_catalog.timestamptz;
+    v_transaction pg_catalog.uuid;
+    v_note_key text;
+    v_expected text;
+    v_action text;
+    v_action_id pg_catalog.uuid;
+    v_actor_ref pg_catalog.jsonb;
+    v_attribution @threadline@.attribution;
+BEGIN
+@pin@    -- The static part writes nothing, so the block around it takes no subtransaction id.
+    BEGIN
+        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            v_op := 'update';
+@changes@
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT @threadline@.has_unclassified(
+                    TG_RELID, @known_columns@
+                ) THEN
+@unpin_deeper@                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_drifted := true;
+            ELSE
+@data_after@
+                v_table_pk := @new_table_pk@;
+                v_row_key := @new_row_key@;
+@previous_key@            END IF;
+        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+            v_op := 'insert';
+            v_changed_from := NULL;
+            v_data_after := @new_image@;
+            v_table_pk := @new_table_pk@;
+            v_row_key := @new_row_key@;
+        ELSE
+            v_op := 'delete';
+            v_changed_from := @old_image@;
+            v_table_pk := @old_table_pk@;
+            v_row_key := @old_row_key@;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        v_drifted := true; -- the table is not what it was when this was generated
+    END;
+
+    IF v_drifted THEN
+        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            EXECUTE @threadline@.drifted_update(TG_RELID)
+                INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                USING OLD, NEW;
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+@unpin_deep@                RETURN NULL;
+            END IF;
+            IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                v_previous_key := NULL;
+            END IF;
+        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+            v_changed_from := NULL;
+            EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                INTO v_data_after, v_table_pk, v_row_key USING NEW;
+        ELSE
+            v_data_after := NULL;
+            EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+        END IF;
+    END IF;
+
+@attribution@
+    v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
+    v_captured_at := pg_catalog.clock_timestamp();
+    INSERT INTO @threadline@.audit_changes (
+        id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+        table_pk, row_key, previous_key, data_after, changed_from
+    ) VALUES (
+        capture.v_id, capture.v_captured_at, capture.v_transaction, capture.v_action_id,
+        capture.v_actor_ref, capture.v_op, @schema_literal@, @name_literal@,
+        capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
+        capture.v_changed_from
+    );
+@unpin@    RETURN NULL;
+END

@@ -1,0 +1,6 @@
+    IF NOT COALESCE(
+        v_attribution.attributed,
+        pg_catalog.current_setting('threadline.actor_ref', true) OPERATOR(pg_catalog.<>) ''
+    ) THEN
+        PERFORM @threadline@.refuse_unattributed(@schema_literal@, @name_literal@);
+    END IF;

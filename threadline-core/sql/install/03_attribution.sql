@@ -1,0 +1,296 @@
+-- Who, why, and in which transaction: the context in force, and the transaction's row.
+--
+-- These functions run inside the host's writes, with the rights of the trail's owner and under
+-- whatever search path the session has. So every name is qualified, operators included, and IS
+-- DISTINCT FROM, NULLIF, IN and CASE x WHEN, which look `=` up by the search path, are not used.
+
+-- The id of the running transaction: its start, then its xid. Needs no look-up and cannot be set
+-- by a session; the same for everyone who asks within the transaction.
+CREATE OR REPLACE FUNCTION @threadline@.current_transaction_id() RETURNS uuid
+LANGUAGE sql STABLE
+RETURN pg_catalog.encode(
+    pg_catalog.timestamptz_send(pg_catalog.now())
+        OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+    'hex'
+)::uuid;
+
+-- Whether a JSON value says who: {"type": ..., "id": ...}.
+CREATE OR REPLACE FUNCTION @threadline@.is_actor_ref(candidate jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN COALESCE(
+    pg_catalog.jsonb_typeof(candidate) OPERATOR(pg_catalog.=) 'object'
+    AND (
+        (candidate OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) 'anonymous'
+        OR (
+            (candidate OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
+                ARRAY['user', 'admin', 'service_account', 'job', 'system']
+            )
+            AND pg_catalog.jsonb_typeof(candidate OPERATOR(pg_catalog.->) 'id')
+                OPERATOR(pg_catalog.=) ANY (ARRAY['string', 'number'])
+            AND (candidate OPERATOR(pg_catalog.->>) 'id') OPERATOR(pg_catalog.<>) ''
+        )
+    ),
+    false
+);
+
+-- The two fields of an actor and nothing else, both texts.
+CREATE OR REPLACE FUNCTION @threadline@.plain_actor_ref(actor jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) 'anonymous'
+        THEN '{"type": "anonymous"}'::jsonb
+    ELSE pg_catalog.jsonb_build_object(
+        'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
+    )
+END;
+
+DO $types$
+BEGIN
+    IF pg_catalog.to_regtype('@threadline@.context_in_force') IS NULL THEN
+        CREATE TYPE @threadline@.context_in_force AS (
+            actor_ref      jsonb,
+            on_behalf_of   jsonb,
+            action_id      uuid, -- in force
+            root_action_id uuid, -- outermost
+            request_id     text,
+            correlation_id text,
+            job_id         text,
+            source         text,
+            remote_addr    text,
+            meta           jsonb,
+            error          text  -- what was malformed, as it was given
+        );
+    END IF;
+    IF pg_catalog.to_regtype('@threadline@.attribution') IS NULL THEN
+        CREATE TYPE @threadline@.attribution AS (
+            action_id  uuid,
+            actor_ref  jsonb,
+            attributed boolean
+        );
+    END IF;
+END
+$types$;
+
+-- Reads the three settings a writer may have made. Whatever is malformed or larger than 64 kB
+-- is kept as text in `error`; nothing here ever fails.
+CREATE OR REPLACE FUNCTION @threadline@.read_context() RETURNS @threadline@.context_in_force
+LANGUAGE plpgsql STABLE AS $read$
+DECLARE
+    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text text := pg_catalog.current_setting('threadline.context', true);
+    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
+    given jsonb;
+    seen @threadline@.context_in_force;
+    size_limit CONSTANT integer := 65536;
+    known_keys CONSTANT text[] := ARRAY[
+        'on_behalf_of', 'action_id', 'request_id', 'correlation_id', 'job_id', 'source',
+        'remote_addr', 'meta'
+    ];
+BEGIN
+    IF actor_text OPERATOR(pg_catalog.<>) '' THEN
+        BEGIN
+            IF pg_catalog.octet_length(actor_text) OPERATOR(pg_catalog.<=) size_limit THEN
+                given := actor_text::pg_catalog.jsonb;
+            END IF;
+            IF @threadline@.is_actor_ref(given) THEN
+                seen.actor_ref := @threadline@.plain_actor_ref(given);
+            ELSE
+                seen.error := pg_catalog."left"(actor_text, 1024);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            seen.error := pg_catalog."left"(actor_text, 1024);
+        END;
+    END IF;
+
+    IF action_text OPERATOR(pg_catalog.<>) '' THEN
+        BEGIN
+            seen.action_id := action_text::pg_catalog.uuid;
+        EXCEPTION WHEN OTHERS THEN
+            seen.error := pg_catalog.concat_ws(
+                E'\n', seen.error, pg_catalog."left"(action_text, 1024)
+            );
+        END;
+    END IF;
+    seen.root_action_id := seen.action_id;
+
+    IF context_text OPERATOR(pg_catalog.<>) '' THEN
+        given := NULL;
+        BEGIN
+            IF pg_catalog.octet_length(context_text) OPERATOR(pg_catalog.<=) size_limit THEN
+                given := context_text::pg_catalog.jsonb;
+            END IF;
+            IF (pg_catalog.jsonb_typeof(given) OPERATOR(pg_catalog.=) 'object') IS TRUE THEN
+                seen.request_id     := given OPERATOR(pg_catalog.->>) 'request_id';
+                seen.correlation_id := given OPERATOR(pg_catalog.->>) 'correlation_id';
+                seen.job_id         := given OPERATOR(pg_catalog.->>) 'job_id';
+                seen.source         := given OPERATOR(pg_catalog.->>) 'source';
+                seen.remote_addr    := given OPERATOR(pg_catalog.->>) 'remote_addr';
+                IF (given OPERATOR(pg_catalog.->>) 'action_id') IS NOT NULL THEN
+                    seen.root_action_id :=
+                        (given OPERATOR(pg_catalog.->>) 'action_id')::pg_catalog.uuid;
+                END IF;
+                seen.meta := given OPERATOR(pg_catalog.->) 'meta';
+                IF (given OPERATOR(pg_catalog.->>) 'on_behalf_of') IS NOT NULL THEN
+                    IF @threadline@.is_actor_ref(given OPERATOR(pg_catalog.->) 'on_behalf_of') THEN
+                        seen.on_behalf_of := @threadline@.plain_actor_ref(
+                            given OPERATOR(pg_catalog.->) 'on_behalf_of'
+                        );
+                    ELSE
+                        RAISE EXCEPTION 'on_behalf_of is no actor';
+                    END IF;
+                END IF;
+                IF seen.meta IS NOT NULL
+                    AND pg_catalog.jsonb_typeof(seen.meta) OPERATOR(pg_catalog.<>) 'object'
+                THEN
+                    seen.meta := pg_catalog.jsonb_build_object('value', seen.meta);
+                END IF;
+                -- A misspelt key is an error its writer should see, not a silent loss.
+                IF (given OPERATOR(pg_catalog.-) known_keys) OPERATOR(pg_catalog.<>) '{}'::pg_catalog.jsonb THEN
+                    RAISE EXCEPTION 'unknown key';
+                END IF;
+            ELSE
+                RAISE EXCEPTION 'no object';
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            seen.error := pg_catalog.concat_ws(
+                E'\n', seen.error, pg_catalog."left"(context_text, 1024)
+            );
+        END;
+    END IF;
+
+    IF seen.error IS NOT NULL THEN
+        seen.meta := COALESCE(seen.meta, '{}'::pg_catalog.jsonb)
+            OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('context_error', seen.error);
+    END IF;
+    RETURN seen;
+END
+$read$;
+
+-- Makes sure that the running transaction has its row, and says what its changes carry.
+--
+-- Called by capture when its note of the context (`expected`, which begins with `note_key`) is
+-- not the one in force: at a transaction's first change, and after the context changed.
+--
+-- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row
+-- when a savepoint is rolled back. It cannot be made up by a session, because `note_key` is a
+-- keyed hash; one that is lost only costs the look-up behind ON CONFLICT.
+CREATE OR REPLACE FUNCTION @threadline@.record_transaction(
+    this_transaction uuid, note_key text, expected text
+) RETURNS @threadline@.attribution
+LANGUAGE plpgsql AS $record$
+#variable_conflict use_column
+DECLARE
+    note text := pg_catalog.current_setting('threadline.recorded', true);
+    v_context @threadline@.context_in_force;
+    v_found @threadline@.attribution;
+    v_recorded_actor jsonb;
+    v_same boolean;
+BEGIN
+    v_context := @threadline@.read_context();
+    v_found.action_id := v_context.action_id;
+    v_found.attributed := v_context.actor_ref IS NOT NULL;
+
+    IF pg_catalog.starts_with(note, note_key) IS NOT TRUE THEN
+        INSERT INTO @threadline@.audit_transactions (
+            id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+            correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+            client_addr
+        ) VALUES (
+            this_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+            v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+            v_context.on_behalf_of, v_context.request_id, v_context.correlation_id,
+            v_context.job_id, v_context.source, v_context.remote_addr, v_context.meta,
+            session_user, pg_catalog.current_setting('application_name'),
+            pg_catalog.inet_client_addr()
+        ) ON CONFLICT (id) DO NOTHING;
+        IF FOUND THEN
+            PERFORM pg_catalog.set_config(
+                'threadline.recorded',
+                expected OPERATOR(pg_catalog.||)
+                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                true
+            );
+            RETURN v_found;
+        END IF;
+    END IF;
+
+    -- The transaction has its row, and the context changed since. What the row does not know
+    -- yet is filled in; what it knows stays, and later changes carry their own actor.
+    UPDATE @threadline@.audit_transactions AS recorded
+    SET action_id      = COALESCE(recorded.action_id, v_context.root_action_id),
+        request_id     = COALESCE(recorded.request_id, v_context.request_id),
+        correlation_id = COALESCE(recorded.correlation_id, v_context.correlation_id),
+        job_id         = COALESCE(recorded.job_id, v_context.job_id),
+        source         = COALESCE(recorded.source, v_context.source),
+        remote_addr    = COALESCE(recorded.remote_addr, v_context.remote_addr),
+        meta           = COALESCE(
+            v_context.meta OPERATOR(pg_catalog.||) recorded.meta, recorded.meta, v_context.meta
+        )
+    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction
+        AND (
+            recorded.action_id IS NULL AND v_context.root_action_id IS NOT NULL
+            OR recorded.request_id IS NULL AND v_context.request_id IS NOT NULL
+            OR recorded.correlation_id IS NULL AND v_context.correlation_id IS NOT NULL
+            OR recorded.job_id IS NULL AND v_context.job_id IS NOT NULL
+            OR recorded.source IS NULL AND v_context.source IS NOT NULL
+            OR recorded.remote_addr IS NULL AND v_context.remote_addr IS NOT NULL
+            OR v_context.meta IS NOT NULL
+                AND (v_context.meta OPERATOR(pg_catalog.<@) recorded.meta) IS NOT TRUE
+        );
+    SELECT recorded.actor_ref INTO v_recorded_actor
+    FROM @threadline@.audit_transactions AS recorded
+    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
+
+    v_same := COALESCE(
+        v_recorded_actor OPERATOR(pg_catalog.=) v_context.actor_ref,
+        v_recorded_actor IS NULL AND v_context.actor_ref IS NULL
+    );
+    IF NOT v_same THEN
+        v_found.actor_ref := COALESCE(v_context.actor_ref, 'null'::pg_catalog.jsonb);
+    END IF;
+    -- Only a context that is in order and the transaction's own lets the next change pass
+    -- without coming here.
+    PERFORM pg_catalog.set_config(
+        'threadline.recorded',
+        expected OPERATOR(pg_catalog.||)
+            CASE WHEN v_context.error IS NULL AND v_same THEN '' ELSE '!' END,
+        true
+    );
+    RETURN v_found;
+END
+$record$;
+
+-- The same for callers that are not in a hurry.
+CREATE OR REPLACE FUNCTION @threadline@.attribute_change(this_transaction uuid)
+RETURNS @threadline@.attribution
+LANGUAGE plpgsql AS $attribute$
+DECLARE
+    note_key text := pg_catalog.uuid_hash_extended(
+        this_transaction,
+        pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
+    )::pg_catalog.text;
+BEGIN
+    RETURN @threadline@.record_transaction(
+        this_transaction,
+        note_key,
+        pg_catalog.concat(
+            note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        )
+    );
+END
+$attribute$;
+
+-- What a table in strict mode answers to a write that nobody signed.
+CREATE OR REPLACE FUNCTION @threadline@.refuse_unattributed(table_schema text, table_name text)
+RETURNS void
+LANGUAGE plpgsql AS $refuse$
+BEGIN
+    RAISE EXCEPTION 'unattributed write to %.% refused: no valid actor is set in this transaction',
+        table_schema, table_name
+        USING ERRCODE = 'TL001',
+              HINT = 'Write through an audited transaction, or set the actor first: '
+                  'SELECT set_config(''threadline.actor_ref'', ''{"type":"user","id":"42"}'', true).';
+END
+$refuse$;

@@ -1,0 +1,277 @@
+-- Putting a table under capture, and taking it out: called by generated migrations.
+
+-- Stops a migration whose declaration contradicts the table it finds.
+CREATE OR REPLACE FUNCTION @threadline@.check_declaration(declared jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $check$
+DECLARE
+    shown text := format('%I.%I', declared #>> '{name,schema}', declared #>> '{name,name}');
+    relation regclass := to_regclass(shown);
+    kind "char";
+    declared_key text[] := ARRAY(
+        SELECT jsonb_array_elements_text(
+            CASE WHEN jsonb_typeof(declared -> 'key') = 'object' THEN declared #> '{key,columns}'
+            ELSE '[]' END
+        )
+    );
+    table_key text[];
+    difference record;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'table % does not exist', shown
+            USING HINT = 'Run the migration that creates it first, or correct its name in the code.';
+    END IF;
+    SELECT relkind INTO kind FROM pg_class WHERE oid = relation;
+    IF kind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table, so its rows cannot be captured', shown
+            USING HINT = 'Audit the tables behind it.';
+    END IF;
+    IF (SELECT relispartition FROM pg_class WHERE oid = relation) THEN
+        RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
+            USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
+    END IF;
+    IF (SELECT relpersistence FROM pg_class WHERE oid = relation) = 'u' THEN
+        RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
+    END IF;
+
+    -- Columns that the code names must be there, with the types it names.
+    FOR difference IN
+        SELECT col ->> 'name' AS name, type.typname AS found,
+            COALESCE(col #>> '{column_type,builtin}', col #>> '{column_type,array}') AS wanted,
+            col -> 'column_type' ? 'array' AS wants_array
+        FROM jsonb_array_elements(declared -> 'columns') AS col
+        LEFT JOIN pg_attribute AS attribute
+            ON attribute.attrelid = relation AND attribute.attname = col ->> 'name'
+                AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        LEFT JOIN LATERAL @threadline@.base_type(attribute.atttypid) AS base ON true
+        LEFT JOIN pg_type AS type ON type.oid = base
+    LOOP
+        IF difference.found IS NULL THEN
+            RAISE EXCEPTION 'table %: column "%" is declared in the code, but not in the database',
+                shown, difference.name
+                USING HINT = 'Run the migration that adds it first, or take it out of the code (diesel print-schema) and generate again.';
+        END IF;
+        CONTINUE WHEN difference.wanted IS NULL;
+        IF difference.wants_array THEN
+            difference.wanted := '_' || difference.wanted;
+        END IF;
+        CONTINUE WHEN difference.wanted = difference.found
+            OR difference.wanted IN ('text', 'varchar', 'bpchar', 'name')
+                AND difference.found IN ('text', 'varchar', 'bpchar', 'name', 'citext')
+            OR difference.wanted IN ('_text', '_varchar', '_bpchar')
+                AND difference.found IN ('_text', '_varchar', '_bpchar');
+        RAISE EXCEPTION 'table %: column "%" is declared as %, but is % in the database',
+            shown, difference.name, difference.wanted, difference.found
+            USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
+    END LOOP;
+
+    -- Columns that nobody classified are not captured, which somebody should know.
+    FOR difference IN
+        SELECT attribute.attname AS name
+        FROM pg_attribute AS attribute
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+            AND NOT EXISTS (
+                SELECT FROM jsonb_array_elements(declared -> 'columns') AS col
+                WHERE col ->> 'name' = attribute.attname
+            )
+    LOOP
+        RAISE WARNING 'table %: column "%" is not declared in the code, so its values will not be captured',
+            shown, difference.name;
+    END LOOP;
+
+    -- The key must be the table's key.
+    SELECT array_agg(attribute.attname::text ORDER BY position) INTO table_key
+    FROM pg_index AS index
+    CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+    JOIN pg_attribute AS attribute
+        ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+    WHERE index.indrelid = relation AND index.indisprimary AND position <= index.indnkeyatts;
+    IF table_key IS NOT NULL THEN
+        IF NOT (table_key @> declared_key AND declared_key @> table_key) THEN
+            RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %',
+                shown, array_to_string(table_key, ', '),
+                COALESCE('(' || NULLIF(array_to_string(declared_key, ', '), '') || ')', 'no key')
+                USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
+        END IF;
+    ELSIF cardinality(declared_key) > 0
+        AND NOT @threadline@.is_unique_key(relation, declared_key)
+    THEN
+        RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one',
+            shown, array_to_string(declared_key, ', ')
+            USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
+    END IF;
+END
+$check$;
+
+-- The type behind any number of domains.
+CREATE OR REPLACE FUNCTION @threadline@.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE chain (oid, base, kind) AS (
+        SELECT t.oid, t.typbasetype, t.typtype FROM pg_type AS t WHERE t.oid = type
+        UNION ALL
+        SELECT t.oid, t.typbasetype, t.typtype
+        FROM chain JOIN pg_type AS t ON t.oid = chain.base
+        WHERE chain.kind = 'd'
+    )
+    SELECT chain.oid FROM chain WHERE chain.kind <> 'd'
+);
+
+-- Whether a unique index tells rows apart by exactly these columns, always and at once.
+CREATE OR REPLACE FUNCTION @threadline@.is_unique_key(relation regclass, key text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (
+    SELECT
+    FROM pg_index AS index
+    WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid
+        AND index.indisready AND index.indimmediate AND index.indpred IS NULL
+        AND index.indexprs IS NULL
+        AND index.indnkeyatts = cardinality(key)
+        AND NOT EXISTS (
+            SELECT
+            FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+            JOIN pg_attribute AS attribute
+                ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+            WHERE part.position <= index.indnkeyatts
+                AND NOT (attribute.attnotnull AND attribute.attname = ANY (key))
+        )
+);
+
+-- Writes the policy that the capture functions of a table carry, where the catalog can be asked
+-- for it, with digests of their bodies: a function that was changed by hand no longer has its own.
+CREATE OR REPLACE FUNCTION @threadline@.deploy_policy(
+    policy jsonb, row_function text, statement_function text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $deploy$
+DECLARE
+    function text;
+BEGIN
+    FOREACH function IN ARRAY ARRAY[row_function, statement_function] LOOP
+        EXECUTE format(
+            'COMMENT ON FUNCTION %s() IS %L', function,
+            policy || jsonb_build_object('body', (
+                SELECT encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') FROM pg_proc
+                WHERE oid = (function || '()')::regprocedure
+            ))
+        );
+    END LOOP;
+END
+$deploy$;
+
+-- Creates a trigger, unless it is there and as wanted: creating one locks the table.
+CREATE OR REPLACE FUNCTION @threadline@.ensure_trigger(
+    relation regclass, trigger_name text, events integer, function text, arguments text[]
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $ensure$
+DECLARE
+    target regprocedure := (function || '()')::regprocedure;
+    stored_arguments bytea := COALESCE(
+        (SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '')
+         FROM unnest(arguments) AS argument),
+        ''
+    );
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = relation AND tgname = trigger_name AND tgfoid = target
+            AND tgtype = events AND tgargs = stored_arguments AND tgqual IS NULL
+            AND tgenabled IN ('O', 'A')
+    ) THEN
+        RETURN;
+    END IF;
+    EXECUTE format(
+        'CREATE OR REPLACE TRIGGER %I %s ON %s %s FOR EACH %s EXECUTE FUNCTION %s(%s)',
+        trigger_name,
+        CASE events & ~1
+            WHEN 4 THEN 'AFTER INSERT' WHEN 8 THEN 'AFTER DELETE'
+            WHEN 16 THEN 'AFTER UPDATE' WHEN 34 THEN 'BEFORE TRUNCATE'
+        END,
+        relation,
+        CASE events
+            WHEN 4 THEN 'REFERENCING NEW TABLE AS captured_rows'
+            WHEN 8 THEN 'REFERENCING OLD TABLE AS captured_rows'
+            ELSE ''
+        END,
+        CASE events & 1 WHEN 1 THEN 'ROW' ELSE 'STATEMENT' END,
+        function,
+        (SELECT string_agg(quote_literal(argument), ', ') FROM unnest(arguments) AS argument)
+    );
+    EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', relation, trigger_name);
+END
+$ensure$;
+
+-- Puts the capture triggers on a table and on everything that holds its rows.
+--
+-- Updates are captured row by row everywhere. Inserts and deletes are captured by the statement,
+-- which halves what bulk writes cost, but only where that sees everything in order:
+-- * a statement trigger on a partitioned table misses writes that name a partition, and one on a
+--   parent misses its children, so there row triggers do it (partitions get them from the root,
+--   also when they are attached later; children are visited here);
+-- * a host's own AFTER ROW trigger runs before a statement trigger, so what it changes would be
+--   recorded before what caused it.
+-- The names sort before any other trigger's, since PostgreSQL fires by name.
+CREATE OR REPLACE FUNCTION @threadline@.attach_capture(
+    declared jsonb, row_function text, statement_function text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $attach$
+DECLARE
+    root regclass := format('%I.%I', declared #>> '{name,schema}', declared #>> '{name,name}')::regclass;
+    partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
+    has_children boolean := EXISTS (SELECT FROM pg_inherits WHERE inhparent = root);
+    row_level boolean := partitioned OR has_children OR EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = root AND NOT tgisinternal AND tgname NOT LIKE '00\_threadline\_%'
+            AND tgtype::integer & 3 = 1 -- AFTER, FOR EACH ROW
+    );
+    relation regclass;
+    truncate_arguments text[] := ARRAY[
+        declared #>> '{name,schema}', declared #>> '{name,name}', declared ->> 'truncate',
+        declared ->> 'actor'
+    ];
+BEGIN
+    FOR relation IN
+        WITH RECURSIVE family (oid) AS (
+            SELECT root::oid
+            UNION
+            SELECT inhrelid FROM pg_inherits JOIN family ON inhparent = family.oid
+        )
+        SELECT oid FROM family
+    LOOP
+        IF relation = root OR NOT partitioned THEN
+            PERFORM @threadline@.ensure_trigger(relation, '00_threadline_update', 17, row_function, '{}');
+            IF row_level THEN
+                PERFORM @threadline@.ensure_trigger(relation, '00_threadline_insert', 5, row_function, '{}');
+                PERFORM @threadline@.ensure_trigger(relation, '00_threadline_delete', 9, row_function, '{}');
+            ELSE
+                PERFORM @threadline@.ensure_trigger(relation, '00_threadline_insert', 4, statement_function, '{}');
+                PERFORM @threadline@.ensure_trigger(relation, '00_threadline_delete', 8, statement_function, '{}');
+            END IF;
+        END IF;
+        PERFORM @threadline@.ensure_trigger(
+            relation, '00_threadline_truncate', 34, '@threadline@.capture_truncate', truncate_arguments
+        );
+    END LOOP;
+END
+$attach$;
+
+-- Takes the capture triggers off a table and everything that holds its rows. Its trail stays.
+CREATE OR REPLACE FUNCTION @threadline@.detach_capture(table_schema text, table_name text)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $detach$
+DECLARE
+    found_trigger record;
+BEGIN
+    FOR found_trigger IN
+        WITH RECURSIVE family (oid) AS (
+            SELECT to_regclass(format('%I.%I', table_schema, table_name))::oid
+            UNION
+            SELECT inhrelid FROM pg_inherits JOIN family ON inhparent = family.oid
+        )
+        SELECT tgrelid::regclass AS relation, tgname
+        FROM pg_trigger JOIN family ON tgrelid = family.oid
+        -- Triggers of partitions go with their root's.
+        WHERE tgname LIKE '00\_threadline\_%' AND tgparentid = 0
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', found_trigger.tgname, found_trigger.relation);
+    END LOOP;
+END
+$detach$;

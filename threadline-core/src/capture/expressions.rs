@@ -1,0 +1,241 @@
+//! Expressions over the columns of a table, for a row called `NEW`, `OLD` or `r`.
+
+use std::collections::BTreeSet;
+
+use super::template::indent;
+use crate::column_type::{ColumnType, Comparison, Rendering, SessionSetting};
+use crate::identifier::{quote_identifier, quote_literal};
+use crate::storage::STORAGE_SCHEMA;
+use crate::table::{AuditedTable, Column, ColumnRule};
+
+/// `jsonb_build_object` takes at most 100 arguments.
+const PAIRS_A_CALL: usize = 50;
+
+/// Longer keys are replaced by a digest; `row_key` in `sql/install` has the same number.
+const MAX_KEY_BYTES: usize = 512;
+
+fn reference(row: &str, column: &Column) -> String {
+    format!("{row}.{}", quote_identifier(&column.name))
+}
+
+/// A column as an argument of `jsonb_build_object`, or a column of an image: what is stored of it.
+fn stored_value(table: &AuditedTable, column: &Column, row: &str) -> String {
+    if column.rule == ColumnRule::Mask {
+        return format!("{}::pg_catalog.text", quote_literal(table.mask_with()));
+    }
+    let value = reference(row, column);
+    match column.column_type.rendering() {
+        Rendering::Native => value,
+        Rendering::Text => format!("{value}::pg_catalog.text"),
+        // JSON numbers know no negative zero.
+        Rendering::Float => format!(
+            "CASE WHEN {value}::pg_catalog.text OPERATOR(pg_catalog.=) '-0' \
+             THEN '\"-0\"'::pg_catalog.jsonb ELSE pg_catalog.to_jsonb({value}) END"
+        ),
+        // JSON arrays know no bounds but 1.
+        Rendering::Array => format!(
+            "CASE WHEN pg_catalog.array_ndims({value}) OPERATOR(pg_catalog.=) 1 \
+             AND pg_catalog.array_lower({value}, 1) OPERATOR(pg_catalog.=) 1 \
+             OR pg_catalog.cardinality({value}) OPERATOR(pg_catalog.=) 0 \
+             OR pg_catalog.array_dims({value}) OPERATOR(pg_catalog.~) '^(\\[1:[0-9]+\\])+$' \
+             THEN pg_catalog.to_jsonb({value}) \
+             ELSE pg_catalog.to_jsonb({value}::pg_catalog.text) END"
+        ),
+    }
+}
+
+/// The image of a row as one `jsonb` expression.
+pub(super) fn image(table: &AuditedTable, row: &str, spaces: usize) -> String {
+    let pairs: Vec<_> = table
+        .stored_columns()
+        .map(|column| {
+            format!(
+                "{}, {}",
+                quote_literal(&column.name),
+                stored_value(table, column, row)
+            )
+        })
+        .collect();
+    if pairs.is_empty() {
+        return "'{}'::pg_catalog.jsonb".to_owned();
+    }
+    let calls: Vec<_> = pairs
+        .chunks(PAIRS_A_CALL)
+        .map(|chunk| {
+            format!(
+                "pg_catalog.jsonb_build_object(\n    {}\n)",
+                chunk.join(",\n    ")
+            )
+        })
+        .collect();
+    indent(&calls.join(" OPERATOR(pg_catalog.||) "), spaces)
+}
+
+/// The image of a row as the columns of a subquery, which `to_jsonb` turns into an object faster
+/// than `jsonb_build_object` does.
+pub(super) fn image_columns(table: &AuditedTable, row: &str, spaces: usize) -> String {
+    let columns: Vec<_> = table
+        .stored_columns()
+        .map(|column| {
+            format!(
+                "{} AS {}",
+                stored_value(table, column, row),
+                quote_identifier(&column.name)
+            )
+        })
+        .collect();
+    indent(&columns.join(",\n"), spaces)
+}
+
+/// The columns themselves, to find out whether they are all there.
+pub(super) fn probe(table: &AuditedTable, row: &str) -> String {
+    let columns: Vec<_> = table
+        .stored_columns()
+        .map(|column| reference(row, column))
+        .collect();
+    columns.join(", ")
+}
+
+/// Whether a column differs between `OLD` and `NEW`, exactly.
+fn differs(column: &Column) -> String {
+    let (old, new) = (reference("OLD", column), reference("NEW", column));
+    let unless_both_null = |equal: String| {
+        format!("({equal}) IS NOT TRUE AND ({old} IS NOT NULL OR {new} IS NOT NULL)")
+    };
+    match column.column_type.comparison() {
+        Comparison::Operator => unless_both_null(format!("{old} OPERATOR(pg_catalog.=) {new}")),
+        Comparison::Text => unless_both_null(format!(
+            "{old}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {new}::pg_catalog.text"
+        )),
+        Comparison::RecordImage => format!(
+            "ROW({old})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({new})::pg_catalog.record"
+        ),
+    }
+}
+
+/// The chain of IFs that collects the old values of what changed (and, in delta form, the new).
+pub(super) fn changes(table: &AuditedTable, with_new_values: bool) -> String {
+    let mut chain = Vec::new();
+    for column in table.stored_columns() {
+        let name = quote_literal(&column.name);
+        let collected = |variable: &str, row: &str| {
+            format!(
+                "    {variable} := {variable} OPERATOR(pg_catalog.||) \
+                 pg_catalog.jsonb_build_object({name}, {});\n",
+                stored_value(table, column, row)
+            )
+        };
+        let mut step = format!("IF {} THEN\n", differs(column));
+        step.push_str(&collected("v_changed_from", "OLD"));
+        if with_new_values {
+            step.push_str(&collected("v_data_after", "NEW"));
+        }
+        step.push_str("END IF;");
+        chain.push(step);
+    }
+    format!("            {}", indent(&chain.join("\n"), 12))
+}
+
+/// A key column's value as text: what `data_after ->> 'column'` gives.
+fn key_text(column: &Column, row: &str) -> String {
+    let value = reference(row, column);
+    match &column.column_type {
+        ColumnType::Builtin(name)
+            if matches!(
+                name.as_str(),
+                "int2" | "int4" | "int8" | "uuid" | "text" | "varchar" | "json"
+            ) =>
+        {
+            format!("{value}::pg_catalog.text")
+        }
+        ColumnType::Other(_) => format!("{value}::pg_catalog.text"),
+        _ => format!("(pg_catalog.to_jsonb({value}) OPERATOR(pg_catalog.#>>) '{{}}')"),
+    }
+}
+
+/// The key as `jsonb`: column name to value as text.
+pub(super) fn table_pk(table: &AuditedTable, row: &str) -> String {
+    let pairs: Vec<_> = table
+        .key_columns()
+        .map(|column| format!("{}, {}", quote_literal(&column.name), key_text(column, row)))
+        .collect();
+    if pairs.is_empty() {
+        return "NULL::pg_catalog.jsonb".to_owned();
+    }
+    format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
+}
+
+/// The key as one text for the index.
+pub(super) fn row_key(table: &AuditedTable, row: &str) -> String {
+    let columns: Vec<_> = table.key_columns().collect();
+    let parts: Vec<_> = columns.iter().map(|column| key_text(column, row)).collect();
+    let digested = format!("\"{STORAGE_SCHEMA}\".row_key({})", parts.join(", "));
+    match (columns.as_slice(), parts.as_slice()) {
+        ([], _) => "NULL::pg_catalog.text".to_owned(),
+        ([column], [part]) if !column.column_type.is_unbounded() => part.clone(),
+        ([_], [part]) => format!(
+            "CASE WHEN pg_catalog.octet_length({part}) OPERATOR(pg_catalog.<=) {MAX_KEY_BYTES} \
+             THEN {part} ELSE {digested} END"
+        ),
+        _ if columns
+            .iter()
+            .any(|column| column.column_type.is_unbounded()) =>
+        {
+            digested
+        }
+        _ => format!(
+            "pg_catalog.jsonb_build_array({})::pg_catalog.text",
+            parts.join(", ")
+        ),
+    }
+}
+
+/// The statement that keeps the old key of an update that changed it.
+pub(super) fn previous_key(table: &AuditedTable) -> Option<String> {
+    let changed: Vec<_> = table
+        .key_columns()
+        .map(|column| format!("({})", differs(column)))
+        .collect();
+    (!changed.is_empty()).then(|| {
+        format!(
+            "IF {} THEN\n    v_previous_key := {};\nEND IF;\n",
+            changed.join(" OR "),
+            row_key(table, "OLD")
+        )
+    })
+}
+
+/// The condition under which the session's settings would show in stored values, if any column's
+/// type depends on one.
+pub(super) fn session_is_unusual(table: &AuditedTable) -> Option<String> {
+    let settings: BTreeSet<_> = table
+        .stored_columns()
+        .filter(|column| column.rule == ColumnRule::Clear)
+        .flat_map(|column| column.column_type.session_settings())
+        .collect();
+    let usual: Vec<_> = settings
+        .into_iter()
+        .map(|setting| match setting {
+            SessionSetting::ByteaOutput => equals("bytea_output", "hex"),
+            SessionSetting::DateStyle => {
+                "pg_catalog.starts_with(pg_catalog.current_setting('DateStyle'), 'ISO')".to_owned()
+            }
+            SessionSetting::ExtraFloatDigits => {
+                "pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 \
+                 OPERATOR(pg_catalog.>) 0"
+                    .to_owned()
+            }
+            SessionSetting::IntervalStyle => equals("IntervalStyle", "postgres"),
+            SessionSetting::LcMonetary => equals("lc_monetary", "C"),
+            SessionSetting::SearchPath => equals("search_path", "pg_catalog"),
+            SessionSetting::TimeZone => "pg_catalog.current_setting('TimeZone') \
+                OPERATOR(pg_catalog.=) ANY (ARRAY['UTC', 'Etc/UTC'])"
+                .to_owned(),
+        })
+        .collect();
+    (!usual.is_empty()).then(|| format!("NOT ({})", usual.join("\n        AND ")))
+}
+
+fn equals(setting: &str, value: &str) -> String {
+    format!("pg_catalog.current_setting('{setting}') OPERATOR(pg_catalog.=) '{value}'")
+}

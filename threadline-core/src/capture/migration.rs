@@ -1,0 +1,214 @@
+//! The SQL of a migration: a statement a table, each with the policy it deploys.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::functions::{function_name, row_body, statement_body};
+use super::template::{fill, indent};
+use crate::identifier::{dollar_quote, quote_literal};
+use crate::storage::STORAGE_SCHEMA;
+use crate::table::{AuditedTable, TableName};
+
+/// Counts up whenever the generated SQL changes meaning, so that functions deployed by an older
+/// release are told apart from functions that were changed by hand.
+pub const GENERATOR_VERSION: u32 = 1;
+
+const ENROL: &str = include_str!("../../sql/capture/enrol.sql");
+const ENROL_BLOCK: &str = include_str!("../../sql/capture/enrol_block.sql");
+const RETIRE: &str = include_str!("../../sql/capture/retire.sql");
+
+/// Begins the line that says which table a statement is for and which policy it deploys.
+const MARKER: &str = "-- threadline:capture ";
+
+/// What a deployed function carries as its comment, and a migration above each statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GeneratedPolicy {
+    /// [`GENERATOR_VERSION`] of the release that generated it.
+    pub version: u32,
+    /// SHA-256 of the declaration and the version, in hex.
+    pub hash: String,
+    /// The declaration.
+    pub table: AuditedTable,
+}
+
+impl GeneratedPolicy {
+    /// The policy this release generates from a declaration.
+    #[must_use]
+    pub fn new(table: &AuditedTable) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(GENERATOR_VERSION.to_be_bytes());
+        digest.update(json(table).as_bytes());
+        Self {
+            version: GENERATOR_VERSION,
+            hash: hex(&digest.finalize()),
+            table: table.clone(),
+        }
+    }
+}
+
+/// A line of a migration that says what a statement deploys: enough to compare, not the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    table: TableName,
+    hash: String,
+}
+
+/// The tables whose capture a migration deploys, with the hashes of their policies, in order.
+///
+/// Read from the migration's own marks, never from its SQL.
+#[must_use]
+pub fn policies_in(up_sql: &str) -> Vec<(TableName, String)> {
+    up_sql
+        .lines()
+        .filter_map(|line| line.strip_prefix(MARKER))
+        .filter_map(|mark| serde_json::from_str::<Marker>(mark).ok())
+        .map(|mark| (mark.table, mark.hash))
+        .collect()
+}
+
+/// The capture SQL of one table.
+#[derive(Debug, Clone)]
+pub struct CaptureSql<'a> {
+    table: &'a AuditedTable,
+    policy: GeneratedPolicy,
+}
+
+impl<'a> CaptureSql<'a> {
+    /// Prepares the SQL of a table.
+    #[must_use]
+    pub fn new(table: &'a AuditedTable) -> Self {
+        Self {
+            table,
+            policy: GeneratedPolicy::new(table),
+        }
+    }
+
+    /// The policy the SQL deploys.
+    #[must_use]
+    pub fn policy(&self) -> &GeneratedPolicy {
+        &self.policy
+    }
+
+    /// One statement that puts the table under capture with this policy, or replaces the policy
+    /// it has, without a gap.
+    #[must_use]
+    pub fn enrol(&self) -> String {
+        let mark = Marker {
+            table: self.table.name().clone(),
+            hash: self.policy.hash.clone(),
+        };
+        let row_function = function_name(self.table.name(), "row");
+        let statement_function = function_name(self.table.name(), "statement");
+        let block = fill(
+            ENROL_BLOCK,
+            &[
+                ("threadline", STORAGE_SCHEMA),
+                ("row_function", &row_function),
+                ("statement_function", &statement_function),
+                ("row_body", &dollar_quote("capture", &row_body(self.table))),
+                (
+                    "statement_body",
+                    &dollar_quote("capture", &statement_body(self.table)),
+                ),
+                ("table_json", &json_literal(self.table)),
+                ("policy_json", &json_literal(&self.policy)),
+                ("row_literal", &quote_literal(&row_function)),
+                ("statement_literal", &quote_literal(&statement_function)),
+            ],
+        );
+        let enrol = fill(ENROL, &[("block", &dollar_quote("enrol", &block))]);
+        format!("{MARKER}{}\n{enrol}", json(&mark))
+    }
+
+    /// The statements that take the table out of capture. Its trail stays.
+    #[must_use]
+    pub fn retire(&self) -> String {
+        fill(
+            RETIRE,
+            &[
+                ("threadline", STORAGE_SCHEMA),
+                ("schema_literal", &quote_literal(self.table.name().schema())),
+                ("name_literal", &quote_literal(self.table.name().name())),
+                ("row_function", &function_name(self.table.name(), "row")),
+                (
+                    "statement_function",
+                    &function_name(self.table.name(), "statement"),
+                ),
+            ],
+        )
+    }
+}
+
+/// A migration for some tables.
+#[derive(Debug, Clone)]
+pub struct CaptureMigration {
+    up: String,
+    down: String,
+}
+
+impl CaptureMigration {
+    /// The migration that deploys the policies of these tables.
+    ///
+    /// `before` gives the statement that deployed a table's previous policy, if there was one: what
+    /// `down.sql` goes back to.
+    pub fn new<'a>(
+        tables: impl IntoIterator<Item = &'a AuditedTable>,
+        before: impl Fn(&TableName) -> Option<String>,
+    ) -> Self {
+        let mut up = String::from(
+            "-- Audit capture, generated by Threadline from the code's declarations.\n\
+             -- Do not edit: change the declarations and generate again.\n",
+        );
+        let mut down =
+            String::from("-- Back to the capture that was in force before this migration.\n");
+        for table in tables {
+            let sql = CaptureSql::new(table);
+            up.push('\n');
+            up.push_str(&sql.enrol());
+            down.push('\n');
+            down.push_str(&before(table.name()).unwrap_or_else(|| sql.retire()));
+        }
+        Self { up, down }
+    }
+
+    /// `up.sql`.
+    #[must_use]
+    pub fn up(&self) -> &str {
+        &self.up
+    }
+
+    /// `down.sql`.
+    #[must_use]
+    pub fn down(&self) -> &str {
+        &self.down
+    }
+
+    /// The statement of a table in the `up.sql` of an earlier migration.
+    #[must_use]
+    pub fn statement_in(up_sql: &str, table: &TableName) -> Option<String> {
+        let start = up_sql.match_indices(MARKER).find_map(|(at, _)| {
+            let line = up_sql[at..].lines().next()?;
+            let mark: Marker = serde_json::from_str(line.strip_prefix(MARKER)?).ok()?;
+            (&mark.table == table).then_some(at)
+        })?;
+        let rest = &up_sql[start..];
+        let end = rest[MARKER.len()..]
+            .find(&format!("\n{MARKER}"))
+            .map_or(rest.len(), |next| MARKER.len() + next + 1);
+        Some(format!("{}\n", rest[..end].trim_end()))
+    }
+}
+
+/// A value as JSON. The types serialized here have string keys only, so this cannot fail.
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn json_literal<T: Serialize>(value: &T) -> String {
+    indent(&quote_literal(&json(value)), 0)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

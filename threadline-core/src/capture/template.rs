@@ -1,0 +1,44 @@
+//! Filling in `@name@` in the SQL files, in one pass.
+
+/// Replaces every `@name@` of the template that has a value. Values are not looked at again, so a
+/// column may be called `@image@`.
+pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some(start) = rest.find('@') {
+        filled.push_str(&rest[..start]);
+        let after = &rest[start + 1..];
+        let known = after.find('@').and_then(|end| {
+            let value = values.iter().find(|(name, _)| *name == &after[..end])?;
+            Some((value.1, &after[end + 1..]))
+        });
+        match known {
+            Some((value, remaining)) => {
+                filled.push_str(value);
+                rest = remaining;
+            }
+            None => {
+                filled.push('@');
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// Indents every line but the first, for an expression of several lines inside a template.
+pub(super) fn indent(sql: &str, spaces: usize) -> String {
+    sql.replace('\n', &format!("\n{}", " ".repeat(spaces)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_not_filled_in_again() {
+        let filled = fill("a @x@ b @y@ @z@", &[("x", "@y@"), ("y", "2")]);
+        assert_eq!(filled, "a @y@ b 2 @z@");
+    }
+}

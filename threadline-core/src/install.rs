@@ -1,0 +1,32 @@
+//! The base schema of the trail, as SQL.
+//!
+//! The files in `sql/install` in order, with the storage schema put in. Applied again, they bring an
+//! older installation up to date and change nothing else.
+
+use crate::storage::in_storage_schema;
+
+const FILES: [&str; 11] = [
+    include_str!("../sql/install/01_storage.sql"),
+    include_str!("../sql/install/02_partitions.sql"),
+    include_str!("../sql/install/03_attribution.sql"),
+    include_str!("../sql/install/04_actions.sql"),
+    include_str!("../sql/install/05_session.sql"),
+    include_str!("../sql/install/06_drift.sql"),
+    include_str!("../sql/install/07_truncate.sql"),
+    include_str!("../sql/install/08_enrolment.sql"),
+    include_str!("../sql/install/09_guards.sql"),
+    include_str!("../sql/install/10_views.sql"),
+    include_str!("../sql/install/11_privileges.sql"),
+];
+
+/// The SQL that makes the trail.
+#[must_use]
+pub fn up_sql() -> String {
+    in_storage_schema(&FILES.join("\n"))
+}
+
+/// The SQL that removes the trail. It refuses while anything is recorded.
+#[must_use]
+pub fn down_sql() -> String {
+    in_storage_schema(include_str!("../sql/uninstall.sql"))
+}

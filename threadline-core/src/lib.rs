@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+pub mod action;
+pub mod actor;
+pub mod capture;
+pub mod column_type;
+pub mod context;
+pub mod diesel_table;
+pub mod identifier;
+pub mod install;
+pub mod registry;
+pub mod storage;
+pub mod table;
+pub mod transaction;
+pub mod work;
+
+pub use registry::Audited;
+
+/// What the derive's expansion names. Not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use diesel;
+    pub use inventory;
+
+    pub use crate::diesel_table::from_diesel_table;
+    pub use crate::registry::{Audited, Registration};
+    pub use crate::table::{ActorPolicy, AuditedTable, ImageForm, InvalidTable, TruncatePolicy};
+}

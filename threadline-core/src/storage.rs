@@ -1,0 +1,29 @@
+//! Where the trail lives.
+
+use crate::identifier::is_plain_identifier;
+
+/// The schema that holds the trail, its functions and its views.
+///
+/// Fixed when this crate is built, once, for the generated SQL and for every query: set the
+/// environment variable `THREADLINE_STORAGE_SCHEMA` for the build, for instance in the host's
+/// `.cargo/config.toml`. The default is `threadline`. Anything but a plain lower-case identifier
+/// stops the build.
+pub const STORAGE_SCHEMA: &str = match option_env!("THREADLINE_STORAGE_SCHEMA") {
+    Some(name) => plain_or_stop(name),
+    None => "threadline",
+};
+
+const fn plain_or_stop(name: &'static str) -> &'static str {
+    assert!(
+        is_plain_identifier(name),
+        "THREADLINE_STORAGE_SCHEMA must be a plain PostgreSQL identifier: a lower-case letter or \
+         underscore, then lower-case letters, digits and underscores, at most 63 bytes"
+    );
+    name
+}
+
+/// Puts the storage schema into SQL written for the schema placeholder `@threadline@`.
+#[must_use]
+pub(crate) fn in_storage_schema(sql: &str) -> String {
+    sql.replace("@threadline@", STORAGE_SCHEMA)
+}
