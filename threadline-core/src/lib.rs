@@ -9,6 +9,7 @@ pub mod diesel_table;
 pub mod identifier;
 pub mod install;
 pub mod registry;
+pub mod row_key;
 pub mod storage;
 pub mod table;
 pub mod transaction;

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod answers;
+#[cfg(any(feature = "sync", feature = "async"))]
+mod audited;
+pub mod blocking;
+pub mod change;
+pub mod error;
+pub mod history;
+pub mod incident;
+pub mod introspection;
+pub mod json;
+pub mod migrations;
+#[cfg(feature = "async")]
+pub mod nonblocking;
+pub mod page;
+pub mod schema;
+pub mod timeline;
+pub mod write;

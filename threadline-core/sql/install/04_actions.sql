@@ -68,26 +68,40 @@ END
 $open$;
 
 -- Closes an audited piece of work: puts back what was in force before it, and says which audit
--- transaction it belongs to and whether that has captured anything.
+-- transaction it belongs to (none if nothing was captured) and how much it captured: under the
+-- given action, or in the whole transaction if there is none.
 CREATE OR REPLACE FUNCTION @threadline@.close_audited_work(
-    before jsonb, OUT transaction_id uuid, OUT captured boolean
+    before jsonb, action uuid,
+    OUT transaction_id uuid, OUT changes bigint, OUT tables bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $close$
+#variable_conflict use_column
+DECLARE
+    this_transaction uuid;
 BEGIN
     IF before IS NOT NULL THEN
         PERFORM set_config('threadline.actor_ref', COALESCE(before ->> 'actor_ref', ''), true),
                 set_config('threadline.context', COALESCE(before ->> 'context', ''), true),
                 set_config('threadline.action_id', COALESCE(before ->> 'action_id', ''), true);
     END IF;
-    -- A transaction that wrote nothing has no xid, and asking for its id would give it one.
-    IF pg_current_xact_id_if_assigned() IS NULL THEN
-        captured := false;
+    changes := 0;
+    tables := 0;
+    -- Capture notes that it has made the transaction's row. Without a note nothing was captured.
+    IF COALESCE(current_setting('threadline.recorded', true), '') = '' THEN
         RETURN;
     END IF;
-    transaction_id := @threadline@.current_transaction_id();
-    captured := EXISTS (
-        SELECT FROM @threadline@.audit_transactions AS recorded
-        WHERE recorded.id = close_audited_work.transaction_id
-    );
+    this_transaction := @threadline@.current_transaction_id();
+    -- The bound on captured_at only spares the older partitions.
+    SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
+    INTO changes, tables
+    FROM @threadline@.audit_changes AS change
+    WHERE change.transaction_id = this_transaction
+        AND change.captured_at > now() - interval '1 day'
+        AND (action IS NULL OR change.action_id = action);
+    IF changes > 0 OR EXISTS (
+        SELECT FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = this_transaction
+    ) THEN
+        transaction_id := this_transaction;
+    END IF;
 END
 $close$;

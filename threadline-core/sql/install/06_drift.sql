@@ -24,7 +24,8 @@ RETURN EXISTS (
     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND NOT attname = ANY (known)
 );
 
--- The key of a row as one text: the value itself, or all values as a JSON array. Texts that are
+-- The key of a row as one text: the value itself, or all values, by their columns' names, as a
+-- JSON array. Texts that are
 -- too long for an index are replaced by a digest.
 CREATE OR REPLACE FUNCTION @threadline@.row_key(VARIADIC parts text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $key$
@@ -128,7 +129,7 @@ BEGIN ATOMIC
             || ')'
         ELSE 'NULL::pg_catalog.jsonb' END,
         CASE WHEN count(present.name) = count(*) AND count(*) > 0 THEN
-            '@threadline@.row_key(' || string_agg(present.as_text, ', ' ORDER BY key.position) || ')'
+            '@threadline@.row_key(' || string_agg(present.as_text, ', ' ORDER BY key.name COLLATE "C") || ')'
         ELSE 'NULL::pg_catalog.text' END
     FROM jsonb_array_elements_text(
         CASE WHEN jsonb_typeof(policy -> 'key') = 'object' THEN policy #> '{key,columns}'

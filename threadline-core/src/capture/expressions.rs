@@ -165,9 +165,11 @@ pub(super) fn table_pk(table: &AuditedTable, row: &str) -> String {
     format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
 }
 
-/// The key as one text for the index.
+/// The key as one text for the index: of several columns, their values by the columns' names, so
+/// that the text does not depend on the order in which a key was declared.
 pub(super) fn row_key(table: &AuditedTable, row: &str) -> String {
-    let columns: Vec<_> = table.key_columns().collect();
+    let mut columns: Vec<_> = table.key_columns().collect();
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
     let parts: Vec<_> = columns.iter().map(|column| key_text(column, row)).collect();
     let digested = format!("\"{STORAGE_SCHEMA}\".row_key({})", parts.join(", "));
     match (columns.as_slice(), parts.as_slice()) {

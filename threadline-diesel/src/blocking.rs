@@ -1,0 +1,47 @@
+//! Everything on sync connections.
+
+crate::answers::answers!(
+    diesel::connection::LoadConnection<Backend = Pg>,
+    diesel::RunQueryDsl
+);
+
+/// The audited write on `PgConnection`.
+#[cfg(feature = "sync")]
+pub mod write {
+    use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+    use diesel::pg::PgConnection;
+
+    crate::audited::audited_work!(PgConnection, AnsiTransactionManager, diesel::RunQueryDsl);
+
+    /// Runs a closure in a database transaction whose changes are attributed to the write's
+    /// context and action. A pooled connection is passed as `&mut conn`.
+    ///
+    /// Inside a transaction it is a savepoint with a context and action of its own; afterwards the
+    /// outer ones are in force again.
+    ///
+    /// # Errors
+    /// The closure's error, after everything was rolled back; or [`AuditError`] as the closure's
+    /// error type.
+    pub fn audited<T, E, F>(
+        conn: &mut PgConnection,
+        write: &AuditedWrite,
+        work: F,
+    ) -> Result<AuditedOutcome<T>, E>
+    where
+        F: FnOnce(&mut PgConnection) -> Result<T, E>,
+        E: From<AuditError>,
+    {
+        let opening = write.opening()?;
+        let before = begin(conn, &opening)?;
+        match work(conn) {
+            Ok(value) => Ok(finish(conn, &opening, before, value)?),
+            Err(error) => {
+                abandon(conn, &opening);
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(feature = "sync")]
+pub use write::audited;

@@ -1,0 +1,294 @@
+//! What the trail holds, as Rust values.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::{Queryable, Selectable};
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::{Jsonb, Text};
+use serde::{Deserialize, Serialize};
+use threadline_core::actor::ActorRef;
+use uuid::Uuid;
+
+use crate::json::StoredJson;
+use crate::schema::{audit_actions, audit_changes, audit_transactions};
+
+/// What happened to a row, or to a table.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, FromSqlRow, AsExpression,
+)]
+#[serde(rename_all = "lowercase")]
+#[diesel(sql_type = Text)]
+#[non_exhaustive]
+pub enum Op {
+    /// A row came into being.
+    Insert,
+    /// A row changed.
+    Update,
+    /// A row went.
+    Delete,
+    /// All rows of a table went at once.
+    Truncate,
+    /// A row that existed before capture was recorded as it is; not a change.
+    Baseline,
+}
+
+impl Op {
+    /// Every op.
+    pub const ALL: [Self; 5] = [
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+        Self::Baseline,
+    ];
+
+    /// The name used in SQL, JSON and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no op.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no op: use insert, update, delete, truncate or baseline")]
+pub struct UnknownOp(pub String);
+
+impl std::str::FromStr for Op {
+    type Err = UnknownOp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|op| op.as_str() == text)
+            .ok_or_else(|| UnknownOp(text.to_owned()))
+    }
+}
+
+impl FromSql<Text, Pg> for Op {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(std::str::from_utf8(value.as_bytes())?.parse()?)
+    }
+}
+
+impl ToSql<Text, Pg> for Op {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        use std::io::Write;
+        out.write_all(self.as_str().as_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+/// An actor as the trail stores it; a JSON null where a change says that nobody was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromSqlRow)]
+#[serde(untagged)]
+pub enum StoredActor {
+    /// Somebody.
+    Known(ActorRef),
+    /// Nobody, although the transaction has an actor.
+    Nobody,
+}
+
+impl FromSql<Jsonb, Pg> for StoredActor {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let json = <StoredJson as FromSql<Jsonb, Pg>>::from_sql(value)?;
+        Ok(match json.read::<Option<ActorRef>>()? {
+            Some(actor) => Self::Known(actor),
+            None => Self::Nobody,
+        })
+    }
+}
+
+impl StoredActor {
+    /// The actor, if it is somebody.
+    #[must_use]
+    pub fn known(&self) -> Option<&ActorRef> {
+        match self {
+            Self::Known(actor) => Some(actor),
+            Self::Nobody => None,
+        }
+    }
+}
+
+/// One captured change of one row, or of one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = audit_changes, check_for_backend(Pg))]
+#[non_exhaustive]
+pub struct AuditChange {
+    /// Its place in the order of capture.
+    pub id: i64,
+    /// When it was captured; not when it was committed.
+    pub captured_at: DateTime<Utc>,
+    /// The database transaction it was part of.
+    pub transaction_id: Uuid,
+    /// The action in force.
+    pub action_id: Option<Uuid>,
+    /// What happened.
+    pub op: Op,
+    /// The table's schema.
+    pub table_schema: String,
+    /// The table's name; of a partition's rows, the root's.
+    pub table_name: String,
+    /// The key after the change, before it for a delete: column name to value as text.
+    pub table_pk: Option<StoredJson>,
+    /// The row after the change.
+    pub data_after: Option<StoredJson>,
+    /// The old values of what an update changed; the last image of a deleted row.
+    pub changed_from: Option<StoredJson>,
+    /// The actor in force, where it was not the transaction's.
+    pub actor_ref: Option<StoredActor>,
+    /// How many rows a truncate removed, where that was asked for.
+    pub row_count: Option<i64>,
+    /// The partition that a truncate emptied alone.
+    pub partition_name: Option<String>,
+}
+
+impl AuditChange {
+    /// The columns an update changed, sorted by name; none for anything else.
+    #[must_use]
+    pub fn changed_fields(&self) -> Vec<String> {
+        if self.op != Op::Update {
+            return Vec::new();
+        }
+        let mut names: Vec<_> = self
+            .changed_from
+            .iter()
+            .flat_map(StoredJson::fields)
+            .map(|(name, _)| name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The key as a person reads it: the value, or `column=value` pairs.
+    #[must_use]
+    pub fn shown_key(&self) -> String {
+        let Some(key) = &self.table_pk else {
+            return String::new();
+        };
+        match key.fields().as_slice() {
+            [(_, value)] => value.to_text(),
+            several => several
+                .iter()
+                .map(|(name, value)| format!("{name}={}", value.to_text()))
+                .collect::<Vec<_>>()
+                .join(","),
+        }
+    }
+}
+
+/// One database transaction that changed audited rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = audit_transactions, check_for_backend(Pg))]
+#[non_exhaustive]
+pub struct AuditTransaction {
+    /// Computed from its start and its xid.
+    pub id: Uuid,
+    /// When its first change was captured.
+    pub occurred_at: DateTime<Utc>,
+    /// Who; none where nobody said.
+    pub actor_ref: Option<StoredActor>,
+    /// On whose behalf.
+    pub on_behalf_of: Option<StoredActor>,
+    /// The outermost action.
+    pub action_id: Option<Uuid>,
+    /// The request it was part of.
+    pub request_id: Option<String>,
+    /// What strings it together with other work.
+    pub correlation_id: Option<String>,
+    /// The job it was part of.
+    pub job_id: Option<String>,
+    /// Where the work came in.
+    pub source: Option<String>,
+    /// The peer's address, as the application told it.
+    pub remote_addr: Option<String>,
+    /// The host's own facts, and `context_error` where the context was malformed.
+    pub meta: Option<StoredJson>,
+    /// The session's user, as PostgreSQL knows it.
+    pub db_user: String,
+    /// The session's application name.
+    pub application_name: Option<String>,
+    /// The session's server process.
+    pub backend_pid: i32,
+}
+
+/// What the application says it did, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = audit_actions, check_for_backend(Pg))]
+#[non_exhaustive]
+pub struct AuditAction {
+    /// A version 7 uuid.
+    pub id: Uuid,
+    /// The database transaction it was recorded in.
+    pub transaction_id: Uuid,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// What was done.
+    pub name: String,
+    /// `ok` or `error`.
+    pub status: String,
+    /// Who.
+    pub actor_ref: Option<StoredActor>,
+    /// On whose behalf.
+    pub on_behalf_of: Option<StoredActor>,
+    /// What kind of deed it was.
+    pub verb: Option<String>,
+    /// What it belongs to.
+    pub category: Option<String>,
+    /// Why, in a word.
+    pub reason: Option<String>,
+    /// Why, in words.
+    pub comment: Option<String>,
+    /// What strings it together with other work.
+    pub correlation_id: Option<String>,
+    /// The request it was part of.
+    pub request_id: Option<String>,
+    /// The job it was part of.
+    pub job_id: Option<String>,
+    /// The host's own facts.
+    pub meta: Option<StoredJson>,
+}
+
+/// A change with the transaction it was part of and the action it happened under.
+#[derive(Debug, Clone, PartialEq, Serialize, Queryable)]
+#[diesel(check_for_backend(Pg))]
+#[non_exhaustive]
+pub struct TimelineEntry {
+    /// What happened.
+    pub change: AuditChange,
+    /// In which transaction; none only when its row was removed by somebody.
+    pub transaction: Option<AuditTransaction>,
+    /// Under which action.
+    pub action: Option<AuditAction>,
+}
+
+impl TimelineEntry {
+    /// Who: the actor in force when the change happened.
+    #[must_use]
+    pub fn actor(&self) -> Option<&ActorRef> {
+        match &self.change.actor_ref {
+            Some(in_force) => in_force.known(),
+            None => self
+                .transaction
+                .as_ref()
+                .and_then(|transaction| transaction.actor_ref.as_ref())
+                .and_then(StoredActor::known),
+        }
+    }
+}

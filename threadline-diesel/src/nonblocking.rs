@@ -1,0 +1,72 @@
+//! Everything on async connections.
+
+crate::answers::answers!(
+    diesel_async::AsyncConnection<Backend = Pg>,
+    diesel_async::RunQueryDsl,
+    async,
+    await
+);
+
+pub use write::audited;
+
+/// The audited write on `AsyncPgConnection`.
+pub mod write {
+    use diesel_async::{
+        AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+    };
+
+    crate::audited::audited_work!(
+        AsyncPgConnection,
+        AnsiTransactionManager,
+        diesel_async::RunQueryDsl,
+        async,
+        await
+    );
+
+    /// An async closure whose future can be named, so that it can be required to be `Send`.
+    ///
+    /// Implemented for every `async |conn| { ... }`; the same means diesel-async uses privately.
+    pub trait Work<C, R>: AsyncFnOnce(C) -> R + FnOnce(C) -> <Self as Work<C, R>>::Fut {
+        /// The closure's future.
+        type Fut: Future<Output = R>;
+    }
+
+    impl<F, C, Fut, R> Work<C, R> for F
+    where
+        F: AsyncFnOnce(C) -> R + FnOnce(C) -> Fut,
+        Fut: Future<Output = R>,
+    {
+        type Fut = Fut;
+    }
+
+    /// Runs a closure in a database transaction whose changes are attributed to the write's
+    /// context and action. A pooled connection is passed as `&mut conn`.
+    ///
+    /// Inside a transaction it is a savepoint with a context and action of its own; afterwards the
+    /// outer ones are in force again. A future that is dropped half-way leaves its transaction
+    /// open, as with Diesel's own; pools see that and discard the connection.
+    ///
+    /// # Errors
+    /// The closure's error, after everything was rolled back; or [`AuditError`] as the closure's
+    /// error type.
+    pub async fn audited<T, E, F>(
+        conn: &mut AsyncPgConnection,
+        write: &AuditedWrite,
+        work: F,
+    ) -> Result<AuditedOutcome<T>, E>
+    where
+        F: for<'r> Work<&'r mut AsyncPgConnection, Result<T, E>, Fut: Send> + Send,
+        E: From<AuditError> + Send,
+        T: Send,
+    {
+        let opening = write.opening()?;
+        let before = begin(conn, &opening).await?;
+        match work(conn).await {
+            Ok(value) => Ok(finish(conn, &opening, before, value).await?),
+            Err(error) => {
+                abandon(conn, &opening).await;
+                Err(error)
+            }
+        }
+    }
+}

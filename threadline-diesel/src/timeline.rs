@@ -1,0 +1,337 @@
+//! Changes across tables, newest first.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{self, auto_type, sql};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use threadline_core::actor::ActorRef;
+use threadline_core::context::TraceId;
+use threadline_core::row_key::RowKeyText;
+use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::table::TableName;
+
+use crate::change::{AuditAction, AuditChange, AuditTransaction, Op, TimelineEntry};
+use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place};
+use crate::schema::{audit_actions, audit_changes, audit_transactions};
+
+/// Changes with their transactions and actions: what every reading of changes starts from.
+#[auto_type]
+fn changes_with_attribution() -> _ {
+    audit_changes::table
+        .left_join(
+            audit_transactions::table.on(audit_transactions::id.eq(audit_changes::transaction_id)),
+        )
+        .left_join(
+            audit_actions::table
+                .on(audit_actions::id.nullable().eq(audit_changes::action_id)),
+        )
+        .select(entry())
+}
+
+#[auto_type]
+fn entry() -> _ {
+    let change: dsl::AsSelect<AuditChange, Pg> = AuditChange::as_select();
+    let transaction: dsl::AsSelect<Option<AuditTransaction>, Pg> =
+        Option::<AuditTransaction>::as_select();
+    let action: dsl::AsSelect<Option<AuditAction>, Pg> = Option::<AuditAction>::as_select();
+    (change, transaction, action)
+}
+
+/// The Diesel query behind a question, open to the host's own filters over
+/// [`schema`](crate::schema).
+pub type ChangesQuery<'a> = dsl::IntoBoxed<'a, changes_with_attribution, Pg>;
+
+/// Changes across tables: a question, built from types, answered a page at a time.
+///
+/// ```
+/// use threadline_diesel::change::Op;
+/// use threadline_diesel::timeline::Timeline;
+///
+/// let question = Timeline::new()
+///     .table("billing.invoices".parse()?)
+///     .op(Op::Delete)
+///     .actor("user:42".parse()?);
+/// # let _ = question;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timeline {
+    filters: Filters,
+    page_size: PageSize,
+    cursor: Option<Cursor>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+struct Filters {
+    table: Option<TableName>,
+    row_key: Option<String>,
+    op: Option<Op>,
+    actor: Option<ActorRef>,
+    attribution: Option<Attribution>,
+    correlation_id: Option<TraceId>,
+    request_id: Option<TraceId>,
+    action_name: Option<String>,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+}
+
+/// Whether somebody is known to have made a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attribution {
+    /// An actor was in force.
+    Attributed,
+    /// Nobody was.
+    Unattributed,
+}
+
+impl Timeline {
+    /// Every change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only changes of a table.
+    #[must_use]
+    pub fn table(mut self, table: TableName) -> Self {
+        self.filters.table = Some(table);
+        self
+    }
+
+    /// Only changes of rows with a key, before or after the change.
+    #[must_use]
+    pub fn row(mut self, key: &RowKeyText) -> Self {
+        self.filters.row_key = Some(key.as_str().to_owned());
+        self
+    }
+
+    /// Only changes of a kind.
+    #[must_use]
+    pub fn op(mut self, op: Op) -> Self {
+        self.filters.op = Some(op);
+        self
+    }
+
+    /// Only changes made by an actor.
+    #[must_use]
+    pub fn actor(mut self, actor: ActorRef) -> Self {
+        self.filters.actor = Some(actor);
+        self
+    }
+
+    /// Only changes that somebody, or nobody, is known to have made.
+    #[must_use]
+    pub fn attribution(mut self, attribution: Attribution) -> Self {
+        self.filters.attribution = Some(attribution);
+        self
+    }
+
+    /// Only changes of a correlation.
+    #[must_use]
+    pub fn correlation_id(mut self, id: TraceId) -> Self {
+        self.filters.correlation_id = Some(id);
+        self
+    }
+
+    /// Only changes of a request.
+    #[must_use]
+    pub fn request_id(mut self, id: TraceId) -> Self {
+        self.filters.request_id = Some(id);
+        self
+    }
+
+    /// Only changes under an action.
+    #[must_use]
+    pub fn action(mut self, name: impl Into<String>) -> Self {
+        self.filters.action_name = Some(name.into());
+        self
+    }
+
+    /// Only changes captured at an instant or later.
+    #[must_use]
+    pub fn from(mut self, instant: DateTime<Utc>) -> Self {
+        self.filters.from = Some(instant);
+        self
+    }
+
+    /// Only changes captured at an instant or before.
+    #[must_use]
+    pub fn to(mut self, instant: DateTime<Utc>) -> Self {
+        self.filters.to = Some(instant);
+        self
+    }
+
+    /// How many entries a page has; 50 unless set.
+    #[must_use]
+    pub fn page_size(mut self, size: PageSize) -> Self {
+        self.page_size = size;
+        self
+    }
+
+    /// The page after a cursor of the same question.
+    #[must_use]
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.cursor = Some(cursor);
+        self
+    }
+
+    /// What a cursor remembers the question by.
+    fn digest(&self) -> String {
+        let filters = serde_json::to_vec(&self.filters).unwrap_or_default();
+        let digest = Sha256::digest(filters);
+        digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The query of one page, one row longer than the page.
+    ///
+    /// # Errors
+    /// [`InvalidCursor`] when the cursor belongs to another question.
+    pub fn query(&self) -> Result<ChangesQuery<'static>, InvalidCursor> {
+        let mut query = self.filters.apply(changes_with_attribution().into_boxed());
+        if let Some(cursor) = &self.cursor {
+            let place = cursor.place(&self.digest())?;
+            query = query.filter(
+                sql::<Bool>("(audit_changes.captured_at, audit_changes.id) < (")
+                    .bind::<Timestamptz, _>(place.at)
+                    .sql(", ")
+                    .bind::<BigInt, _>(place.id)
+                    .sql(")"),
+            );
+        }
+        Ok(query
+            .order((audit_changes::captured_at.desc(), audit_changes::id.desc()))
+            .limit(self.page_size.limit()))
+    }
+
+    /// The page in what the query gave.
+    #[must_use]
+    pub fn page(&self, rows: Vec<TimelineEntry>) -> Page<TimelineEntry> {
+        let question = self.digest();
+        self.page_size.cut(rows, |last| {
+            Cursor::after(
+                &question,
+                Place {
+                    at: last.change.captured_at,
+                    id: last.change.id,
+                },
+            )
+        })
+    }
+}
+
+impl Filters {
+    fn apply(&self, mut query: ChangesQuery<'static>) -> ChangesQuery<'static> {
+        if let Some(table) = &self.table {
+            query = query
+                .filter(audit_changes::table_name.eq(table.name().to_owned()))
+                .filter(audit_changes::table_schema.eq(table.schema().to_owned()));
+        }
+        if let Some(key) = &self.row_key {
+            query = query.filter(
+                audit_changes::row_key
+                    .eq(key.clone())
+                    .or(audit_changes::previous_key.eq(key.clone())),
+            );
+        }
+        if let Some(op) = self.op {
+            query = query.filter(audit_changes::op.eq(op));
+        }
+        if let Some(from) = self.from {
+            query = query.filter(audit_changes::captured_at.ge(from));
+        }
+        if let Some(to) = self.to {
+            query = query.filter(audit_changes::captured_at.le(to));
+        }
+        if let Some(name) = &self.action_name {
+            query = query.filter(audit_actions::name.eq(name.clone()));
+        }
+        self.apply_attribution(query)
+    }
+
+    /// Filters that reach into transactions and actions. Each comes twice: exactly, and as a set of
+    /// transactions that an index finds.
+    fn apply_attribution(&self, mut query: ChangesQuery<'static>) -> ChangesQuery<'static> {
+        if let Some(actor) = &self.actor {
+            let actor_type = actor.actor_type().as_str().to_owned();
+            let id = actor.id().map(str::to_owned);
+            let found = |table: &str, column: &str| {
+                let by_id = if id.is_some() { "= " } else { "IS NOT DISTINCT FROM " };
+                format!(
+                    "SELECT {column} FROM {STORAGE_SCHEMA}.{table} WHERE actor_ref IS NOT NULL \
+                     AND actor_ref ->> 'id' {by_id}"
+                )
+            };
+            query = query.filter(
+                sql::<Bool>("audit_changes.transaction_id IN (")
+                    .sql(&found("audit_transactions", "id"))
+                    .bind::<diesel::sql_types::Nullable<Text>, _>(id.clone())
+                    .sql(" AND actor_ref ->> 'type' = ")
+                    .bind::<Text, _>(actor_type.clone())
+                    .sql(" UNION ALL ")
+                    .sql(&found("audit_changes", "transaction_id"))
+                    .bind::<diesel::sql_types::Nullable<Text>, _>(id.clone())
+                    .sql(" AND actor_ref ->> 'type' = ")
+                    .bind::<Text, _>(actor_type.clone())
+                    .sql(") AND (COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'id') IS NOT DISTINCT FROM ")
+                    .bind::<diesel::sql_types::Nullable<Text>, _>(id)
+                    .sql(" AND (COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type') = ")
+                    .bind::<Text, _>(actor_type),
+            );
+        }
+        match self.attribution {
+            Some(Attribution::Attributed) => {
+                query = query.filter(sql::<Bool>(
+                    "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null') <> 'null'",
+                ));
+            }
+            Some(Attribution::Unattributed) => {
+                query = query.filter(sql::<Bool>(
+                    "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null') = 'null'",
+                ));
+            }
+            None => {}
+        }
+        let ids = [
+            ("correlation_id", &self.correlation_id),
+            ("request_id", &self.request_id),
+        ];
+        for (column, id) in ids {
+            if let Some(id) = id {
+                let id = id.as_str().to_owned();
+                query = query.filter(
+                    sql::<Bool>(&format!(
+                        "audit_changes.transaction_id IN (SELECT id FROM \
+                         {STORAGE_SCHEMA}.audit_transactions WHERE {column} = "
+                    ))
+                    .bind::<Text, _>(id.clone())
+                    .sql(&format!(
+                        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_actions \
+                         WHERE {column} = "
+                    ))
+                    .bind::<Text, _>(id.clone())
+                    .sql(&format!(
+                        ") AND COALESCE(audit_actions.{column}, audit_transactions.{column}) = "
+                    ))
+                    .bind::<Text, _>(id),
+                );
+            }
+        }
+        query
+    }
+}
+
+/// The changes of one row, through its renames, oldest at the end.
+pub(crate) fn changes_of_transaction(id: uuid::Uuid) -> ChangesQuery<'static> {
+    changes_with_attribution()
+        .into_boxed()
+        .filter(audit_changes::transaction_id.eq(id))
+        .order(audit_changes::id.asc())
+}
+
+pub(crate) fn all_changes() -> ChangesQuery<'static> {
+    changes_with_attribution().into_boxed()
+}

@@ -1,0 +1,231 @@
+//! The audited write: what is to be done, for whom, and what came of it.
+
+use serde_json::Value;
+use threadline_core::action::{Action, ActionId};
+use threadline_core::context::AuditContext;
+use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::transaction::AuditTransactionId;
+use threadline_core::work::open_document;
+
+/// Whether a write without an actor is allowed to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Unattributed {
+    #[default]
+    Refused,
+    Allowed,
+}
+
+/// Whether an action that changed nothing is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Unchanged {
+    #[default]
+    Kept,
+    Refused,
+}
+
+/// Whether an action that failed is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Failure {
+    #[default]
+    Forgotten,
+    Recorded,
+}
+
+/// A piece of work to be audited: the context it happens in, and what the application says it is.
+///
+/// ```
+/// use threadline_core::action::Action;
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::write::AuditedWrite;
+///
+/// let context = AuditContext::new(ActorRef::user("42")?);
+/// let write = AuditedWrite::new(context).action(Action::new("invoice.pay")?);
+/// # let _ = write;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct AuditedWrite {
+    context: AuditContext,
+    action: Option<Action>,
+    unattributed: Unattributed,
+    unchanged: Unchanged,
+    failure: Failure,
+}
+
+impl AuditedWrite {
+    /// Work in a context, captured only: without an action until [`AuditedWrite::action`] names
+    /// one.
+    #[must_use]
+    pub fn new(context: AuditContext) -> Self {
+        Self {
+            context,
+            action: None,
+            unattributed: Unattributed::default(),
+            unchanged: Unchanged::default(),
+            failure: Failure::default(),
+        }
+    }
+
+    /// What the work is, and why.
+    #[must_use]
+    pub fn action(mut self, action: Action) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    /// Lets the work happen although nobody is known to do it.
+    #[must_use]
+    pub fn allow_unattributed(mut self) -> Self {
+        self.unattributed = Unattributed::Allowed;
+        self
+    }
+
+    /// Rolls the work back when it changed no audited row.
+    #[must_use]
+    pub fn require_changes(mut self) -> Self {
+        self.unchanged = Unchanged::Refused;
+        self
+    }
+
+    /// When the work fails and is rolled back, records its action with status `error`, in a
+    /// transaction of its own.
+    #[must_use]
+    pub fn record_failures(mut self) -> Self {
+        self.failure = Failure::Recorded;
+        self
+    }
+
+    /// What is to be sent when the work begins.
+    pub(crate) fn opening(&self) -> Result<Opening<'_>, AuditError> {
+        if self.context.actor().is_none() && self.unattributed == Unattributed::Refused {
+            return Err(AuditError::MissingActor);
+        }
+        let action_id = self.action.as_ref().map(|_| ActionId::generate());
+        Ok(Opening {
+            write: self,
+            action_id,
+        })
+    }
+}
+
+/// A piece of work that begins.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    write: &'a AuditedWrite,
+    pub(crate) action_id: Option<ActionId>,
+}
+
+impl Opening<'_> {
+    /// What `open_audited_work` takes.
+    pub(crate) fn document(&self) -> Value {
+        let action = self.action_id.zip(self.write.action.as_ref());
+        open_document(&self.write.context, action)
+    }
+
+    /// BEGIN and the opening in one round trip.
+    ///
+    /// The simple query protocol has no parameters. The document travels as hexadecimal digits,
+    /// which leaves nothing to quote.
+    pub(crate) fn begin_sql(&self) -> String {
+        let document = self.document().to_string();
+        let mut digits = String::with_capacity(document.len() * 2);
+        for byte in document.bytes() {
+            for nibble in [byte >> 4, byte & 0xf] {
+                digits.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+        format!(
+            "BEGIN; SELECT {STORAGE_SCHEMA}.open_audited_work(\
+             pg_catalog.convert_from('\\x{digits}'::bytea, 'UTF8')::jsonb)"
+        )
+    }
+
+    /// What came of the work, or why it must be rolled back.
+    pub(crate) fn outcome<T>(
+        &self,
+        value: T,
+        closing: &Closing,
+    ) -> Result<AuditedOutcome<T>, AuditError> {
+        if closing.changes == 0 && self.write.unchanged == Unchanged::Refused {
+            return Err(AuditError::NothingCaptured);
+        }
+        Ok(AuditedOutcome {
+            value,
+            transaction_id: closing.transaction_id.map(AuditTransactionId::from),
+            action_id: self.action_id,
+        })
+    }
+
+    /// The failed action to record, with its own id, if failures are recorded.
+    pub(crate) fn failed_action(&self) -> Option<(Value, Value, Value)> {
+        use threadline_core::action::ActionStatus;
+        use threadline_core::work::{action_document, context_document};
+        if self.write.failure == Failure::Forgotten {
+            return None;
+        }
+        let action = self.write.action.clone()?.status(ActionStatus::Error);
+        Some((
+            action_document((ActionId::generate(), &action)),
+            serde_json::to_value(self.write.context.actor()).unwrap_or_default(),
+            context_document(&self.write.context),
+        ))
+    }
+}
+
+/// What `close_audited_work` says.
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Closing {
+    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Uuid>)]
+    pub(crate) transaction_id: Option<uuid::Uuid>,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub(crate) changes: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub(crate) tables: i64,
+}
+
+/// What was in force before, for nested work.
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Before {
+    #[diesel(sql_type = diesel::sql_types::Jsonb)]
+    pub(crate) before: Value,
+}
+
+/// What came of an audited write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditedOutcome<T> {
+    /// What the closure returned.
+    pub value: T,
+    /// The audit transaction; none if nothing was captured.
+    pub transaction_id: Option<AuditTransactionId>,
+    /// The recorded action, if there was one.
+    pub action_id: Option<ActionId>,
+}
+
+/// An audited write that did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The context names nobody.
+    #[error(
+        "this audited write has no actor: put one into its AuditContext, or say \
+         allow_unattributed() if nobody can be known"
+    )]
+    MissingActor,
+    /// Changes were required, and there were none.
+    #[error("this audited write was required to change audited rows, and changed none")]
+    NothingCaptured,
+    /// The database said no.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}
+
+impl From<AuditError> for diesel::result::Error {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Database(error) => error,
+            other => Self::QueryBuilderError(Box::new(other)),
+        }
+    }
+}

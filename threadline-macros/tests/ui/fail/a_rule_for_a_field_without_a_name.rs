@@ -1,0 +1,11 @@
+use threadline_macros::Audited;
+
+#[path = "../schema.rs"]
+mod schema;
+
+#[derive(Audited)]
+#[diesel(table_name = schema::members)]
+#[audited(crate = threadline_core)]
+struct Member(i64, #[audited(exclude)] String);
+
+fn main() {}

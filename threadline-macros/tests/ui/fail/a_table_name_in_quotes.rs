@@ -1,0 +1,13 @@
+use threadline_macros::Audited;
+
+#[path = "../schema.rs"]
+mod schema;
+
+#[derive(Audited)]
+#[diesel(table_name = "members")]
+#[audited(crate = threadline_core)]
+struct Member {
+    email: String,
+}
+
+fn main() {}
