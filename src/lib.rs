@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+
+pub use threadline_core::{
+    Audited, action, actor, capture, column_type, context, install, registry, row_key, storage,
+    table, transaction,
+};
+
+#[doc(hidden)]
+pub use threadline_core::__private;
+
+/// Derives [`trait@Audited`]: registers the model's table and its redaction rules.
+#[cfg(feature = "derive")]
+pub use threadline_macros::Audited;
+
+#[cfg(feature = "async")]
+pub use threadline_diesel::nonblocking;
+#[cfg(feature = "diesel")]
+pub use threadline_diesel::{
+    blocking, change, error, history, incident, introspection, json, migrations, page, schema,
+    timeline, write,
+};
+
+/// Request and job context: where it is known who does what.
+#[cfg(feature = "plug")]
+pub use threadline_plug as plug;
+
+/// What most hosts need.
+pub mod prelude {
+    pub use threadline_core::action::Action;
+    pub use threadline_core::actor::ActorRef;
+    pub use threadline_core::context::{AuditContext, TraceId};
+
+    #[cfg(feature = "derive")]
+    pub use crate::Audited;
+    #[cfg(feature = "diesel")]
+    pub use threadline_diesel::{
+        change::Op, history::history, timeline::Timeline, write::AuditedWrite,
+        write::AuditedOutcome, write::AuditError,
+    };
+}

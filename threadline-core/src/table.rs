@@ -51,6 +51,16 @@ impl TableName {
         &self.name
     }
 
+    /// Splits `table.column` or `schema.table.column`, parts quoted as in SQL where they must be.
+    #[must_use]
+    pub fn split_column(text: &str) -> Option<(Self, String)> {
+        let mut parts = identifier_parts(text)?;
+        let column = parts.pop()?;
+        let name = parts.pop()?;
+        let schema = parts.pop().unwrap_or_else(|| "public".to_owned());
+        parts.is_empty().then(|| (Self::new(schema, name), column))
+    }
+
     /// Both parts quoted, ready for SQL.
     #[must_use]
     pub fn quoted(&self) -> String {

@@ -324,14 +324,10 @@ impl Filters {
     }
 }
 
-/// The changes of one row, through its renames, oldest at the end.
+/// The changes of one transaction, in the order they were captured.
 pub(crate) fn changes_of_transaction(id: uuid::Uuid) -> ChangesQuery<'static> {
     changes_with_attribution()
         .into_boxed()
         .filter(audit_changes::transaction_id.eq(id))
         .order(audit_changes::id.asc())
-}
-
-pub(crate) fn all_changes() -> ChangesQuery<'static> {
-    changes_with_attribution().into_boxed()
 }

@@ -1,0 +1,195 @@
+//! The commands and their options.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+use threadline_core::actor::ActorRef;
+use threadline_core::context::TraceId;
+use threadline_core::row_key::RowKeyText;
+use threadline_core::table::TableName;
+use threadline_core::transaction::AuditTransactionId;
+use threadline_diesel::change::Op;
+
+/// The audit trail inside your application: who changed what, and why.
+#[derive(Debug, Parser)]
+#[command(name = "threadline", bin_name = program_name(), version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the person typed: `cargo xtask` when cargo runs us.
+fn program_name() -> &'static str {
+    if std::env::var_os("CARGO").is_some() {
+        "cargo xtask"
+    } else {
+        "threadline"
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the migration that makes the trail.
+    Install(InstallArgs),
+    /// Write the migration that puts tables under capture.
+    GenTriggers(GenTriggersArgs),
+    /// Show changes across tables, newest first.
+    Timeline(TimelineArgs),
+    /// Show the changes of one row, newest first.
+    History(HistoryArgs),
+    /// Show everything about one transaction.
+    Incident(IncidentArgs),
+    /// Show what Threadline does, on a throwaway PostgreSQL.
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    #[command(flatten)]
+    pub(crate) migrations: MigrationsDirArgs,
+    /// Print up.sql and write nothing.
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrationsDirArgs {
+    /// The host's migrations.
+    #[arg(long, value_name = "DIR", default_value = "migrations")]
+    pub(crate) migrations_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenTriggersArgs {
+    /// Tables to introspect from the database instead of those the code declares:
+    /// `a,b,schema.c`, parts quoted as in SQL where they must be.
+    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+    pub(crate) tables: Vec<TableName>,
+    /// A column that is never stored: `table.column` or `schema.table.column`.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) exclude: Vec<String>,
+    /// A column that is stored as a placeholder.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) mask: Vec<String>,
+    #[command(flatten)]
+    pub(crate) migrations: MigrationsDirArgs,
+    /// Print up.sql of all tables and write nothing.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) print: bool,
+    /// Write nothing; exit with 1 when the migrations lag behind the code.
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArgs {
+    /// The database, as a postgres:// URL.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Print JSON for machines instead of tables for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// How many entries to show, at most 10000.
+    #[arg(long, value_name = "N", default_value_t = threadline_diesel::page::DEFAULT_PAGE_SIZE)]
+    pub(crate) limit: u32,
+    /// Continue after the cursor that an earlier call gave.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    /// Only changes of this table.
+    #[arg(long)]
+    pub(crate) table: Option<TableName>,
+    /// Only changes of the row with this key: the value, or `column=value,column=value`.
+    #[arg(long, requires = "table")]
+    pub(crate) key: Option<RowKeyText>,
+    /// Only inserts, updates, deletes, truncates or baselines.
+    #[arg(long)]
+    pub(crate) op: Option<Op>,
+    /// Only changes by this actor: `user:42`.
+    #[arg(long)]
+    pub(crate) actor: Option<ActorRef>,
+    /// Only changes that nobody is known to have made.
+    #[arg(long, conflicts_with = "actor")]
+    pub(crate) unattributed: bool,
+    /// Only changes of this correlation.
+    #[arg(long, value_name = "ID")]
+    pub(crate) correlation: Option<TraceId>,
+    /// Only changes of this request.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<TraceId>,
+    /// Only changes under this action.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: Option<String>,
+    /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// Only changes captured at this instant or before.
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) to: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The table.
+    pub(crate) table: TableName,
+    /// The row's key: the value, or `column=value,column=value` for a composite one.
+    pub(crate) key: RowKeyText,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IncidentArgs {
+    /// The audit transaction's id.
+    pub(crate) transaction_id: AuditTransactionId,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+/// The options of a demonstration.
+#[derive(Debug, Clone, Args)]
+#[non_exhaustive]
+pub struct DemoArgs {
+    /// Leave the server running and print how to connect.
+    #[arg(long)]
+    pub keep: bool,
+    /// Use this database instead of a throwaway server.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,29 @@
+//! One file a command.
+
+mod gen_triggers;
+mod history;
+mod incident;
+mod install;
+mod timeline;
+
+use crate::Host;
+use crate::cli::Command;
+use crate::connection::block_on;
+use crate::exit::{Answer, Ending, Failure};
+
+pub(crate) fn run(host: Host, command: Command) -> Ending {
+    Ending(match command {
+        Command::Install(args) => install::run(&args),
+        Command::GenTriggers(args) => block_on(gen_triggers::run(args)),
+        Command::Timeline(args) => block_on(timeline::run(args)),
+        Command::History(args) => block_on(history::run(args)),
+        Command::Incident(args) => block_on(incident::run(args)),
+        Command::Demo(args) => match host.demo {
+            Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
+            None => Err(Failure::usage(
+                "there is no demonstration here: run `cargo xtask demo` in Threadline's own \
+                 repository",
+            )),
+        },
+    })
+}

@@ -1,0 +1,183 @@
+//! `gen-triggers`: the migration that puts tables under capture.
+
+use std::collections::BTreeMap;
+use std::io::{Write, stdout};
+
+use anyhow::Context;
+use chrono::Utc;
+use threadline_core::capture::{CaptureMigration, GeneratedPolicy, policies_in};
+use threadline_core::registry::registered_tables;
+use threadline_core::table::{AuditedTable, TableName};
+use threadline_diesel::introspection::IntrospectionError;
+use threadline_diesel::nonblocking::introspect;
+
+use crate::cli::GenTriggersArgs;
+use crate::connection::connect;
+use crate::exit::{Answer, Failure};
+use crate::migrations_dir::MigrationsDir;
+
+pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
+    let rules = Rules::parse(&args)?;
+    let tables = rules.apply(declared_tables(&args).await?)?;
+    if args.print {
+        let migration = CaptureMigration::new(&tables, |_| None);
+        stdout()
+            .write_all(migration.up().as_bytes())
+            .context("cannot print")?;
+        return Ok(Answer::Fine);
+    }
+    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let deployed = Deployed::read(&dir);
+    let lagging: Vec<_> = tables
+        .iter()
+        .filter(|table| deployed.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
+        .collect();
+    let mut out = stdout();
+    if args.tables.is_empty() {
+        for forgotten in deployed.tables_not_in(&tables) {
+            eprintln!(
+                "warning: table {forgotten} is captured by a migration, but no longer declared; \
+                 its capture stays until a migration takes it off"
+            );
+        }
+    }
+    if lagging.is_empty() {
+        writeln!(out, "the migrations are up to date with the code").context("cannot print")?;
+        return Ok(Answer::Fine);
+    }
+    if args.check {
+        for table in &lagging {
+            writeln!(out, "table {} is not captured as declared", table.name())
+                .context("cannot print")?;
+        }
+        writeln!(out, "run gen-triggers and commit the migration").context("cannot print")?;
+        return Ok(Answer::Bad);
+    }
+    let migration = CaptureMigration::new(lagging.iter().copied(), |table| deployed.sql(table));
+    let written = dir.write(
+        &dir.next_version(Utc::now()),
+        "threadline_capture",
+        migration.up(),
+        migration.down(),
+    )?;
+    writeln!(out, "wrote {}", written.display()).context("cannot print")?;
+    for table in lagging {
+        writeln!(out, "  captures {}", table.name()).context("cannot print")?;
+    }
+    Ok(Answer::Fine)
+}
+
+/// The tables to capture: those that were named, as the database has them, or those the code
+/// declares.
+async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failure> {
+    if args.tables.is_empty() {
+        let tables = registered_tables().map_err(Failure::usage)?;
+        if tables.is_empty() {
+            return Err(Failure::usage(
+                "the code declares no audited table: derive Audited on its models and link them \
+                 into this xtask, or name tables with --tables",
+            ));
+        }
+        return Ok(tables);
+    }
+    let mut conn = connect(&args.database).await?;
+    let mut names = args.tables.clone();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::usage(format!("table {} is named twice", twice[0])));
+    }
+    let mut tables = Vec::new();
+    for name in names {
+        let table = introspect(&mut conn, &name).await.map_err(|error| match error {
+            IntrospectionError::Database(error) => {
+                Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
+            }
+            other => Failure::usage(other),
+        })?;
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// Redaction rules from the command line, by table.
+#[derive(Debug, Default)]
+struct Rules(BTreeMap<TableName, (Vec<String>, Vec<String>)>);
+
+impl Rules {
+    fn parse(args: &GenTriggersArgs) -> Result<Self, Failure> {
+        let mut rules = Self::default();
+        for text in &args.exclude {
+            let (table, column) = parse_column(text)?;
+            rules.0.entry(table).or_default().0.push(column);
+        }
+        for text in &args.mask {
+            let (table, column) = parse_column(text)?;
+            rules.0.entry(table).or_default().1.push(column);
+        }
+        Ok(rules)
+    }
+
+    /// Adds the rules to their tables. A rule without its table would leave a column in clear that
+    /// somebody meant to hide, so it is an error.
+    fn apply(mut self, tables: Vec<AuditedTable>) -> Result<Vec<AuditedTable>, Failure> {
+        let mut redacted = Vec::new();
+        for table in tables {
+            redacted.push(match self.0.remove(table.name()) {
+                Some((exclude, mask)) => table.redact(exclude, mask).map_err(Failure::usage)?,
+                None => table,
+            });
+        }
+        match self.0.into_keys().next() {
+            Some(unknown) => Err(Failure::usage(format!(
+                "a rule names table {unknown}, which is not among the tables to capture"
+            ))),
+            None => Ok(redacted),
+        }
+    }
+}
+
+/// `table.column` or `schema.table.column`, parts quoted as in SQL.
+fn parse_column(text: &str) -> Result<(TableName, String), Failure> {
+    let wrong = || {
+        Failure::usage(format!(
+            "`{text}` names no column: write table.column or schema.table.column"
+        ))
+    };
+    let (table, column) = TableName::split_column(text).ok_or_else(wrong)?;
+    Ok((table, column))
+}
+
+/// What the migrations on disk deploy, the newest of each table.
+#[derive(Debug, Default)]
+struct Deployed(BTreeMap<TableName, (String, String)>);
+
+impl Deployed {
+    fn read(dir: &MigrationsDir) -> Self {
+        let mut newest = BTreeMap::new();
+        for migration in dir.migrations() {
+            for (table, hash) in policies_in(&migration.up_sql) {
+                if let Some(sql) = CaptureMigration::statement_in(&migration.up_sql, &table) {
+                    newest.insert(table, (hash, sql));
+                }
+            }
+        }
+        Self(newest)
+    }
+
+    fn hash(&self, table: &TableName) -> Option<&String> {
+        self.0.get(table).map(|(hash, _)| hash)
+    }
+
+    fn sql(&self, table: &TableName) -> Option<String> {
+        self.0.get(table).map(|(_, sql)| sql.clone())
+    }
+
+    fn tables_not_in<'a>(
+        &'a self,
+        tables: &'a [AuditedTable],
+    ) -> impl Iterator<Item = &'a TableName> {
+        self.0
+            .keys()
+            .filter(move |deployed| !tables.iter().any(|table| table.name() == *deployed))
+    }
+}

@@ -1,0 +1,82 @@
+#![doc = include_str!("../README.md")]
+
+mod cli;
+mod commands;
+mod connection;
+mod exit;
+mod migrations_dir;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use cli::DemoArgs;
+pub use show::{show_incident, show_timeline};
+
+/// Links the crates that hold a host's models and makes the `main` of its xtask.
+///
+/// ```ignore
+/// threadline_xtask::xtask!(my_app, my_models);
+/// ```
+#[macro_export]
+macro_rules! xtask {
+    ($($models:ident),+ $(,)? $(; demo: $demo:path)?) => {
+        $(use $models as _;)+
+
+        fn main() -> ::std::process::ExitCode {
+            $crate::main($crate::Host::new(&[$(::core::stringify!($models)),+])$(.demo($demo))?)
+        }
+    };
+}
+
+/// What a host brings to the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    crates: &'static [&'static str],
+    demo: Option<Demo>,
+}
+
+/// A host's demonstration.
+pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
+
+impl Host {
+    /// A host whose models are in these crates.
+    #[must_use]
+    pub const fn new(crates: &'static [&'static str]) -> Self {
+        Self { crates, demo: None }
+    }
+
+    /// The same host with a demonstration.
+    #[must_use]
+    pub const fn demo(mut self, demo: Demo) -> Self {
+        self.demo = Some(demo);
+        self
+    }
+
+    /// The crates that were listed but register no model, which is how a model goes missing
+    /// without anybody noticing.
+    fn silent_crates(self) -> Vec<&'static str> {
+        self.crates
+            .iter()
+            .copied()
+            .filter(|listed| {
+                !threadline_core::registry::registrations()
+                    .any(|registration| registration.crate_name() == *listed)
+            })
+            .collect()
+    }
+}
+
+/// Runs the command line of this process for a host.
+#[must_use]
+pub fn main(host: Host) -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    for silent in host.silent_crates() {
+        eprintln!(
+            "warning: crate `{silent}` registers no audited model; derive Audited on its models, \
+             or take it out of xtask!"
+        );
+    }
+    commands::run(host, arguments.command).into()
+}

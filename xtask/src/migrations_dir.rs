@@ -1,0 +1,130 @@
+//! A host's folder of Diesel migrations.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+/// A migration on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Migration {
+    /// The folder's name: version, underscore, title.
+    pub(crate) name: String,
+    pub(crate) up_sql: String,
+}
+
+impl Migration {
+    pub(crate) fn version(&self) -> String {
+        version_of(&self.name)
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        self.name.split_once('_').map_or("", |(_, title)| title)
+    }
+}
+
+/// A version as Diesel compares it: without dashes.
+fn version_of(name: &str) -> String {
+    name.split('_').next().unwrap_or(name).replace('-', "")
+}
+
+/// A folder of migrations.
+#[derive(Debug)]
+pub(crate) struct MigrationsDir {
+    path: PathBuf,
+    migrations: Vec<Migration>,
+}
+
+impl MigrationsDir {
+    /// Reads the folder; one that does not exist has no migrations.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut migrations = Vec::new();
+        if path.exists() {
+            ensure!(path.is_dir(), "{} is not a folder", path.display());
+            let entries =
+                fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+            for entry in entries {
+                let folder = entry?.path();
+                let up = folder.join("up.sql");
+                let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+                    continue;
+                };
+                if up.is_file() {
+                    migrations.push(Migration {
+                        name: name.to_owned(),
+                        up_sql: fs::read_to_string(&up)
+                            .with_context(|| format!("cannot read {}", up.display()))?,
+                    });
+                }
+            }
+        }
+        migrations.sort_by_key(Migration::version);
+        Ok(Self {
+            path: path.to_owned(),
+            migrations,
+        })
+    }
+
+    /// The migrations in the order they are applied.
+    pub(crate) fn migrations(&self) -> &[Migration] {
+        &self.migrations
+    }
+
+    /// A version that comes after every migration there is, also after one dated in the future.
+    pub(crate) fn next_version(&self, now: DateTime<Utc>) -> String {
+        const FORMAT: &str = "%Y%m%d%H%M%S";
+        let newest = self
+            .migrations
+            .iter()
+            .filter_map(|migration| {
+                NaiveDateTime::parse_from_str(migration.version().get(..14)?, FORMAT).ok()
+            })
+            .max();
+        let now = now.naive_utc();
+        let next = match newest {
+            Some(newest) if newest >= now - TimeDelta::seconds(1) => newest + TimeDelta::seconds(1),
+            _ => now,
+        };
+        next.format("%Y-%m-%d-%H%M%S").to_string()
+    }
+
+    /// Writes a migration, whole or not at all, and returns its folder.
+    pub(crate) fn write(
+        &self,
+        version: &str,
+        title: &str,
+        up_sql: &str,
+        down_sql: &str,
+    ) -> anyhow::Result<PathBuf> {
+        let folder = self.path.join(format!("{version}_{title}"));
+        ensure!(!folder.exists(), "{} exists already", folder.display());
+        // Diesel takes a folder that begins with a dot for no migration.
+        let unfinished = self.path.join(format!(".{version}_{title}"));
+        fs::create_dir_all(&unfinished)
+            .with_context(|| format!("cannot create {}", unfinished.display()))?;
+        for (file, sql) in [("up.sql", up_sql), ("down.sql", down_sql)] {
+            let file = unfinished.join(file);
+            fs::write(&file, sql).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        fs::rename(&unfinished, &folder)
+            .with_context(|| format!("cannot write {}", folder.display()))?;
+        Ok(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_version_comes_after_one_dated_in_the_future() {
+        let folder = tempfile::tempdir().unwrap();
+        let future = folder.path().join("2099-01-01-000000_future");
+        fs::create_dir(&future).unwrap();
+        fs::write(future.join("up.sql"), "").unwrap();
+        let dir = MigrationsDir::open(folder.path()).unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(dir.next_version(now), "2099-01-01-000001");
+    }
+}

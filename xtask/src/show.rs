@@ -1,0 +1,265 @@
+//! The trail on a terminal, and as JSON.
+
+use std::io::{self, Write, stdout};
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+use threadline_core::actor::ActorRef;
+use threadline_diesel::change::{AuditAction, AuditChange, AuditTransaction, Op, StoredActor, TimelineEntry};
+use threadline_diesel::incident::IncidentBundle;
+use threadline_diesel::json::StoredJson;
+use threadline_diesel::page::{Cursor, Page};
+
+/// Longer values are cut in tables; JSON has them whole.
+const SHOWN_CHARS: usize = 40;
+
+/// A page as `--json` prints it. Stable: fields may be added.
+#[derive(Debug, Serialize)]
+pub(crate) struct PageDocument<'a> {
+    entries: Vec<EntryDocument<'a>>,
+    has_more: bool,
+    next: Option<&'a Cursor>,
+}
+
+#[derive(Debug, Serialize)]
+struct EntryDocument<'a> {
+    actor_ref: Option<&'a ActorRef>,
+    changed_fields: Vec<String>,
+    change: &'a AuditChange,
+    transaction: Option<&'a AuditTransaction>,
+    action: Option<&'a AuditAction>,
+}
+
+impl<'a> From<&'a Page<TimelineEntry>> for PageDocument<'a> {
+    fn from(page: &'a Page<TimelineEntry>) -> Self {
+        let entries = page
+            .entries
+            .iter()
+            .map(|entry| EntryDocument {
+                actor_ref: entry.actor(),
+                changed_fields: entry.change.changed_fields(),
+                change: &entry.change,
+                transaction: entry.transaction.as_ref(),
+                action: entry.action.as_ref(),
+            })
+            .collect();
+        Self {
+            entries,
+            has_more: page.has_more(),
+            next: page.next.as_ref(),
+        }
+    }
+}
+
+pub(crate) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
+    let mut out = stdout().lock();
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)
+}
+
+pub(crate) fn print_timeline(page: &Page<TimelineEntry>) -> io::Result<()> {
+    let mut out = stdout().lock();
+    if page.entries.is_empty() {
+        return writeln!(out, "no changes match");
+    }
+    writeln!(out, "{}", show_timeline(&page.entries))?;
+    match &page.next {
+        Some(next) => writeln!(out, "more: --after {}", next.as_str()),
+        None => Ok(()),
+    }
+}
+
+/// A timeline as a table for people.
+#[must_use]
+pub fn show_timeline(entries: &[TimelineEntry]) -> String {
+    let mut table = new_table();
+    table.set_header(["when (UTC)", "who", "action", "op", "row", "what"]);
+    for entry in entries {
+        table.add_row([
+            entry.change.captured_at.format("%m-%d %H:%M:%S%.3f").to_string(),
+            entry
+                .actor()
+                .map_or_else(|| "— nobody —".to_owned(), ToString::to_string),
+            entry
+                .action
+                .as_ref()
+                .map_or_else(String::new, |action| action.name.clone()),
+            entry.change.op.to_string(),
+            shown_row(&entry.change),
+            shown_change(&entry.change),
+        ]);
+    }
+    table.to_string()
+}
+
+pub(crate) fn print_incident(bundle: &IncidentBundle) -> io::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{}", show_incident(bundle))
+}
+
+/// An incident for people.
+#[must_use]
+pub fn show_incident(bundle: &IncidentBundle) -> String {
+    let transaction = &bundle.transaction;
+    let actor = |actor: &Option<StoredActor>| {
+        actor
+            .as_ref()
+            .and_then(StoredActor::known)
+            .map(ToString::to_string)
+    };
+    let mut facts = new_table();
+    let mut fact = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            facts.add_row([name.to_owned(), value]);
+        }
+    };
+    fact("transaction", Some(transaction.id.to_string()));
+    fact("occurred at", Some(transaction.occurred_at.to_string()));
+    fact(
+        "who",
+        Some(actor(&transaction.actor_ref).unwrap_or_else(|| "— nobody —".to_owned())),
+    );
+    fact("on behalf of", actor(&transaction.on_behalf_of));
+    fact("request", transaction.request_id.clone());
+    fact("correlation", transaction.correlation_id.clone());
+    fact("job", transaction.job_id.clone());
+    fact("source", transaction.source.clone());
+    fact("remote address", transaction.remote_addr.clone());
+    fact("meta", transaction.meta.as_ref().map(ToString::to_string));
+    fact(
+        "database session",
+        Some(format!(
+            "{} {} (pid {})",
+            transaction.db_user,
+            transaction.application_name.as_deref().unwrap_or_default(),
+            transaction.backend_pid
+        )),
+    );
+    for action in &bundle.actions {
+        let why = [&action.reason, &action.comment]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(": ");
+        let by = actor(&action.actor_ref).map_or_else(String::new, |actor| format!(" by {actor}"));
+        fact(
+            "action",
+            Some(format!("{}{by} ({}) {why}", action.name, action.status).trim_end().to_owned()),
+        );
+    }
+    let mut changes = new_table();
+    changes.set_header(["op", "row", "field", "before", "after"]);
+    for change in &bundle.changes {
+        add_change_rows(&mut changes, change);
+    }
+    let cut = if bundle.truncated {
+        "\nonly the first changes are shown"
+    } else {
+        ""
+    };
+    format!("{facts}\n\n{changes}{cut}")
+}
+
+/// A row of the table for each field that a change touched.
+fn add_change_rows(table: &mut Table, change: &AuditChange) {
+    let image = match change.op {
+        Op::Delete | Op::Update => &change.changed_from,
+        _ => &change.data_after,
+    };
+    let mut fields = image.as_ref().map(StoredJson::fields).unwrap_or_default();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut head = [change.op.to_string(), shown_row(change)];
+    if fields.is_empty() {
+        let [op, row] = head;
+        table.add_row([op, row, String::new(), String::new(), String::new()]);
+        return;
+    }
+    for (name, value) in fields {
+        let value = shown_value(&value);
+        let (before, after) = match change.op {
+            Op::Delete => (value, String::new()),
+            Op::Update => (value, shown_field(change.data_after.as_ref(), &name)),
+            _ => (String::new(), value),
+        };
+        let [op, row] = std::mem::take(&mut head);
+        table.add_row([op, row, name, before, after]);
+    }
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn shown_row(change: &AuditChange) -> String {
+    let table = if change.table_schema == "public" {
+        change.table_name.clone()
+    } else {
+        format!("{}.{}", change.table_schema, change.table_name)
+    };
+    match change.shown_key() {
+        key if key.is_empty() => table,
+        key => format!("{table} {key}"),
+    }
+}
+
+/// What a change did, in a cell.
+fn shown_change(change: &AuditChange) -> String {
+    match change.op {
+        Op::Update => change
+            .changed_fields()
+            .iter()
+            .map(|name| {
+                format!(
+                    "{name}: {} → {}",
+                    shown_field(change.changed_from.as_ref(), name),
+                    shown_field(change.data_after.as_ref(), name)
+                )
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Op::Truncate => change
+            .row_count
+            .map_or_else(|| "all rows".to_owned(), |rows| format!("{rows} rows")),
+        Op::Delete => shown_image(change.changed_from.as_ref()),
+        _ => shown_image(change.data_after.as_ref()),
+    }
+}
+
+/// The fields of an image that hold something.
+fn shown_image(image: Option<&StoredJson>) -> String {
+    image
+        .map(StoredJson::fields)
+        .unwrap_or_default()
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| format!("{name}={}", shown_value(value)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn shown_field(image: Option<&StoredJson>, name: &str) -> String {
+    image
+        .and_then(|image| image.field(name))
+        .map_or_else(|| "?".to_owned(), |value| shown_value(&value))
+}
+
+/// A value on one line, without what a terminal would act on.
+fn shown_value(value: &StoredJson) -> String {
+    let text: String = value
+        .to_text()
+        .chars()
+        .map(|c| if c.is_control() { '␣' } else { c })
+        .collect();
+    if text.chars().count() > SHOWN_CHARS {
+        let cut: String = text.chars().take(SHOWN_CHARS - 1).collect();
+        format!("{cut}…")
+    } else {
+        text
+    }
+}
