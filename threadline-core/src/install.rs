@@ -5,7 +5,7 @@
 
 use crate::storage::in_storage_schema;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
     include_str!("../sql/install/03_attribution.sql"),
@@ -15,8 +15,10 @@ const FILES: [&str; 11] = [
     include_str!("../sql/install/07_truncate.sql"),
     include_str!("../sql/install/08_enrolment.sql"),
     include_str!("../sql/install/09_guards.sql"),
-    include_str!("../sql/install/10_views.sql"),
-    include_str!("../sql/install/11_privileges.sql"),
+    include_str!("../sql/install/10_history.sql"),
+    include_str!("../sql/install/11_views.sql"),
+    include_str!("../sql/install/12_images.sql"),
+    include_str!("../sql/install/13_privileges.sql"),
 ];
 
 /// The SQL that makes the trail.

@@ -52,7 +52,7 @@ pub fn history<M: Audited>(key: impl KeyParts) -> Result<History<M>, InvalidHist
 /// The same for a table without a model.
 #[must_use]
 pub fn row_timeline(table: TableName, key: &RowKeyText) -> Timeline {
-    Timeline::new().table(table).row(key)
+    Timeline::new().row(table, key)
 }
 
 /// The history of a row of a model's table.

@@ -5,6 +5,7 @@ mod answers;
 mod audited;
 pub mod blocking;
 pub mod change;
+mod condition;
 pub mod error;
 pub mod history;
 pub mod incident;

@@ -1,10 +1,9 @@
 //! Changes across tables, newest first.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{self, auto_type, sql};
+use diesel::dsl::{self, auto_type};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use threadline_core::actor::ActorRef;
@@ -14,6 +13,7 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use crate::change::{AuditAction, AuditChange, AuditTransaction, Op, TimelineEntry};
+use crate::condition::Condition;
 use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place};
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
 
@@ -67,7 +67,7 @@ pub struct Timeline {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 struct Filters {
     table: Option<TableName>,
-    row_key: Option<String>,
+    row: Option<(TableName, String)>,
     op: Option<Op>,
     actor: Option<ActorRef>,
     attribution: Option<Attribution>,
@@ -102,10 +102,11 @@ impl Timeline {
         self
     }
 
-    /// Only changes of rows with a key, before or after the change.
+    /// Only changes of one row: the row of a table that has a key now or had it last, also while
+    /// it had other keys.
     #[must_use]
-    pub fn row(mut self, key: &RowKeyText) -> Self {
-        self.filters.row_key = Some(key.as_str().to_owned());
+    pub fn row(mut self, table: TableName, key: &RowKeyText) -> Self {
+        self.filters.row = Some((table, key.as_str().to_owned()));
         self
     }
 
@@ -195,11 +196,11 @@ impl Timeline {
         if let Some(cursor) = &self.cursor {
             let place = cursor.place(&self.digest())?;
             query = query.filter(
-                sql::<Bool>("(audit_changes.captured_at, audit_changes.id) < (")
-                    .bind::<Timestamptz, _>(place.at)
-                    .sql(", ")
-                    .bind::<BigInt, _>(place.id)
-                    .sql(")"),
+                Condition::sql("(audit_changes.captured_at, audit_changes.id) < (")
+                    .instant(place.at)
+                    .then(", ")
+                    .number(place.id)
+                    .then(")"),
             );
         }
         Ok(query
@@ -230,12 +231,22 @@ impl Filters {
                 .filter(audit_changes::table_name.eq(table.name().to_owned()))
                 .filter(audit_changes::table_schema.eq(table.schema().to_owned()));
         }
-        if let Some(key) = &self.row_key {
-            query = query.filter(
-                audit_changes::row_key
-                    .eq(key.clone())
-                    .or(audit_changes::previous_key.eq(key.clone())),
-            );
+        if let Some((table, key)) = &self.row {
+            query = query
+                .filter(audit_changes::table_name.eq(table.name().to_owned()))
+                .filter(audit_changes::table_schema.eq(table.schema().to_owned()))
+                // This is for the index, and the next is exact.
+                .filter(row_segments(
+                    "audit_changes.row_key = ANY (ARRAY(SELECT row_key FROM ",
+                    (table, key),
+                    "))",
+                ))
+                .filter(row_segments(
+                    "EXISTS (SELECT FROM ",
+                    (table, key),
+                    " AS segment WHERE segment.row_key = audit_changes.row_key \
+                     AND audit_changes.id BETWEEN segment.first_id AND segment.last_id)",
+                ));
         }
         if let Some(op) = self.op {
             query = query.filter(audit_changes::op.eq(op));
@@ -256,72 +267,84 @@ impl Filters {
     /// transactions that an index finds.
     fn apply_attribution(&self, mut query: ChangesQuery<'static>) -> ChangesQuery<'static> {
         if let Some(actor) = &self.actor {
-            let actor_type = actor.actor_type().as_str().to_owned();
-            let id = actor.id().map(str::to_owned);
-            let found = |table: &str, column: &str| {
-                let by_id = if id.is_some() { "= " } else { "IS NOT DISTINCT FROM " };
-                format!(
-                    "SELECT {column} FROM {STORAGE_SCHEMA}.{table} WHERE actor_ref IS NOT NULL \
-                     AND actor_ref ->> 'id' {by_id}"
-                )
-            };
-            query = query.filter(
-                sql::<Bool>("audit_changes.transaction_id IN (")
-                    .sql(&found("audit_transactions", "id"))
-                    .bind::<diesel::sql_types::Nullable<Text>, _>(id.clone())
-                    .sql(" AND actor_ref ->> 'type' = ")
-                    .bind::<Text, _>(actor_type.clone())
-                    .sql(" UNION ALL ")
-                    .sql(&found("audit_changes", "transaction_id"))
-                    .bind::<diesel::sql_types::Nullable<Text>, _>(id.clone())
-                    .sql(" AND actor_ref ->> 'type' = ")
-                    .bind::<Text, _>(actor_type.clone())
-                    .sql(") AND (COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'id') IS NOT DISTINCT FROM ")
-                    .bind::<diesel::sql_types::Nullable<Text>, _>(id)
-                    .sql(" AND (COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type') = ")
-                    .bind::<Text, _>(actor_type),
-            );
+            query = query.filter(changes_by(actor));
         }
+        const IN_FORCE: &str =
+            "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
         match self.attribution {
             Some(Attribution::Attributed) => {
-                query = query.filter(sql::<Bool>(
-                    "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null') <> 'null'",
-                ));
+                query = query.filter(Condition::sql(format!("{IN_FORCE} <> 'null'")));
             }
             Some(Attribution::Unattributed) => {
-                query = query.filter(sql::<Bool>(
-                    "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null') = 'null'",
-                ));
+                query = query.filter(Condition::sql(format!("{IN_FORCE} = 'null'")));
             }
             None => {}
         }
-        let ids = [
-            ("correlation_id", &self.correlation_id),
-            ("request_id", &self.request_id),
-        ];
-        for (column, id) in ids {
-            if let Some(id) = id {
-                let id = id.as_str().to_owned();
-                query = query.filter(
-                    sql::<Bool>(&format!(
-                        "audit_changes.transaction_id IN (SELECT id FROM \
-                         {STORAGE_SCHEMA}.audit_transactions WHERE {column} = "
-                    ))
-                    .bind::<Text, _>(id.clone())
-                    .sql(&format!(
-                        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_actions \
-                         WHERE {column} = "
-                    ))
-                    .bind::<Text, _>(id.clone())
-                    .sql(&format!(
-                        ") AND COALESCE(audit_actions.{column}, audit_transactions.{column}) = "
-                    ))
-                    .bind::<Text, _>(id),
-                );
-            }
+        if let Some(id) = &self.correlation_id {
+            query = query.filter(changes_with_id("correlation_id", id));
+        }
+        if let Some(id) = &self.request_id {
+            query = query.filter(changes_with_id("request_id", id));
         }
         query
     }
+}
+
+/// Changes whose actor in force was this one.
+fn changes_by(actor: &ActorRef) -> Condition {
+    let id = actor.id().map(str::to_owned);
+    let actor_type = actor.actor_type().as_str();
+    let found = |condition: Condition, column: &str, table: &str| {
+        let condition = condition.then(format!(
+            "SELECT {column} FROM {STORAGE_SCHEMA}.{table} WHERE actor_ref IS NOT NULL AND "
+        ));
+        match id.clone() {
+            Some(id) => condition.then("actor_ref ->> 'id' = ").text(id),
+            None => condition.then("actor_ref ->> 'id' IS NULL"),
+        }
+        .then(" AND actor_ref ->> 'type' = ")
+        .text(actor_type)
+    };
+    let condition = Condition::sql("audit_changes.transaction_id IN (");
+    let condition = found(condition, "id", "audit_transactions").then(" UNION ALL ");
+    found(condition, "transaction_id", "audit_changes")
+        .then(
+            ") AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'id' \
+             IS NOT DISTINCT FROM ",
+        )
+        .optional_text(id.clone())
+        .then(
+            " AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type' = ",
+        )
+        .text(actor_type)
+}
+
+/// Changes whose action, or else transaction, has an id.
+fn changes_with_id(column: &str, id: &TraceId) -> Condition {
+    Condition::sql(format!(
+        "audit_changes.transaction_id IN (SELECT id FROM {STORAGE_SCHEMA}.audit_transactions \
+         WHERE {column} = "
+    ))
+    .text(id.as_str())
+    .then(format!(
+        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_actions WHERE {column} = "
+    ))
+    .text(id.as_str())
+    .then(format!(
+        ") AND COALESCE(audit_actions.{column}, audit_transactions.{column}) = "
+    ))
+    .text(id.as_str())
+}
+
+/// A condition over the segments of a row: the keys it had, and when.
+fn row_segments(before: &str, (table, key): (&TableName, &str), after: &str) -> Condition {
+    Condition::sql(format!("{before}{STORAGE_SCHEMA}.row_segments("))
+        .text(table.schema())
+        .then(", ")
+        .text(table.name())
+        .then(", ")
+        .text(key)
+        .then(format!("){after}"))
 }
 
 /// The changes of one transaction, in the order they were captured.

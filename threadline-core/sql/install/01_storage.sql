@@ -119,6 +119,10 @@ CREATE INDEX IF NOT EXISTS audit_changes_row_idx
 CREATE INDEX IF NOT EXISTS audit_changes_previous_key_idx
     ON @threadline@.audit_changes (table_name, previous_key, table_schema, id)
     WHERE previous_key IS NOT NULL;
+-- "... and when did it get its key?"
+CREATE INDEX IF NOT EXISTS audit_changes_renamed_idx
+    ON @threadline@.audit_changes (table_name, row_key, table_schema, id)
+    WHERE previous_key IS NOT NULL;
 -- "What happened to this table lately?"
 CREATE INDEX IF NOT EXISTS audit_changes_table_idx
     ON @threadline@.audit_changes (table_name, table_schema, captured_at, id);

@@ -37,6 +37,7 @@ RETURN COALESCE(
 CREATE OR REPLACE FUNCTION @threadline@.plain_actor_ref(actor jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
+    WHEN (actor OPERATOR(pg_catalog.->>) 'type') IS NULL THEN NULL
     WHEN (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) 'anonymous'
         THEN '{"type": "anonymous"}'::jsonb
     ELSE pg_catalog.jsonb_build_object(

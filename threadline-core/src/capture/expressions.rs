@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::template::indent;
 use crate::column_type::{ColumnType, Comparison, Rendering, SessionSetting};
 use crate::identifier::{quote_identifier, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
-use crate::table::{AuditedTable, Column, ColumnRule};
+use crate::table::{AuditedTable, Column, ColumnRule, ImageForm};
 
 /// `jsonb_build_object` takes at most 100 arguments.
 const PAIRS_A_CALL: usize = 50;
@@ -59,16 +58,17 @@ pub(super) fn image(table: &AuditedTable, row: &str, spaces: usize) -> String {
     if pairs.is_empty() {
         return "'{}'::pg_catalog.jsonb".to_owned();
     }
+    let pad = " ".repeat(spaces);
     let calls: Vec<_> = pairs
         .chunks(PAIRS_A_CALL)
         .map(|chunk| {
             format!(
-                "pg_catalog.jsonb_build_object(\n    {}\n)",
-                chunk.join(",\n    ")
+                "pg_catalog.jsonb_build_object(\n{pad}    {}\n{pad})",
+                chunk.join(&format!(",\n{pad}    "))
             )
         })
         .collect();
-    indent(&calls.join(" OPERATOR(pg_catalog.||) "), spaces)
+    calls.join(" OPERATOR(pg_catalog.||) ")
 }
 
 /// The image of a row as the columns of a subquery, which `to_jsonb` turns into an object faster
@@ -84,14 +84,22 @@ pub(super) fn image_columns(table: &AuditedTable, row: &str, spaces: usize) -> S
             )
         })
         .collect();
-    indent(&columns.join(",\n"), spaces)
+    columns.join(&format!(",\n{}", " ".repeat(spaces)))
 }
 
-/// The columns themselves, to find out whether they are all there.
+/// The columns themselves, to find out whether they are all there and still what they were.
 pub(super) fn probe(table: &AuditedTable, row: &str) -> String {
     let columns: Vec<_> = table
         .stored_columns()
-        .map(|column| reference(row, column))
+        .map(|column| {
+            let value = reference(row, column);
+            match (column.rule, column.column_type.rendering()) {
+                (ColumnRule::Clear, Rendering::Array) => {
+                    format!("pg_catalog.array_ndims({value})")
+                }
+                _ => value,
+            }
+        })
         .collect();
     columns.join(", ")
 }
@@ -114,26 +122,28 @@ fn differs(column: &Column) -> String {
 }
 
 /// The chain of IFs that collects the old values of what changed (and, in delta form, the new).
-pub(super) fn changes(table: &AuditedTable, with_new_values: bool) -> String {
-    let mut chain = Vec::new();
+pub(super) fn changes(table: &AuditedTable, image: ImageForm, spaces: usize) -> String {
+    let pad = " ".repeat(spaces);
+    let mut chain = String::new();
     for column in table.stored_columns() {
         let name = quote_literal(&column.name);
-        let collected = |variable: &str, row: &str| {
+        let collect = |variable: &str, row: &str| {
             format!(
-                "    {variable} := {variable} OPERATOR(pg_catalog.||) \
+                "{pad}    {variable} := {variable} OPERATOR(pg_catalog.||) \
                  pg_catalog.jsonb_build_object({name}, {});\n",
                 stored_value(table, column, row)
             )
         };
-        let mut step = format!("IF {} THEN\n", differs(column));
-        step.push_str(&collected("v_changed_from", "OLD"));
-        if with_new_values {
-            step.push_str(&collected("v_data_after", "NEW"));
+        let mut collected = collect("v_changed_from", "OLD");
+        if image == ImageForm::Delta {
+            collected.push_str(&collect("v_data_after", "NEW"));
         }
-        step.push_str("END IF;");
-        chain.push(step);
+        chain.push_str(&format!(
+            "{pad}IF {} THEN\n{collected}{pad}END IF;\n",
+            differs(column)
+        ));
     }
-    format!("            {}", indent(&chain.join("\n"), 12))
+    chain
 }
 
 /// A key column's value as text: what `data_after ->> 'column'` gives.
@@ -192,19 +202,21 @@ pub(super) fn row_key(table: &AuditedTable, row: &str) -> String {
     }
 }
 
-/// The statement that keeps the old key of an update that changed it.
-pub(super) fn previous_key(table: &AuditedTable) -> Option<String> {
+/// The statement that keeps the old key of an update that changed it; nothing without a key.
+pub(super) fn previous_key(table: &AuditedTable, spaces: usize) -> String {
     let changed: Vec<_> = table
         .key_columns()
         .map(|column| format!("({})", differs(column)))
         .collect();
-    (!changed.is_empty()).then(|| {
-        format!(
-            "IF {} THEN\n    v_previous_key := {};\nEND IF;\n",
-            changed.join(" OR "),
-            row_key(table, "OLD")
-        )
-    })
+    if changed.is_empty() {
+        return String::new();
+    }
+    let pad = " ".repeat(spaces);
+    format!(
+        "{pad}IF {} THEN\n{pad}    v_previous_key := {};\n{pad}END IF;\n",
+        changed.join(" OR "),
+        row_key(table, "OLD")
+    )
 }
 
 /// The condition under which the session's settings would show in stored values, if any column's

@@ -104,7 +104,7 @@ impl Shared {
 pub(super) fn row_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
     let delta = table.image() == ImageForm::Delta;
-    let mut changes = expressions::changes(table, delta);
+    let mut changes = expressions::changes(table, table.image(), 12);
     if delta {
         changes.insert_str(0, "            v_data_after := '{}';\n");
     }
@@ -116,9 +116,6 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             expressions::image(table, "NEW", 16)
         )
     };
-    let previous_key = expressions::previous_key(table)
-        .map(|sql| format!("                {}\n", indent(sql.trim_end(), 16)))
-        .unwrap_or_default();
     let known: Vec<_> = table
         .columns()
         .iter()
@@ -136,9 +133,9 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("unpin", &shared.unpin_at(4)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
-            ("changes", &changes),
+            ("changes", changes.trim_end_matches('\n')),
             ("data_after", &data_after),
-            ("previous_key", &previous_key),
+            ("previous_key", &expressions::previous_key(table, 16)),
             (
                 "known_columns",
                 &format!("ARRAY[{}]::pg_catalog.text[]", known.join(", ")),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::functions::{function_name, row_body, statement_body};
-use super::template::{fill, indent};
+use super::template::fill;
 use crate::identifier::{dollar_quote, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
 use crate::table::{AuditedTable, TableName};
@@ -206,7 +206,7 @@ fn json<T: Serialize>(value: &T) -> String {
 }
 
 fn json_literal<T: Serialize>(value: &T) -> String {
-    indent(&quote_literal(&json(value)), 0)
+    quote_literal(&json(value))
 }
 
 fn hex(bytes: &[u8]) -> String {

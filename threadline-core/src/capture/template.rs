@@ -27,7 +27,7 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// Indents every line but the first, for an expression of several lines inside a template.
+/// Indents every line but the first. Only for SQL without names: a name may hold a line break.
 pub(super) fn indent(sql: &str, spaces: usize) -> String {
     sql.replace('\n', &format!("\n{}", " ".repeat(spaces)))
 }

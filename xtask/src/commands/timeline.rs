@@ -13,11 +13,10 @@ use crate::show::{print_json, print_timeline};
 
 pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     let mut question = Timeline::new();
-    if let Some(table) = args.table {
-        question = question.table(table);
-    }
-    if let Some(key) = &args.key {
-        question = question.row(key);
+    match (args.table, &args.key) {
+        (Some(table), Some(key)) => question = question.row(table, key),
+        (Some(table), None) => question = question.table(table),
+        (None, _) => {}
     }
     if let Some(op) = args.op {
         question = question.op(op);

@@ -1,0 +1,159 @@
+//! The SQL contract for writers that are not Rust: two settings, and nothing that can cost a write.
+
+use serde_json::{Value, json};
+use threadline::table::{ActorPolicy, AuditedTable};
+
+use crate::harness::{Trail, captured, empty_trail};
+
+fn table() -> Trail {
+    captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"])
+}
+
+fn set(name: &str, value: &str) -> String {
+    format!(
+        "SELECT set_config('threadline.{name}', '{}', true);",
+        value.replace('\'', "''")
+    )
+}
+
+fn transaction(trail: &Trail) -> Value {
+    trail.ask_json("SELECT to_jsonb(t) FROM threadline.audit_transactions AS t ORDER BY id DESC LIMIT 1")
+}
+
+#[test]
+fn all_of_a_context_is_stored_on_the_transaction() {
+    let trail = table();
+    let context = json!({
+        "on_behalf_of": {"type": "user", "id": "42"}, "request_id": "r", "correlation_id": "c",
+        "job_id": "j", "source": "cron", "remote_addr": "10.0.0.1", "meta": {"plan": "gold"}
+    });
+    trail.run(&format!(
+        "{}{} INSERT INTO t VALUES (1, 1)",
+        set("actor_ref", r#"{"type":"admin","id":"7"}"#),
+        set("context", &context.to_string())
+    ));
+    let stored = transaction(&trail);
+    assert_eq!(stored["actor_ref"], json!({"type": "admin", "id": "7"}));
+    for field in ["on_behalf_of", "request_id", "correlation_id", "job_id", "source", "remote_addr", "meta"] {
+        assert_eq!(stored[field], context[field], "{field}");
+    }
+}
+
+#[test]
+fn what_the_database_knows_is_kept_beside_what_the_application_claims() {
+    let trail = table();
+    trail.run(&format!(
+        "SET application_name = 'nightly import'; {} INSERT INTO t VALUES (1, 1)",
+        set("actor_ref", r#"{"type":"user","id":"forged"}"#)
+    ));
+    let stored = transaction(&trail);
+    assert_eq!(stored["db_user"], json!("postgres"));
+    assert_eq!(stored["application_name"], json!("nightly import"));
+    assert!(stored["backend_pid"].as_i64().unwrap() > 0);
+}
+
+#[test]
+fn malformed_contexts_are_kept_as_text_and_never_cost_a_write() {
+    let hostile = [
+        ("actor_ref", "{broken"),
+        ("actor_ref", r#"{"type":"robot","id":"1"}"#),
+        ("actor_ref", r#"{"type":"user"}"#),
+        ("actor_ref", r#"{"type":"user","id":""}"#),
+        ("actor_ref", r#"["user","1"]"#),
+        ("actor_ref", r#"{"type":"user","id":"\u0000"}"#),
+        ("actor_ref", "null"),
+        ("context", "not json"),
+        ("context", "[]"),
+        ("context", r#"{"requestid":"misspelt"}"#),
+        ("context", r#"{"on_behalf_of":{"type":"nobody"}}"#),
+        ("context", r#"{"action_id":"not a uuid"}"#),
+        ("action_id", "not a uuid"),
+        ("action_id", "'; DROP TABLE t; --"),
+    ];
+    let trail = table();
+    for (n, (setting, value)) in hostile.iter().enumerate() {
+        trail.run(&format!("{} INSERT INTO t VALUES ({n}, 1); UPDATE t SET v = 2 WHERE id = {n}", set(setting, value)));
+        let stored = transaction(&trail);
+        assert_eq!(stored["meta"]["context_error"], json!(value), "{setting} = {value}");
+        assert_eq!(stored["actor_ref"], Value::Null);
+    }
+    assert_eq!(trail.changes().len(), 2 * hostile.len());
+}
+
+#[test]
+fn oversized_contexts_are_cut_and_never_cost_a_write() {
+    let trail = table();
+    trail.run(
+        "SELECT set_config('threadline.context', '{\"meta\":{\"x\":\"' || repeat('y', 1000000) || '\"}}', true);
+         INSERT INTO t VALUES (1, 1)",
+    );
+    let stored = transaction(&trail);
+    assert_eq!(stored["meta"]["context_error"].as_str().unwrap().len(), 1024);
+}
+
+#[test]
+fn settings_left_empty_by_an_earlier_transaction_mean_nothing() {
+    // Hazard 45: a local setting is '' afterwards, not null.
+    let trail = table();
+    trail.run(&format!(
+        "BEGIN; {} INSERT INTO t VALUES (1, 1); COMMIT; BEGIN; INSERT INTO t VALUES (2, 2); COMMIT",
+        set("actor_ref", r#"{"type":"user","id":"1"}"#)
+    ));
+    let stored = transaction(&trail);
+    assert_eq!((&stored["actor_ref"], &stored["meta"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn an_actor_set_late_is_attributed_what_comes_after() {
+    let trail = table();
+    trail.run(&format!(
+        "INSERT INTO t VALUES (1, 1); {}{} INSERT INTO t VALUES (2, 2); UPDATE t SET v = 3; {} DELETE FROM t WHERE id = 1",
+        set("actor_ref", r#"{"type":"user","id":"late"}"#),
+        set("context", r#"{"request_id":"r"}"#),
+        set("actor_ref", ""),
+    ));
+    let late = json!({"type": "user", "id": "late"});
+    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor_ref.clone()).collect();
+    assert_eq!(actors, [None, Some(late.clone()), Some(late.clone()), Some(late), None]);
+    assert_eq!(transaction(&trail)["request_id"], json!("r"));
+}
+
+#[test]
+fn changes_follow_the_actor_through_savepoints() {
+    let trail = table();
+    trail.run(&format!(
+        "BEGIN; {} INSERT INTO t VALUES (1, 1);
+         SAVEPOINT s; {} INSERT INTO t VALUES (2, 2); ROLLBACK TO s;
+         INSERT INTO t VALUES (3, 3);
+         SAVEPOINT u; {} INSERT INTO t VALUES (4, 4); RELEASE u; INSERT INTO t VALUES (5, 5); COMMIT",
+        set("actor_ref", r#"{"type":"user","id":"a"}"#),
+        set("actor_ref", r#"{"type":"user","id":"b"}"#),
+        set("actor_ref", r#"{"type":"user","id":"c"}"#),
+    ));
+    let c = json!({"type": "user", "id": "c"});
+    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor_ref.clone()).collect();
+    assert_eq!(actors, [None, None, Some(c.clone()), Some(c)]);
+}
+
+#[test]
+fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE t (id int PRIMARY KEY, v int)");
+    let found = trail.introspect("t");
+    let strict = AuditedTable::builder(found.name().clone())
+        .columns(found.columns().to_vec())
+        .key(["id"])
+        .actor(ActorPolicy::Required)
+        .build()
+        .unwrap();
+    trail.capture(&strict);
+    for write in ["INSERT INTO t VALUES (1, 1)", "TRUNCATE t"] {
+        let error = trail.refused(write);
+        assert!(error.contains("unattributed write to public.t refused"), "{error}");
+    }
+    let forged = set("actor_ref", "garbage");
+    assert!(trail.refused(&format!("{forged} INSERT INTO t VALUES (1, 1)")).contains("unattributed"));
+    let signed = set("actor_ref", r#"{"type":"system","id":"seed"}"#);
+    trail.run(&format!("{signed} INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t; TRUNCATE t"));
+    assert_eq!(trail.changes().len(), 4);
+}

@@ -1,0 +1,365 @@
+//! Nothing escapes, nothing is invented.
+
+use serde_json::json;
+
+use crate::harness::{captured, empty_trail};
+
+const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, status text, total numeric(10, 2))";
+
+#[test]
+fn an_insert_keeps_the_whole_row() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', 9.90)");
+    let changes = trail.changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].op, "insert");
+    assert_eq!(changes[0].key, Some(json!({"id": "1"})));
+    assert_eq!(
+        changes[0].after,
+        Some(json!({"id": 1, "status": "open", "total": 9.90}))
+    );
+    assert_eq!(changes[0].from, None);
+}
+
+#[test]
+fn an_update_keeps_the_row_and_the_old_values_of_what_changed() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', 9.90)");
+    trail.run("UPDATE orders SET status = 'paid', total = total");
+    let update = &trail.changes()[1];
+    assert_eq!(update.op, "update");
+    assert_eq!(
+        update.after,
+        Some(json!({"id": 1, "status": "paid", "total": 9.90}))
+    );
+    assert_eq!(update.from, Some(json!({"status": "open"})));
+}
+
+#[test]
+fn a_delete_keeps_the_last_image_of_the_row() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', NULL)");
+    trail.run("DELETE FROM orders");
+    let delete = &trail.changes()[1];
+    assert_eq!(delete.op, "delete");
+    assert_eq!(delete.after, None);
+    assert_eq!(
+        delete.from,
+        Some(json!({"id": 1, "status": "open", "total": null}))
+    );
+}
+
+#[test]
+fn statements_that_change_nothing_leave_nothing() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', 1)");
+    for nothing in [
+        "UPDATE orders SET status = 'open'",
+        "UPDATE orders SET status = 'x' WHERE id = 99",
+        "DELETE FROM orders WHERE id = 99",
+        "INSERT INTO orders SELECT * FROM orders WHERE false",
+        "INSERT INTO orders VALUES (1, 'open', 1) ON CONFLICT DO NOTHING",
+        "SELECT * FROM orders FOR UPDATE",
+    ] {
+        trail.run(nothing);
+        assert_eq!(trail.changes().len(), 1, "{nothing}");
+        assert_eq!(trail.transactions(), 1, "{nothing}");
+    }
+}
+
+#[test]
+fn bulk_statements_record_every_row_once() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders SELECT g, 'open', g FROM generate_series(1, 1000) AS g");
+    trail.run("UPDATE orders SET status = 'paid' WHERE id <= 500");
+    trail.run("DELETE FROM orders WHERE id > 900");
+    let counted = trail.ask(
+        "SELECT string_agg(op || ' ' || n, ', ' ORDER BY op) FROM \
+         (SELECT op, count(DISTINCT row_key) AS n FROM threadline.audit_changes GROUP BY op) AS c",
+    );
+    assert_eq!(counted, "delete 100, insert 1000, update 500");
+    assert_eq!(trail.transactions(), 3);
+}
+
+#[test]
+fn copy_is_captured() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("CREATE TABLE staging AS SELECT g AS id, 'x' AS status, g::numeric AS total FROM generate_series(1, 3) AS g");
+    let file = tempfile_path(&trail.url());
+    trail.run(&format!("COPY staging TO '{file}'; COPY orders FROM '{file}'"));
+    assert_eq!(trail.changes().len(), 3);
+}
+
+/// A file the server may write to.
+fn tempfile_path(unique: &str) -> String {
+    let name: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("/tmp/threadline_copy_{name}")
+}
+
+#[test]
+fn an_upsert_is_recorded_as_what_it_did() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', 1)");
+    trail.run(
+        "INSERT INTO orders VALUES (1, 'new', 2), (2, 'new', 2) \
+         ON CONFLICT (id) DO UPDATE SET status = 'merged'",
+    );
+    let mut events = trail.events();
+    events.sort();
+    assert_eq!(
+        events,
+        ["insert orders 1", "insert orders 2", "update orders 1"]
+    );
+}
+
+#[test]
+fn a_merge_is_recorded_as_what_it_did() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("INSERT INTO orders VALUES (1, 'open', 1), (2, 'open', 1)");
+    trail.run(
+        "MERGE INTO orders USING (VALUES (1), (2), (3)) AS v (id) ON orders.id = v.id \
+         WHEN MATCHED AND v.id = 1 THEN DELETE \
+         WHEN MATCHED THEN UPDATE SET status = 'merged' \
+         WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'new', 0)",
+    );
+    let mut events = trail.events();
+    events.drain(..2);
+    events.sort();
+    assert_eq!(
+        events,
+        ["delete orders 1", "insert orders 3", "update orders 2"]
+    );
+}
+
+#[test]
+fn data_modifying_ctes_are_captured() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run(
+        "WITH made AS (INSERT INTO orders VALUES (1, 'a', 1), (2, 'a', 2) RETURNING id) \
+         SELECT count(*) FROM made",
+    );
+    trail.run("WITH gone AS (DELETE FROM orders WHERE id = 1 RETURNING *) UPDATE orders SET status = 'b' WHERE id = 2");
+    assert_eq!(trail.changes().len(), 4);
+}
+
+#[test]
+fn cascades_are_captured_in_the_same_transaction() {
+    let trail = captured(
+        "CREATE TABLE parents (id int PRIMARY KEY);
+         CREATE TABLE dropped (id int PRIMARY KEY, p int REFERENCES parents ON DELETE CASCADE);
+         CREATE TABLE nulled (id int PRIMARY KEY, p int REFERENCES parents ON DELETE SET NULL);
+         CREATE TABLE moved (id int PRIMARY KEY, p int REFERENCES parents ON UPDATE CASCADE)",
+        &["parents", "dropped", "nulled", "moved"],
+    );
+    trail.run(
+        "INSERT INTO parents VALUES (1), (2); INSERT INTO dropped VALUES (10, 1);
+         INSERT INTO nulled VALUES (20, 1); INSERT INTO moved VALUES (30, 2)",
+    );
+    trail.run("DELETE FROM parents WHERE id = 1");
+    let changes = trail.changes();
+    let mut events: Vec<_> = trail.events()[5..].to_vec();
+    events.sort();
+    assert_eq!(
+        events,
+        ["delete dropped 10", "delete parents 1", "update nulled 20"]
+    );
+    assert_eq!(changes[5].transaction_id, changes[7].transaction_id);
+    trail.run("UPDATE parents SET id = 3 WHERE id = 2");
+    let moved = trail.changes().into_iter().find(|c| c.op == "update" && c.table == "moved");
+    assert_eq!(moved.unwrap().from, Some(json!({"p": 2})));
+}
+
+#[test]
+fn what_before_triggers_made_of_the_row_is_what_is_recorded() {
+    let trail = captured(
+        "CREATE TABLE items (id int PRIMARY KEY, name text, upper text GENERATED ALWAYS AS (upper(name)) STORED);
+         CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN NEW.name := trim(NEW.name); RETURN NEW; END $$;
+         CREATE TRIGGER zz_tidy BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION tidy()",
+        &["items"],
+    );
+    trail.run("INSERT INTO items VALUES (1, '  ada ')");
+    trail.run("UPDATE items SET name = ' ada  '");
+    let changes = trail.changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        changes[0].after,
+        Some(json!({"id": 1, "name": "ada", "upper": "ADA"}))
+    );
+}
+
+#[test]
+fn what_a_hosts_own_trigger_changes_comes_after_what_caused_it() {
+    // Hazard 20: a statement trigger would see the insert after the update it caused.
+    let trail = captured(
+        "CREATE TABLE items (id int PRIMARY KEY, slug text);
+         CREATE FUNCTION add_slug() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN UPDATE items SET slug = 'item-' || NEW.id WHERE id = NEW.id; RETURN NULL; END $$;
+         CREATE TRIGGER a_slug AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION add_slug()",
+        &["items"],
+    );
+    trail.run("INSERT INTO items VALUES (1), (2)");
+    assert_eq!(
+        trail.events(),
+        ["insert items 1", "update items 1", "insert items 2", "update items 2"]
+    );
+}
+
+#[test]
+fn rolled_back_work_leaves_nothing() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run("BEGIN; INSERT INTO orders VALUES (1, 'x', 1); ROLLBACK");
+    assert_eq!((trail.changes().len(), trail.transactions()), (0, 0));
+}
+
+#[test]
+fn a_rolled_back_savepoint_takes_its_part_of_the_trail_with_it() {
+    let trail = captured(ORDERS, &["orders"]);
+    // The transaction's own row is made inside the savepoint, and must be made again after it.
+    trail.run(
+        "BEGIN; SAVEPOINT a; INSERT INTO orders VALUES (1, 'a', 1); ROLLBACK TO a;
+         INSERT INTO orders VALUES (2, 'b', 2);
+         SAVEPOINT c; INSERT INTO orders VALUES (3, 'c', 3);
+         SAVEPOINT d; UPDATE orders SET status = 'd'; RELEASE d; ROLLBACK TO c;
+         UPDATE orders SET status = 'e' WHERE id = 2; COMMIT",
+    );
+    assert_eq!(trail.events(), ["insert orders 2", "update orders 2"]);
+    assert_eq!(trail.transactions(), 1);
+    assert_eq!(orphans(&trail), "0");
+}
+
+#[test]
+fn a_caught_exception_takes_its_part_of_the_trail_with_it() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run(
+        "DO $$ BEGIN
+           BEGIN INSERT INTO orders VALUES (1, 'x', 1); RAISE EXCEPTION 'no'; EXCEPTION WHEN OTHERS THEN NULL; END;
+           INSERT INTO orders VALUES (2, 'y', 2);
+         END $$",
+    );
+    assert_eq!(trail.events(), ["insert orders 2"]);
+    assert_eq!(orphans(&trail), "0");
+}
+
+fn orphans(trail: &crate::harness::Trail) -> String {
+    trail.ask(
+        "SELECT count(*) FROM threadline.audit_changes AS c WHERE NOT EXISTS \
+         (SELECT FROM threadline.audit_transactions AS t WHERE t.id = c.transaction_id)",
+    )
+}
+
+#[test]
+fn two_phase_commit_keeps_change_and_context() {
+    let trail = captured(ORDERS, &["orders"]);
+    trail.run(
+        "BEGIN; SELECT set_config('threadline.actor_ref', '{\"type\":\"job\",\"id\":\"j\"}', true);
+         INSERT INTO orders VALUES (1, 'x', 1); PREPARE TRANSACTION 'tpc'",
+    );
+    assert_eq!(trail.changes().len(), 0);
+    trail.run("COMMIT PREPARED 'tpc'");
+    assert_eq!(trail.events(), ["insert orders 1"]);
+    let actor = trail.ask("SELECT actor_ref ->> 'id' FROM threadline.audit_transactions");
+    assert_eq!(actor, "j");
+}
+
+#[test]
+fn truncate_leaves_an_event_on_each_table_it_empties() {
+    let trail = captured(
+        "CREATE TABLE a (id int PRIMARY KEY);
+         CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a)",
+        &["a", "b"],
+    );
+    trail.run("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1, 1)");
+    trail.run("TRUNCATE a CASCADE");
+    let events = &trail.events()[2..];
+    assert_eq!(events, ["truncate a -", "truncate b -"]);
+}
+
+#[test]
+fn truncate_counts_the_rows_when_asked() {
+    use threadline::table::{AuditedTable, TruncatePolicy};
+    let trail = empty_trail();
+    trail.run("CREATE TABLE a (id int PRIMARY KEY)");
+    let found = trail.introspect("a");
+    let counted = AuditedTable::builder(found.name().clone())
+        .columns(found.columns().to_vec())
+        .key(["id"])
+        .truncate(TruncatePolicy::Count)
+        .build()
+        .unwrap();
+    trail.capture(&counted);
+    trail.run("INSERT INTO a VALUES (1), (2), (3)");
+    trail.run("TRUNCATE a");
+    assert_eq!(trail.changes()[3].row_count, Some(3));
+}
+
+#[test]
+fn a_table_without_a_key_is_captured_without_identity() {
+    let trail = captured("CREATE TABLE log (line text)", &["log"]);
+    trail.run("INSERT INTO log VALUES ('a'), ('a')");
+    trail.run("UPDATE log SET line = 'b'");
+    trail.run("DELETE FROM log");
+    let changes = trail.changes();
+    assert_eq!(changes.len(), 6);
+    assert!(changes.iter().all(|change| change.key.is_none()));
+    assert_eq!(changes[2].from, Some(json!({"line": "a"})));
+}
+
+#[test]
+fn tables_of_one_name_in_two_schemas_keep_apart() {
+    let trail = captured(
+        "CREATE SCHEMA east; CREATE SCHEMA west;
+         CREATE TABLE east.t (id int PRIMARY KEY, a text); CREATE TABLE west.t (id int PRIMARY KEY, b text)",
+        &["east.t", "west.t"],
+    );
+    trail.run("INSERT INTO east.t VALUES (1, 'e'); INSERT INTO west.t VALUES (1, 'w')");
+    let schemas = trail.ask(
+        "SELECT string_agg(table_schema || ' ' || data_after::text, '; ' ORDER BY id) FROM threadline.audit_changes",
+    );
+    assert_eq!(schemas, r#"east {"a": "e", "id": 1}; west {"b": "w", "id": 1}"#);
+}
+
+#[test]
+fn wide_tables_are_captured_whole() {
+    let columns: Vec<_> = (1..128).map(|n| format!("c{n} int")).collect();
+    let trail = captured(
+        &format!("CREATE TABLE wide (id int PRIMARY KEY, {})", columns.join(", ")),
+        &["wide"],
+    );
+    trail.run("INSERT INTO wide (id, c127) VALUES (1, 5)");
+    trail.run("UPDATE wide SET c1 = 1, c127 = 6");
+    let changes = trail.changes();
+    assert_eq!(changes[0].after.as_ref().unwrap().as_object().unwrap().len(), 128);
+    assert_eq!(changes[1].from, Some(json!({"c1": null, "c127": 5})));
+}
+
+#[test]
+fn hostile_names_are_just_names() {
+    let long = "x".repeat(63);
+    let other_long = format!("{}y", "x".repeat(62));
+    let names = [
+        "select", "Mixed Case", "quo\"te", "apo'strophe", "$capture$", "@image@", "v_op", "ünïcode",
+        "back\\slash", "dot.ted", "new", "r", "line\nbreak", &long, &other_long,
+    ];
+    let columns: Vec<_> = names
+        .iter()
+        .map(|name| format!("\"{}\" int", name.replace('"', "\"\"")))
+        .collect();
+    for table in names {
+        let quoted = format!("\"{}\"", table.replace('"', "\"\""));
+        let trail = captured(
+            &format!("CREATE TABLE {quoted} (\"i d\" int PRIMARY KEY, {})", columns.join(", ")),
+            &[&quoted],
+        );
+        trail.run(&format!("INSERT INTO {quoted} VALUES (1)"));
+        trail.run(&format!(
+            "UPDATE {quoted} SET {}",
+            names.map(|n| format!("\"{}\" = 1", n.replace('"', "\"\""))).join(", ")
+        ));
+        trail.run(&format!("DELETE FROM {quoted}"));
+        let changes = trail.changes();
+        assert_eq!(changes.len(), 3, "{table}");
+        assert_eq!(changes[0].table, table);
+        assert_eq!(changes[1].from.as_ref().unwrap().as_object().unwrap().len(), names.len());
+    }
+}

@@ -1,0 +1,149 @@
+//! Tables change under their capture; writes go on, and nothing leaks.
+
+use serde_json::json;
+use threadline::column_type::ColumnType;
+use threadline::table::{AuditedTable, Column};
+
+use crate::harness::{Trail, captured, empty_trail};
+
+fn people() -> Trail {
+    captured(
+        "CREATE TABLE people (id int PRIMARY KEY, name text, age int, tags text[])",
+        &["people"],
+    )
+}
+
+#[test]
+fn a_dropped_column_does_not_cost_a_write() {
+    let trail = people();
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, '{a}')");
+    trail.run("ALTER TABLE people DROP COLUMN age");
+    trail.run("INSERT INTO people VALUES (2, 'Eve', '{b}')");
+    trail.run("UPDATE people SET name = 'Ida' WHERE id = 1");
+    trail.run("UPDATE people SET name = 'Ida' WHERE id = 1");
+    trail.run("DELETE FROM people WHERE id = 2");
+    let changes = trail.changes();
+    assert_eq!(
+        trail.events(),
+        ["insert people 1", "insert people 2", "update people 1", "delete people 2"]
+    );
+    assert_eq!(changes[1].after, Some(json!({"id": 2, "name": "Eve", "tags": ["b"]})));
+    assert_eq!(changes[2].from, Some(json!({"name": "Ada"})));
+}
+
+#[test]
+fn a_renamed_column_is_not_stored_in_clear_until_it_is_classified() {
+    let trail = people();
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
+    trail.run("ALTER TABLE people RENAME COLUMN name TO full_name");
+    trail.run("UPDATE people SET full_name = 'Secret'");
+    let update = &trail.changes()[1];
+    assert_eq!(update.from, Some(json!({"full_name": "[UNCLASSIFIED]"})));
+    assert_eq!(update.after, Some(json!({"id": 1, "age": 36, "tags": null})));
+}
+
+#[test]
+fn an_added_column_is_not_stored_in_clear_but_its_change_is_recorded() {
+    let trail = people();
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
+    trail.run("ALTER TABLE people ADD COLUMN ssn text");
+    trail.run("UPDATE people SET ssn = 'secret'");
+    trail.run("INSERT INTO people VALUES (2, 'Eve', 1, NULL, 'secret')");
+    trail.run("UPDATE people SET ssn = 'secret', name = 'Ida' WHERE id = 1");
+    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    assert!(!everything.contains("secret"), "{everything}");
+    let changes = trail.changes();
+    assert_eq!(changes.len(), 4);
+    assert_eq!(changes[1].from, Some(json!({"ssn": "[UNCLASSIFIED]"})));
+}
+
+#[test]
+fn a_column_of_another_type_does_not_cost_a_write() {
+    let trail = people();
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, '{a}')");
+    trail.run(
+        "ALTER TABLE people ALTER COLUMN age TYPE json USING to_json(age), \
+         ALTER COLUMN tags TYPE text USING tags::text",
+    );
+    trail.run("UPDATE people SET age = '{\"a\": \"\\u0000\"}'");
+    trail.run("INSERT INTO people VALUES (2, 'Eve', '1', 'x')");
+    trail.run("DELETE FROM people");
+    assert_eq!(trail.changes().len(), 5);
+    assert_eq!(
+        trail.changes()[1].after.as_ref().unwrap()["age"],
+        json!("{\"a\": \"\\u0000\"}")
+    );
+}
+
+#[test]
+fn a_renamed_key_column_loses_the_identity_and_nothing_else() {
+    let trail = people();
+    trail.run("ALTER TABLE people RENAME COLUMN id TO person_id");
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
+    let change = &trail.changes()[0];
+    assert_eq!(change.key, None);
+    assert_eq!(change.after.as_ref().unwrap()["name"], json!("Ada"));
+}
+
+#[test]
+fn a_renamed_table_goes_on_being_captured() {
+    let trail = people();
+    trail.run("ALTER TABLE people RENAME TO persons; CREATE SCHEMA hr; ALTER TABLE persons SET SCHEMA hr");
+    trail.run("INSERT INTO hr.persons VALUES (1, 'Ada', 36, NULL); UPDATE hr.persons SET age = 37");
+    assert_eq!(trail.events(), ["insert people 1", "update people 1"]);
+}
+
+#[test]
+fn contradictions_stop_the_migration_and_leave_what_was_there() {
+    let trail = people();
+    let name = || "public.people".parse().unwrap();
+    let column = |name: &str, of: &str| Column::new(name, ColumnType::builtin(of));
+    let id = || column("id", "int4");
+    let cases = [
+        (
+            AuditedTable::builder(name()).columns([id(), column("nmae", "text")]).key(["id"]),
+            r#"column "nmae" is declared in the code, but not in the database"#,
+        ),
+        (
+            AuditedTable::builder(name()).columns([id(), column("name", "json")]).key(["id"]),
+            r#"column "name" is declared as json, but is text in the database"#,
+        ),
+        (
+            AuditedTable::builder(name()).columns([id(), column("name", "text")]).key(["name"]),
+            "its primary key is (id), but the code declares (name)",
+        ),
+        (
+            AuditedTable::builder(name()).columns([id(), column("name", "text")]).without_key(),
+            "its primary key is (id), but the code declares no key",
+        ),
+        (
+            AuditedTable::builder("public.nothing".parse().unwrap()).columns([id()]).key(["id"]),
+            "table public.nothing does not exist",
+        ),
+    ];
+    for (declaration, expected) in cases {
+        let error = trail.capture_refused(&declaration.build().unwrap());
+        assert!(error.contains(expected), "{error}");
+    }
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
+    assert_eq!(trail.events(), ["insert people 1"]);
+}
+
+#[test]
+fn a_declared_key_needs_an_index_that_makes_it_one() {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE t (a int, b int NOT NULL, c int NOT NULL); CREATE UNIQUE INDEX ON t (a)");
+    let declared = |key: &str| {
+        AuditedTable::builder("public.t".parse().unwrap())
+            .columns(["a", "b", "c"].map(|name| Column::new(name, ColumnType::builtin("int4"))))
+            .key([key])
+            .build()
+            .unwrap()
+    };
+    let error = trail.capture_refused(&declared("a"));
+    assert!(error.contains("no unique index makes (a) one"), "{error}");
+    trail.run("CREATE UNIQUE INDEX ON t (b)");
+    trail.capture(&declared("b"));
+    trail.run("INSERT INTO t VALUES (1, 2, 3)");
+    assert_eq!(trail.events(), ["insert t 2"]);
+}

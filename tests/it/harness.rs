@@ -1,0 +1,192 @@
+//! A database with the trail in it, and short words for what tests do with it.
+
+use std::sync::OnceLock;
+
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use serde::Deserialize;
+use serde_json::Value;
+use threadline::capture::CaptureMigration;
+use threadline::nonblocking::introspect;
+use threadline::table::{AuditedTable, TableName};
+use threadline_testdb::{Cluster, Database, MajorVersion, ServerBinaries, TerminalProgress};
+
+/// One server for all tests of the process. `THREADLINE_TEST_PG` names another major version than
+/// the one that is installed.
+pub(crate) fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| start_cluster(&[]))
+}
+
+/// A server with settings of its own.
+pub(crate) fn start_cluster(settings: &[(&str, &str)]) -> Cluster {
+    let version = std::env::var("THREADLINE_TEST_PG")
+        .ok()
+        .map(|version| MajorVersion::new(version.parse().expect("a major version")));
+    let binaries = ServerBinaries::obtain(version, &TerminalProgress).expect("a PostgreSQL");
+    let mut builder = Cluster::builder().binaries(binaries);
+    for (name, value) in settings {
+        builder = builder.setting(*name, *value);
+    }
+    builder.start().expect("PostgreSQL starts")
+}
+
+/// A database with an empty trail.
+pub(crate) fn empty_trail() -> Trail {
+    static TEMPLATE: OnceLock<threadline_testdb::Template> = OnceLock::new();
+    let template = TEMPLATE.get_or_init(|| {
+        cluster()
+            .template("trail", |url| {
+                Cluster::existing(url)?.execute_script(&threadline::install::up_sql())
+            })
+            .expect("the trail installs")
+    });
+    Trail {
+        database: template.create_database().expect("a database"),
+    }
+}
+
+/// A database with tables, all of which are captured as introspection finds them.
+pub(crate) fn captured(schema: &str, tables: &[&str]) -> Trail {
+    let trail = empty_trail();
+    trail.run(schema);
+    for table in tables {
+        trail.capture(&trail.introspect(table));
+    }
+    trail
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+/// A database with a trail.
+pub(crate) struct Trail {
+    database: Database,
+}
+
+/// A recorded change, as tests look at it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) op: String,
+    #[serde(rename = "table_name")]
+    pub(crate) table: String,
+    #[serde(rename = "table_pk")]
+    pub(crate) key: Option<Value>,
+    pub(crate) row_key: Option<String>,
+    pub(crate) previous_key: Option<String>,
+    #[serde(rename = "data_after")]
+    pub(crate) after: Option<Value>,
+    #[serde(rename = "changed_from")]
+    pub(crate) from: Option<Value>,
+    pub(crate) transaction_id: String,
+    pub(crate) action_id: Option<String>,
+    pub(crate) actor_ref: Option<Value>,
+    pub(crate) row_count: Option<i64>,
+    pub(crate) partition_name: Option<String>,
+}
+
+impl Trail {
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        self.database.url_as(role)
+    }
+
+    pub(crate) async fn connect(&self) -> AsyncPgConnection {
+        AsyncPgConnection::establish(&self.url())
+            .await
+            .expect("a connection")
+    }
+
+    /// Runs a script as one transaction, unless it says BEGIN and COMMIT itself.
+    pub(crate) fn run(&self, sql: &str) {
+        if let Err(error) = self.database.execute_script(sql) {
+            panic!("{error}\nin: {sql}");
+        }
+    }
+
+    /// Runs a script as another role.
+    pub(crate) fn run_as(&self, role: &str, sql: &str) -> Result<(), String> {
+        Cluster::existing(&self.url_as(role))
+            .and_then(|session| session.execute_script(sql))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Runs a script that must fail, and gives the error.
+    pub(crate) fn refused(&self, sql: &str) -> String {
+        match self.database.execute_script(sql) {
+            Ok(()) => panic!("this was expected to fail: {sql}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The first value a query gives.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        match self.database.query_text(sql) {
+            Ok(value) => value.unwrap_or_else(|| "NULL".to_owned()),
+            Err(error) => panic!("{error}\nin: {sql}"),
+        }
+    }
+
+    /// What a query gives as JSON.
+    pub(crate) fn ask_json(&self, sql: &str) -> Value {
+        serde_json::from_str(&self.ask(sql)).expect("JSON")
+    }
+
+    pub(crate) fn introspect(&self, table: &str) -> AuditedTable {
+        let name: TableName = table.parse().expect("a table name");
+        block_on(async {
+            introspect(&mut self.connect().await, &name)
+                .await
+                .unwrap_or_else(|error| panic!("{error}"))
+        })
+    }
+
+    /// Puts a table under capture.
+    pub(crate) fn capture(&self, table: &AuditedTable) {
+        self.run(CaptureMigration::new([table], |_| None).up());
+    }
+
+    /// Tries to, and gives the error.
+    pub(crate) fn capture_refused(&self, table: &AuditedTable) -> String {
+        self.refused(CaptureMigration::new([table], |_| None).up())
+    }
+
+    /// Everything that was recorded, in order.
+    pub(crate) fn changes(&self) -> Vec<Recorded> {
+        let all = self.ask_json(
+            "SELECT COALESCE(jsonb_agg(to_jsonb(c) ORDER BY c.id), '[]') \
+             FROM threadline.audit_changes AS c",
+        );
+        serde_json::from_value(all).expect("changes")
+    }
+
+    /// How many changes were recorded.
+    pub(crate) fn count(&self) -> usize {
+        self.ask("SELECT count(*) FROM threadline.audit_changes").parse().expect("a count")
+    }
+
+    /// What was recorded, as `op table key`.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.changes()
+            .iter()
+            .map(|change| {
+                let key = change.row_key.as_deref().unwrap_or("-");
+                format!("{} {} {key}", change.op, change.table)
+            })
+            .collect()
+    }
+
+    /// How many audit transactions there are.
+    pub(crate) fn transactions(&self) -> usize {
+        self.ask("SELECT count(*) FROM threadline.audit_transactions")
+            .parse()
+            .expect("a count")
+    }
+}

@@ -1,0 +1,178 @@
+//! What is known can be found.
+
+use diesel::prelude::*;
+use threadline::page::{Cursor, InvalidCursor, PageSize};
+use threadline::prelude::*;
+use threadline::timeline::Attribution;
+use threadline::{error::ReadError, nonblocking, schema::audit_changes};
+
+use crate::harness::{Trail, block_on, captured};
+
+fn two_tables() -> Trail {
+    let trail = captured(
+        "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)",
+        &["a", "b"],
+    );
+    for n in 1..=5 {
+        trail.run(&format!(
+            "SELECT set_config('threadline.actor_ref', '{{\"type\":\"user\",\"id\":\"{n}\"}}', true),
+                    set_config('threadline.context', '{{\"correlation_id\":\"c{}\"}}', true);
+             INSERT INTO a VALUES ({n}, 0); INSERT INTO b VALUES ({n}, 0)",
+            n % 2
+        ));
+    }
+    trail.run("UPDATE a SET v = 1");
+    trail
+}
+
+fn load(trail: &Trail, question: &Timeline) -> Vec<String> {
+    block_on(async {
+        let page = nonblocking::timeline(&mut trail.connect().await, question).await.unwrap();
+        page.entries.iter().map(|e| format!("{} {} {}", e.change.op, e.change.table_name, e.change.shown_key())).collect()
+    })
+}
+
+#[test]
+fn a_timeline_is_newest_first_and_filters_compose() {
+    let trail = two_tables();
+    assert_eq!(load(&trail, &Timeline::new()).len(), 15);
+    let question = Timeline::new().table("b".parse().unwrap()).op(Op::Insert);
+    assert_eq!(load(&trail, &question), ["insert b 5", "insert b 4", "insert b 3", "insert b 2", "insert b 1"]);
+    let by = Timeline::new().actor("user:3".parse().unwrap());
+    assert_eq!(load(&trail, &by), ["insert b 3", "insert a 3"]);
+    let correlated = Timeline::new().correlation_id("c0".parse().unwrap()).table("a".parse().unwrap());
+    assert_eq!(load(&trail, &correlated), ["insert a 4", "insert a 2"]);
+    let nobody = Timeline::new().attribution(Attribution::Unattributed);
+    assert_eq!(load(&trail, &nobody).len(), 5);
+    let somebody = Timeline::new().attribution(Attribution::Attributed);
+    assert_eq!(load(&trail, &somebody).len(), 10);
+}
+
+#[test]
+fn an_actor_is_found_by_what_happened_under_them_not_by_the_transaction() {
+    let trail = captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]);
+    trail.run(
+        "SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"x\"}', true); INSERT INTO a VALUES (1);
+         SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"y\"}', true); INSERT INTO a VALUES (2)",
+    );
+    assert_eq!(load(&trail, &Timeline::new().actor("user:x".parse().unwrap())), ["insert a 1"]);
+    assert_eq!(load(&trail, &Timeline::new().actor("user:y".parse().unwrap())), ["insert a 2"]);
+    assert!(load(&trail, &Timeline::new().actor("admin:x".parse().unwrap())).is_empty());
+}
+
+#[test]
+fn pages_leave_nothing_out_and_repeat_nothing_while_writers_run() {
+    let trail = two_tables();
+    let mut question = Timeline::new().page_size(PageSize::new(4).unwrap());
+    let mut seen = Vec::new();
+    block_on(async {
+        let mut conn = trail.connect().await;
+        loop {
+            let page = nonblocking::timeline(&mut conn, &question).await.unwrap();
+            seen.extend(page.entries.iter().map(|entry| entry.change.id));
+            trail.run("UPDATE b SET v = v + 1 WHERE id = 1");
+            match page.next {
+                Some(next) => question = question.after(Cursor::from_text(next.as_str())),
+                None => break,
+            }
+        }
+    });
+    let mut sorted = seen.clone();
+    sorted.sort_by(|a, b| b.cmp(a));
+    sorted.dedup();
+    assert_eq!((seen.len(), &seen), (15, &sorted));
+}
+
+#[test]
+fn a_cursor_is_refused_with_another_question() {
+    let trail = two_tables();
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let small = PageSize::new(1).unwrap();
+        let page = nonblocking::timeline(&mut conn, &Timeline::new().page_size(small)).await.unwrap();
+        let other = Timeline::new().op(Op::Update).after(page.next.unwrap());
+        let refused = nonblocking::timeline(&mut conn, &other).await;
+        assert!(matches!(refused, Err(ReadError::Cursor(InvalidCursor::OtherQuestion))));
+    });
+}
+
+#[test]
+fn a_hosts_own_filter_composes_with_a_question() {
+    let trail = two_tables();
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let query = Timeline::new().query().unwrap().filter(audit_changes::row_key.eq("2"));
+        let rows: Vec<threadline::change::TimelineEntry> =
+            diesel_async::RunQueryDsl::load(query, &mut conn).await.unwrap();
+        assert_eq!(rows.len(), 3);
+    });
+}
+
+struct A;
+
+impl threadline::Audited for A {
+    fn audited_table() -> Result<threadline::table::AuditedTable, threadline::table::InvalidTable> {
+        use threadline::{column_type::ColumnType, table::*};
+        AuditedTable::builder(TableName::new("public", "a"))
+            .columns(["id", "v"].map(|name| Column::new(name, ColumnType::builtin("int4"))))
+            .key(["id"])
+            .build()
+    }
+}
+
+#[test]
+fn history_of_a_model_is_typed_by_its_key() {
+    let trail = two_tables();
+    trail.run("UPDATE a SET id = 10 WHERE id = 2");
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let question = history::<A>(10).unwrap();
+        let page = nonblocking::history(&mut conn, &question).await.unwrap();
+        let ops: Vec<_> = page.entries.iter().map(|e| e.change.op).collect();
+        assert_eq!(ops, [Op::Update, Op::Update, Op::Insert]);
+        assert!(history::<A>((1, 2)).is_err());
+    });
+}
+
+fn history_of(trail: &Trail, key: i32) -> Vec<String> {
+    block_on(async {
+        let question = history::<A>(key).unwrap();
+        let page = nonblocking::history(&mut trail.connect().await, &question).await.unwrap();
+        page.entries.iter().rev().map(|e| format!("{} {}", e.change.op, e.change.shown_key())).collect()
+    })
+}
+
+#[test]
+fn history_follows_a_row_through_its_keys_in_both_directions() {
+    let trail = captured("CREATE TABLE a (id int PRIMARY KEY, v int)", &["a"]);
+    trail.run("INSERT INTO a VALUES (1, 0)");
+    trail.run("UPDATE a SET id = 2");
+    trail.run("UPDATE a SET v = 1");
+    trail.run("UPDATE a SET id = 3");
+    // Somebody else takes the first key afterwards.
+    trail.run("INSERT INTO a VALUES (1, 100)");
+    let life = ["insert 1", "update 2", "update 2", "update 3"];
+    assert_eq!(history_of(&trail, 3), life);
+    assert_eq!(history_of(&trail, 2), life, "a key that was left names the row that left it");
+    assert_eq!(history_of(&trail, 1), ["insert 1"], "a key that was taken again names who took it");
+}
+
+#[test]
+fn histories_of_swapped_rows_do_not_mix() {
+    let trail = captured("CREATE TABLE a (id int PRIMARY KEY DEFERRABLE, v int)", &["a"]);
+    trail.run("INSERT INTO a VALUES (1, 10), (2, 20)");
+    trail.run("UPDATE a SET v = v + 1");
+    trail.run("UPDATE a SET id = 3 - id");
+    trail.run("UPDATE a SET v = v + 1 WHERE id = 1");
+    assert_eq!(history_of(&trail, 1), ["insert 2", "update 2", "update 1", "update 1"]);
+    assert_eq!(history_of(&trail, 2), ["insert 1", "update 1", "update 2"]);
+}
+
+#[test]
+fn a_key_deleted_and_inserted_again_has_one_history() {
+    let trail = captured("CREATE TABLE a (id int PRIMARY KEY, v int)", &["a"]);
+    trail.run("INSERT INTO a VALUES (1, 0)");
+    trail.run("DELETE FROM a");
+    trail.run("INSERT INTO a VALUES (1, 1)");
+    assert_eq!(history_of(&trail, 1), ["insert 1", "delete 1", "insert 1"]);
+}

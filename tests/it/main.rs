@@ -1,0 +1,14 @@
+//! Scenarios against a real PostgreSQL: one binary, a module an area.
+
+mod attribution;
+mod audited_write;
+mod capture;
+mod drift;
+mod exactness;
+mod faults;
+mod harness;
+mod identity;
+mod investigation;
+mod partitions;
+mod redaction;
+mod trust;

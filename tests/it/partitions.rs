@@ -1,0 +1,71 @@
+//! Partitioned tables appear under their root; inheritance parents speak for their children.
+
+use crate::harness::{Trail, captured};
+
+fn measurements() -> Trail {
+    captured(
+        "CREATE TABLE m (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+         CREATE TABLE m_eu PARTITION OF m FOR VALUES IN ('eu');
+         CREATE TABLE m_us PARTITION OF m FOR VALUES IN ('us')",
+        &["m"],
+    )
+}
+
+#[test]
+fn writes_through_the_root_and_straight_into_a_leaf_are_the_roots() {
+    let trail = measurements();
+    trail.run("INSERT INTO m VALUES (1, 'eu', 0)");
+    trail.run("INSERT INTO m_us VALUES (2, 'us', 0)");
+    trail.run("UPDATE m_us SET v = 1; DELETE FROM m_eu");
+    assert_eq!(
+        trail.events(),
+        [
+            r#"insert m ["1", "eu"]"#,
+            r#"insert m ["2", "us"]"#,
+            r#"update m ["2", "us"]"#,
+            r#"delete m ["1", "eu"]"#
+        ]
+    );
+}
+
+#[test]
+fn a_partition_attached_later_is_captured() {
+    let trail = measurements();
+    trail.run(
+        "CREATE TABLE m_af (id int NOT NULL, region text NOT NULL, v int, PRIMARY KEY (id, region));
+         ALTER TABLE m ATTACH PARTITION m_af FOR VALUES IN ('af')",
+    );
+    trail.run("INSERT INTO m_af VALUES (5, 'af', 0)");
+    assert_eq!(trail.events(), [r#"insert m ["5", "af"]"#]);
+}
+
+#[test]
+fn truncate_of_the_root_is_one_event_and_of_a_leaf_names_the_leaf() {
+    let trail = measurements();
+    trail.run("TRUNCATE m");
+    trail.run("TRUNCATE m_eu");
+    let changes = trail.changes();
+    assert_eq!(trail.events(), ["truncate m -", "truncate m -"]);
+    assert_eq!(changes[0].partition_name, None);
+    assert_eq!(changes[1].partition_name.as_deref(), Some("public.m_eu"));
+}
+
+#[test]
+fn a_partition_itself_cannot_be_declared() {
+    let trail = measurements();
+    let leaf = trail.introspect("m_eu");
+    let error = trail.capture_refused(&leaf);
+    assert!(error.contains("is a partition of"), "{error}");
+}
+
+#[test]
+fn children_of_an_inheritance_parent_are_captured_under_it() {
+    let trail = captured(
+        "CREATE TABLE p (id int PRIMARY KEY, v int); CREATE TABLE c (extra int) INHERITS (p)",
+        &["p"],
+    );
+    trail.run("INSERT INTO c VALUES (1, 1, 1)");
+    trail.run("UPDATE p SET v = 2");
+    trail.run("DELETE FROM c");
+    assert_eq!(trail.events(), ["insert p 1", "update p 1", "delete p 1"]);
+}

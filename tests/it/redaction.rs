@@ -1,0 +1,88 @@
+//! What must not be stored is not stored, in any copy.
+
+use serde_json::json;
+use threadline::capture::CaptureMigration;
+
+use crate::harness::{Trail, empty_trail};
+
+fn members() -> Trail {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE members (id int PRIMARY KEY, email text, hash text, seen timestamptz, name text)");
+    let table = trail
+        .introspect("members")
+        .redact(["hash", "seen"], ["email"])
+        .unwrap();
+    trail.capture(&table);
+    trail
+}
+
+#[test]
+fn excluded_and_masked_values_are_in_no_copy() {
+    let trail = members();
+    trail.run("INSERT INTO members VALUES (1, 'ada@secret.example', 'secret-hash', now(), 'Ada')");
+    trail.run("UPDATE members SET email = 'eve@secret.example', hash = 'secret-other'");
+    trail.run("UPDATE members SET name = 'Eve'");
+    trail.run("DELETE FROM members");
+    let everything = trail.ask(
+        "SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c",
+    );
+    assert!(!everything.contains("secret"), "{everything}");
+    let changes = trail.changes();
+    assert_eq!(changes.len(), 4);
+    assert_eq!(changes[1].from, Some(json!({"email": "[REDACTED]"})));
+    assert_eq!(
+        changes[3].from,
+        Some(json!({"id": 1, "email": "[REDACTED]", "name": "Eve"}))
+    );
+}
+
+#[test]
+fn a_change_of_excluded_columns_alone_is_no_change() {
+    let trail = members();
+    trail.run("INSERT INTO members VALUES (1, 'a', 'b', now(), 'c')");
+    trail.run("UPDATE members SET seen = clock_timestamp(), hash = 'x'");
+    assert_eq!(trail.changes().len(), 1);
+    assert_eq!(trail.transactions(), 1);
+}
+
+#[test]
+fn a_masked_null_does_not_show_that_it_is_null() {
+    let trail = members();
+    trail.run("INSERT INTO members (id) VALUES (1)");
+    assert_eq!(trail.changes()[0].after.as_ref().unwrap()["email"], json!("[REDACTED]"));
+}
+
+#[test]
+fn a_placeholder_with_quotes_is_just_text() {
+    use threadline::table::AuditedTable;
+    let trail = empty_trail();
+    trail.run("CREATE TABLE t (id int PRIMARY KEY, a text)");
+    let found = trail.introspect("t");
+    let table = AuditedTable::builder(found.name().clone())
+        .columns(found.columns().to_vec())
+        .key(["id"])
+        .mask(["a"])
+        .mask_with(r"it's \ $capture$ @image@")
+        .build()
+        .unwrap();
+    trail.capture(&table);
+    trail.run("INSERT INTO t VALUES (1, 'x'); UPDATE t SET a = 'y'");
+    assert_eq!(
+        trail.changes()[1].from,
+        Some(json!({"a": r"it's \ $capture$ @image@"}))
+    );
+}
+
+#[test]
+fn changed_rules_apply_from_then_on_without_a_gap() {
+    let trail = members();
+    trail.run("INSERT INTO members VALUES (1, 'a', 'b', now(), 'c')");
+    let stricter = trail
+        .introspect("members")
+        .redact(["hash", "seen", "name"], ["email"])
+        .unwrap();
+    trail.run(CaptureMigration::new([&stricter], |_| None).up());
+    trail.run("UPDATE members SET email = 'z'");
+    let after = trail.changes()[1].after.clone().unwrap();
+    assert_eq!(after, json!({"id": 1, "email": "[REDACTED]"}));
+}

@@ -1,0 +1,212 @@
+//! The application can cause changes; it can neither write, alter nor delete the trail.
+
+use crate::harness::{Trail, captured};
+
+/// A table that an unprivileged role may write, and that role's name, unique to the database.
+fn with_application_role() -> (Trail, String) {
+    let trail = captured(
+        "CREATE TABLE accounts (id int PRIMARY KEY, balance numeric, note text)",
+        &["accounts"],
+    );
+    let role = trail.ask("SELECT 'app_' || current_database()");
+    trail.run(&format!(
+        "CREATE ROLE \"{role}\" LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON accounts TO \"{role}\";
+         GRANT CREATE ON DATABASE \"{}\" TO \"{role}\"; GRANT ALL ON SCHEMA public TO \"{role}\"",
+        trail.ask("SELECT current_database()")
+    ));
+    (trail, role)
+}
+
+impl Drop for Roles<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.run_as("postgres", &format!("DROP OWNED BY \"{0}\" CASCADE; DROP ROLE \"{0}\"", self.1));
+    }
+}
+
+/// Roles belong to the whole server, so they are dropped with their test.
+struct Roles<'a>(&'a Trail, &'a str);
+
+#[test]
+fn a_role_without_any_right_on_the_trail_is_captured() {
+    let (trail, role) = with_application_role();
+    let _roles = Roles(&trail, &role);
+    trail
+        .run_as(&role, "INSERT INTO accounts VALUES (1, 1, 'x'); UPDATE accounts SET balance = 2; DELETE FROM accounts")
+        .unwrap();
+    assert_eq!(trail.changes().len(), 3);
+    let user = trail.ask("SELECT db_user FROM threadline.audit_transactions");
+    assert_eq!(user, role);
+}
+
+#[test]
+fn the_application_can_neither_write_nor_alter_nor_read_the_trail() {
+    let (trail, role) = with_application_role();
+    let _roles = Roles(&trail, &role);
+    trail.run("INSERT INTO accounts VALUES (1, 1, 'x')");
+    let function = trail.ask(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE proname LIKE 'capture_row_public_accounts%'",
+    );
+    for attack in [
+        "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name) VALUES (0, now(), gen_random_uuid(), 'insert', 'public', 'accounts')",
+        "UPDATE threadline.audit_changes SET data_after = NULL",
+        "DELETE FROM threadline.audit_transactions",
+        "TRUNCATE threadline.audit_changes",
+        "SELECT * FROM threadline.audit_changes",
+        "SELECT * FROM threadline.audit_timeline",
+        "SELECT nextval('threadline.audit_changes_id_seq')",
+        "SELECT last_value FROM threadline.capture_secret",
+        "SELECT setval('threadline.capture_secret', 1)",
+        "SELECT threadline.record_transaction(gen_random_uuid(), '', '')",
+        "SELECT threadline.create_partitions(now(), 1)",
+        "ALTER TABLE accounts DISABLE TRIGGER ALL",
+        "DROP TRIGGER \"00_threadline_update\" ON accounts",
+        "TRUNCATE accounts",
+        "SET session_replication_role = replica",
+        "SET ROLE postgres",
+        "DROP SCHEMA threadline CASCADE",
+        &format!("CREATE TABLE mine (LIKE accounts); CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION {function}"),
+        "CREATE TABLE mine2 (id int); CREATE TRIGGER t BEFORE TRUNCATE ON mine2 FOR EACH STATEMENT EXECUTE FUNCTION threadline.capture_truncate('public', 'accounts')",
+    ] {
+        let refused = trail.run_as(&role, attack);
+        let error = refused.expect_err(attack);
+        assert!(
+            error.contains("permission denied") || error.contains("must be owner"),
+            "{attack}: {error}"
+        );
+    }
+    assert_eq!(trail.changes().len(), 1);
+}
+
+#[test]
+fn shadowing_functions_and_operators_are_not_called() {
+    // Hazard 50: whatever a definer function looks up by the search path runs as its owner.
+    let (trail, role) = with_application_role();
+    let _roles = Roles(&trail, &role);
+    let steal = "RAISE EXCEPTION 'shadow called as %', current_user;";
+    let mut shadows = String::from("CREATE SCHEMA evil; SET search_path = evil, pg_catalog, public;");
+    for (name, arguments, returns) in [
+        ("now", "", "timestamptz"),
+        ("clock_timestamp", "", "timestamptz"),
+        ("nextval", "regclass", "bigint"),
+        ("jsonb_build_object", "VARIADIC \"any\"", ""),
+        ("to_jsonb", "anyelement", "jsonb"),
+        ("concat", "VARIADIC text[]", "text"),
+        ("current_setting", "text, boolean", "text"),
+        ("set_config", "text, text, boolean", "text"),
+        ("encode", "bytea, text", "text"),
+        ("pg_backend_pid", "", "int"),
+        ("jsonb_typeof", "jsonb", "text"),
+        ("lower", "text", "text"),
+        ("format", "text, VARIADIC text[]", "text"),
+    ] {
+        if returns.is_empty() {
+            continue;
+        }
+        shadows.push_str(&format!(
+            "CREATE FUNCTION evil.{name}({arguments}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {steal} END $$;"
+        ));
+    }
+    for (operator, left, right, returns) in [
+        ("=", "text", "text", "boolean"),
+        ("=", "int", "int", "boolean"),
+        ("=", "uuid", "uuid", "boolean"),
+        ("=", "jsonb", "jsonb", "boolean"),
+        ("=", "record", "record", "boolean"),
+        ("<>", "text", "text", "boolean"),
+        ("||", "jsonb", "jsonb", "jsonb"),
+        ("||", "text", "text", "text"),
+        ("||", "bytea", "bytea", "bytea"),
+        ("->>", "jsonb", "text", "text"),
+        ("*=", "record", "record", "boolean"),
+        ("*<>", "record", "record", "boolean"),
+    ] {
+        let function = format!("op_{}", shadows.len());
+        shadows.push_str(&format!(
+            "CREATE FUNCTION evil.{function}({left}, {right}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {steal} END $$;
+             CREATE OPERATOR evil.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = evil.{function});"
+        ));
+    }
+    // A shadow that PostgreSQL does not let anybody make is no danger.
+    shadows = shadows
+        .replace("CREATE FUNCTION evil.op_", "CREATE FUNCTION evil.op_")
+        .split_inclusive("$$;")
+        .filter(|statement| !statement.contains("(record, record)"))
+        .collect();
+    let shadows: String = shadows
+        .split_inclusive(';')
+        .filter(|statement| !statement.contains("LEFTARG = record"))
+        .collect();
+    trail.run_as(&role, &shadows).unwrap();
+    let context = r#"pg_catalog.set_config('threadline.actor_ref', '{"type":"user","id":"1"}', true), pg_catalog.set_config('threadline.context', '{"request_id":"r","meta":{"a":1}}', true)"#;
+    trail
+        .run_as(
+            &role,
+            &format!(
+                "BEGIN; SET search_path = evil, pg_catalog, public; SELECT {context};
+                 INSERT INTO public.accounts VALUES (1, 1.0, 'x');
+                 UPDATE public.accounts SET balance = 1.00; UPDATE public.accounts SET note = 'y';
+                 SELECT pg_catalog.set_config('threadline.actor_ref', 'broken', true);
+                 DELETE FROM public.accounts; COMMIT"
+            ),
+        )
+        .unwrap();
+    assert_eq!(trail.changes().len(), 4);
+}
+
+#[test]
+fn a_forged_note_does_not_hide_the_transaction() {
+    let (trail, role) = with_application_role();
+    let _roles = Roles(&trail, &role);
+    trail
+        .run_as(
+            &role,
+            "BEGIN; SELECT set_config('threadline.recorded', threadline.current_transaction_id()::text || '|||', true);
+             INSERT INTO accounts VALUES (1, 1, 'x'); COMMIT;
+             BEGIN; INSERT INTO accounts VALUES (2, 1, 'x');
+             SELECT set_config('threadline.recorded', current_setting('threadline.recorded'), false); COMMIT;
+             BEGIN; INSERT INTO accounts VALUES (3, 1, 'x'); COMMIT",
+        )
+        .unwrap();
+    assert_eq!(trail.transactions(), 3);
+}
+
+#[test]
+fn even_the_owner_cannot_change_what_is_recorded() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1)");
+    for tampering in [
+        "UPDATE threadline.audit_changes SET op = 'delete'",
+        "DELETE FROM threadline.audit_changes",
+        "DELETE FROM threadline.audit_transactions",
+        "UPDATE threadline.audit_transactions SET actor_ref = NULL",
+        "TRUNCATE threadline.audit_changes",
+        "TRUNCATE threadline.audit_changes_default",
+        "DO $$ BEGIN EXECUTE (SELECT format('TRUNCATE %s', tableoid::regclass) FROM threadline.audit_changes LIMIT 1); END $$",
+        "DO $$ BEGIN EXECUTE (SELECT format('DELETE FROM %s', tableoid::regclass) FROM threadline.audit_changes LIMIT 1); END $$",
+    ] {
+        let error = trail.refused(tampering);
+        assert!(error.contains("append-only"), "{tampering}: {error}");
+    }
+    assert_eq!(trail.changes().len(), 1);
+}
+
+#[test]
+fn the_trail_is_not_dropped_with_what_it_holds() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1)");
+    let error = trail.refused(&threadline::install::down_sql());
+    assert!(error.contains("the audit trail is not empty"), "{error}");
+    trail.run(&format!("SET threadline.discard_trail = 'yes'; {}", threadline::install::down_sql()));
+    trail.run("INSERT INTO t VALUES (2)");
+}
+
+#[test]
+fn installing_twice_changes_nothing() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1)");
+    let secret = trail.ask("SELECT last_value FROM threadline.capture_secret");
+    trail.run(&threadline::install::up_sql());
+    trail.run("INSERT INTO t VALUES (2)");
+    assert_eq!(trail.ask("SELECT last_value FROM threadline.capture_secret"), secret);
+    assert_eq!(trail.changes().len(), 2);
+}

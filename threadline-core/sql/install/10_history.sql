@@ -1,0 +1,88 @@
+-- Following one row through its keys.
+
+-- The keys under which the row that a key names was and is known, each with the changes (by id)
+-- during which it was. A key names the row that has it now, or had it last.
+--
+-- Backwards: the row came to a key by an insert, or by an update that gave it the key. Forwards: if
+-- it has left the key since, it is followed to where it went.
+CREATE OR REPLACE FUNCTION @threadline@.row_segments(
+    of_schema text, of_table text, of_key text
+) RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $segments$
+#variable_conflict use_variable
+DECLARE
+    highest CONSTANT bigint := 9223372036854775807;
+    here text := of_key;
+    upper_id bigint := highest;
+    arrived record;
+    left_at bigint;
+    went_to text;
+    left_as jsonb;
+    departed bigint;
+    seen record;
+BEGIN
+    -- Forwards: where did it go, if it left after it was last seen here? While keys are swapped,
+    -- a row may come to a key before the row that had it leaves; then that one left, and not ours.
+    SELECT c.id, c.previous_key, c.data_after INTO seen
+    FROM @threadline@.audit_changes AS c
+    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key
+    ORDER BY c.id DESC LIMIT 1;
+    SELECT c.id, c.row_key, c.data_after || c.changed_from INTO left_at, went_to, left_as
+    FROM @threadline@.audit_changes AS c
+    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = of_key
+    ORDER BY c.id DESC LIMIT 1;
+    IF left_at < seen.id OR seen.previous_key IS NOT NULL AND seen.data_after <> left_as THEN
+        left_at := NULL;
+    END IF;
+    WHILE left_at IS NOT NULL LOOP
+        here := went_to;
+        SELECT c.id, c.row_key INTO left_at, went_to FROM @threadline@.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
+            AND c.id > left_at
+        ORDER BY c.id LIMIT 1;
+    END LOOP;
+
+    -- Backwards.
+    FOR step IN 1 .. 1000 LOOP
+        SELECT c.id, c.previous_key, c.data_after AS after, c.data_after || c.changed_from AS before
+        INTO arrived
+        FROM @threadline@.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
+            AND c.previous_key IS NOT NULL AND c.id <= upper_id
+        ORDER BY c.id DESC LIMIT 1;
+        SELECT max(c.id) INTO departed FROM @threadline@.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
+            AND c.id <= upper_id;
+        row_key := here;
+        last_id := upper_id;
+        -- A departure after the arrival ends it, unless it was the other row of a swap that left.
+        IF departed > arrived.id AND (
+            SELECT c.data_after || c.changed_from <> arrived.after
+            FROM @threadline@.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema
+                AND c.previous_key = here AND c.id = departed
+        ) AND NOT EXISTS (
+            SELECT FROM @threadline@.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
+                AND c.id > arrived.id AND c.id < departed
+        ) THEN
+            departed := NULL;
+        END IF;
+        first_id := GREATEST(arrived.id, departed + 1, 0);
+        RETURN NEXT;
+        EXIT WHEN arrived.id IS NULL OR departed > arrived.id;
+        -- Where it came from. While keys are swapped, another row may have come there before ours
+        -- left; ours is the one whose last image is the one it left with.
+        here := arrived.previous_key;
+        SELECT c.id INTO upper_id FROM (
+            SELECT last.id, last.data_after FROM @threadline@.audit_changes AS last
+            WHERE last.table_name = of_table AND last.table_schema = of_schema
+                AND last.row_key = here AND last.id < arrived.id
+            ORDER BY last.id DESC LIMIT 100
+        ) AS c
+        WHERE c.data_after = arrived.before
+        ORDER BY c.id DESC LIMIT 1;
+        upper_id := COALESCE(upper_id, arrived.id - 1);
+    END LOOP;
+END
+$segments$;

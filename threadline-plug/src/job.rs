@@ -1,0 +1,273 @@
+//! The context that travels with a background job, among the job's own arguments.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use threadline_core::actor::ActorRef;
+//! use threadline_core::context::{AuditContext, TraceId};
+//! use threadline_plug::JobContext;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct SendInvoice {
+//!     invoice: u64,
+//!     #[serde(default)]
+//!     audit: JobContext,
+//! }
+//!
+//! // In the request that enqueues the job.
+//! let request = AuditContext::new(ActorRef::user("42")?).correlation_id(TraceId::new("c-1")?);
+//! let arguments = serde_json::to_string(&SendInvoice {
+//!     invoice: 7,
+//!     audit: JobContext::from(&request),
+//! })?;
+//! assert_eq!(
+//!     arguments,
+//!     r#"{"invoice":7,"audit":{"actor_ref":{"type":"user","id":"42"},"correlation_id":"c-1"}}"#
+//! );
+//!
+//! // In the worker that runs it.
+//! let job: SendInvoice = serde_json::from_str(&arguments)?;
+//! let context = job.audit.into_context(TraceId::new("job-9")?);
+//! assert_eq!(context, request.job_id(TraceId::new("job-9")?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The JSON form
+//!
+//! One object. It is stable: fields may join it, none changes its meaning. Jobs may be enqueued by
+//! one version and run by another, by Rust or by anything else that writes JSON.
+//!
+//! | field | form |
+//! |---|---|
+//! | `actor_ref` | `{"type": "user", "id": "42"}` |
+//! | `on_behalf_of` | the same |
+//! | `request_id` | text of 1 to 256 bytes without control characters |
+//! | `correlation_id` | the same |
+//! | `source` | text |
+//! | `meta` | an object |
+//!
+//! Every field may be missing or null; unknown ones are ignored. The remote address and the id of
+//! the job that enqueued this one stay behind: they tell where the work was ordered, not where it
+//! is done. The request's and the correlation's id lead back there.
+
+mod error;
+mod read;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use threadline_core::actor::ActorRef;
+use threadline_core::context::{AuditContext, TraceId};
+
+pub use self::error::InvalidJobContext;
+
+/// What of an [`AuditContext`] a job takes along.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct JobContext {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_ref: Option<ActorRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<ActorRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    meta: Map<String, Value>,
+}
+
+impl JobContext {
+    /// Who ordered the job.
+    #[must_use]
+    pub fn actor(&self) -> Option<&ActorRef> {
+        self.actor_ref.as_ref()
+    }
+
+    /// The context the job works in.
+    #[must_use]
+    pub fn into_context(self, job_id: TraceId) -> AuditContext {
+        let mut context = AuditContext::unattributed().job_id(job_id);
+        if let Some(actor) = self.actor_ref {
+            context = context.with_actor(actor);
+        }
+        if let Some(actor) = self.on_behalf_of {
+            context = context.on_behalf_of(actor);
+        }
+        if let Some(id) = self.request_id {
+            context = context.request_id(id);
+        }
+        if let Some(id) = self.correlation_id {
+            context = context.correlation_id(id);
+        }
+        if let Some(source) = self.source {
+            context = context.source(source);
+        }
+        self.meta
+            .into_iter()
+            .fold(context, |context, (key, value)| context.meta(key, value))
+    }
+}
+
+impl From<&AuditContext> for JobContext {
+    fn from(context: &AuditContext) -> Self {
+        let (source, meta) = read::source_and_meta(context);
+        Self {
+            actor_ref: context.actor().cloned(),
+            on_behalf_of: context.represented().cloned(),
+            request_id: context.request().cloned(),
+            correlation_id: context.correlation().cloned(),
+            source,
+            meta,
+        }
+    }
+}
+
+/// Reads the [JSON form](self#the-json-form), with errors to match on. Through serde the same
+/// errors come as text.
+impl TryFrom<Value> for JobContext {
+    type Error = InvalidJobContext;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let mut fields = match value {
+            Value::Null => Map::new(),
+            Value::Object(fields) => fields,
+            _ => return Err(InvalidJobContext::NotAnObject),
+        };
+        Ok(Self {
+            actor_ref: read::actor(&mut fields, "actor_ref")?,
+            on_behalf_of: read::actor(&mut fields, "on_behalf_of")?,
+            request_id: read::id(&mut fields, "request_id")?,
+            correlation_id: read::id(&mut fields, "correlation_id")?,
+            source: read::text(&mut fields, "source")?,
+            meta: read::object(&mut fields, "meta")?.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use threadline_core::actor::{ActorType, InvalidActor};
+    use threadline_core::context::InvalidTraceId;
+
+    use super::*;
+
+    fn id(text: &str) -> TraceId {
+        TraceId::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_job_takes_along_everything_but_address_and_job() {
+        let carried = AuditContext::new(ActorRef::admin("7").unwrap())
+            .on_behalf_of(ActorRef::user("42").unwrap())
+            .request_id(id("r"))
+            .correlation_id(id("c"))
+            .source("web")
+            .meta("tenant", json!({"id": 3}));
+        let ordered = carried.clone().remote_addr("::1").job_id(id("outer"));
+
+        let arguments = serde_json::to_value(JobContext::from(&ordered)).unwrap();
+        assert_eq!(
+            arguments,
+            json!({
+                "actor_ref": {"type": "admin", "id": "7"},
+                "on_behalf_of": {"type": "user", "id": "42"},
+                "request_id": "r",
+                "correlation_id": "c",
+                "source": "web",
+                "meta": {"tenant": {"id": 3}},
+            })
+        );
+        let read = JobContext::try_from(arguments).unwrap();
+        assert_eq!(read.into_context(id("inner")), carried.job_id(id("inner")));
+    }
+
+    #[test]
+    fn missing_fields_nulls_and_unknown_fields_are_fine() {
+        for tolerated in [
+            json!(null),
+            json!({}),
+            json!({"actor_ref": null, "meta": null, "request_id": null, "source": null}),
+            json!({"invoice": 7, "job_id": 12}),
+        ] {
+            let read = JobContext::try_from(tolerated.clone());
+            assert_eq!(read, Ok(JobContext::default()), "{tolerated}");
+        }
+        let nothing = JobContext::from(&AuditContext::unattributed());
+        assert_eq!(serde_json::to_value(nothing).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_is_malformed_is_named() {
+        use InvalidJobContext as Invalid;
+        let actor_ref = |source| Invalid::Actor {
+            field: "actor_ref",
+            source,
+        };
+        let job = InvalidActor::MissingId(ActorType::Job);
+        for (malformed, error) in [
+            (json!([]), Invalid::NotAnObject),
+            (json!("user:42"), Invalid::NotAnObject),
+            (
+                json!({"actor_ref": {"type": "robot", "id": "1"}}),
+                actor_ref(InvalidActor::UnknownType("robot".to_owned())),
+            ),
+            (json!({"actor_ref": {"type": "job"}}), actor_ref(job)),
+            (
+                json!({"correlation_id": " "}),
+                Invalid::Id {
+                    field: "correlation_id",
+                    source: InvalidTraceId::Empty,
+                },
+            ),
+            (
+                json!({"source": 1}),
+                Invalid::WrongType {
+                    field: "source",
+                    expected: "a text",
+                },
+            ),
+            (
+                json!({"meta": []}),
+                Invalid::WrongType {
+                    field: "meta",
+                    expected: "an object",
+                },
+            ),
+        ] {
+            assert_eq!(JobContext::try_from(malformed), Err(error));
+        }
+        for no_actor in [
+            json!("user:42"),
+            json!({}),
+            json!({"type": "user", "id": 4}),
+        ] {
+            let read = JobContext::try_from(json!({"on_behalf_of": no_actor}));
+            assert!(
+                matches!(
+                    read,
+                    Err(Invalid::WrongType {
+                        field: "on_behalf_of",
+                        ..
+                    })
+                ),
+                "{no_actor}"
+            );
+        }
+    }
+
+    #[test]
+    fn among_flattened_arguments_it_reads_its_own_fields_only() {
+        #[derive(Serialize, Deserialize)]
+        struct Arguments {
+            invoice: u64,
+            #[serde(flatten)]
+            audit: JobContext,
+        }
+        let json = r#"{"invoice":7,"actor_ref":{"type":"anonymous"}}"#;
+        let read: Arguments = serde_json::from_str(json).unwrap();
+        assert_eq!(read.audit.actor(), Some(&ActorRef::anonymous()));
+        assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    }
+}

@@ -1,0 +1,26 @@
+#![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "axum"),
+    doc = "Request and job context for Threadline's audit trail. The README shows it with axum."
+)]
+
+#[cfg(feature = "actix")]
+pub mod actix;
+pub mod actor;
+#[cfg(feature = "axum")]
+pub mod axum;
+mod edge;
+pub mod extract;
+mod forwarded;
+mod header;
+pub mod job;
+pub mod layer;
+pub mod overrides;
+pub mod remote;
+mod traceparent;
+
+pub use extract::{Audit, MissingAuditContext};
+pub use job::JobContext;
+pub use layer::AuditContextLayer;
+pub use overrides::ContextOverrides;
+pub use remote::{RemoteAddr, TrustedProxies};
