@@ -208,6 +208,25 @@ impl Timeline {
             .limit(self.page_size.limit()))
     }
 
+    /// The query of every change that matches, oldest first, without pages: for exports, which
+    /// stream it. Page size and cursor play no part.
+    #[must_use]
+    pub fn unpaged_query(&self) -> ChangesQuery<'static> {
+        self.filters
+            .apply(changes_with_attribution().into_boxed())
+            .order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
+    }
+
+    /// The filters as JSON, for records of what was asked.
+    #[must_use]
+    pub fn filters_json(&self) -> serde_json::Value {
+        let mut filters = serde_json::to_value(&self.filters).unwrap_or_default();
+        if let Some(fields) = filters.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        filters
+    }
+
     /// The page in what the query gave.
     #[must_use]
     pub fn page(&self, rows: Vec<TimelineEntry>) -> Page<TimelineEntry> {
