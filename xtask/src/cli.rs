@@ -10,6 +10,7 @@ use threadline_core::row_key::RowKeyText;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::change::Op;
+use threadline_diesel::timeline::{Attribution, Timeline};
 
 /// The audit trail inside your application: who changed what, and why.
 #[derive(Debug, Parser)]
@@ -108,38 +109,82 @@ pub(crate) struct PageArgs {
     pub(crate) after: Option<String>,
 }
 
+/// Which changes are meant; the same wherever changes are read.
 #[derive(Debug, Args)]
-pub(crate) struct TimelineArgs {
+pub(crate) struct TimelineFilterArgs {
     /// Only changes of this table.
     #[arg(long)]
-    pub(crate) table: Option<TableName>,
+    table: Option<TableName>,
     /// Only changes of the row with this key: the value, or `column=value,column=value`.
     #[arg(long, requires = "table")]
-    pub(crate) key: Option<RowKeyText>,
+    key: Option<RowKeyText>,
     /// Only inserts, updates, deletes, truncates or baselines.
     #[arg(long)]
-    pub(crate) op: Option<Op>,
+    op: Option<Op>,
     /// Only changes by this actor: `user:42`.
     #[arg(long)]
-    pub(crate) actor: Option<ActorRef>,
+    actor: Option<ActorRef>,
     /// Only changes that nobody is known to have made.
     #[arg(long, conflicts_with = "actor")]
-    pub(crate) unattributed: bool,
+    unattributed: bool,
     /// Only changes of this correlation.
     #[arg(long, value_name = "ID")]
-    pub(crate) correlation: Option<TraceId>,
+    correlation: Option<TraceId>,
     /// Only changes of this request.
     #[arg(long, value_name = "ID")]
-    pub(crate) request: Option<TraceId>,
+    request: Option<TraceId>,
     /// Only changes under this action.
     #[arg(long, value_name = "NAME")]
-    pub(crate) action: Option<String>,
+    action: Option<String>,
     /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
     #[arg(long, value_name = "INSTANT")]
-    pub(crate) from: Option<DateTime<Utc>>,
+    from: Option<DateTime<Utc>>,
     /// Only changes captured at this instant or before.
     #[arg(long, value_name = "INSTANT")]
-    pub(crate) to: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+}
+
+impl TimelineFilterArgs {
+    /// The question these filters ask.
+    pub(crate) fn question(self) -> Timeline {
+        let mut question = Timeline::new();
+        match (self.table, &self.key) {
+            (Some(table), Some(key)) => question = question.row(table, key),
+            (Some(table), None) => question = question.table(table),
+            (None, _) => {}
+        }
+        if let Some(op) = self.op {
+            question = question.op(op);
+        }
+        if let Some(actor) = self.actor {
+            question = question.actor(actor);
+        }
+        if self.unattributed {
+            question = question.attribution(Attribution::Unattributed);
+        }
+        if let Some(id) = self.correlation {
+            question = question.correlation_id(id);
+        }
+        if let Some(id) = self.request {
+            question = question.request_id(id);
+        }
+        if let Some(name) = self.action {
+            question = question.action(name);
+        }
+        if let Some(instant) = self.from {
+            question = question.from(instant);
+        }
+        if let Some(instant) = self.to {
+            question = question.to(instant);
+        }
+        question
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    #[command(flatten)]
+    pub(crate) filters: TimelineFilterArgs,
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]
