@@ -69,3 +69,39 @@ fn children_of_an_inheritance_parent_are_captured_under_it() {
     trail.run("DELETE FROM c");
     assert_eq!(trail.events(), ["insert p 1", "update p 1", "delete p 1"]);
 }
+
+#[test]
+fn a_row_that_moves_between_partitions_is_updated() {
+    let trail = measurements();
+    trail.run("INSERT INTO m VALUES (1, 'eu', 0), (2, 'eu', 0), (3, 'us', 0)");
+    trail.run("UPDATE m SET region = 'us', v = v + 1 WHERE region = 'eu'");
+    trail.run("UPDATE m SET v = 9 WHERE id = 3");
+    let changes = &trail.changes()[3..];
+    assert_eq!(
+        trail.events()[3..],
+        [
+            r#"update m ["1", "us"]"#,
+            r#"update m ["2", "us"]"#,
+            r#"update m ["3", "us"]"#
+        ]
+    );
+    assert_eq!(changes[0].previous_key.as_deref(), Some(r#"["1", "eu"]"#));
+    assert_eq!(changes[0].from, Some(serde_json::json!({"region": "eu", "v": 0})));
+    assert_eq!(
+        changes[0].after,
+        Some(serde_json::json!({"id": 1, "region": "us", "v": 1}))
+    );
+}
+
+#[test]
+fn a_delete_and_an_insert_in_one_transaction_stay_what_they_are() {
+    let trail = measurements();
+    trail.run("INSERT INTO m VALUES (1, 'eu', 0)");
+    trail.run(
+        "UPDATE m SET v = 1; DELETE FROM m; INSERT INTO m VALUES (1, 'us', 0);
+         SELECT set_config('threadline.moving', 'forged', true), set_config('threadline.moved_change', '1', true);
+         DELETE FROM m; INSERT INTO m VALUES (1, 'eu', 0)",
+    );
+    let ops: Vec<_> = trail.changes().iter().map(|change| change.op.clone()).collect();
+    assert_eq!(ops, ["insert", "update", "delete", "insert", "delete", "insert"]);
+}

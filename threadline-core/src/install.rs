@@ -5,7 +5,7 @@
 
 use crate::storage::in_storage_schema;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 16] = [
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
     include_str!("../sql/install/03_attribution.sql"),
@@ -18,7 +18,10 @@ const FILES: [&str; 13] = [
     include_str!("../sql/install/10_history.sql"),
     include_str!("../sql/install/11_views.sql"),
     include_str!("../sql/install/12_images.sql"),
-    include_str!("../sql/install/13_privileges.sql"),
+    include_str!("../sql/install/13_row_movement.sql"),
+    include_str!("../sql/install/14_suspension.sql"),
+    include_str!("../sql/install/15_removal.sql"),
+    include_str!("../sql/install/17_privileges.sql"),
 ];
 
 /// The SQL that makes the trail.

@@ -81,6 +81,14 @@ BEGIN
 @attribution@
     v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND @threadline@.complete_movement(
+        v_transaction, @root_literal@, v_table_pk, v_row_key, v_data_after
+    ) THEN
+@unpin_deep8@        RETURN NULL;
+    END IF;
     INSERT INTO @threadline@.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
         table_pk, row_key, previous_key, data_after, changed_from

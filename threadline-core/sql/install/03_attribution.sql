@@ -66,7 +66,8 @@ BEGIN
         CREATE TYPE @threadline@.attribution AS (
             action_id  uuid,
             actor_ref  jsonb,
-            attributed boolean
+            attributed boolean,
+            suspension bigint -- capture of the table is suspended
         );
     END IF;
 END
@@ -176,22 +177,32 @@ $read$;
 -- when a savepoint is rolled back. It cannot be made up by a session, because `note_key` is a
 -- keyed hash; one that is lost only costs the look-up behind ON CONFLICT.
 CREATE OR REPLACE FUNCTION @threadline@.record_transaction(
-    this_transaction uuid, note_key text, expected text
+    this_transaction uuid, note_key text, expected text, table_schema text, table_name text
 ) RETURNS @threadline@.attribution
 LANGUAGE plpgsql AS $record$
 #variable_conflict use_column
 DECLARE
     note text := pg_catalog.current_setting('threadline.recorded', true);
+    v_suspended boolean := (
+        pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
+    ) IS TRUE;
     v_context @threadline@.context_in_force;
     v_found @threadline@.attribution;
     v_recorded_actor jsonb;
     v_same boolean;
 BEGIN
+    IF v_suspended THEN
+        v_found.suspension := @threadline@.suspension_of(table_schema, table_name);
+        IF v_found.suspension IS NOT NULL THEN
+            RETURN v_found;
+        END IF;
+    END IF;
     v_context := @threadline@.read_context();
     v_found.action_id := v_context.action_id;
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
     IF pg_catalog.starts_with(note, note_key) IS NOT TRUE THEN
+        -- ON CONFLICT: a note can be lost, by DISCARD for instance.
         INSERT INTO @threadline@.audit_transactions (
             id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
             correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
@@ -208,7 +219,7 @@ BEGIN
             PERFORM pg_catalog.set_config(
                 'threadline.recorded',
                 expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                    CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
                 true
             );
             RETURN v_found;
@@ -254,7 +265,7 @@ BEGIN
     PERFORM pg_catalog.set_config(
         'threadline.recorded',
         expected OPERATOR(pg_catalog.||)
-            CASE WHEN v_context.error IS NULL AND v_same THEN '' ELSE '!' END,
+            CASE WHEN v_context.error IS NULL AND v_same AND NOT v_suspended THEN '' ELSE '!' END,
         true
     );
     RETURN v_found;
@@ -262,8 +273,9 @@ END
 $record$;
 
 -- The same for callers that are not in a hurry.
-CREATE OR REPLACE FUNCTION @threadline@.attribute_change(this_transaction uuid)
-RETURNS @threadline@.attribution
+CREATE OR REPLACE FUNCTION @threadline@.attribute_change(
+    this_transaction uuid, table_schema text, table_name text
+) RETURNS @threadline@.attribution
 LANGUAGE plpgsql AS $attribute$
 DECLARE
     note_key text := pg_catalog.uuid_hash_extended(
@@ -278,7 +290,9 @@ BEGIN
             note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
             '|', pg_catalog.current_setting('threadline.context', true),
             '|', pg_catalog.current_setting('threadline.action_id', true)
-        )
+        ),
+        table_schema,
+        table_name
     );
 END
 $attribute$;

@@ -26,7 +26,13 @@ BEGIN
     IF TG_ARGV[2] = 'count' THEN
         EXECUTE format('SELECT count(*) FROM %I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME) INTO v_rows;
     END IF;
-    v_attribution := @threadline@.attribute_change(v_transaction);
+    v_attribution := @threadline@.attribute_change(v_transaction, TG_ARGV[0], TG_ARGV[1]);
+    IF v_attribution.suspension IS NOT NULL THEN
+        PERFORM @threadline@.count_suspended(
+            v_attribution.suspension, TG_ARGV[0], TG_ARGV[1], 'truncate', COALESCE(v_rows, 0)
+        );
+        RETURN NULL;
+    END IF;
     IF TG_ARGV[3] = 'required' AND NOT v_attribution.attributed THEN
         PERFORM @threadline@.refuse_unattributed(TG_ARGV[0], TG_ARGV[1]);
     END IF;

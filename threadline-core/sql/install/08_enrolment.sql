@@ -183,7 +183,7 @@ BEGIN
         trigger_name,
         CASE events & ~1
             WHEN 4 THEN 'AFTER INSERT' WHEN 8 THEN 'AFTER DELETE'
-            WHEN 16 THEN 'AFTER UPDATE' WHEN 34 THEN 'BEFORE TRUNCATE'
+            WHEN 16 THEN 'AFTER UPDATE' WHEN 18 THEN 'BEFORE UPDATE' WHEN 34 THEN 'BEFORE TRUNCATE'
         END,
         relation,
         CASE events
@@ -198,6 +198,45 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', relation, trigger_name);
 END
 $ensure$;
+
+-- Locks tables that are about to get triggers, all or none, without ever making a writer a victim.
+--
+-- A migration that waits for one table while it holds another can deadlock with a writer that took
+-- them the other way round, and after a second PostgreSQL ends one of the two. So this waits for a
+-- fraction of that, lets everything go, and tries again.
+CREATE OR REPLACE FUNCTION @threadline@.lock_for_enrolment(tables text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $lock$
+DECLARE
+    waiting text[] := ARRAY(
+        SELECT given FROM unnest(tables) AS given
+        WHERE to_regclass(given) IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_trigger
+            WHERE tgrelid = to_regclass(given) AND tgname = '00_threadline_update' AND tgenabled IN ('O', 'A')
+        )
+        ORDER BY given
+    );
+    one text;
+    patience text := current_setting('lock_timeout');
+BEGIN
+    -- Two migrations of one kind would replace the same functions.
+    PERFORM pg_advisory_xact_lock(hashtextextended('threadline enrolment', 0));
+    FOR attempt IN 1 .. 100 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '250ms', true);
+            FOREACH one IN ARRAY waiting LOOP
+                EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', one);
+            END LOOP;
+            PERFORM set_config('lock_timeout', patience, true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.05 + random() * 0.1);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'tables are too busy to put them under capture: %', array_to_string(waiting, ', ')
+        USING ERRCODE = 'lock_not_available',
+              HINT = 'Run the migration again at a quieter time; nothing was changed.';
+END
+$lock$;
 
 -- Puts the capture triggers on a table and on everything that holds its rows.
 --
@@ -215,6 +254,11 @@ CREATE OR REPLACE FUNCTION @threadline@.attach_capture(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $attach$
 DECLARE
     root regclass := format('%I.%I', declared #>> '{name,schema}', declared #>> '{name,name}')::regclass;
+    -- As the generated functions write it: always quoted.
+    root_name text := format(
+        '"%s"."%s"', replace(declared #>> '{name,schema}', '"', '""'),
+        replace(declared #>> '{name,name}', '"', '""')
+    );
     partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
     has_children boolean := EXISTS (SELECT FROM pg_inherits WHERE inhparent = root);
     row_level boolean := partitioned OR has_children OR EXISTS (
@@ -236,6 +280,10 @@ BEGIN
         )
         SELECT oid FROM family
     LOOP
+        IF relation = root AND partitioned THEN
+            PERFORM @threadline@.ensure_trigger(relation, '00_threadline_begin_update', 18, '@threadline@.begin_update', ARRAY[root_name]);
+            PERFORM @threadline@.ensure_trigger(relation, '00_threadline_end_update', 16, '@threadline@.end_update', ARRAY[root_name]);
+        END IF;
         IF relation = root OR NOT partitioned THEN
             PERFORM @threadline@.ensure_trigger(relation, '00_threadline_update', 17, row_function, '{}');
             IF row_level THEN

@@ -1,5 +1,6 @@
 -- The trail only grows. These guards stop everyone, its owner too, from changing what is recorded;
--- only what the running transaction recorded itself may still be completed by capture.
+-- only what the running transaction recorded itself may still be completed by capture, and
+-- 15_removal.sql has the one way in which the trail gets smaller.
 
 CREATE OR REPLACE FUNCTION @threadline@.guard_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
@@ -13,6 +14,9 @@ BEGIN
     END IF;
     IF TG_OP = 'UPDATE' AND recorded_in = @threadline@.current_transaction_id() THEN
         RETURN NEW;
+    END IF;
+    IF @threadline@.verified(current_setting('threadline.sanctioned', true)) = 'sanctioned' THEN
+        RETURN CASE TG_OP WHEN 'UPDATE' THEN NEW ELSE OLD END;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',

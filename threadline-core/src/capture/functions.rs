@@ -11,6 +11,8 @@ use crate::table::{ActorPolicy, AuditedTable, ImageForm, TableName};
 const ROW_BODY: &str = include_str!("../../sql/capture/row_body.sql");
 const STATEMENT_BODY: &str = include_str!("../../sql/capture/statement_body.sql");
 const ATTRIBUTION: &str = include_str!("../../sql/capture/attribution.sql");
+const ROW_SUSPENDED: &str = include_str!("../../sql/capture/row_suspended.sql");
+const STATEMENT_SUSPENDED: &str = include_str!("../../sql/capture/statement_suspended.sql");
 const STRICT: &str = include_str!("../../sql/capture/strict.sql");
 
 /// The quoted, qualified name of one of a table's functions.
@@ -41,7 +43,7 @@ struct Shared {
     comment_name: String,
     schema_literal: String,
     name_literal: String,
-    attribution: String,
+    strict: String,
     pin: String,
     unpin: String,
 }
@@ -61,10 +63,6 @@ impl Shared {
             ),
             ActorPolicy::Optional => String::new(),
         };
-        let attribution = fill(
-            ATTRIBUTION.trim_end(),
-            &[("threadline", STORAGE_SCHEMA), ("strict", strict.as_str())],
-        );
         let (pin, unpin) = match expressions::session_is_unusual(table) {
             None => (String::new(), String::new()),
             Some(unusual) => (
@@ -84,10 +82,25 @@ impl Shared {
             comment_name: table.name().to_string().replace(['\n', '\r'], " "),
             schema_literal,
             name_literal,
-            attribution,
+            strict,
             pin,
             unpin,
         }
+    }
+
+    /// The statements that find out who and in which transaction. `suspended` is what happens
+    /// where capture is suspended.
+    fn attribution(&self, suspended: &str) -> String {
+        fill(
+            ATTRIBUTION.trim_end(),
+            &[
+                ("threadline", STORAGE_SCHEMA),
+                ("schema_literal", &self.schema_literal),
+                ("name_literal", &self.name_literal),
+                ("suspended", suspended),
+                ("strict", &self.strict),
+            ],
+        )
     }
 
     fn unpin_at(&self, spaces: usize) -> String {
@@ -116,6 +129,15 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             expressions::image(table, "NEW", 16)
         )
     };
+    let suspended = fill(
+        ROW_SUSPENDED,
+        &[
+            ("threadline", STORAGE_SCHEMA),
+            ("schema_literal", &shared.schema_literal),
+            ("name_literal", &shared.name_literal),
+            ("unpin", &shared.unpin_at(12)),
+        ],
+    );
     let known: Vec<_> = table
         .columns()
         .iter()
@@ -128,9 +150,11 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("table", &shared.comment_name),
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution),
+            ("attribution", &shared.attribution(&suspended)),
+            ("root_literal", &quote_literal(&table.name().quoted())),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
+            ("unpin_deep8", &shared.unpin_at(8)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
             ("changes", changes.trim_end_matches('\n')),
@@ -153,6 +177,14 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
 /// The body of the statement function: inserts and deletes, all rows of a statement at once.
 pub(super) fn statement_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
+    let suspended = fill(
+        STATEMENT_SUSPENDED,
+        &[
+            ("threadline", STORAGE_SCHEMA),
+            ("schema_literal", &shared.schema_literal),
+            ("name_literal", &shared.name_literal),
+        ],
+    );
     fill(
         STATEMENT_BODY,
         &[
@@ -160,7 +192,7 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
             ("table", &shared.comment_name),
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution),
+            ("attribution", &shared.attribution(&suspended)),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
             ("probe", &expressions::probe(table, "r")),

@@ -15,6 +15,7 @@ pub const GENERATOR_VERSION: u32 = 1;
 
 const ENROL: &str = include_str!("../../sql/capture/enrol.sql");
 const ENROL_BLOCK: &str = include_str!("../../sql/capture/enrol_block.sql");
+const LOCK: &str = include_str!("../../sql/capture/lock.sql");
 const RETIRE: &str = include_str!("../../sql/capture/retire.sql");
 
 /// Begins the line that says which table a statement is for and which policy it deploys.

@@ -1,0 +1,2 @@
+
+SELECT @threadline@.lock_for_enrolment(ARRAY[@tables@]::text[]);

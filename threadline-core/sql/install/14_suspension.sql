@@ -1,0 +1,151 @@
+-- Suspending capture for bulk maintenance. It needs a privilege of its own (EXECUTE on
+-- suspend_capture, which nobody has by default), holds for the running transaction only, and leaves
+-- a record of who did it, why, for which tables, and how many rows of each statement went by.
+
+CREATE TABLE IF NOT EXISTS @threadline@.audit_suspensions (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    transaction_id uuid        NOT NULL,
+    suspended_at   timestamptz NOT NULL,
+    suspended_by   text        NOT NULL,
+    reason         text        NOT NULL,
+    tables         text[]      NOT NULL
+);
+
+COMMENT ON TABLE @threadline@.audit_suspensions IS
+    'One row for each transaction that suspended capture.';
+
+CREATE TABLE IF NOT EXISTS @threadline@.audit_suspended_writes (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    suspension_id bigint      NOT NULL,
+    statement_at  timestamptz NOT NULL,
+    table_schema  text        NOT NULL,
+    table_name    text        NOT NULL,
+    op            text        NOT NULL,
+    row_count     bigint      NOT NULL
+);
+
+COMMENT ON TABLE @threadline@.audit_suspended_writes IS
+    'How many rows of which statements went by while capture was suspended.';
+
+-- A text only this database can make: what a session cannot put into a setting.
+CREATE OR REPLACE FUNCTION @threadline@.signed(content text) RETURNS text
+LANGUAGE sql STABLE
+RETURN pg_catalog.concat(
+    pg_catalog.hashtextextended(
+        pg_catalog.concat(@threadline@.current_transaction_id(), ' ', content),
+        pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
+    ),
+    ' ', content
+);
+
+-- The content of a signed text, or null if nobody here signed it.
+CREATE OR REPLACE FUNCTION @threadline@.verified(signature text) RETURNS text
+LANGUAGE sql STABLE
+RETURN (
+    SELECT CASE WHEN @threadline@.signed(content) OPERATOR(pg_catalog.=) signature THEN content END
+    FROM pg_catalog.substr(
+        signature, pg_catalog.strpos(signature, ' ') OPERATOR(pg_catalog.+) 1
+    ) AS content
+);
+
+CREATE OR REPLACE FUNCTION @threadline@.suspend_capture(tables regclass[], reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $suspend$
+DECLARE
+    suspension bigint;
+    names text[] := ARRAY(
+        SELECT format('%I.%I', namespace.nspname, class.relname)
+        FROM unnest(tables) AS given
+        JOIN pg_class AS class ON class.oid = given
+        JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        ORDER BY 1
+    );
+BEGIN
+    IF cardinality(names) = 0 OR COALESCE(trim(reason), '') = '' THEN
+        RAISE EXCEPTION 'suspending capture takes the tables it is for, and a reason'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO @threadline@.audit_suspensions (transaction_id, suspended_at, suspended_by, reason, tables)
+    VALUES (@threadline@.current_transaction_id(), clock_timestamp(), session_user, reason, names)
+    RETURNING id INTO suspension;
+    -- Capture asks whether it is suspended only where its note of the context is not the one in
+    -- force, so the note goes.
+    PERFORM set_config('threadline.suspended', @threadline@.signed(suspension || ' ' || names::text), true),
+            set_config('threadline.recorded', '', true);
+END
+$suspend$;
+
+CREATE OR REPLACE FUNCTION @threadline@.resume_capture() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $resume$
+BEGIN
+    PERFORM @threadline@.write_suspended_count();
+    PERFORM set_config('threadline.suspended', '', true);
+END
+$resume$;
+
+-- The suspension in force for a table, if there is one.
+CREATE OR REPLACE FUNCTION @threadline@.suspension_of(table_schema text, table_name text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $suspension$
+DECLARE
+    content text := @threadline@.verified(current_setting('threadline.suspended', true));
+    suspension text := split_part(content, ' ', 1);
+BEGIN
+    IF format('%I.%I', table_schema, table_name) = ANY (substr(content, length(suspension) + 2)::text[]) THEN
+        RETURN suspension::bigint;
+    END IF;
+    RETURN NULL;
+END
+$suspension$;
+
+-- Counts rows that went by. The count of the running statement is kept in a setting, signed; the
+-- next statement, resume_capture, or the commit writes it down.
+CREATE OR REPLACE FUNCTION @threadline@.count_suspended(
+    suspension bigint, table_schema text, table_name text, op text, row_count bigint
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$
+DECLARE
+    counted jsonb := @threadline@.verified(current_setting('threadline.suspended_count', true));
+    statement jsonb := jsonb_build_array(suspension, statement_timestamp(), table_schema, table_name, op);
+BEGIN
+    IF counted IS NOT NULL AND counted -> 0 <> statement THEN
+        PERFORM @threadline@.write_suspended_count();
+        counted := NULL;
+    END IF;
+    PERFORM set_config(
+        'threadline.suspended_count',
+        @threadline@.signed(
+            jsonb_build_array(statement, COALESCE((counted ->> 1)::bigint, 0) + row_count)::text
+        ),
+        true
+    );
+END
+$count$;
+
+CREATE OR REPLACE FUNCTION @threadline@.write_suspended_count() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $write$
+DECLARE
+    counted jsonb := @threadline@.verified(current_setting('threadline.suspended_count', true));
+BEGIN
+    IF counted IS NOT NULL THEN
+        INSERT INTO @threadline@.audit_suspended_writes (
+            suspension_id, statement_at, table_schema, table_name, op, row_count
+        ) VALUES (
+            (counted #>> '{0,0}')::bigint, (counted #>> '{0,1}')::timestamptz, counted #>> '{0,2}',
+            counted #>> '{0,3}', counted #>> '{0,4}', (counted ->> 1)::bigint
+        );
+        PERFORM set_config('threadline.suspended_count', '', true);
+    END IF;
+END
+$write$;
+
+CREATE OR REPLACE FUNCTION @threadline@.write_last_suspended_count() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $write$
+BEGIN
+    PERFORM @threadline@.write_suspended_count();
+    RETURN NULL;
+END
+$write$;
+
+DROP TRIGGER IF EXISTS write_last_count ON @threadline@.audit_suspensions;
+CREATE CONSTRAINT TRIGGER write_last_count AFTER INSERT ON @threadline@.audit_suspensions
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION @threadline@.write_last_suspended_count();

@@ -1,0 +1,127 @@
+-- The one way in which the trail gets smaller. Everything that is removed or erased is recorded:
+-- who, when, why, what, how much.
+
+CREATE TABLE IF NOT EXISTS @threadline@.audit_removals (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    transaction_id uuid        NOT NULL,
+    removed_at     timestamptz NOT NULL,
+    removed_by     text        NOT NULL,
+    kind           text        NOT NULL CHECK (kind IN ('retention', 'erasure')),
+    reason         text        NOT NULL,
+    scope          jsonb       NOT NULL,
+    change_count   bigint      NOT NULL
+);
+
+COMMENT ON TABLE @threadline@.audit_removals IS
+    'What retention removed from the trail, and what was erased in it.';
+
+-- Lets the running function past the guards.
+CREATE OR REPLACE FUNCTION @threadline@.sanction(allowed boolean) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT NULL::void
+    FROM set_config(
+        'threadline.sanctioned',
+        CASE WHEN allowed THEN @threadline@.signed('sanctioned') ELSE '' END,
+        true
+    ) AS done
+);
+
+CREATE OR REPLACE FUNCTION @threadline@.record_removal(
+    kind text, reason text, scope jsonb, change_count bigint
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
+BEGIN
+    IF COALESCE(trim(reason), '') = '' THEN
+        RAISE EXCEPTION 'removing from the trail takes a reason' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO @threadline@.audit_removals (
+        transaction_id, removed_at, removed_by, kind, reason, scope, change_count
+    ) VALUES (
+        @threadline@.current_transaction_id(), clock_timestamp(), session_user, kind, reason, scope,
+        change_count
+    );
+END
+$record$;
+
+-- Removes changes captured before an instant, oldest first, at most `batch` of them. Returns how
+-- many it removed: less than `batch` means that none are left.
+CREATE OR REPLACE FUNCTION @threadline@.remove_changes(
+    before timestamptz, batch integer, reason text
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $remove$
+DECLARE
+    removed bigint;
+BEGIN
+    PERFORM @threadline@.sanction(true);
+    WITH expired AS (
+        SELECT change.captured_at, change.id FROM @threadline@.audit_changes AS change
+        WHERE change.captured_at < before
+        ORDER BY change.captured_at, change.id LIMIT batch
+    )
+    DELETE FROM @threadline@.audit_changes AS change USING expired
+    WHERE change.captured_at = expired.captured_at AND change.id = expired.id;
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    PERFORM @threadline@.sanction(false);
+    IF removed > 0 THEN
+        PERFORM @threadline@.record_removal(
+            'retention', reason, jsonb_build_object('before', before), removed
+        );
+    END IF;
+    RETURN removed;
+END
+$remove$;
+
+-- Erases the values of columns in every stored copy of one row, also under keys it had before.
+-- That the changes happened stays known. Returns how many changes it touched.
+CREATE OR REPLACE FUNCTION @threadline@.erase_values(
+    of_schema text, of_table text, of_key text, columns text[], reason text
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $erase$
+DECLARE
+    erased bigint;
+BEGIN
+    PERFORM @threadline@.sanction(true);
+    UPDATE @threadline@.audit_changes AS change
+    SET data_after = @threadline@.erased_image(change.data_after, columns),
+        changed_from = @threadline@.erased_image(change.changed_from, columns)
+    FROM @threadline@.row_segments(of_schema, of_table, of_key) AS segment
+    WHERE change.table_name = of_table AND change.table_schema = of_schema
+        AND change.row_key = segment.row_key
+        AND change.id BETWEEN segment.first_id AND segment.last_id
+        AND (change.data_after ?| columns OR change.changed_from ?| columns);
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    PERFORM @threadline@.sanction(false);
+    PERFORM @threadline@.record_removal(
+        'erasure', reason,
+        jsonb_build_object('table_schema', of_schema, 'table_name', of_table, 'row_key', of_key, 'columns', columns),
+        erased
+    );
+    RETURN erased;
+END
+$erase$;
+
+CREATE OR REPLACE FUNCTION @threadline@.erased_image(image jsonb, columns text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT CASE WHEN image IS NULL THEN NULL ELSE image || COALESCE(
+        jsonb_object_agg(name, '[ERASED]') FILTER (WHERE image ? name), '{}'
+    ) END
+    FROM unnest(columns) AS name
+);
+
+-- What suspends, removes and erases is as append-only as the trail itself.
+CREATE OR REPLACE FUNCTION @threadline@.guard_record() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
+BEGIN
+    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END
+$guard$;
+
+CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_suspensions
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
+CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_suspended_writes
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
+CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_removals
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
