@@ -3,6 +3,7 @@
 mod attribution;
 mod audited_write;
 mod capture;
+mod coverage;
 mod drift;
 mod exactness;
 mod faults;

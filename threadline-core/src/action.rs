@@ -192,6 +192,12 @@ impl Action {
         self
     }
 
+    /// Whether nobody has said why yet.
+    #[must_use]
+    pub fn has_no_reason(&self) -> bool {
+        self.reason.is_none()
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &ActionName {

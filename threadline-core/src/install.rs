@@ -5,7 +5,7 @@
 
 use crate::storage::in_storage_schema;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
     include_str!("../sql/install/03_attribution.sql"),
@@ -21,6 +21,7 @@ const FILES: [&str; 16] = [
     include_str!("../sql/install/13_row_movement.sql"),
     include_str!("../sql/install/14_suspension.sql"),
     include_str!("../sql/install/15_removal.sql"),
+    include_str!("../sql/install/16_coverage.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

@@ -87,7 +87,7 @@ macro_rules! audited_work {
                     Ok(outcome)
                 }
                 Err(error) => {
-                    abandon(conn, opening)$(.$await)?;
+                    abandon(conn, opening, error.reason())$(.$await)?;
                     Err(error)
                 }
             }
@@ -95,20 +95,24 @@ macro_rules! audited_work {
 
         /// Rolls back, and records the failed action where that is asked for. What goes wrong on
         /// the way is not allowed to hide why the work failed.
-        $($asyncness)? fn abandon(conn: &mut $connection, opening: &Opening<'_>) {
+        $($asyncness)? fn abandon(
+            conn: &mut $connection,
+            opening: &Opening<'_>,
+            reason: &str,
+        ) {
             if let Err(error) = <$manager>::rollback_transaction(conn)$(.$await)? {
                 tracing::warn!(target: "threadline", %error, "rollback failed");
                 return;
             }
-            let Some((action, actor, context)) = opening.failed_action() else {
+            let Some(failed) = opening.failed_action(reason) else {
                 return;
             };
             let recorded = diesel::sql_query(format!(
                 "SELECT {STORAGE_SCHEMA}.record_action($1, $2, $3)"
             ))
-            .bind::<Jsonb, _>(action)
-            .bind::<Jsonb, _>(actor)
-            .bind::<Jsonb, _>(context)
+            .bind::<Jsonb, _>(failed.action)
+            .bind::<Nullable<Jsonb>, _>(failed.actor)
+            .bind::<Jsonb, _>(failed.context)
             .execute(conn)$(.$await)?;
             if let Err(error) = recorded {
                 tracing::warn!(target: "threadline", %error, "failed action not recorded");

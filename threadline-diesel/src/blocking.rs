@@ -36,7 +36,7 @@ pub mod write {
         match work(conn) {
             Ok(value) => Ok(finish(conn, &opening, before, value)?),
             Err(error) => {
-                abandon(conn, &opening);
+                abandon(conn, &opening, "work_failed");
                 Err(error)
             }
         }

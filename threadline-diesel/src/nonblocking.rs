@@ -64,7 +64,7 @@ pub mod write {
         match work(conn).await {
             Ok(value) => Ok(finish(conn, &opening, before, value).await?),
             Err(error) => {
-                abandon(conn, &opening).await;
+                abandon(conn, &opening, "work_failed").await;
                 Err(error)
             }
         }

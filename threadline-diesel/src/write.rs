@@ -89,7 +89,9 @@ impl AuditedWrite {
     }
 
     /// When the work fails and is rolled back, records its action with status `error`, in a
-    /// transaction of its own.
+    /// transaction of its own. Its reason is the action's own, or else a word for where it failed
+    /// (`work_failed`, `nothing_captured`, `database_error`); never an error's message, which could
+    /// hold row values.
     #[must_use]
     pub fn record_failures(mut self) -> Self {
         self.failure = Failure::Recorded;
@@ -158,19 +160,30 @@ impl Opening<'_> {
     }
 
     /// The failed action to record, with its own id, if failures are recorded.
-    pub(crate) fn failed_action(&self) -> Option<(Value, Value, Value)> {
+    pub(crate) fn failed_action(&self, reason: &str) -> Option<FailedAction> {
         use threadline_core::action::ActionStatus;
         use threadline_core::work::{action_document, context_document};
         if self.write.failure == Failure::Forgotten {
             return None;
         }
-        let action = self.write.action.clone()?.status(ActionStatus::Error);
-        Some((
-            action_document((ActionId::generate(), &action)),
-            serde_json::to_value(self.write.context.actor()).unwrap_or_default(),
-            context_document(&self.write.context),
-        ))
+        let mut action = self.write.action.clone()?.status(ActionStatus::Error);
+        if action.has_no_reason() {
+            action = action.reason(reason);
+        }
+        Some(FailedAction {
+            action: action_document((ActionId::generate(), &action)),
+            actor: self.write.context.actor().map(|actor| serde_json::json!(actor)),
+            context: context_document(&self.write.context),
+        })
     }
+}
+
+/// What `record_action` takes for work that failed.
+#[derive(Debug)]
+pub(crate) struct FailedAction {
+    pub(crate) action: Value,
+    pub(crate) actor: Option<Value>,
+    pub(crate) context: Value,
 }
 
 /// What `close_audited_work` says.
@@ -219,6 +232,17 @@ pub enum AuditError {
     /// The database said no.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
+}
+
+impl AuditError {
+    /// A word for the reason of a failed action: never a message, which could hold row values.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingActor => "missing_actor",
+            Self::NothingCaptured => "nothing_captured",
+            Self::Database(_) => "database_error",
+        }
+    }
 }
 
 impl From<AuditError> for diesel::result::Error {

@@ -1,15 +1,23 @@
 //! The trail on a terminal, and as JSON.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
 use threadline_diesel::change::{AuditAction, AuditChange, AuditTransaction, Op, StoredActor, TimelineEntry};
 use threadline_diesel::incident::IncidentBundle;
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::page::{Cursor, Page};
+
+/// The width of tables where no terminal says how wide it is.
+const PIPED_WIDTH: u16 = 100;
+
+/// A line below the header, and nothing between rows.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .content_lines(ContentLineStyle::none());
 
 /// Longer values are cut in tables; JSON has them whole.
 const SHOWN_CHARS: usize = 40;
@@ -77,10 +85,8 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
     table.set_header(["when (UTC)", "who", "action", "op", "row", "what"]);
     for entry in entries {
         table.add_row([
-            entry.change.captured_at.format("%m-%d %H:%M:%S%.3f").to_string(),
-            entry
-                .actor()
-                .map_or_else(|| "— nobody —".to_owned(), ToString::to_string),
+            entry.change.captured_at.format("%m-%d %H:%M:%S").to_string(),
+            shown_actor(entry),
             entry
                 .action
                 .as_ref()
@@ -89,6 +95,10 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
             shown_row(&entry.change),
             shown_change(&entry.change),
         ]);
+    }
+    // Only what was done may be wrapped; the rest is made of words.
+    for column in table.column_iter_mut().take(4) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table.to_string()
 }
@@ -191,8 +201,11 @@ fn add_change_rows(table: &mut Table, change: &AuditChange) {
 fn new_table() -> Table {
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    if !stdout().is_terminal() {
+        table.set_width(PIPED_WIDTH);
+    }
     table
 }
 
@@ -205,6 +218,23 @@ fn shown_row(change: &AuditChange) -> String {
     match change.shown_key() {
         key if key.is_empty() => table,
         key => format!("{table} {key}"),
+    }
+}
+
+/// Who made a change, and for whom.
+fn shown_actor(entry: &TimelineEntry) -> String {
+    let Some(actor) = entry.actor() else {
+        return "— nobody —".to_owned();
+    };
+    let represented = entry
+        .action
+        .as_ref()
+        .map(|action| &action.on_behalf_of)
+        .or(entry.transaction.as_ref().map(|transaction| &transaction.on_behalf_of))
+        .and_then(|represented| represented.as_ref()?.known());
+    match represented {
+        Some(represented) => format!("{actor}\nfor {represented}"),
+        None => actor.to_string(),
     }
 }
 
@@ -226,18 +256,20 @@ fn shown_change(change: &AuditChange) -> String {
         Op::Truncate => change
             .row_count
             .map_or_else(|| "all rows".to_owned(), |rows| format!("{rows} rows")),
-        Op::Delete => shown_image(change.changed_from.as_ref()),
-        _ => shown_image(change.data_after.as_ref()),
+        Op::Delete => shown_image(change, change.changed_from.as_ref()),
+        _ => shown_image(change, change.data_after.as_ref()),
     }
 }
 
-/// The fields of an image that hold something.
-fn shown_image(image: Option<&StoredJson>) -> String {
+/// The fields of an image that hold something, but for the key, which is shown by itself.
+fn shown_image(change: &AuditChange, image: Option<&StoredJson>) -> String {
+    let key = change.table_pk.as_ref();
+    let is_key = |name: &str| key.is_some_and(|key| key.field(name).is_some());
     image
         .map(StoredJson::fields)
         .unwrap_or_default()
         .iter()
-        .filter(|(_, value)| !value.is_null())
+        .filter(|(name, value)| !value.is_null() && !is_key(name))
         .map(|(name, value)| format!("{name}={}", shown_value(value)))
         .collect::<Vec<_>>()
         .join(" ")

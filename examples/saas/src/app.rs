@@ -1,0 +1,101 @@
+//! The application: what its handlers share, and its routes.
+
+use std::net::SocketAddr;
+use std::{fmt, io};
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, patch, post};
+use threadline::plug::{AuditContextLayer, RemoteAddr};
+use threadline::prelude::ActorRef;
+use tokio::net::TcpListener;
+
+use crate::database::{Conn, Pool};
+use crate::error::AppError;
+use crate::jobs::Queue;
+use crate::session::{self, Identity, Sessions};
+use crate::{history, invoices, login, members, organizations};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    pool: Pool,
+    sessions: Sessions,
+    jobs: Queue,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// An application with nobody signed in. Starts its worker, so it needs a tokio runtime.
+    #[must_use]
+    pub fn new(pool: Pool) -> Self {
+        Self {
+            jobs: Queue::start(pool.clone()),
+            sessions: Sessions::default(),
+            pool,
+        }
+    }
+
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn jobs(&self) -> &Queue {
+        &self.jobs
+    }
+
+    pub(crate) async fn conn(&self) -> Result<Conn, AppError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// The routes under the two layers every request passes: first it is found out who asks, then
+    /// the audit context is made of that.
+    pub fn router(&self) -> Router {
+        let audit = AuditContextLayer::new()
+            .source("web")
+            .actor(|parts| {
+                let identity = parts.extensions.get::<Identity>();
+                let actor = identity.map_or_else(ActorRef::anonymous, Identity::actor);
+                Ok(Some(actor))
+            })
+            .context_overrides(session::overrides)
+            .remote_addr(RemoteAddr::Peer, |parts| {
+                let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+                peer.map(|info| info.0)
+            });
+        Router::new()
+            .route("/organizations", post(organizations::sign_up))
+            .route("/organization/close", post(organizations::close))
+            .route("/login", post(login::log_in))
+            .route("/members", post(members::invite))
+            .route("/members/me", patch(members::change))
+            .route("/invoices", post(invoices::issue))
+            .route("/invoices/{id}", get(invoices::show))
+            .route("/invoices/{id}/pay", post(invoices::pay))
+            .route("/invoices/{id}/void", post(invoices::void))
+            .route("/invoices/{id}/remind", post(invoices::remind))
+            .route("/invoices/{id}/history", get(history::of_invoice))
+            .layer(audit)
+            .layer(from_fn_with_state(self.clone(), session::authenticate))
+            .with_state(self.clone())
+    }
+
+    /// Answers requests until the listener fails.
+    ///
+    /// # Errors
+    /// What the listener says.
+    pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+        let service = self
+            .router()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service).await
+    }
+}

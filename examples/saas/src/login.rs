@@ -1,0 +1,57 @@
+//! Signing in: it changes no row, and is recorded all the same.
+
+use axum::Json;
+use axum::extract::State;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use threadline::nonblocking::audited;
+use threadline::plug::Audit;
+use threadline::prelude::{Action, AuditedWrite};
+
+use crate::app::App;
+use crate::error::AppError;
+use crate::models::Member;
+use crate::password::Password;
+use crate::schema::members;
+use crate::session::CurrentMember;
+
+/// Who wants in.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Credentials {
+    handle: String,
+    password: Password,
+}
+
+/// `POST /login`: a session's token for a handle and a password.
+///
+/// Whoever claims a handle is the actor, whether or not the password is right: that somebody
+/// tried is worth knowing.
+pub(crate) async fn log_in(
+    State(app): State<App>,
+    Audit(context): Audit,
+    Json(credentials): Json<Credentials>,
+) -> Result<Json<Value>, AppError> {
+    let mut conn = app.conn().await?;
+    let member = members::table
+        .find(&credentials.handle)
+        .select(Member::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?
+        .ok_or(AppError::WrongPassword)?;
+    let matches = member.password_hash.matches(credentials.password).await?;
+    let current = CurrentMember::new(member.handle, member.organization_id)?;
+
+    let log_in = AuditedWrite::new(context.with_actor(current.actor.clone()))
+        .action(Action::new("session.log_in")?.category("security"))
+        .record_failures();
+    audited(&mut conn, &log_in, async |_| {
+        matches.then_some(()).ok_or(AppError::WrongPassword)
+    })
+    .await?;
+
+    let token = app.sessions().open_for_member(current);
+    Ok(Json(json!({ "token": token })))
+}

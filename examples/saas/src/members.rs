@@ -1,0 +1,121 @@
+//! Members: they invite each other, and change what we know of them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde::Deserialize;
+use threadline::nonblocking::audited;
+use threadline::plug::Audit;
+use threadline::prelude::{Action, ActorRef, AuditedWrite};
+
+use crate::app::App;
+use crate::error::AppError;
+use crate::models::{Member, MemberChanges};
+use crate::password::{Password, PasswordHash};
+use crate::schema::members;
+use crate::session::CurrentMember;
+
+/// A member to be.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NewMember {
+    handle: String,
+    name: String,
+    email: String,
+    password: Password,
+}
+
+/// A member to be whose password is out of sight.
+#[derive(Debug)]
+pub(crate) struct HashedMember {
+    handle: String,
+    name: String,
+    email: String,
+    password_hash: PasswordHash,
+}
+
+impl NewMember {
+    pub(crate) async fn with_hashed_password(self) -> Result<HashedMember, AppError> {
+        ActorRef::user(&self.handle)?;
+        Ok(HashedMember {
+            handle: self.handle,
+            name: self.name,
+            email: self.email,
+            password_hash: PasswordHash::of(self.password).await?,
+        })
+    }
+}
+
+impl HashedMember {
+    pub(crate) fn of(self, organization_id: i64) -> Member {
+        Member {
+            handle: self.handle,
+            organization_id,
+            name: self.name,
+            email: self.email,
+            password_hash: self.password_hash,
+        }
+    }
+}
+
+/// `POST /members`: another member for one's organization.
+pub(crate) async fn invite(
+    State(app): State<App>,
+    Audit(context): Audit,
+    inviting: CurrentMember,
+    Json(invited): Json<NewMember>,
+) -> Result<StatusCode, AppError> {
+    let invited = invited.with_hashed_password().await?;
+    let write = AuditedWrite::new(context).action(Action::new("member.invite")?);
+    let mut conn = app.conn().await?;
+    audited(&mut conn, &write, async |conn| {
+        diesel::insert_into(members::table)
+            .values(invited.of(inviting.organization_id))
+            .execute(conn)
+            .await
+            .map_err(AppError::from)
+    })
+    .await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// What somebody wants changed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wishes {
+    email: Option<String>,
+    password: Option<Password>,
+}
+
+/// `PATCH /members/me`: another address, another password, or both.
+pub(crate) async fn change(
+    State(app): State<App>,
+    Audit(context): Audit,
+    member: CurrentMember,
+    Json(wishes): Json<Wishes>,
+) -> Result<StatusCode, AppError> {
+    let password_hash = match wishes.password {
+        Some(password) => Some(PasswordHash::of(password).await?),
+        None => None,
+    };
+    let changes = MemberChanges {
+        email: wishes.email,
+        password_hash,
+    };
+    if changes.is_empty() {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let write = AuditedWrite::new(context).action(
+        Action::new("member.change")?.meta("password_changed", changes.password_hash.is_some()),
+    );
+    let mut conn = app.conn().await?;
+    audited(&mut conn, &write, async |conn| {
+        diesel::update(members::table.find(&member.handle))
+            .set(changes)
+            .execute(conn)
+            .await
+            .map_err(AppError::from)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,117 @@
+//! The database of the demonstration.
+
+use std::io::Write;
+
+use threadline_testdb::{Cluster, Listen, OnDrop, ServerBinaries, TerminalProgress};
+use threadline_xtask::DemoArgs;
+
+use super::heading;
+use super::kept::Kept;
+use super::report::Report;
+
+/// The name of the database on a throwaway server.
+const DATABASE: &str = "saas";
+
+/// Where the demonstration takes place.
+#[derive(Debug)]
+pub(crate) enum Server {
+    /// A server of our own, gone afterwards.
+    Throwaway(Cluster),
+    /// The same, to stay.
+    Kept(Kept),
+    /// A database that was named.
+    Existing(String),
+}
+
+impl Server {
+    /// Starts a server, unless a database was named.
+    pub(crate) fn start(args: &DemoArgs, out: &mut impl Write) -> anyhow::Result<Self> {
+        if let Some(url) = &args.database_url {
+            writeln!(
+                out,
+                "Uses the database that was named, migrates it, and leaves there what happens."
+            )?;
+            return Ok(Self::Existing(url.clone()));
+        }
+        let binaries = ServerBinaries::obtain(None, &TerminalProgress)?;
+        writeln!(
+            out,
+            "Starts a throwaway PostgreSQL {} ({}).",
+            binaries.version(),
+            binaries.folder().display()
+        )?;
+        let cluster = Cluster::builder().binaries(binaries.clone());
+        if args.keep {
+            let cluster = cluster.listen(Listen::Loopback).on_drop(OnDrop::Keep);
+            let cluster = with_database(cluster.start()?)?;
+            return Ok(Self::Kept(Kept::new(cluster, binaries)));
+        }
+        Ok(Self::Throwaway(with_database(cluster.start()?)?))
+    }
+
+    /// Whether nobody else has been there before.
+    pub(crate) fn is_throwaway(&self) -> bool {
+        !matches!(self, Self::Existing(_))
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Throwaway(cluster) => cluster.url_of(DATABASE),
+            Self::Kept(kept) => kept.cluster().url_of(DATABASE),
+            Self::Existing(url) => url.clone(),
+        }
+    }
+
+    /// The database's URL for a program, which PostgreSQL then knows by its name.
+    pub(crate) fn url_for(&self, program: &str) -> String {
+        let url = self.url();
+        let separator = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{separator}application_name={program}")
+    }
+
+    /// Stops the server, or tells how to go on with it.
+    pub(crate) fn end(self, report: &Report, out: &mut impl Write) -> anyhow::Result<()> {
+        let url = self.url();
+        match self {
+            Self::Throwaway(cluster) => {
+                drop(cluster);
+                writeln!(
+                    out,
+                    "\nThe server is stopped and its data removed. With --keep it stays, to be asked more."
+                )?;
+            }
+            Self::Existing(_) => writeln!(out, "\nEverything is still in the database.")?,
+            Self::Kept(kept) => {
+                let running = kept.run()?;
+                heading(out, "Your turn", "The server goes on running:")?;
+                print_commands(out, &url, report)?;
+                writeln!(
+                    out,
+                    "\nIn the end:\n\n  kill -QUIT {}; sleep 1; rm -rf {}",
+                    running.process_id,
+                    running.folder.display()
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with_database(cluster: Cluster) -> anyhow::Result<Cluster> {
+    cluster.execute_script(&format!("CREATE DATABASE {DATABASE}"))?;
+    Ok(cluster)
+}
+
+fn print_commands(out: &mut impl Write, url: &str, report: &Report) -> std::io::Result<()> {
+    let Report { incident, member } = report;
+    writeln!(
+        out,
+        "  psql '{url}'\n\n  \
+         export DATABASE_URL='{url}'\n  \
+         cargo xtask timeline --unattributed\n  \
+         cargo xtask timeline --correlation order-7002\n  \
+         cargo xtask timeline --actor admin:rita --json\n  \
+         cargo xtask history members {member}\n  \
+         cargo xtask incident {incident}"
+    )
+}
