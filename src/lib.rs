@@ -34,7 +34,7 @@ pub mod prelude {
     pub use crate::Audited;
     #[cfg(feature = "diesel")]
     pub use threadline_diesel::{
-        change::Op, history::history, timeline::Timeline, write::AuditedWrite,
-        write::AuditedOutcome, write::AuditError,
+        change::Op, history::history, timeline::Timeline, write::AuditError, write::AuditedOutcome,
+        write::AuditedWrite,
     };
 }

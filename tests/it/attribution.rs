@@ -17,7 +17,9 @@ fn set(name: &str, value: &str) -> String {
 }
 
 fn transaction(trail: &Trail) -> Value {
-    trail.ask_json("SELECT to_jsonb(t) FROM threadline.audit_transactions AS t ORDER BY id DESC LIMIT 1")
+    trail.ask_json(
+        "SELECT to_jsonb(t) FROM threadline.audit_transactions AS t ORDER BY id DESC LIMIT 1",
+    )
 }
 
 #[test]
@@ -34,7 +36,15 @@ fn all_of_a_context_is_stored_on_the_transaction() {
     ));
     let stored = transaction(&trail);
     assert_eq!(stored["actor_ref"], json!({"type": "admin", "id": "7"}));
-    for field in ["on_behalf_of", "request_id", "correlation_id", "job_id", "source", "remote_addr", "meta"] {
+    for field in [
+        "on_behalf_of",
+        "request_id",
+        "correlation_id",
+        "job_id",
+        "source",
+        "remote_addr",
+        "meta",
+    ] {
         assert_eq!(stored[field], context[field], "{field}");
     }
 }
@@ -72,9 +82,16 @@ fn malformed_contexts_are_kept_as_text_and_never_cost_a_write() {
     ];
     let trail = table();
     for (n, (setting, value)) in hostile.iter().enumerate() {
-        trail.run(&format!("{} INSERT INTO t VALUES ({n}, 1); UPDATE t SET v = 2 WHERE id = {n}", set(setting, value)));
+        trail.run(&format!(
+            "{} INSERT INTO t VALUES ({n}, 1); UPDATE t SET v = 2 WHERE id = {n}",
+            set(setting, value)
+        ));
         let stored = transaction(&trail);
-        assert_eq!(stored["meta"]["context_error"], json!(value), "{setting} = {value}");
+        assert_eq!(
+            stored["meta"]["context_error"],
+            json!(value),
+            "{setting} = {value}"
+        );
         assert_eq!(stored["actor_ref"], Value::Null);
     }
     assert_eq!(trail.changes().len(), 2 * hostile.len());
@@ -88,7 +105,10 @@ fn oversized_contexts_are_cut_and_never_cost_a_write() {
          INSERT INTO t VALUES (1, 1)",
     );
     let stored = transaction(&trail);
-    assert_eq!(stored["meta"]["context_error"].as_str().unwrap().len(), 1024);
+    assert_eq!(
+        stored["meta"]["context_error"].as_str().unwrap().len(),
+        1024
+    );
 }
 
 #[test]
@@ -100,7 +120,10 @@ fn settings_left_empty_by_an_earlier_transaction_mean_nothing() {
         set("actor_ref", r#"{"type":"user","id":"1"}"#)
     ));
     let stored = transaction(&trail);
-    assert_eq!((&stored["actor_ref"], &stored["meta"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&stored["actor_ref"], &stored["meta"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[test]
@@ -113,8 +136,21 @@ fn an_actor_set_late_is_attributed_what_comes_after() {
         set("actor_ref", ""),
     ));
     let late = json!({"type": "user", "id": "late"});
-    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor_ref.clone()).collect();
-    assert_eq!(actors, [None, Some(late.clone()), Some(late.clone()), Some(late), None]);
+    let actors: Vec<_> = trail
+        .changes()
+        .iter()
+        .map(|c| c.actor_ref.clone())
+        .collect();
+    assert_eq!(
+        actors,
+        [
+            None,
+            Some(late.clone()),
+            Some(late.clone()),
+            Some(late),
+            None
+        ]
+    );
     assert_eq!(transaction(&trail)["request_id"], json!("r"));
 }
 
@@ -131,7 +167,11 @@ fn changes_follow_the_actor_through_savepoints() {
         set("actor_ref", r#"{"type":"user","id":"c"}"#),
     ));
     let c = json!({"type": "user", "id": "c"});
-    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor_ref.clone()).collect();
+    let actors: Vec<_> = trail
+        .changes()
+        .iter()
+        .map(|c| c.actor_ref.clone())
+        .collect();
     assert_eq!(actors, [None, None, Some(c.clone()), Some(c)]);
 }
 
@@ -149,11 +189,20 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
     trail.capture(&strict);
     for write in ["INSERT INTO t VALUES (1, 1)", "TRUNCATE t"] {
         let error = trail.refused(write);
-        assert!(error.contains("unattributed write to public.t refused"), "{error}");
+        assert!(
+            error.contains("unattributed write to public.t refused"),
+            "{error}"
+        );
     }
     let forged = set("actor_ref", "garbage");
-    assert!(trail.refused(&format!("{forged} INSERT INTO t VALUES (1, 1)")).contains("unattributed"));
+    assert!(
+        trail
+            .refused(&format!("{forged} INSERT INTO t VALUES (1, 1)"))
+            .contains("unattributed")
+    );
     let signed = set("actor_ref", r#"{"type":"system","id":"seed"}"#);
-    trail.run(&format!("{signed} INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t; TRUNCATE t"));
+    trail.run(&format!(
+        "{signed} INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t; TRUNCATE t"
+    ));
     assert_eq!(trail.changes().len(), 4);
 }

@@ -4,7 +4,9 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use serde_json::json;
+use threadline::action::ActionId;
 use threadline::prelude::*;
+use threadline::transaction::AuditTransactionId;
 use threadline::{blocking, nonblocking};
 
 use crate::harness::{Trail, block_on, captured};
@@ -27,7 +29,10 @@ enum HostError {
 }
 
 fn bank() -> Trail {
-    captured("CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL)", &["accounts"])
+    captured(
+        "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL)",
+        &["accounts"],
+    )
 }
 
 fn user(id: &str) -> AuditContext {
@@ -65,8 +70,14 @@ fn a_sync_write_is_attributed_and_says_where_it_is_recorded() {
     assert_eq!(incident.transaction.request_id.as_deref(), Some("r-1"));
     assert_eq!(incident.actions.len(), 1);
     assert_eq!(incident.actions[0].reason.as_deref(), Some("signup"));
-    assert_eq!(incident.changes[0].action_id, done.action_id.map(|id| id.as_uuid()));
-    assert_eq!(incident.transaction.action_id, done.action_id.map(|id| id.as_uuid()));
+    assert_eq!(
+        incident.changes[0].action_id,
+        done.action_id.map(ActionId::as_uuid)
+    );
+    assert_eq!(
+        incident.transaction.action_id,
+        done.action_id.map(ActionId::as_uuid)
+    );
 }
 
 #[test]
@@ -83,11 +94,16 @@ fn an_async_write_is_attributed_and_says_where_it_is_recorded() {
         .await
         .unwrap();
         assert_eq!(done.value, "value");
-        let page = nonblocking::timeline(&mut conn, &Timeline::new()).await.unwrap();
+        let page = nonblocking::timeline(&mut conn, &Timeline::new())
+            .await
+            .unwrap();
         let entry = &page.entries[0];
         assert_eq!(entry.actor(), Some(&ActorRef::user("42").unwrap()));
         assert_eq!(entry.action.as_ref().unwrap().name, "account.open");
-        assert_eq!(Some(entry.change.transaction_id), done.transaction_id.map(|id| id.as_uuid()));
+        assert_eq!(
+            Some(entry.change.transaction_id),
+            done.transaction_id.map(AuditTransactionId::as_uuid)
+        );
     });
 }
 
@@ -105,7 +121,10 @@ fn a_failed_closure_rolls_everything_back() {
         assert!(matches!(failed, Err(HostError::Refused)));
     });
     assert_eq!((trail.changes().len(), trail.transactions()), (0, 0));
-    assert_eq!(trail.ask("SELECT count(*) FROM threadline.audit_actions"), "0");
+    assert_eq!(
+        trail.ask("SELECT count(*) FROM threadline.audit_actions"),
+        "0"
+    );
 }
 
 #[test]
@@ -113,7 +132,9 @@ fn a_failure_is_recorded_when_asked_without_row_values() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
-        let write = AuditedWrite::new(user("1")).action(action("account.open")).record_failures();
+        let write = AuditedWrite::new(user("1"))
+            .action(action("account.open"))
+            .record_failures();
         let _ = nonblocking::audited(&mut conn, &write, async |conn| {
             open(conn, 1).await?;
             open(conn, 1).await?;
@@ -123,7 +144,9 @@ fn a_failure_is_recorded_when_asked_without_row_values() {
         // The connection is usable again.
         open(&mut conn, 2).await.unwrap();
     });
-    let recorded = trail.ask("SELECT name || ' ' || status || ' ' || (actor_ref ->> 'id') FROM threadline.audit_actions");
+    let recorded = trail.ask(
+        "SELECT name || ' ' || status || ' ' || (actor_ref ->> 'id') FROM threadline.audit_actions",
+    );
     assert_eq!(recorded, "account.open error 1");
     assert_eq!(trail.events(), ["insert accounts 2"]);
 }
@@ -134,12 +157,18 @@ fn a_write_without_an_actor_is_refused_unless_allowed() {
     block_on(async {
         let mut conn = trail.connect().await;
         let nobody = AuditedWrite::new(AuditContext::unattributed());
-        let refused = nonblocking::audited(&mut conn, &nobody, async |_| Ok::<_, HostError>(())).await;
-        assert!(matches!(refused, Err(HostError::Audit(AuditError::MissingActor))));
+        let refused =
+            nonblocking::audited(&mut conn, &nobody, async |_| Ok::<_, HostError>(())).await;
+        assert!(matches!(
+            refused,
+            Err(HostError::Audit(AuditError::MissingActor))
+        ));
         let allowed = nobody.allow_unattributed();
-        nonblocking::audited(&mut conn, &allowed, async |conn| open(conn, 1).await.map_err(HostError::from))
-            .await
-            .unwrap();
+        nonblocking::audited(&mut conn, &allowed, async |conn| {
+            open(conn, 1).await.map_err(HostError::from)
+        })
+        .await
+        .unwrap();
     });
     assert_eq!(trail.changes().len(), 1);
 }
@@ -150,13 +179,22 @@ fn an_action_that_changes_nothing_is_kept_unless_changes_are_required() {
     block_on(async {
         let mut conn = trail.connect().await;
         let login = AuditedWrite::new(user("1")).action(action("session.login"));
-        let done = nonblocking::audited(&mut conn, &login, async |_| Ok::<_, HostError>(())).await.unwrap();
+        let done = nonblocking::audited(&mut conn, &login, async |_| Ok::<_, HostError>(()))
+            .await
+            .unwrap();
         assert_eq!(done.transaction_id, None);
         let strict = login.require_changes();
-        let refused = nonblocking::audited(&mut conn, &strict, async |_| Ok::<_, HostError>(())).await;
-        assert!(matches!(refused, Err(HostError::Audit(AuditError::NothingCaptured))));
+        let refused =
+            nonblocking::audited(&mut conn, &strict, async |_| Ok::<_, HostError>(())).await;
+        assert!(matches!(
+            refused,
+            Err(HostError::Audit(AuditError::NothingCaptured))
+        ));
     });
-    assert_eq!(trail.ask("SELECT count(*) FROM threadline.audit_actions"), "1");
+    assert_eq!(
+        trail.ask("SELECT count(*) FROM threadline.audit_actions"),
+        "1"
+    );
     assert_eq!(trail.transactions(), 0);
 }
 
@@ -169,7 +207,10 @@ fn nested_work_has_its_own_action_and_actor_and_the_outer_ones_come_back() {
         let inner = AuditedWrite::new(user("inner")).action(action("inner"));
         nonblocking::audited(&mut conn, &outer, async |conn| {
             open(conn, 1).await?;
-            nonblocking::audited(conn, &inner, async |conn| open(conn, 2).await.map_err(HostError::from)).await?;
+            nonblocking::audited(conn, &inner, async |conn| {
+                open(conn, 2).await.map_err(HostError::from)
+            })
+            .await?;
             open(conn, 3).await?;
             let failed = nonblocking::audited(conn, &inner, async |conn| {
                 open(conn, 4).await?;
@@ -187,7 +228,10 @@ fn nested_work_has_its_own_action_and_actor_and_the_outer_ones_come_back() {
         "SELECT string_agg((data_after ->> 'id') || ' ' || action_name || ' ' || (actor_ref ->> 'id'), ', ' ORDER BY id) \
          FROM threadline.audit_timeline",
     );
-    assert_eq!(seen, "1 outer outer, 2 inner inner, 3 outer outer, 5 outer outer");
+    assert_eq!(
+        seen,
+        "1 outer outer, 2 inner inner, 3 outer outer, 5 outer outer"
+    );
     assert_eq!(trail.ask("SELECT a.name FROM threadline.audit_transactions t JOIN threadline.audit_actions a ON a.id = t.action_id"), "outer");
 }
 
@@ -197,20 +241,35 @@ fn nested_work_in_a_plain_transaction_of_the_hosts_ends_with_its_context() {
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
     let write = AuditedWrite::new(user("1")).action(action("inner"));
     conn.transaction(|conn| {
-        diesel::insert_into(accounts::table).values((accounts::id.eq(1), accounts::balance.eq(0))).execute(conn)?;
+        diesel::insert_into(accounts::table)
+            .values((accounts::id.eq(1), accounts::balance.eq(0)))
+            .execute(conn)?;
         blocking::audited(conn, &write, |conn| {
             diesel::insert_into(accounts::table)
                 .values((accounts::id.eq(2), accounts::balance.eq(0)))
                 .execute(conn)
                 .map_err(HostError::from)
         })?;
-        diesel::insert_into(accounts::table).values((accounts::id.eq(3), accounts::balance.eq(0))).execute(conn)?;
+        diesel::insert_into(accounts::table)
+            .values((accounts::id.eq(3), accounts::balance.eq(0)))
+            .execute(conn)?;
         Ok::<_, HostError>(())
     })
     .unwrap();
-    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor_ref.clone()).collect();
-    assert_eq!(actors, [None, Some(json!({"type": "user", "id": "1"})), None]);
-    let actions: Vec<_> = trail.changes().iter().map(|c| c.action_id.is_some()).collect();
+    let actors: Vec<_> = trail
+        .changes()
+        .iter()
+        .map(|c| c.actor_ref.clone())
+        .collect();
+    assert_eq!(
+        actors,
+        [None, Some(json!({"type": "user", "id": "1"})), None]
+    );
+    let actions: Vec<_> = trail
+        .changes()
+        .iter()
+        .map(|c| c.action_id.is_some())
+        .collect();
     assert_eq!(actions, [false, true, false]);
 }
 
@@ -220,11 +279,17 @@ fn nothing_leaks_to_the_next_user_of_a_connection() {
     block_on(async {
         let mut conn = trail.connect().await;
         let write = AuditedWrite::new(user("1"));
-        nonblocking::audited(&mut conn, &write, async |conn| open(conn, 1).await.map_err(HostError::from)).await.unwrap();
+        nonblocking::audited(&mut conn, &write, async |conn| {
+            open(conn, 1).await.map_err(HostError::from)
+        })
+        .await
+        .unwrap();
         open(&mut conn, 2).await.unwrap();
         // Work that fails on the server leaves no open transaction behind.
         let failed = nonblocking::audited(&mut conn, &write, async |conn| {
-            conn.batch_execute("SELECT 1 / 0").await.map_err(HostError::from)
+            conn.batch_execute("SELECT 1 / 0")
+                .await
+                .map_err(HostError::from)
         })
         .await;
         assert!(failed.is_err());
@@ -240,10 +305,22 @@ fn hostile_texts_in_a_context_are_only_texts() {
     let hostile = "'; DROP TABLE accounts; -- \\ \" $$ \u{1f980} \u{7}";
     block_on(async {
         let mut conn = trail.connect().await;
-        let context = AuditContext::new(ActorRef::user(hostile).unwrap()).meta(hostile, hostile).source(hostile);
+        let context = AuditContext::new(ActorRef::user(hostile).unwrap())
+            .meta(hostile, hostile)
+            .source(hostile);
         let write = AuditedWrite::new(context).action(action("x").comment(hostile));
-        nonblocking::audited(&mut conn, &write, async |conn| open(conn, 1).await.map_err(HostError::from)).await.unwrap();
+        nonblocking::audited(&mut conn, &write, async |conn| {
+            open(conn, 1).await.map_err(HostError::from)
+        })
+        .await
+        .unwrap();
     });
-    assert_eq!(trail.ask("SELECT actor_ref ->> 'id' FROM threadline.audit_transactions"), hostile);
-    assert_eq!(trail.ask("SELECT comment FROM threadline.audit_actions"), hostile);
+    assert_eq!(
+        trail.ask("SELECT actor_ref ->> 'id' FROM threadline.audit_transactions"),
+        hostile
+    );
+    assert_eq!(
+        trail.ask("SELECT comment FROM threadline.audit_actions"),
+        hostile
+    );
 }

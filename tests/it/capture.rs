@@ -86,7 +86,9 @@ fn copy_is_captured() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("CREATE TABLE staging AS SELECT g AS id, 'x' AS status, g::numeric AS total FROM generate_series(1, 3) AS g");
     let file = tempfile_path(&trail.url());
-    trail.run(&format!("COPY staging TO '{file}'; COPY orders FROM '{file}'"));
+    trail.run(&format!(
+        "COPY staging TO '{file}'; COPY orders FROM '{file}'"
+    ));
     assert_eq!(trail.changes().len(), 3);
 }
 
@@ -165,7 +167,10 @@ fn cascades_are_captured_in_the_same_transaction() {
     );
     assert_eq!(changes[5].transaction_id, changes[7].transaction_id);
     trail.run("UPDATE parents SET id = 3 WHERE id = 2");
-    let moved = trail.changes().into_iter().find(|c| c.op == "update" && c.table == "moved");
+    let moved = trail
+        .changes()
+        .into_iter()
+        .find(|c| c.op == "update" && c.table == "moved");
     assert_eq!(moved.unwrap().from, Some(json!({"p": 2})));
 }
 
@@ -201,7 +206,12 @@ fn what_a_hosts_own_trigger_changes_comes_after_what_caused_it() {
     trail.run("INSERT INTO items VALUES (1), (2)");
     assert_eq!(
         trail.events(),
-        ["insert items 1", "update items 1", "insert items 2", "update items 2"]
+        [
+            "insert items 1",
+            "update items 1",
+            "insert items 2",
+            "update items 2"
+        ]
     );
 }
 
@@ -316,20 +326,35 @@ fn tables_of_one_name_in_two_schemas_keep_apart() {
     let schemas = trail.ask(
         "SELECT string_agg(table_schema || ' ' || data_after::text, '; ' ORDER BY id) FROM threadline.audit_changes",
     );
-    assert_eq!(schemas, r#"east {"a": "e", "id": 1}; west {"b": "w", "id": 1}"#);
+    assert_eq!(
+        schemas,
+        r#"east {"a": "e", "id": 1}; west {"b": "w", "id": 1}"#
+    );
 }
 
 #[test]
 fn wide_tables_are_captured_whole() {
     let columns: Vec<_> = (1..128).map(|n| format!("c{n} int")).collect();
     let trail = captured(
-        &format!("CREATE TABLE wide (id int PRIMARY KEY, {})", columns.join(", ")),
+        &format!(
+            "CREATE TABLE wide (id int PRIMARY KEY, {})",
+            columns.join(", ")
+        ),
         &["wide"],
     );
     trail.run("INSERT INTO wide (id, c127) VALUES (1, 5)");
     trail.run("UPDATE wide SET c1 = 1, c127 = 6");
     let changes = trail.changes();
-    assert_eq!(changes[0].after.as_ref().unwrap().as_object().unwrap().len(), 128);
+    assert_eq!(
+        changes[0]
+            .after
+            .as_ref()
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .len(),
+        128
+    );
     assert_eq!(changes[1].from, Some(json!({"c1": null, "c127": 5})));
 }
 
@@ -338,8 +363,21 @@ fn hostile_names_are_just_names() {
     let long = "x".repeat(63);
     let other_long = format!("{}y", "x".repeat(62));
     let names = [
-        "select", "Mixed Case", "quo\"te", "apo'strophe", "$capture$", "@image@", "v_op", "ünïcode",
-        "back\\slash", "dot.ted", "new", "r", "line\nbreak", &long, &other_long,
+        "select",
+        "Mixed Case",
+        "quo\"te",
+        "apo'strophe",
+        "$capture$",
+        "@image@",
+        "v_op",
+        "ünïcode",
+        "back\\slash",
+        "dot.ted",
+        "new",
+        "r",
+        "line\nbreak",
+        &long,
+        &other_long,
     ];
     let columns: Vec<_> = names
         .iter()
@@ -348,18 +386,26 @@ fn hostile_names_are_just_names() {
     for table in names {
         let quoted = format!("\"{}\"", table.replace('"', "\"\""));
         let trail = captured(
-            &format!("CREATE TABLE {quoted} (\"i d\" int PRIMARY KEY, {})", columns.join(", ")),
+            &format!(
+                "CREATE TABLE {quoted} (\"i d\" int PRIMARY KEY, {})",
+                columns.join(", ")
+            ),
             &[&quoted],
         );
         trail.run(&format!("INSERT INTO {quoted} VALUES (1)"));
         trail.run(&format!(
             "UPDATE {quoted} SET {}",
-            names.map(|n| format!("\"{}\" = 1", n.replace('"', "\"\""))).join(", ")
+            names
+                .map(|n| format!("\"{}\" = 1", n.replace('"', "\"\"")))
+                .join(", ")
         ));
         trail.run(&format!("DELETE FROM {quoted}"));
         let changes = trail.changes();
         assert_eq!(changes.len(), 3, "{table}");
         assert_eq!(changes[0].table, table);
-        assert_eq!(changes[1].from.as_ref().unwrap().as_object().unwrap().len(), names.len());
+        assert_eq!(
+            changes[1].from.as_ref().unwrap().as_object().unwrap().len(),
+            names.len()
+        );
     }
 }

@@ -94,5 +94,7 @@ fn an_application_that_owns_table_and_trail_is_named() {
         "CREATE ROLE \"{role}\"; ALTER TABLE t OWNER TO \"{role}\"; ALTER SCHEMA threadline OWNER TO \"{role}\""
     ));
     assert!(findings(&trail).contains(&"trail_owned_by_writer".to_owned()));
-    trail.run(&format!("REASSIGN OWNED BY \"{role}\" TO postgres; DROP ROLE \"{role}\""));
+    trail.run(&format!(
+        "REASSIGN OWNED BY \"{role}\" TO postgres; DROP ROLE \"{role}\""
+    ));
 }

@@ -25,9 +25,17 @@ fn a_dropped_column_does_not_cost_a_write() {
     let changes = trail.changes();
     assert_eq!(
         trail.events(),
-        ["insert people 1", "insert people 2", "update people 1", "delete people 2"]
+        [
+            "insert people 1",
+            "insert people 2",
+            "update people 1",
+            "delete people 2"
+        ]
     );
-    assert_eq!(changes[1].after, Some(json!({"id": 2, "name": "Eve", "tags": ["b"]})));
+    assert_eq!(
+        changes[1].after,
+        Some(json!({"id": 2, "name": "Eve", "tags": ["b"]}))
+    );
     assert_eq!(changes[2].from, Some(json!({"name": "Ada"})));
 }
 
@@ -39,7 +47,10 @@ fn a_renamed_column_is_not_stored_in_clear_until_it_is_classified() {
     trail.run("UPDATE people SET full_name = 'Secret'");
     let update = &trail.changes()[1];
     assert_eq!(update.from, Some(json!({"full_name": "[UNCLASSIFIED]"})));
-    assert_eq!(update.after, Some(json!({"id": 1, "age": 36, "tags": null})));
+    assert_eq!(
+        update.after,
+        Some(json!({"id": 1, "age": 36, "tags": null}))
+    );
 }
 
 #[test]
@@ -88,7 +99,9 @@ fn a_renamed_key_column_loses_the_identity_and_nothing_else() {
 #[test]
 fn a_renamed_table_goes_on_being_captured() {
     let trail = people();
-    trail.run("ALTER TABLE people RENAME TO persons; CREATE SCHEMA hr; ALTER TABLE persons SET SCHEMA hr");
+    trail.run(
+        "ALTER TABLE people RENAME TO persons; CREATE SCHEMA hr; ALTER TABLE persons SET SCHEMA hr",
+    );
     trail.run("INSERT INTO hr.persons VALUES (1, 'Ada', 36, NULL); UPDATE hr.persons SET age = 37");
     assert_eq!(trail.events(), ["insert people 1", "update people 1"]);
 }
@@ -101,23 +114,33 @@ fn contradictions_stop_the_migration_and_leave_what_was_there() {
     let id = || column("id", "int4");
     let cases = [
         (
-            AuditedTable::builder(name()).columns([id(), column("nmae", "text")]).key(["id"]),
+            AuditedTable::builder(name())
+                .columns([id(), column("nmae", "text")])
+                .key(["id"]),
             r#"column "nmae" is declared in the code, but not in the database"#,
         ),
         (
-            AuditedTable::builder(name()).columns([id(), column("name", "json")]).key(["id"]),
+            AuditedTable::builder(name())
+                .columns([id(), column("name", "json")])
+                .key(["id"]),
             r#"column "name" is declared as json, but is text in the database"#,
         ),
         (
-            AuditedTable::builder(name()).columns([id(), column("name", "text")]).key(["name"]),
+            AuditedTable::builder(name())
+                .columns([id(), column("name", "text")])
+                .key(["name"]),
             "its primary key is (id), but the code declares (name)",
         ),
         (
-            AuditedTable::builder(name()).columns([id(), column("name", "text")]).without_key(),
+            AuditedTable::builder(name())
+                .columns([id(), column("name", "text")])
+                .without_key(),
             "its primary key is (id), but the code declares no key",
         ),
         (
-            AuditedTable::builder("public.nothing".parse().unwrap()).columns([id()]).key(["id"]),
+            AuditedTable::builder("public.nothing".parse().unwrap())
+                .columns([id()])
+                .key(["id"]),
             "table public.nothing does not exist",
         ),
     ];
@@ -132,7 +155,9 @@ fn contradictions_stop_the_migration_and_leave_what_was_there() {
 #[test]
 fn a_declared_key_needs_an_index_that_makes_it_one() {
     let trail = empty_trail();
-    trail.run("CREATE TABLE t (a int, b int NOT NULL, c int NOT NULL); CREATE UNIQUE INDEX ON t (a)");
+    trail.run(
+        "CREATE TABLE t (a int, b int NOT NULL, c int NOT NULL); CREATE UNIQUE INDEX ON t (a)",
+    );
     let declared = |key: &str| {
         AuditedTable::builder("public.t".parse().unwrap())
             .columns(["a", "b", "c"].map(|name| Column::new(name, ColumnType::builtin("int4"))))

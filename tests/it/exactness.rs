@@ -11,25 +11,103 @@ const VALUES: &[(&str, &[&str])] = &[
     ("int2", &["'-32768'", "7"]),
     ("int4", &["0", "2147483647"]),
     ("int8", &["9223372036854775807", "'-1'"]),
-    ("numeric", &["1.0", "1.00", "'NaN'", "'Infinity'", "12345678901234567890123456789.123456789000", "1e-20"]),
+    (
+        "numeric",
+        &[
+            "1.0",
+            "1.00",
+            "'NaN'",
+            "'Infinity'",
+            "12345678901234567890123456789.123456789000",
+            "1e-20",
+        ],
+    ),
     ("numeric(12,2)", &["1.10", "100"]),
-    ("float4", &["'NaN'", "'-Infinity'", "1.1", "'-0'", "3.4028235e38"]),
-    ("float8", &["'NaN'", "0.1", "'-0'", "0", "1.7976931348623157e308", "5e-324"]),
-    ("text", &["''", "'it''s'", "E'a\\nb\\t\\\\'", "'ünïcödé 🦀'", "repeat('long', 5000)", "'null'", "'[REDACTED]'"]),
+    (
+        "float4",
+        &["'NaN'", "'-Infinity'", "1.1", "'-0'", "3.4028235e38"],
+    ),
+    (
+        "float8",
+        &[
+            "'NaN'",
+            "0.1",
+            "'-0'",
+            "0",
+            "1.7976931348623157e308",
+            "5e-324",
+        ],
+    ),
+    (
+        "text",
+        &[
+            "''",
+            "'it''s'",
+            "E'a\\nb\\t\\\\'",
+            "'ünïcödé 🦀'",
+            "repeat('long', 5000)",
+            "'null'",
+            "'[REDACTED]'",
+        ],
+    ),
     ("varchar(20)", &["'x  '", "''"]),
     ("char(5)", &["'ab'", "''"]),
     ("\"char\"", &["'x'"]),
     ("name", &["'Some Name'"]),
     ("bytea", &["'\\x00ff'", "''", "'\\x5c27'"]),
     ("uuid", &["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"]),
-    ("date", &["'2024-02-29'", "'infinity'", "'0044-03-15 BC'", "'12345-01-01'"]),
+    (
+        "date",
+        &[
+            "'2024-02-29'",
+            "'infinity'",
+            "'0044-03-15 BC'",
+            "'12345-01-01'",
+        ],
+    ),
     ("time", &["'24:00:00'", "'10:11:12.123456'"]),
     ("timetz", &["'10:00:00+05:30'", "'23:59:59.999999-12'"]),
-    ("timestamp", &["'2024-03-01 10:00:00.000001'", "'-infinity'", "'0001-01-01 BC'"]),
-    ("timestamptz", &["'2024-03-01 10:00:00.5+09'", "'infinity'", "'0044-03-15 12:00+00 BC'"]),
-    ("interval", &["'1 mon'", "'30 days'", "'1 day'", "'24:00'", "'-1 mon +2 days -00:00:01.5'", "'1 year 2 mons'"]),
-    ("json", &["'{\"a\":  1, \"a\":\"\\u0000\"}'", "'\"text\"'", "'1e400'", "'null'", "'[1, 2]'"]),
-    ("jsonb", &["'{\"a\": 1.10}'", "'\"text\"'", "'[]'", "'1e400'", "'true'"]),
+    (
+        "timestamp",
+        &[
+            "'2024-03-01 10:00:00.000001'",
+            "'-infinity'",
+            "'0001-01-01 BC'",
+        ],
+    ),
+    (
+        "timestamptz",
+        &[
+            "'2024-03-01 10:00:00.5+09'",
+            "'infinity'",
+            "'0044-03-15 12:00+00 BC'",
+        ],
+    ),
+    (
+        "interval",
+        &[
+            "'1 mon'",
+            "'30 days'",
+            "'1 day'",
+            "'24:00'",
+            "'-1 mon +2 days -00:00:01.5'",
+            "'1 year 2 mons'",
+        ],
+    ),
+    (
+        "json",
+        &[
+            "'{\"a\":  1, \"a\":\"\\u0000\"}'",
+            "'\"text\"'",
+            "'1e400'",
+            "'null'",
+            "'[1, 2]'",
+        ],
+    ),
+    (
+        "jsonb",
+        &["'{\"a\": 1.10}'", "'\"text\"'", "'[]'", "'1e400'", "'true'"],
+    ),
     ("xml", &["'<a b=\"c\"/>'"]),
     ("inet", &["'10.0.0.1'", "'10.0.0.1/8'", "'::1'"]),
     ("cidr", &["'10.0.0.0/8'"]),
@@ -57,8 +135,20 @@ const VALUES: &[(&str, &[&str])] = &[
     ("int4multirange", &["'{[1,2),[5,9)}'"]),
     ("datemultirange", &["'{[2024-01-01,2024-02-01)}'"]),
     ("jsonpath", &["'$.a[*] ? (@ > 1)'"]),
-    ("int4[]", &["'{1,NULL,3}'", "'{}'", "'[0:1]={1,2}'", "'{{1,2},{3,4}}'", "'[2:3][1:2]={{1,2},{3,4}}'"]),
-    ("text[]", &["'{a,\"b c\",NULL,\"\",\"NULL\"}'", "'[-1:0]={x,y}'"]),
+    (
+        "int4[]",
+        &[
+            "'{1,NULL,3}'",
+            "'{}'",
+            "'[0:1]={1,2}'",
+            "'{{1,2},{3,4}}'",
+            "'[2:3][1:2]={{1,2},{3,4}}'",
+        ],
+    ),
+    (
+        "text[]",
+        &["'{a,\"b c\",NULL,\"\",\"NULL\"}'", "'[-1:0]={x,y}'"],
+    ),
     ("timestamptz[]", &["'{2024-03-01 10:00+09}'"]),
     ("jsonb[]", &["'{\"[1,2]\",\"{}\",NULL}'"]),
     ("json[]", &["'{\"{\\\"a\\\":  1}\"}'"]),
@@ -107,7 +197,11 @@ impl Generated {
             format!("NULL::public.{of}").replace("public.", if is_own(of) { "public." } else { "" })
         } else {
             let value = values[pick % values.len()];
-            if is_own(of) { format!("{value}::public.{of}") } else { format!("{value}::{of}") }
+            if is_own(of) {
+                format!("{value}::public.{of}")
+            } else {
+                format!("{value}::{of}")
+            }
         }
     }
 
@@ -118,12 +212,17 @@ impl Generated {
             .enumerate()
             .map(|(n, (at, ..))| format!("c{n} {}", VALUES[*at].0))
             .collect();
-        format!("CREATE TABLE t (id int PRIMARY KEY, {})", columns.join(", "))
+        format!(
+            "CREATE TABLE t (id int PRIMARY KEY, {})",
+            columns.join(", ")
+        )
     }
 }
 
 fn is_own(of: &str) -> bool {
-    ["mood", "address", "positive", "codes", "document"].iter().any(|own| of.starts_with(own))
+    ["mood", "address", "positive", "codes", "document"]
+        .iter()
+        .any(|own| of.starts_with(own))
 }
 
 /// Whether the images of the newest change are the table's row, bit by bit.
@@ -138,8 +237,15 @@ fn image_is_row(trail: &Trail, image: &str, row: &str) -> String {
 
 #[test]
 fn any_row_of_any_builtin_type_comes_back_from_its_image() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(40);
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     runner
         .run(&generated(), |case| {
             let trail = captured(&format!("{TYPES}{}", case.create()), &["t"]);
@@ -205,7 +311,10 @@ fn values_that_compare_equal_but_are_not_the_same_are_changes() {
 
 #[test]
 fn capture_leaves_the_settings_of_the_session_alone() {
-    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, i interval)", &["t"]);
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, i interval)",
+        &["t"],
+    );
     let settings = trail.ask(
         "SET TimeZone = 'Asia/Tokyo'; SET IntervalStyle = 'iso_8601';
          INSERT INTO t VALUES (1, now(), '1 day'); UPDATE t SET i = '2 days'; UPDATE t SET i = i; DELETE FROM t;
@@ -216,7 +325,10 @@ fn capture_leaves_the_settings_of_the_session_alone() {
 
 #[test]
 fn a_session_set_back_inside_a_transaction_keeps_its_own_settings() {
-    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, at timestamptz)", &["t"]);
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz)",
+        &["t"],
+    );
     let settings = trail.ask(
         "BEGIN; SET LOCAL TimeZone = 'Asia/Tokyo'; INSERT INTO t VALUES (1, now());
          SAVEPOINT s; SET LOCAL TimeZone = 'Europe/Paris'; UPDATE t SET at = at + '1 s'; ROLLBACK TO s;

@@ -5,12 +5,19 @@ use std::thread;
 use crate::harness::{captured, start_cluster};
 use threadline::capture::CaptureMigration;
 
+/// How often each of the writers writes.
+const ROUNDS: usize = 25;
+
 #[test]
 fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
-    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)", &["t"]);
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)",
+        &["t"],
+    );
     trail.run("INSERT INTO t SELECT g, 0 FROM generate_series(0, 15) AS g");
-    let regenerate = CaptureMigration::new([&trail.introspect("t")], |_| None).up().to_owned();
-    const ROUNDS: usize = 25;
+    let regenerate = CaptureMigration::new([&trail.introspect("t")], |_| None)
+        .up()
+        .to_owned();
     thread::scope(|scope| {
         for writer in 0..8_usize {
             let trail = &trail;
@@ -47,15 +54,27 @@ fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
 fn a_killed_server_comes_back_with_trail_and_data_in_agreement() {
     let cluster = start_cluster(&[]);
     let database = cluster.create_database().unwrap();
-    database.execute_script(&threadline::install::up_sql()).unwrap();
-    database.execute_script("CREATE TABLE t (id int PRIMARY KEY, n int)").unwrap();
+    database
+        .execute_script(&threadline::install::up_sql())
+        .unwrap();
+    database
+        .execute_script("CREATE TABLE t (id int PRIMARY KEY, n int)")
+        .unwrap();
     let table = crate::harness::block_on(async {
         use diesel_async::AsyncConnection;
-        let mut conn = diesel_async::AsyncPgConnection::establish(&database.url()).await.unwrap();
-        threadline::nonblocking::introspect(&mut conn, &"t".parse().unwrap()).await.unwrap()
+        let mut conn = diesel_async::AsyncPgConnection::establish(&database.url())
+            .await
+            .unwrap();
+        threadline::nonblocking::introspect(&mut conn, &"t".parse().unwrap())
+            .await
+            .unwrap()
     });
-    database.execute_script(CaptureMigration::new([&table], |_| None).up()).unwrap();
-    database.execute_script("INSERT INTO t SELECT g, 0 FROM generate_series(1, 4) AS g").unwrap();
+    database
+        .execute_script(CaptureMigration::new([&table], |_| None).up())
+        .unwrap();
+    database
+        .execute_script("INSERT INTO t SELECT g, 0 FROM generate_series(1, 4) AS g")
+        .unwrap();
     thread::scope(|scope| {
         for writer in 1..=4 {
             let database = &database;
@@ -79,6 +98,9 @@ fn a_killed_server_comes_back_with_trail_and_data_in_agreement() {
         )
         .unwrap();
     assert_eq!(disagreeing.as_deref(), Some("0"));
-    let written = database.query_text("SELECT sum(n) FROM t").unwrap().unwrap();
+    let written = database
+        .query_text("SELECT sum(n) FROM t")
+        .unwrap()
+        .unwrap();
     assert!(written.parse::<u64>().unwrap() > 0);
 }

@@ -169,7 +169,9 @@ impl Trail {
 
     /// How many changes were recorded.
     pub(crate) fn count(&self) -> usize {
-        self.ask("SELECT count(*) FROM threadline.audit_changes").parse().expect("a count")
+        self.ask("SELECT count(*) FROM threadline.audit_changes")
+            .parse()
+            .expect("a count")
     }
 
     /// What was recorded, as `op table key`.

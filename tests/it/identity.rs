@@ -6,7 +6,10 @@ use crate::harness::{captured, cluster, start_cluster};
 
 #[test]
 fn a_changed_key_keeps_the_old_and_the_new_one() {
-    let trail = captured("CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b))", &["t"]);
+    let trail = captured(
+        "CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b))",
+        &["t"],
+    );
     trail.run("INSERT INTO t VALUES (1, 'x', 0)");
     trail.run("UPDATE t SET b = 'y'");
     let update = &trail.changes()[1];
@@ -25,7 +28,13 @@ fn swapped_keys_come_out_right() {
     trail.run("UPDATE t SET id = 3 - id");
     let swaps: Vec<_> = trail.changes()[2..]
         .iter()
-        .map(|c| (c.previous_key.clone().unwrap(), c.row_key.clone().unwrap(), c.after.clone().unwrap()))
+        .map(|c| {
+            (
+                c.previous_key.clone().unwrap(),
+                c.row_key.clone().unwrap(),
+                c.after.clone().unwrap(),
+            )
+        })
         .collect();
     assert!(swaps.contains(&("1".into(), "2".into(), json!({"id": 2, "name": "a"}))));
     assert!(swaps.contains(&("2".into(), "1".into(), json!({"id": 1, "name": "b"}))));
@@ -65,7 +74,10 @@ fn keys_too_long_for_an_index_do_not_cost_the_write() {
     // Compresses well enough for the table's own index.
     trail.run("INSERT INTO t VALUES (repeat('key', 20000))");
     let change = &trail.changes()[0];
-    assert_eq!(change.key.as_ref().unwrap()["k"].as_str().unwrap().len(), 60_000);
+    assert_eq!(
+        change.key.as_ref().unwrap()["k"].as_str().unwrap().len(),
+        60_000
+    );
     assert!(change.row_key.as_ref().unwrap().starts_with("sha256:"));
 }
 
@@ -107,21 +119,37 @@ fn a_restored_trail_is_never_attached_to() {
         &restored,
         "SELECT max(xid::text::bigint) FROM threadline.audit_transactions",
     );
-    assert!(before < highest, "the new cluster's xids start lower: {before} < {highest}");
+    assert!(
+        before < highest,
+        "the new cluster's xids start lower: {before} < {highest}"
+    );
     for n in 0..40 {
-        restored.execute_script(&format!("UPDATE t SET v = -{n} - 1")).expect("a write");
+        restored
+            .execute_script(&format!("UPDATE t SET v = -{n} - 1"))
+            .expect("a write");
     }
     let attributed = number(
         &restored,
         "SELECT count(*) FROM threadline.audit_timeline WHERE actor_ref IS NOT NULL AND (data_after ->> 'v')::int < 0",
     );
     assert_eq!(attributed, 0);
-    let transactions = number(&restored, "SELECT count(*) FROM threadline.audit_transactions");
-    assert_eq!(usize::try_from(transactions).unwrap(), old_transactions + 40);
+    let transactions = number(
+        &restored,
+        "SELECT count(*) FROM threadline.audit_transactions",
+    );
+    assert_eq!(
+        usize::try_from(transactions).unwrap(),
+        old_transactions + 40
+    );
 }
 
 fn number(database: &threadline_testdb::Database, sql: &str) -> u64 {
-    database.query_text(sql).expect(sql).expect("a value").parse().expect("a number")
+    database
+        .query_text(sql)
+        .expect(sql)
+        .expect("a value")
+        .parse()
+        .expect("a number")
 }
 
 /// A dump of a database as a script for the simple query protocol.
@@ -136,8 +164,18 @@ fn dump(url: &str) -> Option<String> {
         .args(["--inserts", "--no-owner", url])
         .output()
         .ok()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let script = String::from_utf8(output.stdout).ok()?;
     // psql's own commands are not SQL.
-    Some(script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n"))
+    Some(
+        script
+            .lines()
+            .filter(|line| !line.starts_with('\\'))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }

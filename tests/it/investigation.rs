@@ -27,8 +27,20 @@ fn two_tables() -> Trail {
 
 fn load(trail: &Trail, question: &Timeline) -> Vec<String> {
     block_on(async {
-        let page = nonblocking::timeline(&mut trail.connect().await, question).await.unwrap();
-        page.entries.iter().map(|e| format!("{} {} {}", e.change.op, e.change.table_name, e.change.shown_key())).collect()
+        let page = nonblocking::timeline(&mut trail.connect().await, question)
+            .await
+            .unwrap();
+        page.entries
+            .iter()
+            .map(|e| {
+                format!(
+                    "{} {} {}",
+                    e.change.op,
+                    e.change.table_name,
+                    e.change.shown_key()
+                )
+            })
+            .collect()
     })
 }
 
@@ -37,10 +49,21 @@ fn a_timeline_is_newest_first_and_filters_compose() {
     let trail = two_tables();
     assert_eq!(load(&trail, &Timeline::new()).len(), 15);
     let question = Timeline::new().table("b".parse().unwrap()).op(Op::Insert);
-    assert_eq!(load(&trail, &question), ["insert b 5", "insert b 4", "insert b 3", "insert b 2", "insert b 1"]);
+    assert_eq!(
+        load(&trail, &question),
+        [
+            "insert b 5",
+            "insert b 4",
+            "insert b 3",
+            "insert b 2",
+            "insert b 1"
+        ]
+    );
     let by = Timeline::new().actor("user:3".parse().unwrap());
     assert_eq!(load(&trail, &by), ["insert b 3", "insert a 3"]);
-    let correlated = Timeline::new().correlation_id("c0".parse().unwrap()).table("a".parse().unwrap());
+    let correlated = Timeline::new()
+        .correlation_id("c0".parse().unwrap())
+        .table("a".parse().unwrap());
     assert_eq!(load(&trail, &correlated), ["insert a 4", "insert a 2"]);
     let nobody = Timeline::new().attribution(Attribution::Unattributed);
     assert_eq!(load(&trail, &nobody).len(), 5);
@@ -55,8 +78,14 @@ fn an_actor_is_found_by_what_happened_under_them_not_by_the_transaction() {
         "SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"x\"}', true); INSERT INTO a VALUES (1);
          SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"y\"}', true); INSERT INTO a VALUES (2)",
     );
-    assert_eq!(load(&trail, &Timeline::new().actor("user:x".parse().unwrap())), ["insert a 1"]);
-    assert_eq!(load(&trail, &Timeline::new().actor("user:y".parse().unwrap())), ["insert a 2"]);
+    assert_eq!(
+        load(&trail, &Timeline::new().actor("user:x".parse().unwrap())),
+        ["insert a 1"]
+    );
+    assert_eq!(
+        load(&trail, &Timeline::new().actor("user:y".parse().unwrap())),
+        ["insert a 2"]
+    );
     assert!(load(&trail, &Timeline::new().actor("admin:x".parse().unwrap())).is_empty());
 }
 
@@ -89,10 +118,15 @@ fn a_cursor_is_refused_with_another_question() {
     block_on(async {
         let mut conn = trail.connect().await;
         let small = PageSize::new(1).unwrap();
-        let page = nonblocking::timeline(&mut conn, &Timeline::new().page_size(small)).await.unwrap();
+        let page = nonblocking::timeline(&mut conn, &Timeline::new().page_size(small))
+            .await
+            .unwrap();
         let other = Timeline::new().op(Op::Update).after(page.next.unwrap());
         let refused = nonblocking::timeline(&mut conn, &other).await;
-        assert!(matches!(refused, Err(ReadError::Cursor(InvalidCursor::OtherQuestion))));
+        assert!(matches!(
+            refused,
+            Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+        ));
     });
 }
 
@@ -101,9 +135,14 @@ fn a_hosts_own_filter_composes_with_a_question() {
     let trail = two_tables();
     block_on(async {
         let mut conn = trail.connect().await;
-        let query = Timeline::new().query().unwrap().filter(audit_changes::row_key.eq("2"));
+        let query = Timeline::new()
+            .query()
+            .unwrap()
+            .filter(audit_changes::row_key.eq("2"));
         let rows: Vec<threadline::change::TimelineEntry> =
-            diesel_async::RunQueryDsl::load(query, &mut conn).await.unwrap();
+            diesel_async::RunQueryDsl::load(query, &mut conn)
+                .await
+                .unwrap();
         assert_eq!(rows.len(), 3);
     });
 }
@@ -137,8 +176,14 @@ fn history_of_a_model_is_typed_by_its_key() {
 fn history_of(trail: &Trail, key: i32) -> Vec<String> {
     block_on(async {
         let question = history::<A>(key).unwrap();
-        let page = nonblocking::history(&mut trail.connect().await, &question).await.unwrap();
-        page.entries.iter().rev().map(|e| format!("{} {}", e.change.op, e.change.shown_key())).collect()
+        let page = nonblocking::history(&mut trail.connect().await, &question)
+            .await
+            .unwrap();
+        page.entries
+            .iter()
+            .rev()
+            .map(|e| format!("{} {}", e.change.op, e.change.shown_key()))
+            .collect()
     })
 }
 
@@ -153,18 +198,32 @@ fn history_follows_a_row_through_its_keys_in_both_directions() {
     trail.run("INSERT INTO a VALUES (1, 100)");
     let life = ["insert 1", "update 2", "update 2", "update 3"];
     assert_eq!(history_of(&trail, 3), life);
-    assert_eq!(history_of(&trail, 2), life, "a key that was left names the row that left it");
-    assert_eq!(history_of(&trail, 1), ["insert 1"], "a key that was taken again names who took it");
+    assert_eq!(
+        history_of(&trail, 2),
+        life,
+        "a key that was left names the row that left it"
+    );
+    assert_eq!(
+        history_of(&trail, 1),
+        ["insert 1"],
+        "a key that was taken again names who took it"
+    );
 }
 
 #[test]
 fn histories_of_swapped_rows_do_not_mix() {
-    let trail = captured("CREATE TABLE a (id int PRIMARY KEY DEFERRABLE, v int)", &["a"]);
+    let trail = captured(
+        "CREATE TABLE a (id int PRIMARY KEY DEFERRABLE, v int)",
+        &["a"],
+    );
     trail.run("INSERT INTO a VALUES (1, 10), (2, 20)");
     trail.run("UPDATE a SET v = v + 1");
     trail.run("UPDATE a SET id = 3 - id");
     trail.run("UPDATE a SET v = v + 1 WHERE id = 1");
-    assert_eq!(history_of(&trail, 1), ["insert 2", "update 2", "update 1", "update 1"]);
+    assert_eq!(
+        history_of(&trail, 1),
+        ["insert 2", "update 2", "update 1", "update 1"]
+    );
     assert_eq!(history_of(&trail, 2), ["insert 1", "update 1", "update 2"]);
 }
 

@@ -1,4 +1,11 @@
 //! Scenarios against a real PostgreSQL: one binary, a module an area.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::too_many_lines,
+    clippy::format_push_string,
+    reason = "a test that cannot go on says why by panicking, and reads best in one piece"
+)]
 
 mod attribution;
 mod audited_write;

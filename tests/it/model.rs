@@ -1,6 +1,7 @@
 //! Random work against an in-memory model: the trail says what the model says, change by change.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -11,15 +12,47 @@ use crate::harness::{Recorded, captured};
 /// One statement.
 #[derive(Debug, Clone)]
 enum Step {
-    Insert { table: usize, key: i32, value: i32 },
-    InsertMany { table: usize, from: i32, count: i32 },
-    Upsert { table: usize, key: i32, value: i32 },
-    Update { table: usize, key: i32, value: i32 },
-    UpdateAll { table: usize, parity: i32, value: i32 },
-    Rekey { table: usize, key: i32, to: i32 },
-    Delete { table: usize, key: i32 },
-    DeleteAll { table: usize, parity: i32 },
-    Truncate { table: usize },
+    Insert {
+        table: usize,
+        key: i32,
+        value: i32,
+    },
+    InsertMany {
+        table: usize,
+        from: i32,
+        count: i32,
+    },
+    Upsert {
+        table: usize,
+        key: i32,
+        value: i32,
+    },
+    Update {
+        table: usize,
+        key: i32,
+        value: i32,
+    },
+    UpdateAll {
+        table: usize,
+        parity: i32,
+        value: i32,
+    },
+    Rekey {
+        table: usize,
+        key: i32,
+        to: i32,
+    },
+    Delete {
+        table: usize,
+        key: i32,
+    },
+    DeleteAll {
+        table: usize,
+        parity: i32,
+    },
+    Truncate {
+        table: usize,
+    },
     Savepoint,
     RollbackToSavepoint,
     ReleaseSavepoint,
@@ -50,7 +83,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn work() -> impl Strategy<Value = Vec<Transaction>> {
-    let transaction = (prop::collection::vec(step(), 1..10), prop::bool::weighted(0.85))
+    let transaction = (
+        prop::collection::vec(step(), 1..10),
+        prop::bool::weighted(0.85),
+    )
         .prop_map(|(steps, commit)| Transaction { steps, commit });
     prop::collection::vec(transaction, 1..8)
 }
@@ -83,7 +119,7 @@ fn deleted(table: usize, key: i32, value: i32) -> Value {
     json!({"op": "delete", "table": name(table), "key": key, "after": null, "from": image(key, value)})
 }
 
-fn updated(table: usize, key: i32, value: i32, from: Value) -> Value {
+fn updated(table: usize, key: i32, value: i32, from: &Value) -> Value {
     json!({"op": "update", "table": name(table), "key": key, "after": image(key, value), "from": from})
 }
 
@@ -93,15 +129,18 @@ impl Model {
         let mut expected = Expected::new();
         let sql = match *step {
             Step::Insert { table, key, value } => {
-                if !self.tables[table].contains_key(&key) {
-                    self.tables[table].insert(key, value);
+                if let Entry::Vacant(free) = self.tables[table].entry(key) {
+                    free.insert(value);
                     expected.push(inserted(table, key, value));
                 }
-                format!("INSERT INTO \"{}\" VALUES ({key}, {value}) ON CONFLICT DO NOTHING", name(table))
+                format!(
+                    "INSERT INTO \"{}\" VALUES ({key}, {value}) ON CONFLICT DO NOTHING",
+                    name(table)
+                )
             }
             Step::InsertMany { table, from, count } => {
                 for key in from..from + count {
-                    if let std::collections::btree_map::Entry::Vacant(free) = self.tables[table].entry(key) {
+                    if let Entry::Vacant(free) = self.tables[table].entry(key) {
                         free.insert(0);
                         expected.push(inserted(table, key, 0));
                     }
@@ -115,7 +154,7 @@ impl Model {
                 match self.tables[table].insert(key, value) {
                     None => expected.push(inserted(table, key, value)),
                     Some(old) if old != value => {
-                        expected.push(updated(table, key, value, json!({"v": old})));
+                        expected.push(updated(table, key, value, &json!({"v": old})));
                     }
                     Some(_) => {}
                 }
@@ -127,20 +166,30 @@ impl Model {
             Step::Update { table, key, value } => {
                 if let Some(old) = self.tables[table].get_mut(&key) {
                     if *old != value {
-                        expected.push(updated(table, key, value, json!({"v": *old})));
+                        expected.push(updated(table, key, value, &json!({"v": *old})));
                     }
                     *old = value;
                 }
-                format!("UPDATE \"{}\" SET v = {value} WHERE id = {key}", name(table))
+                format!(
+                    "UPDATE \"{}\" SET v = {value} WHERE id = {key}",
+                    name(table)
+                )
             }
-            Step::UpdateAll { table, parity, value } => {
+            Step::UpdateAll {
+                table,
+                parity,
+                value,
+            } => {
                 for (key, old) in &mut self.tables[table] {
                     if key % 2 == parity && *old != value {
-                        expected.push(updated(table, *key, value, json!({"v": *old})));
+                        expected.push(updated(table, *key, value, &json!({"v": *old})));
                         *old = value;
                     }
                 }
-                format!("UPDATE \"{}\" SET v = {value} WHERE id % 2 = {parity}", name(table))
+                format!(
+                    "UPDATE \"{}\" SET v = {value} WHERE id % 2 = {parity}",
+                    name(table)
+                )
             }
             Step::Rekey { table, key, to } => {
                 if key == to || self.tables[table].contains_key(&to) {
@@ -148,7 +197,7 @@ impl Model {
                 }
                 if let Some(value) = self.tables[table].remove(&key) {
                     self.tables[table].insert(to, value);
-                    expected.push(updated(table, to, value, json!({"id": key})));
+                    expected.push(updated(table, to, value, &json!({"id": key})));
                 }
                 format!("UPDATE \"{}\" SET id = {to} WHERE id = {key}", name(table))
             }
@@ -217,7 +266,10 @@ impl Model {
 }
 
 fn seen(change: &Recorded) -> Value {
-    let key = change.row_key.as_ref().map(|key| key.parse::<i32>().expect("a number"));
+    let key = change
+        .row_key
+        .as_ref()
+        .map(|key| key.parse::<i32>().expect("a number"));
     json!({"op": change.op, "table": change.table, "key": key, "after": change.after, "from": change.from})
 }
 
@@ -228,8 +280,15 @@ fn sorted(mut changes: Vec<Value>) -> Vec<String> {
 
 #[test]
 fn random_work_is_recorded_as_the_model_expects() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(60);
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     runner
         .run(&work(), |transactions| {
             let trail = captured(

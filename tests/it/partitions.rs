@@ -86,7 +86,10 @@ fn a_row_that_moves_between_partitions_is_updated() {
         ]
     );
     assert_eq!(changes[0].previous_key.as_deref(), Some(r#"["1", "eu"]"#));
-    assert_eq!(changes[0].from, Some(serde_json::json!({"region": "eu", "v": 0})));
+    assert_eq!(
+        changes[0].from,
+        Some(serde_json::json!({"region": "eu", "v": 0}))
+    );
     assert_eq!(
         changes[0].after,
         Some(serde_json::json!({"id": 1, "region": "us", "v": 1}))
@@ -102,6 +105,13 @@ fn a_delete_and_an_insert_in_one_transaction_stay_what_they_are() {
          SELECT set_config('threadline.moving', 'forged', true), set_config('threadline.moved_change', '1', true);
          DELETE FROM m; INSERT INTO m VALUES (1, 'eu', 0)",
     );
-    let ops: Vec<_> = trail.changes().iter().map(|change| change.op.clone()).collect();
-    assert_eq!(ops, ["insert", "update", "delete", "insert", "delete", "insert"]);
+    let ops: Vec<_> = trail
+        .changes()
+        .iter()
+        .map(|change| change.op.clone())
+        .collect();
+    assert_eq!(
+        ops,
+        ["insert", "update", "delete", "insert", "delete", "insert"]
+    );
 }

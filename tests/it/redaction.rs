@@ -23,9 +23,7 @@ fn excluded_and_masked_values_are_in_no_copy() {
     trail.run("UPDATE members SET email = 'eve@secret.example', hash = 'secret-other'");
     trail.run("UPDATE members SET name = 'Eve'");
     trail.run("DELETE FROM members");
-    let everything = trail.ask(
-        "SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c",
-    );
+    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
     assert!(!everything.contains("secret"), "{everything}");
     let changes = trail.changes();
     assert_eq!(changes.len(), 4);
@@ -49,7 +47,10 @@ fn a_change_of_excluded_columns_alone_is_no_change() {
 fn a_masked_null_does_not_show_that_it_is_null() {
     let trail = members();
     trail.run("INSERT INTO members (id) VALUES (1)");
-    assert_eq!(trail.changes()[0].after.as_ref().unwrap()["email"], json!("[REDACTED]"));
+    assert_eq!(
+        trail.changes()[0].after.as_ref().unwrap()["email"],
+        json!("[REDACTED]")
+    );
 }
 
 #[test]

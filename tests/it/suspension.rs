@@ -46,7 +46,9 @@ fn capture_goes_on_after_resuming_and_in_the_next_transaction() {
 fn nobody_suspends_without_the_privilege_or_by_making_up_a_setting() {
     let trail = two_tables();
     let role = trail.ask("SELECT 'suspender_' || current_database()");
-    trail.run(&format!("CREATE ROLE \"{role}\" LOGIN; GRANT INSERT, SELECT ON a TO \"{role}\""));
+    trail.run(&format!(
+        "CREATE ROLE \"{role}\" LOGIN; GRANT INSERT, SELECT ON a TO \"{role}\""
+    ));
     let refused = trail.run_as(&role, "SELECT threadline.suspend_capture('{a}', 'r')");
     assert!(refused.unwrap_err().contains("permission denied"));
     trail
@@ -57,14 +59,21 @@ fn nobody_suspends_without_the_privilege_or_by_making_up_a_setting() {
         )
         .unwrap();
     assert_eq!(trail.events(), ["insert a 1", "insert a 2"]);
-    trail.run(&format!("GRANT EXECUTE ON FUNCTION threadline.suspend_capture TO \"{role}\""));
+    trail.run(&format!(
+        "GRANT EXECUTE ON FUNCTION threadline.suspend_capture TO \"{role}\""
+    ));
     trail
-        .run_as(&role, "SELECT threadline.suspend_capture('{a}', 'r'); INSERT INTO a VALUES (3, 0)")
+        .run_as(
+            &role,
+            "SELECT threadline.suspend_capture('{a}', 'r'); INSERT INTO a VALUES (3, 0)",
+        )
         .unwrap();
     assert_eq!(trail.count(), 2);
     let by = trail.ask("SELECT suspended_by FROM threadline.audit_suspensions");
     assert_eq!(by, role);
-    trail.run(&format!("DROP OWNED BY \"{role}\" CASCADE; DROP ROLE \"{role}\""));
+    trail.run(&format!(
+        "DROP OWNED BY \"{role}\" CASCADE; DROP ROLE \"{role}\""
+    ));
 }
 
 #[test]
@@ -72,6 +81,9 @@ fn a_suspension_takes_tables_and_a_reason() {
     let trail = two_tables();
     for wrong in ["'{}', 'r'", "'{a}', ' '", "'{a}', NULL"] {
         let error = trail.refused(&format!("SELECT threadline.suspend_capture({wrong})"));
-        assert!(error.contains("takes the tables it is for, and a reason"), "{error}");
+        assert!(
+            error.contains("takes the tables it is for, and a reason"),
+            "{error}"
+        );
     }
 }

@@ -19,7 +19,10 @@ fn with_application_role() -> (Trail, String) {
 
 impl Drop for Roles<'_> {
     fn drop(&mut self) {
-        let _ = self.0.run_as("postgres", &format!("DROP OWNED BY \"{0}\" CASCADE; DROP ROLE \"{0}\"", self.1));
+        let _ = self.0.run_as(
+            "postgres",
+            &format!("DROP OWNED BY \"{0}\" CASCADE; DROP ROLE \"{0}\"", self.1),
+        );
     }
 }
 
@@ -64,7 +67,9 @@ fn the_application_can_neither_write_nor_alter_nor_read_the_trail() {
         "SET session_replication_role = replica",
         "SET ROLE postgres",
         "DROP SCHEMA threadline CASCADE",
-        &format!("CREATE TABLE mine (LIKE accounts); CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION {function}"),
+        &format!(
+            "CREATE TABLE mine (LIKE accounts); CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION {function}"
+        ),
         "CREATE TABLE mine2 (id int); CREATE TRIGGER t BEFORE TRUNCATE ON mine2 FOR EACH STATEMENT EXECUTE FUNCTION threadline.capture_truncate('public', 'accounts')",
     ] {
         let refused = trail.run_as(&role, attack);
@@ -83,7 +88,8 @@ fn shadowing_functions_and_operators_are_not_called() {
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
     let steal = "RAISE EXCEPTION 'shadow called as %', current_user;";
-    let mut shadows = String::from("CREATE SCHEMA evil; SET search_path = evil, pg_catalog, public;");
+    let mut shadows =
+        String::from("CREATE SCHEMA evil; SET search_path = evil, pg_catalog, public;");
     for (name, arguments, returns) in [
         ("now", "", "timestamptz"),
         ("clock_timestamp", "", "timestamptz"),
@@ -128,7 +134,6 @@ fn shadowing_functions_and_operators_are_not_called() {
     }
     // A shadow that PostgreSQL does not let anybody make is no danger.
     shadows = shadows
-        .replace("CREATE FUNCTION evil.op_", "CREATE FUNCTION evil.op_")
         .split_inclusive("$$;")
         .filter(|statement| !statement.contains("(record, record)"))
         .collect();
@@ -196,7 +201,10 @@ fn the_trail_is_not_dropped_with_what_it_holds() {
     trail.run("INSERT INTO t VALUES (1)");
     let error = trail.refused(&threadline::install::down_sql());
     assert!(error.contains("the audit trail is not empty"), "{error}");
-    trail.run(&format!("SET threadline.discard_trail = 'yes'; {}", threadline::install::down_sql()));
+    trail.run(&format!(
+        "SET threadline.discard_trail = 'yes'; {}",
+        threadline::install::down_sql()
+    ));
     trail.run("INSERT INTO t VALUES (2)");
 }
 
@@ -207,6 +215,9 @@ fn installing_twice_changes_nothing() {
     let secret = trail.ask("SELECT last_value FROM threadline.capture_secret");
     trail.run(&threadline::install::up_sql());
     trail.run("INSERT INTO t VALUES (2)");
-    assert_eq!(trail.ask("SELECT last_value FROM threadline.capture_secret"), secret);
+    assert_eq!(
+        trail.ask("SELECT last_value FROM threadline.capture_secret"),
+        secret
+    );
     assert_eq!(trail.changes().len(), 2);
 }

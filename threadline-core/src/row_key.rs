@@ -50,7 +50,10 @@ impl KeyPart for DateTime<Utc> {
 }
 
 fn without_trailing_zeros(instant: &str) -> String {
-    instant.trim_end_matches('0').trim_end_matches('.').to_owned()
+    instant
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 impl<P: KeyPart + ?Sized> KeyPart for &P {
@@ -137,7 +140,9 @@ impl RowKeyText {
                 given: values.len(),
             });
         }
-        Ok(Self::from_named(columns.iter().cloned().zip(values).collect()))
+        Ok(Self::from_named(
+            columns.iter().cloned().zip(values).collect(),
+        ))
     }
 
     /// The key from values by column name; with one column the name does not matter.

@@ -59,7 +59,7 @@ macro_rules! answers {
             C: $connection,
         {
             let columns = describe(name).load::<CatalogColumn>(conn)$(.$await)??;
-            from_catalog(name, columns)
+            from_catalog(name, &columns)
         }
 
         /// Everything about a transaction; none if there is no such transaction.

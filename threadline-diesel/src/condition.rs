@@ -1,7 +1,9 @@
 //! Conditions that Diesel's DSL has no words for: pieces of SQL with bound values between them.
 
 use chrono::{DateTime, Utc};
-use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::expression::{
+    AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
+};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};

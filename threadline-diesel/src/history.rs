@@ -40,6 +40,10 @@ pub enum InvalidHistory {
 ///
 /// # Errors
 /// [`InvalidHistory`] when the key has not the number of columns that the model's table has.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "keys are small, and `history::<M>(42)` reads well"
+)]
 pub fn history<M: Audited>(key: impl KeyParts) -> Result<History<M>, InvalidHistory> {
     let table = M::audited_table()?;
     let key = RowKeyText::of(&table, &key)?;

@@ -9,7 +9,10 @@ use threadline_core::table::{AuditedTable, Column, InvalidTable, TableName};
 const DESCRIBE: &str = include_str!("../sql/describe_table.sql");
 
 /// The query that describes a table.
-pub(crate) fn describe(table: &TableName) -> diesel::query_builder::BoxedSqlQuery<'static, diesel::pg::Pg, diesel::query_builder::SqlQuery> {
+pub(crate) fn describe(
+    table: &TableName,
+) -> diesel::query_builder::BoxedSqlQuery<'static, diesel::pg::Pg, diesel::query_builder::SqlQuery>
+{
     diesel::sql_query(DESCRIBE)
         .into_boxed::<diesel::pg::Pg>()
         .bind::<Text, _>(table.schema().to_owned())
@@ -65,7 +68,7 @@ pub enum IntrospectionError {
 /// The table that the catalog's rows describe.
 pub(crate) fn from_catalog(
     name: &TableName,
-    columns: Vec<CatalogColumn>,
+    columns: &[CatalogColumn],
 ) -> Result<AuditedTable, IntrospectionError> {
     let Some(first) = columns.first() else {
         return Err(IntrospectionError::NoSuchTable(name.clone()));

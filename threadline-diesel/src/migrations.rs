@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use diesel::connection::BoxableConnection;
 use diesel::migration::{
     Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion, Result,
 };
-use diesel::connection::BoxableConnection;
 use diesel::pg::Pg;
 use threadline_core::install;
 

@@ -175,7 +175,10 @@ mod tests {
         let cursor = |_: &i32| Cursor::from_text("c");
         assert!(!size.cut(vec![1, 2], cursor).has_more());
         let page = size.cut(vec![1, 2, 3], cursor);
-        assert_eq!((page.entries.as_slice(), page.has_more()), (&[1, 2][..], true));
+        assert_eq!(
+            (page.entries.as_slice(), page.has_more()),
+            (&[1, 2][..], true)
+        );
         assert!(PageSize::new(0).is_err());
     }
 }

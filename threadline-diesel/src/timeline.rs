@@ -1,5 +1,7 @@
 //! Changes across tables, newest first.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use diesel::dsl::{self, auto_type};
 use diesel::pg::Pg;
@@ -25,8 +27,7 @@ fn changes_with_attribution() -> _ {
             audit_transactions::table.on(audit_transactions::id.eq(audit_changes::transaction_id)),
         )
         .left_join(
-            audit_actions::table
-                .on(audit_actions::id.nullable().eq(audit_changes::action_id)),
+            audit_actions::table.on(audit_actions::id.nullable().eq(audit_changes::action_id)),
         )
         .select(entry())
 }
@@ -77,6 +78,9 @@ struct Filters {
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
 }
+
+/// The actor in force of a change, JSON null for nobody.
+const IN_FORCE: &str = "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
 
 /// Whether somebody is known to have made a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -183,8 +187,7 @@ impl Timeline {
     /// What a cursor remembers the question by.
     fn digest(&self) -> String {
         let filters = serde_json::to_vec(&self.filters).unwrap_or_default();
-        let digest = Sha256::digest(filters);
-        digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+        URL_SAFE_NO_PAD.encode(&Sha256::digest(filters)[..6])
     }
 
     /// The query of one page, one row longer than the page.
@@ -288,8 +291,6 @@ impl Filters {
         if let Some(actor) = &self.actor {
             query = query.filter(changes_by(actor));
         }
-        const IN_FORCE: &str =
-            "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
         match self.attribution {
             Some(Attribution::Attributed) => {
                 query = query.filter(Condition::sql(format!("{IN_FORCE} <> 'null'")));
@@ -332,9 +333,7 @@ fn changes_by(actor: &ActorRef) -> Condition {
              IS NOT DISTINCT FROM ",
         )
         .optional_text(id.clone())
-        .then(
-            " AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type' = ",
-        )
+        .then(" AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type' = ")
         .text(actor_type)
 }
 

@@ -172,7 +172,11 @@ impl Opening<'_> {
         }
         Some(FailedAction {
             action: action_document((ActionId::generate(), &action)),
-            actor: self.write.context.actor().map(|actor| serde_json::json!(actor)),
+            actor: self
+                .write
+                .context
+                .actor()
+                .map(|actor| serde_json::json!(actor)),
             context: context_document(&self.write.context),
         })
     }

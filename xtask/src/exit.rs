@@ -24,8 +24,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn usage(message: impl ToString) -> Self {
-        Self::Usage(message.to_string())
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::io::{self, IsTerminal, Write, stdout};
 
-use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use comfy_table::{
+    ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
+};
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
-use threadline_diesel::change::{AuditAction, AuditChange, AuditTransaction, Op, StoredActor, TimelineEntry};
+use threadline_diesel::change::{
+    AuditAction, AuditChange, AuditTransaction, Op, StoredActor, TimelineEntry,
+};
 use threadline_diesel::incident::IncidentBundle;
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::page::{Cursor, Page};
@@ -85,7 +89,11 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
     table.set_header(["when (UTC)", "who", "action", "op", "row", "what"]);
     for entry in entries {
         table.add_row([
-            entry.change.captured_at.format("%m-%d %H:%M:%S").to_string(),
+            entry
+                .change
+                .captured_at
+                .format("%m-%d %H:%M:%S")
+                .to_string(),
             shown_actor(entry),
             entry
                 .action
@@ -156,7 +164,11 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
         let by = actor(&action.actor_ref).map_or_else(String::new, |actor| format!(" by {actor}"));
         fact(
             "action",
-            Some(format!("{}{by} ({}) {why}", action.name, action.status).trim_end().to_owned()),
+            Some(
+                format!("{}{by} ({}) {why}", action.name, action.status)
+                    .trim_end()
+                    .to_owned(),
+            ),
         );
     }
     let mut changes = new_table();
@@ -230,7 +242,10 @@ fn shown_actor(entry: &TimelineEntry) -> String {
         .action
         .as_ref()
         .map(|action| &action.on_behalf_of)
-        .or(entry.transaction.as_ref().map(|transaction| &transaction.on_behalf_of))
+        .or(entry
+            .transaction
+            .as_ref()
+            .map(|transaction| &transaction.on_behalf_of))
         .and_then(|represented| represented.as_ref()?.known());
     match represented {
         Some(represented) => format!("{actor}\nfor {represented}"),

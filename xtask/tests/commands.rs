@@ -1,4 +1,9 @@
 //! The command line as a person meets it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says why by panicking"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +17,10 @@ fn database() -> Database {
     CLUSTER
         .get_or_init(|| {
             let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
-            Cluster::builder().binaries(binaries).start().expect("PostgreSQL starts")
+            Cluster::builder()
+                .binaries(binaries)
+                .start()
+                .expect("PostgreSQL starts")
         })
         .create_database()
         .expect("a database")
@@ -21,7 +29,11 @@ fn database() -> Database {
 /// Runs `threadline` in a folder, against a database if there is one.
 fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threadline"));
-    command.current_dir(folder).args(arguments).env_remove("DATABASE_URL").env_remove("CARGO");
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .env_remove("CARGO");
     if let Some(database) = database {
         command.env("DATABASE_URL", database.url());
     }
@@ -44,7 +56,13 @@ fn err(output: &Output) -> String {
 fn migrations(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder.join("migrations"))
         .expect("migrations")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect();
     names.sort();
     names
@@ -66,7 +84,10 @@ fn install_writes_once_and_changes_nothing_when_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let first = threadline(folder.path(), None, &["install"]);
     assert_eq!(code(&first), 0);
-    assert_eq!(migrations(folder.path()), ["00000000000001_threadline_base"]);
+    assert_eq!(
+        migrations(folder.path()),
+        ["00000000000001_threadline_base"]
+    );
     let again = threadline(folder.path(), None, &["install"]);
     assert_eq!(code(&again), 0);
     assert!(out(&again).contains("is up to date"), "{}", out(&again));
@@ -80,19 +101,35 @@ fn what_is_printed_can_be_piped_into_a_database() {
     let printed = threadline(
         folder.path(),
         Some(&database),
-        &["gen-triggers", "--tables", "orders", "--mask", "orders.card", "--print"],
+        &[
+            "gen-triggers",
+            "--tables",
+            "orders",
+            "--mask",
+            "orders.card",
+            "--print",
+        ],
     );
     assert_eq!(code(&printed), 0, "{}", err(&printed));
     database.execute_script(&out(&printed)).unwrap();
-    database.execute_script("INSERT INTO orders VALUES (1, 'open', '4111')").unwrap();
-    let stored = database.query_text("SELECT data_after::text FROM threadline.audit_changes").unwrap();
-    assert_eq!(stored.as_deref(), Some(r#"{"id": 1, "card": "[REDACTED]", "status": "open"}"#));
+    database
+        .execute_script("INSERT INTO orders VALUES (1, 'open', '4111')")
+        .unwrap();
+    let stored = database
+        .query_text("SELECT data_after::text FROM threadline.audit_changes")
+        .unwrap();
+    assert_eq!(
+        stored.as_deref(),
+        Some(r#"{"id": 1, "card": "[REDACTED]", "status": "open"}"#)
+    );
     assert!(!folder.path().join("migrations").exists());
 }
 
 #[test]
 fn generation_writes_what_changed_and_nothing_when_nothing_did() {
-    let database = installed(&format!("{ORDERS}; CREATE TABLE lines (id int PRIMARY KEY)"));
+    let database = installed(&format!(
+        "{ORDERS}; CREATE TABLE lines (id int PRIMARY KEY)"
+    ));
     let folder = tempfile::tempdir().unwrap();
     let generate = |more: &[&str]| {
         let mut arguments = vec!["gen-triggers", "--tables", "orders,lines"];
@@ -120,15 +157,21 @@ fn generation_writes_what_changed_and_nothing_when_nothing_did() {
     for sql in [fs::read_to_string(first.join("up.sql")).unwrap(), up, down] {
         database.execute_script(&sql).unwrap();
     }
-    database.execute_script("INSERT INTO orders VALUES (1, 'open', '4111')").unwrap();
-    let card = database.query_text("SELECT data_after ->> 'card' FROM threadline.audit_changes").unwrap();
+    database
+        .execute_script("INSERT INTO orders VALUES (1, 'open', '4111')")
+        .unwrap();
+    let card = database
+        .query_text("SELECT data_after ->> 'card' FROM threadline.audit_changes")
+        .unwrap();
     assert_eq!(card.as_deref(), Some("4111"));
 
     // The first down.sql takes the tables out of capture.
     let down = fs::read_to_string(first.join("down.sql")).unwrap();
     database.execute_script(&down).unwrap();
     database.execute_script("DELETE FROM orders").unwrap();
-    let left = database.query_text("SELECT count(*) FROM threadline.audit_changes").unwrap();
+    let left = database
+        .query_text("SELECT count(*) FROM threadline.audit_changes")
+        .unwrap();
     assert_eq!(left.as_deref(), Some("1"));
 }
 
@@ -137,7 +180,11 @@ fn generated_sql_is_the_same_every_time() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
     let print = || {
-        out(&threadline(folder.path(), Some(&database), &["gen-triggers", "--tables", "orders", "--print"]))
+        out(&threadline(
+            folder.path(),
+            Some(&database),
+            &["gen-triggers", "--tables", "orders", "--print"],
+        ))
     };
     let sql = print();
     assert_eq!(sql, print());
@@ -150,30 +197,77 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (&["gen-triggers"][..], "the code declares no audited table"),
-        (&["gen-triggers", "--tables", "nothing"], "table public.nothing does not exist"),
-        (&["gen-triggers", "--tables", "a.b.c"], "`a.b.c` is no table name"),
-        (&["gen-triggers", "--tables", "orders,public.orders"], "table public.orders is named twice"),
-        (&["gen-triggers", "--tables", "orders", "--mask", "orders.cadr"], "`cadr`, which is no column"),
-        (&["gen-triggers", "--tables", "orders", "--mask", "other.card"], "a rule names table public.other"),
-        (&["gen-triggers", "--tables", "orders", "--mask", "card"], "`card` names no column"),
-        (&["gen-triggers", "--tables", "orders", "--mask", "orders.id"], "key column `id` cannot be redacted"),
-        (&["gen-triggers", "--tables", "threadline.audit_changes"], "belongs to the audit trail itself"),
-        (&["timeline", "--actor", "robot:1"], "`robot` is no actor type"),
+        (
+            &["gen-triggers", "--tables", "nothing"],
+            "table public.nothing does not exist",
+        ),
+        (
+            &["gen-triggers", "--tables", "a.b.c"],
+            "`a.b.c` is no table name",
+        ),
+        (
+            &["gen-triggers", "--tables", "orders,public.orders"],
+            "table public.orders is named twice",
+        ),
+        (
+            &[
+                "gen-triggers",
+                "--tables",
+                "orders",
+                "--mask",
+                "orders.cadr",
+            ],
+            "`cadr`, which is no column",
+        ),
+        (
+            &["gen-triggers", "--tables", "orders", "--mask", "other.card"],
+            "a rule names table public.other",
+        ),
+        (
+            &["gen-triggers", "--tables", "orders", "--mask", "card"],
+            "`card` names no column",
+        ),
+        (
+            &["gen-triggers", "--tables", "orders", "--mask", "orders.id"],
+            "key column `id` cannot be redacted",
+        ),
+        (
+            &["gen-triggers", "--tables", "threadline.audit_changes"],
+            "belongs to the audit trail itself",
+        ),
+        (
+            &["timeline", "--actor", "robot:1"],
+            "`robot` is no actor type",
+        ),
         (&["timeline", "--op", "upsert"], "`upsert` is no op"),
-        (&["timeline", "--limit", "0"], "a page has 1 to 10000 entries, not 0"),
+        (
+            &["timeline", "--limit", "0"],
+            "a page has 1 to 10000 entries, not 0",
+        ),
         (&["timeline", "--after", "???"], "`???` is no cursor"),
-        (&["timeline", "--from", "yesterday"], "invalid value 'yesterday'"),
+        (
+            &["timeline", "--from", "yesterday"],
+            "invalid value 'yesterday'",
+        ),
         (&["incident", "not-a-uuid"], "invalid value 'not-a-uuid'"),
         (&["demo"], "there is no demonstration here"),
     ] {
         let output = threadline(folder.path(), Some(&database), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
-        assert!(err(&output).contains(expected), "{arguments:?}: {}", err(&output));
+        assert!(
+            err(&output).contains(expected),
+            "{arguments:?}: {}",
+            err(&output)
+        );
         assert_eq!(out(&output), "");
     }
     let nowhere = threadline(folder.path(), None, &["timeline"]);
     assert_eq!(code(&nowhere), 2);
-    assert!(err(&nowhere).contains("--database-url"), "{}", err(&nowhere));
+    assert!(
+        err(&nowhere).contains("--database-url"),
+        "{}",
+        err(&nowhere)
+    );
 }
 
 #[test]
@@ -188,7 +282,11 @@ fn what_cannot_run_exits_with_3() {
 fn captured_orders() -> Database {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
-    let sql = out(&threadline(folder.path(), Some(&database), &["gen-triggers", "--tables", "orders", "--print"]));
+    let sql = out(&threadline(
+        folder.path(),
+        Some(&database),
+        &["gen-triggers", "--tables", "orders", "--print"],
+    ));
     database.execute_script(&sql).unwrap();
     database
         .execute_script(
@@ -196,7 +294,9 @@ fn captured_orders() -> Database {
              INSERT INTO orders VALUES (1, 'open', NULL)",
         )
         .unwrap();
-    database.execute_script("UPDATE orders SET status = E'pa\\x1b[31mid'").unwrap();
+    database
+        .execute_script("UPDATE orders SET status = E'pa\\x1b[31mid'")
+        .unwrap();
     database
 }
 
@@ -207,22 +307,42 @@ fn the_trail_can_be_read_by_people_and_by_machines() {
     let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
 
     let shown = out(&run(&["timeline"]));
-    assert!(shown.contains("user:42") && shown.contains("— nobody —"), "{shown}");
-    assert!(!shown.contains('\u{1b}'), "a terminal must not act on stored values: {shown:?}");
+    assert!(
+        shown.contains("user:42") && shown.contains("— nobody —"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains('\u{1b}'),
+        "a terminal must not act on stored values: {shown:?}"
+    );
 
-    let page: serde_json::Value = serde_json::from_str(&out(&run(&["timeline", "--json", "--limit", "1"]))).unwrap();
-    assert_eq!(page["entries"][0]["changed_fields"], serde_json::json!(["status"]));
+    let page: serde_json::Value =
+        serde_json::from_str(&out(&run(&["timeline", "--json", "--limit", "1"]))).unwrap();
+    assert_eq!(
+        page["entries"][0]["changed_fields"],
+        serde_json::json!(["status"])
+    );
     assert_eq!(page["has_more"], true);
     let next = page["next"].as_str().unwrap();
-    let rest: serde_json::Value =
-        serde_json::from_str(&out(&run(&["timeline", "--json", "--limit", "1", "--after", next]))).unwrap();
-    assert_eq!(rest["entries"][0]["actor_ref"], serde_json::json!({"type": "user", "id": "42"}));
+    let rest: serde_json::Value = serde_json::from_str(&out(&run(&[
+        "timeline", "--json", "--limit", "1", "--after", next,
+    ])))
+    .unwrap();
+    assert_eq!(
+        rest["entries"][0]["actor_ref"],
+        serde_json::json!({"type": "user", "id": "42"})
+    );
     assert_eq!(rest["next"], serde_json::Value::Null);
 
     let history = out(&run(&["history", "orders", "1"]));
-    assert!(history.contains("insert") && history.contains("update"), "{history}");
+    assert!(
+        history.contains("insert") && history.contains("update"),
+        "{history}"
+    );
 
-    let id = rest["entries"][0]["change"]["transaction_id"].as_str().unwrap();
+    let id = rest["entries"][0]["change"]["transaction_id"]
+        .as_str()
+        .unwrap();
     let incident = run(&["incident", id]);
     assert!(out(&incident).contains("user:42"));
     let missing = run(&["incident", "00000000-0000-0000-0000-000000000000"]);
@@ -232,7 +352,10 @@ fn the_trail_can_be_read_by_people_and_by_machines() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let database = captured_orders();
-    let script = format!("{} timeline --json | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_threadline"));
+    let script = format!(
+        "{} timeline --json | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_threadline")
+    );
     let output = Command::new("bash")
         .args(["-c", &script])
         .env("DATABASE_URL", database.url())

@@ -71,7 +71,7 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
 /// declares.
 async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failure> {
     if args.tables.is_empty() {
-        let tables = registered_tables().map_err(Failure::usage)?;
+        let tables = registered_tables().map_err(|wrong| Failure::usage(wrong.to_string()))?;
         if tables.is_empty() {
             return Err(Failure::usage(
                 "the code declares no audited table: derive Audited on its models and link them \
@@ -83,17 +83,23 @@ async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Fa
     let mut conn = connect(&args.database).await?;
     let mut names = args.tables.clone();
     names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::usage(format!("table {} is named twice", twice[0])));
+    let twice = names.windows(2).find_map(|pair| match pair {
+        [one, other] if one == other => Some(one),
+        _ => None,
+    });
+    if let Some(table) = twice {
+        return Err(Failure::usage(format!("table {table} is named twice")));
     }
     let mut tables = Vec::new();
     for name in names {
-        let table = introspect(&mut conn, &name).await.map_err(|error| match error {
-            IntrospectionError::Database(error) => {
-                Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
-            }
-            other => Failure::usage(other),
-        })?;
+        let table = introspect(&mut conn, &name)
+            .await
+            .map_err(|error| match error {
+                IntrospectionError::Database(error) => {
+                    Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
+                }
+                other => Failure::usage(other.to_string()),
+            })?;
         tables.push(table);
     }
     Ok(tables)
@@ -123,7 +129,9 @@ impl Rules {
         let mut redacted = Vec::new();
         for table in tables {
             redacted.push(match self.0.remove(table.name()) {
-                Some((exclude, mask)) => table.redact(exclude, mask).map_err(Failure::usage)?,
+                Some((exclude, mask)) => table
+                    .redact(exclude, mask)
+                    .map_err(|wrong| Failure::usage(wrong.to_string()))?,
                 None => table,
             });
         }

@@ -24,15 +24,18 @@ pub(super) async fn answer(
     page: &PageArgs,
     output: &OutputArgs,
 ) -> Result<Answer, Failure> {
-    question = question.page_size(PageSize::new(page.limit).map_err(Failure::usage)?);
+    question = question
+        .page_size(PageSize::new(page.limit).map_err(|wrong| Failure::usage(wrong.to_string()))?);
     if let Some(cursor) = &page.after {
         question = question.after(Cursor::from_text(cursor));
     }
     let page = nonblocking::timeline(conn, &question)
         .await
         .map_err(|error| match error {
-            ReadError::Cursor(wrong) => Failure::usage(wrong),
-            other => Failure::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail")),
+            ReadError::Cursor(wrong) => Failure::usage(wrong.to_string()),
+            other => {
+                Failure::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail"))
+            }
         })?;
     if output.json {
         print_json(&crate::show::PageDocument::from(&page)).context("cannot print")?;
