@@ -2,7 +2,7 @@
 
 pub use threadline_core::{
     Audited, action, actor, capture, column_type, context, install, registry, row_key, storage,
-    table, transaction,
+    table, telemetry, transaction,
 };
 
 #[doc(hidden)]
@@ -16,8 +16,8 @@ pub use threadline_macros::Audited;
 pub use threadline_diesel::nonblocking;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    blocking, change, error, history, incident, introspection, json, migrations, page, schema,
-    timeline, write,
+    actions, blocking, change, error, history, incident, introspection, json, migrations, page,
+    schema, timeline, write,
 };
 
 /// Request and job context: where it is known who does what.

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says why by panicking, and reads best in one piece"
 )]
 
+mod actions;
 mod attribution;
 mod audited_write;
 mod capture;
@@ -19,7 +20,9 @@ mod identity;
 mod investigation;
 mod model;
 mod partitions;
+mod pooling;
 mod redaction;
 mod removal;
 mod suspension;
+mod telemetry;
 mod trust;

@@ -192,6 +192,12 @@ impl Action {
         self
     }
 
+    /// How it ended.
+    #[must_use]
+    pub fn ended_as(&self) -> ActionStatus {
+        self.status
+    }
+
     /// Whether nobody has said why yet.
     #[must_use]
     pub fn has_no_reason(&self) -> bool {

@@ -9,6 +9,7 @@ macro_rules! answers {
         use threadline_core::transaction::AuditTransactionId;
         use $dsl;
 
+        use crate::actions::Actions;
         use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
         use crate::error::ReadError;
         use crate::introspection::{CatalogColumn, IntrospectionError, describe, from_catalog};
@@ -30,6 +31,21 @@ macro_rules! answers {
             C: $connection,
         {
             let rows = question.query()?.load::<TimelineEntry>(conn)$(.$await)??;
+            Ok(question.page(rows))
+        }
+
+        /// A page of actions.
+        ///
+        /// # Errors
+        /// As [`timeline`].
+        pub $($asyncness)? fn actions<C>(
+            conn: &mut C,
+            question: &Actions,
+        ) -> Result<Page<AuditAction>, ReadError>
+        where
+            C: $connection,
+        {
+            let rows = question.query()?.load::<AuditAction>(conn)$(.$await)??;
             Ok(question.page(rows))
         }
 

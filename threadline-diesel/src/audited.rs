@@ -6,12 +6,17 @@
 /// The statements around a piece of work, on connections of a kind.
 macro_rules! audited_work {
     ($connection:ty, $manager:ty, $dsl:path $(, $asyncness:ident, $await:ident)?) => {
-        use diesel::sql_types::{Jsonb, Nullable};
+        use diesel::sql_types::{Jsonb, Nullable, Uuid};
         use serde_json::Value;
+        use threadline_core::action::{Action, ActionId};
+        use threadline_core::context::AuditContext;
         use threadline_core::storage::STORAGE_SCHEMA;
+        use threadline_core::telemetry;
         use $dsl;
 
-        use crate::write::{AuditError, AuditedOutcome, AuditedWrite, Before, Closing, Opening};
+        use crate::write::{
+            ActionDocument, AuditError, AuditedOutcome, AuditedWrite, Before, Closing, Opening,
+        };
 
         /// How deep in transactions the connection is.
         fn is_in_transaction(conn: &mut $connection) -> Result<bool, AuditError> {
@@ -48,17 +53,20 @@ macro_rules! audited_work {
             }
         }
 
-        /// Puts back what was in force before, and asks what was captured.
+        /// Puts back what was in force before, and asks what was captured: by nested work under
+        /// its own action, by outermost work in the whole transaction.
         $($asyncness)? fn close(
             conn: &mut $connection,
             opening: &Opening<'_>,
             before: Option<Value>,
         ) -> Result<Closing, AuditError> {
+            let own_action = before.as_ref().and(opening.action_id);
             Ok(diesel::sql_query(format!(
-                "SELECT transaction_id, changes, tables FROM {STORAGE_SCHEMA}.close_audited_work($1, $2)"
+                "SELECT transaction_id, changes, tables \
+                 FROM {STORAGE_SCHEMA}.close_audited_work($1, $2)"
             ))
             .bind::<Nullable<Jsonb>, _>(before)
-            .bind::<Nullable<diesel::sql_types::Uuid>, _>(opening.action_id.map(|id| id.as_uuid()))
+            .bind::<Nullable<Uuid>, _>(own_action.map(ActionId::as_uuid))
             .get_result::<Closing>(conn)$(.$await)??)
         }
 
@@ -69,28 +77,25 @@ macro_rules! audited_work {
             before: Option<Value>,
             value: T,
         ) -> Result<AuditedOutcome<T>, AuditError> {
+            let outermost = before.is_none();
             let closed = close(conn, opening, before)$(.$await)?;
-            let outcome = match closed {
-                Ok(closing) => opening.outcome(value, &closing).inspect(|_| {
-                    tracing::debug!(
-                        target: "threadline",
-                        changes = closing.changes,
-                        tables = closing.tables,
-                        "audited work done"
-                    );
-                }),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(outcome) => {
-                    <$manager>::commit_transaction(conn)$(.$await)??;
-                    Ok(outcome)
-                }
+            let checked = closed.and_then(|closing| {
+                opening.outcome(value, &closing).map(|outcome| (outcome, closing))
+            });
+            let (outcome, closing) = match checked {
+                Ok(checked) => checked,
                 Err(error) => {
                     abandon(conn, opening, error.reason())$(.$await)?;
-                    Err(error)
+                    return Err(error);
                 }
+            };
+            // A failed commit has rolled back already.
+            if let Err(error) = <$manager>::commit_transaction(conn)$(.$await)? {
+                record_failure(conn, opening, "commit_failed")$(.$await)?;
+                return Err(error.into());
             }
+            opening.report_done(&closing, outermost);
+            Ok(outcome)
         }
 
         /// Rolls back, and records the failed action where that is asked for. What goes wrong on
@@ -98,25 +103,56 @@ macro_rules! audited_work {
         $($asyncness)? fn abandon(
             conn: &mut $connection,
             opening: &Opening<'_>,
-            reason: &str,
+            reason: &'static str,
         ) {
-            if let Err(error) = <$manager>::rollback_transaction(conn)$(.$await)? {
-                tracing::warn!(target: "threadline", %error, "rollback failed");
-                return;
+            match <$manager>::rollback_transaction(conn)$(.$await)? {
+                Ok(()) => record_failure(conn, opening, reason)$(.$await)?,
+                Err(_) => telemetry::failure_unrecorded("rollback"),
             }
+        }
+
+        /// Records that the action failed, where that is asked for.
+        $($asyncness)? fn record_failure(
+            conn: &mut $connection,
+            opening: &Opening<'_>,
+            reason: &'static str,
+        ) {
             let Some(failed) = opening.failed_action(reason) else {
                 return;
             };
-            let recorded = diesel::sql_query(format!(
-                "SELECT {STORAGE_SCHEMA}.record_action($1, $2, $3)"
-            ))
-            .bind::<Jsonb, _>(failed.action)
-            .bind::<Nullable<Jsonb>, _>(failed.actor)
-            .bind::<Jsonb, _>(failed.context)
-            .execute(conn)$(.$await)?;
-            if let Err(error) = recorded {
-                tracing::warn!(target: "threadline", %error, "failed action not recorded");
+            match send_action(conn, failed)$(.$await)? {
+                Ok(()) => telemetry::action_recorded("error"),
+                Err(_) => telemetry::failure_unrecorded("action"),
             }
+        }
+
+        /// Sends an action to be recorded.
+        $($asyncness)? fn send_action(
+            conn: &mut $connection,
+            action: ActionDocument,
+        ) -> Result<(), diesel::result::Error> {
+            diesel::sql_query(format!("SELECT {STORAGE_SCHEMA}.record_action($1, $2, $3)"))
+                .bind::<Jsonb, _>(action.action)
+                .bind::<Nullable<Jsonb>, _>(action.actor)
+                .bind::<Jsonb, _>(action.context)
+                .execute(conn)$(.$await)?
+                .map(|_| ())
+        }
+
+        /// Records an action alone, for things that change no row: a login, an export, a read.
+        /// Inside a transaction it is part of it, otherwise it is recorded at once.
+        ///
+        /// # Errors
+        /// [`AuditError`] when the context names nobody, or the database says no.
+        pub $($asyncness)? fn record_action(
+            conn: &mut $connection,
+            context: &AuditContext,
+            action: &Action,
+        ) -> Result<ActionId, AuditError> {
+            let (id, document) = ActionDocument::alone(context, action)?;
+            send_action(conn, document)$(.$await)??;
+            telemetry::action_recorded(action.ended_as().as_str());
+            Ok(id)
         }
     };
 }

@@ -44,4 +44,4 @@ pub mod write {
 }
 
 #[cfg(feature = "sync")]
-pub use write::audited;
+pub use write::{audited, record_action};

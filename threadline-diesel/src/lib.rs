@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod actions;
 mod answers;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod audited;

@@ -7,7 +7,7 @@ crate::answers::answers!(
     await
 );
 
-pub use write::audited;
+pub use write::{audited, record_action};
 
 /// The audited write on `AsyncPgConnection`.
 pub mod write {

@@ -1,9 +1,12 @@
 //! Pages of anything that can be large, and the cursors between them.
 
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// How many entries a page has unless something else is asked for.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
@@ -90,6 +93,12 @@ impl Default for PageSize {
 #[serde(transparent)]
 pub struct Cursor(String);
 
+/// What a cursor remembers a question by: a digest of its filters.
+pub(crate) fn digest<Filters: Serialize>(filters: &Filters) -> String {
+    let filters = serde_json::to_vec(filters).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(filters)[..6])
+}
+
 /// A text that is no cursor, or belongs to another question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -103,17 +112,17 @@ pub enum InvalidCursor {
 }
 
 /// The place a cursor marks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place<Id> {
     pub(crate) at: DateTime<Utc>,
-    pub(crate) id: i64,
+    pub(crate) id: Id,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Token {
     q: String,
     at: i64,
-    id: i64,
+    id: String,
 }
 
 impl Cursor {
@@ -129,16 +138,16 @@ impl Cursor {
         &self.0
     }
 
-    pub(crate) fn after(question: &str, place: Place) -> Self {
+    pub(crate) fn after<Id: ToString>(question: &str, place: &Place<Id>) -> Self {
         let token = Token {
             q: question.to_owned(),
             at: place.at.timestamp_micros(),
-            id: place.id,
+            id: place.id.to_string(),
         };
         Self(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default()))
     }
 
-    pub(crate) fn place(&self, question: &str) -> Result<Place, InvalidCursor> {
+    pub(crate) fn place<Id: FromStr>(&self, question: &str) -> Result<Place<Id>, InvalidCursor> {
         let malformed = || InvalidCursor::Malformed(self.0.chars().take(100).collect());
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| malformed())?;
         let token: Token = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
@@ -147,7 +156,7 @@ impl Cursor {
         }
         Ok(Place {
             at: DateTime::from_timestamp_micros(token.at).ok_or_else(malformed)?,
-            id: token.id,
+            id: token.id.parse().map_err(|_| malformed())?,
         })
     }
 }
@@ -160,13 +169,17 @@ mod tests {
     fn a_cursor_comes_back_only_to_its_question() {
         let place = Place {
             at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
-            id: 42,
+            id: 42_i64,
         };
-        let cursor = Cursor::after("q", place);
+        let cursor = Cursor::after("q", &place);
         assert_eq!(cursor.place("q"), Ok(place));
-        assert_eq!(cursor.place("r"), Err(InvalidCursor::OtherQuestion));
-        assert!(Cursor::from_text("?").place("q").is_err());
-        assert!(Cursor::from_text(&cursor.as_str()[..8]).place("q").is_err());
+        assert_eq!(cursor.place::<i64>("r"), Err(InvalidCursor::OtherQuestion));
+        assert!(Cursor::from_text("?").place::<i64>("q").is_err());
+        assert!(
+            Cursor::from_text(&cursor.as_str()[..8])
+                .place::<i64>("q")
+                .is_err()
+        );
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! Changes across tables, newest first.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use diesel::dsl::{self, auto_type};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use threadline_core::actor::ActorRef;
 use threadline_core::context::TraceId;
 use threadline_core::row_key::RowKeyText;
@@ -16,7 +13,7 @@ use threadline_core::table::TableName;
 
 use crate::change::{AuditAction, AuditChange, AuditTransaction, Op, TimelineEntry};
 use crate::condition::Condition;
-use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place};
+use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place, digest};
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
 
 /// Changes with their transactions and actions: what every reading of changes starts from.
@@ -184,12 +181,6 @@ impl Timeline {
         self
     }
 
-    /// What a cursor remembers the question by.
-    fn digest(&self) -> String {
-        let filters = serde_json::to_vec(&self.filters).unwrap_or_default();
-        URL_SAFE_NO_PAD.encode(&Sha256::digest(filters)[..6])
-    }
-
     /// The query of one page, one row longer than the page.
     ///
     /// # Errors
@@ -197,7 +188,7 @@ impl Timeline {
     pub fn query(&self) -> Result<ChangesQuery<'static>, InvalidCursor> {
         let mut query = self.filters.apply(changes_with_attribution().into_boxed());
         if let Some(cursor) = &self.cursor {
-            let place = cursor.place(&self.digest())?;
+            let place = cursor.place::<i64>(&digest(&self.filters))?;
             query = query.filter(
                 Condition::sql("(audit_changes.captured_at, audit_changes.id) < (")
                     .instant(place.at)
@@ -233,11 +224,11 @@ impl Timeline {
     /// The page in what the query gave.
     #[must_use]
     pub fn page(&self, rows: Vec<TimelineEntry>) -> Page<TimelineEntry> {
-        let question = self.digest();
+        let question = digest(&self.filters);
         self.page_size.cut(rows, |last| {
             Cursor::after(
                 &question,
-                Place {
+                &Place {
                     at: last.change.captured_at,
                     id: last.change.id,
                 },

@@ -1,11 +1,12 @@
 //! The audited write: what is to be done, for whom, and what came of it.
 
 use serde_json::Value;
-use threadline_core::action::{Action, ActionId};
+use threadline_core::action::{Action, ActionId, ActionStatus};
 use threadline_core::context::AuditContext;
 use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::telemetry;
 use threadline_core::transaction::AuditTransactionId;
-use threadline_core::work::open_document;
+use threadline_core::work::{action_document, context_document, open_document};
 
 /// Whether a write without an actor is allowed to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,6 +102,7 @@ impl AuditedWrite {
     /// What is to be sent when the work begins.
     pub(crate) fn opening(&self) -> Result<Opening<'_>, AuditError> {
         if self.context.actor().is_none() && self.unattributed == Unattributed::Refused {
+            telemetry::capture_refused("missing_actor");
             return Err(AuditError::MissingActor);
         }
         let action_id = self.action.as_ref().map(|_| ActionId::generate());
@@ -143,6 +145,16 @@ impl Opening<'_> {
         )
     }
 
+    /// Says what was done, once it is committed.
+    pub(crate) fn report_done(&self, closing: &Closing, outermost: bool) {
+        if let Some(action) = self.action_id.and(self.write.action.as_ref()) {
+            telemetry::action_recorded(action.ended_as().as_str());
+        }
+        if outermost && closing.transaction_id.is_some() {
+            telemetry::transaction_committed(closing.changes, closing.tables);
+        }
+    }
+
     /// What came of the work, or why it must be rolled back.
     pub(crate) fn outcome<T>(
         &self,
@@ -150,6 +162,7 @@ impl Opening<'_> {
         closing: &Closing,
     ) -> Result<AuditedOutcome<T>, AuditError> {
         if closing.changes == 0 && self.write.unchanged == Unchanged::Refused {
+            telemetry::capture_refused("nothing_captured");
             return Err(AuditError::NothingCaptured);
         }
         Ok(AuditedOutcome {
@@ -160,9 +173,7 @@ impl Opening<'_> {
     }
 
     /// The failed action to record, with its own id, if failures are recorded.
-    pub(crate) fn failed_action(&self, reason: &str) -> Option<FailedAction> {
-        use threadline_core::action::ActionStatus;
-        use threadline_core::work::{action_document, context_document};
+    pub(crate) fn failed_action(&self, reason: &str) -> Option<ActionDocument> {
         if self.write.failure == Failure::Forgotten {
             return None;
         }
@@ -170,7 +181,7 @@ impl Opening<'_> {
         if action.has_no_reason() {
             action = action.reason(reason);
         }
-        Some(FailedAction {
+        Some(ActionDocument {
             action: action_document((ActionId::generate(), &action)),
             actor: self
                 .write
@@ -182,12 +193,31 @@ impl Opening<'_> {
     }
 }
 
-/// What `record_action` takes for work that failed.
+/// What `record_action` takes.
 #[derive(Debug)]
-pub(crate) struct FailedAction {
+pub(crate) struct ActionDocument {
     pub(crate) action: Value,
     pub(crate) actor: Option<Value>,
     pub(crate) context: Value,
+}
+
+impl ActionDocument {
+    /// An action without work around it.
+    pub(crate) fn alone(
+        context: &AuditContext,
+        action: &Action,
+    ) -> Result<(ActionId, Self), AuditError> {
+        let actor = context.actor().ok_or(AuditError::MissingActor)?;
+        let id = ActionId::generate();
+        Ok((
+            id,
+            Self {
+                action: action_document((id, action)),
+                actor: Some(serde_json::json!(actor)),
+                context: context_document(context),
+            },
+        ))
+    }
 }
 
 /// What `close_audited_work` says.

@@ -68,7 +68,7 @@ fn audit(parts: &Parts) -> Option<Audit> {
 
 impl IntoResponse for MissingAuditContext {
     fn into_response(self) -> Response {
-        tracing::error!(target: "threadline", "no audit context in the request");
+        threadline_core::telemetry::context_missing();
         (self.status(), self.body_text()).into_response()
     }
 }

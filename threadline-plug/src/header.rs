@@ -1,9 +1,8 @@
 //! Header values from strangers: read when they are sound, dropped with an event when not.
 
-use std::fmt;
-
 use http::HeaderName;
 use threadline_core::context::{InvalidTraceId, MAX_ID_BYTES, TraceId};
+use threadline_core::telemetry;
 
 /// The headers of a request, whichever version of the `http` crate they come from.
 pub(crate) trait Headers {
@@ -34,27 +33,23 @@ pub(crate) enum DropReason {
     Repeated,
 }
 
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl DropReason {
+    /// The word in the event.
+    fn as_str(self) -> &'static str {
+        match self {
             Self::Empty => "empty",
             Self::TooLong => "too long",
             Self::NotText => "not utf-8",
             Self::ControlCharacter => "control character",
             Self::Malformed => "malformed",
             Self::Repeated => "repeated",
-        })
+        }
     }
 }
 
 /// Says that a value was dropped, never which. At debug level, because any stranger can cause it.
 pub(crate) fn report_dropped(header: &HeaderName, reason: DropReason) {
-    tracing::debug!(
-        target: "threadline",
-        header = header.as_str(),
-        reason = %reason,
-        "context dropped"
-    );
+    telemetry::context_dropped(header.as_str(), reason.as_str());
 }
 
 /// The first value under a name, if it can be an id.

@@ -24,7 +24,7 @@ impl ResponseError for MissingAuditContext {
     }
 
     fn error_response(&self) -> HttpResponse {
-        tracing::error!(target: "threadline", "no audit context in the request");
+        threadline_core::telemetry::context_missing();
         HttpResponse::build(self.status_code()).body(self.body_text())
     }
 }

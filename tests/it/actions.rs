@@ -1,0 +1,99 @@
+//! Actions are recorded without changes, too, and searched like them.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use threadline::action::ActionStatus;
+use threadline::actions::Actions;
+use threadline::blocking;
+use threadline::page::PageSize;
+use threadline::prelude::*;
+
+use crate::harness::{Trail, captured};
+
+fn logins() -> (Trail, PgConnection) {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    for n in 0..5 {
+        let context = AuditContext::new(ActorRef::user(format!("u{n}")).unwrap())
+            .correlation_id("login".parse().unwrap());
+        let status = if n == 3 {
+            ActionStatus::Error
+        } else {
+            ActionStatus::Ok
+        };
+        let action = Action::new("session.log_in")
+            .unwrap()
+            .status(status)
+            .category("session");
+        blocking::record_action(&mut conn, &context, &action).unwrap();
+    }
+    (trail, conn)
+}
+
+fn actors(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
+    let page = blocking::actions(conn, question).unwrap();
+    page.entries
+        .iter()
+        .map(|action| {
+            action
+                .actor_ref
+                .as_ref()
+                .unwrap()
+                .known()
+                .unwrap()
+                .to_string()
+        })
+        .collect()
+}
+
+#[test]
+fn an_action_alone_changes_no_row_and_makes_no_transaction() {
+    let (trail, mut conn) = logins();
+    assert_eq!(trail.transactions(), 0);
+    let all = actors(&mut conn, &Actions::new());
+    assert_eq!(all, ["user:u4", "user:u3", "user:u2", "user:u1", "user:u0"]);
+}
+
+#[test]
+fn actions_are_found_by_what_they_say() {
+    let (_trail, mut conn) = logins();
+    let failed = Actions::new()
+        .name("session.log_in")
+        .status(ActionStatus::Error)
+        .category("session");
+    assert_eq!(actors(&mut conn, &failed), ["user:u3"]);
+    let by = Actions::new().actor("user:u1".parse().unwrap());
+    assert_eq!(actors(&mut conn, &by), ["user:u1"]);
+    let correlated = Actions::new().correlation_id("login".parse().unwrap());
+    assert_eq!(actors(&mut conn, &correlated).len(), 5);
+    assert!(actors(&mut conn, &Actions::new().request_id("x".parse().unwrap())).is_empty());
+}
+
+#[test]
+fn pages_of_actions_leave_nothing_out() {
+    let (_trail, mut conn) = logins();
+    let mut question = Actions::new().page_size(PageSize::new(2).unwrap());
+    let mut seen = Vec::new();
+    loop {
+        let page = blocking::actions(&mut conn, &question).unwrap();
+        seen.extend(page.entries.iter().map(|action| action.id));
+        match page.next {
+            Some(next) => question = question.after(next),
+            None => break,
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 5);
+}
+
+#[test]
+fn an_action_recorded_in_a_transaction_goes_with_it() {
+    let (_trail, mut conn) = logins();
+    let context = AuditContext::new(ActorRef::system("x").unwrap());
+    let rolled_back: Result<(), AuditError> = conn.transaction(|conn| {
+        blocking::record_action(conn, &context, &Action::new("export").unwrap())?;
+        Err(AuditError::NothingCaptured)
+    });
+    assert!(rolled_back.is_err());
+    assert!(actors(&mut conn, &Actions::new().name("export")).is_empty());
+}

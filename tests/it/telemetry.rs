@@ -1,0 +1,135 @@
+//! What the library emits is what its registry lists, and nothing of what it must not say.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use threadline::blocking;
+use threadline::prelude::*;
+use threadline::telemetry::{EVENTS, TARGET};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::harness::captured;
+
+/// An event as it came.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    name: String,
+    level: String,
+    fields: BTreeSet<String>,
+    values: String,
+}
+
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Seen>>>);
+
+impl Visit for Seen {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let value = format!("{value:?}");
+        if field.name() == "message" {
+            self.name = value;
+        } else {
+            self.fields.insert(field.name().to_owned());
+            self.values.push_str(&value);
+        }
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Collector {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target().starts_with(TARGET) {
+            let mut seen = Seen {
+                level: event.metadata().level().to_string(),
+                ..Seen::default()
+            };
+            event.record(&mut seen);
+            self.0.lock().unwrap().push(seen);
+        }
+    }
+}
+
+fn collected(work: impl FnOnce()) -> Vec<Seen> {
+    let collector = Collector::default();
+    let subscriber = tracing_subscriber::registry().with(collector.clone());
+    tracing::subscriber::with_default(subscriber, work);
+    let seen = collector.0.lock().unwrap();
+    seen.clone()
+}
+
+fn is_registered(seen: &Seen) -> bool {
+    EVENTS.iter().any(|event| {
+        event.name == seen.name
+            && event.level.to_string() == seen.level
+            && event
+                .fields
+                .iter()
+                .map(|field| (*field).to_owned())
+                .collect::<BTreeSet<_>>()
+                == seen.fields
+    })
+}
+
+#[test]
+fn audited_work_emits_registered_events_with_true_counts_and_no_secrets() {
+    let trail = captured(
+        "CREATE TABLE secret_a (id int PRIMARY KEY); CREATE TABLE secret_b (id int PRIMARY KEY)",
+        &["secret_a", "secret_b"],
+    );
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let context = AuditContext::new(ActorRef::user("secret-user").unwrap());
+    let write = AuditedWrite::new(context.clone())
+        .action(Action::new("secret.action").unwrap().comment("secret"))
+        .record_failures();
+    let events = collected(|| {
+        blocking::audited(&mut conn, &write, |conn| {
+            diesel::sql_query("INSERT INTO secret_a SELECT generate_series(1, 3)").execute(conn)?;
+            diesel::sql_query("INSERT INTO secret_b VALUES (1)").execute(conn)?;
+            Ok::<_, AuditError>(())
+        })
+        .unwrap();
+        let failed = blocking::audited(&mut conn, &write, |conn| {
+            diesel::sql_query("INSERT INTO secret_b VALUES (1)")
+                .execute(conn)
+                .map_err(AuditError::from)
+        });
+        assert!(failed.is_err());
+        let nobody = AuditedWrite::new(AuditContext::unattributed());
+        let refused = blocking::audited(&mut conn, &nobody, |_| Ok::<_, AuditError>(()));
+        assert!(refused.is_err());
+        blocking::record_action(&mut conn, &context, &Action::new("secret.login").unwrap())
+            .unwrap();
+    });
+    let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "action recorded",
+            "transaction committed",
+            "action recorded",
+            "capture refused",
+            "action recorded"
+        ]
+    );
+    assert_eq!(events[1].values, "42", "4 changes of 2 tables");
+    for event in &events {
+        assert!(is_registered(event), "{event:?}");
+        assert!(!event.values.contains("secret"), "{event:?}");
+    }
+}
+
+#[test]
+fn every_registered_event_is_emitted_as_listed() {
+    use threadline::telemetry;
+    let events = collected(|| {
+        telemetry::transaction_committed(1, 1);
+        telemetry::action_recorded("ok");
+        telemetry::capture_refused("missing_actor");
+        telemetry::context_dropped("x-request-id", "too long");
+        telemetry::context_missing();
+        telemetry::failure_unrecorded("rollback");
+    });
+    assert_eq!(events.len(), EVENTS.len());
+    assert!(events.iter().all(is_registered), "{events:?}");
+}

@@ -1,0 +1,123 @@
+//! What the library says about itself while it works: `tracing` events, and counters with the
+//! feature `metrics`.
+//!
+//! Names and fields are stable and listed in [`EVENTS`]. No event holds row values, actors' ids or
+//! free text: an error's message can quote a row, so errors are told by kind.
+
+use tracing::Level;
+
+/// The target of every event.
+pub const TARGET: &str = "threadline";
+
+/// An event the library emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its message, which is its name.
+    pub name: &'static str,
+    /// How loud it is.
+    pub level: Level,
+    /// The names of its fields.
+    pub fields: &'static [&'static str],
+    /// The counter that counts it, with the feature `metrics`.
+    pub counter: &'static str,
+}
+
+/// Every event there is.
+pub const EVENTS: &[Event] = &[
+    TRANSACTION_COMMITTED,
+    ACTION_RECORDED,
+    CAPTURE_REFUSED,
+    CONTEXT_DROPPED,
+    CONTEXT_MISSING,
+    FAILURE_UNRECORDED,
+];
+
+const TRANSACTION_COMMITTED: Event = Event {
+    name: "transaction committed",
+    level: Level::DEBUG,
+    fields: &["changes", "tables"],
+    counter: "threadline_transactions_committed_total",
+};
+
+const ACTION_RECORDED: Event = Event {
+    name: "action recorded",
+    level: Level::DEBUG,
+    fields: &["status"],
+    counter: "threadline_actions_recorded_total",
+};
+
+const CAPTURE_REFUSED: Event = Event {
+    name: "capture refused",
+    level: Level::WARN,
+    fields: &["kind"],
+    counter: "threadline_captures_refused_total",
+};
+
+const CONTEXT_DROPPED: Event = Event {
+    name: "context dropped",
+    level: Level::DEBUG,
+    fields: &["header", "reason"],
+    counter: "threadline_contexts_dropped_total",
+};
+
+const CONTEXT_MISSING: Event = Event {
+    name: "context missing",
+    level: Level::ERROR,
+    fields: &[],
+    counter: "threadline_contexts_missing_total",
+};
+
+const FAILURE_UNRECORDED: Event = Event {
+    name: "failure unrecorded",
+    level: Level::WARN,
+    fields: &["kind"],
+    counter: "threadline_failures_unrecorded_total",
+};
+
+/// Counts an event, where somebody counts.
+#[cfg(feature = "metrics")]
+fn count(event: Event) {
+    metrics::counter!(event.counter).increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn count(_: Event) {}
+
+/// An audited transaction was committed; how many changes of how many tables it captured.
+pub fn transaction_committed(changes: i64, tables: i64) {
+    tracing::debug!(target: TARGET, changes, tables, "transaction committed");
+    count(TRANSACTION_COMMITTED);
+}
+
+/// An action was recorded, and how it ended.
+pub fn action_recorded(status: &'static str) {
+    tracing::debug!(target: TARGET, status, "action recorded");
+    count(ACTION_RECORDED);
+}
+
+/// A write was refused: because nobody signed it, or nothing was captured where something had to
+/// be.
+pub fn capture_refused(kind: &'static str) {
+    tracing::warn!(target: TARGET, kind, "capture refused");
+    count(CAPTURE_REFUSED);
+}
+
+/// A value of a request could not be part of its context. Any client can cause this, so it is not
+/// loud.
+pub fn context_dropped(header: &str, reason: &str) {
+    tracing::debug!(target: TARGET, header, reason, "context dropped");
+    count(CONTEXT_DROPPED);
+}
+
+/// A handler asked for a context that no layer had put there.
+pub fn context_missing() {
+    tracing::error!(target: TARGET, "context missing");
+    count(CONTEXT_MISSING);
+}
+
+/// Work failed, and that could not be recorded, or not even be rolled back.
+pub fn failure_unrecorded(kind: &'static str) {
+    tracing::warn!(target: TARGET, kind, "failure unrecorded");
+    count(FAILURE_UNRECORDED);
+}
