@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::{Trail, captured, empty_trail};
+use crate::harness::{Trail, captured, empty_trail, server_can};
 
 /// Types with values that are hard to keep, as SQL.
 const VALUES: &[(&str, &[&str])] = &[
@@ -237,6 +237,12 @@ fn image_is_row(trail: &Trail, image: &str, row: &str) -> String {
 
 #[test]
 fn any_row_of_any_builtin_type_comes_back_from_its_image() {
+    // Some builds of PostgreSQL come without libxml.
+    let without: &[&str] = if server_can("SELECT '<a/>'::xml") {
+        &[]
+    } else {
+        &["xml"]
+    };
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
@@ -247,7 +253,10 @@ fn any_row_of_any_builtin_type_comes_back_from_its_image() {
         ..Config::default()
     });
     runner
-        .run(&generated(), |case| {
+        .run(&generated(), |mut case| {
+            case.columns
+                .retain(|(at, ..)| !without.contains(&VALUES[*at].0));
+            prop_assume!(!case.columns.is_empty());
             let trail = captured(&format!("{TYPES}{}", case.create()), &["t"]);
             let session = SESSIONS[case.session];
             let inserted: Vec<_> = case.columns.iter().map(|(at, v, _)| Generated::value(*at, *v)).collect();
@@ -289,17 +298,15 @@ fn any_row_of_any_builtin_type_comes_back_from_its_image() {
 #[test]
 fn values_that_compare_equal_but_are_not_the_same_are_changes() {
     let trail = captured(
-        "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-         CREATE TABLE t (id int PRIMARY KEY, n numeric, i interval, f float8, j jsonb, b text COLLATE blind, a numeric[], c char(3))",
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric, i interval, f float8, j jsonb, a numeric[], c char(3))",
         &["t"],
     );
-    trail.run("INSERT INTO t VALUES (1, 1.0, '1 day', 0, '1.0', 'a', '{1.0}', 'x')");
+    trail.run("INSERT INTO t VALUES (1, 1.0, '1 day', 0, '1.0', '{1.0}', 'x')");
     for (set, expected) in [
         ("n = 1.00", 1),
         ("i = '24:00'", 1),
         ("f = '-0'", 1),
         ("j = '1.00'", 1),
-        ("b = 'A'", 1),
         ("a = '{1.00}'", 1),
         ("c = 'x  '", 0),
     ] {
@@ -307,6 +314,23 @@ fn values_that_compare_equal_but_are_not_the_same_are_changes() {
         trail.run(&format!("UPDATE t SET {set}"));
         assert_eq!(trail.changes().len() - before, expected, "{set}");
     }
+}
+
+#[test]
+fn texts_that_a_collation_calls_equal_are_changes() {
+    const BLIND: &str = "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    if !server_can(BLIND) {
+        eprintln!("this PostgreSQL comes without ICU; nondeterministic collations were not tried");
+        return;
+    }
+    let trail = captured(
+        &format!("{BLIND}; CREATE TABLE t (id int PRIMARY KEY, b text COLLATE blind)"),
+        &["t"],
+    );
+    trail.run("INSERT INTO t VALUES (1, 'a')");
+    trail.run("UPDATE t SET b = 'A'");
+    trail.run("UPDATE t SET b = 'A'");
+    assert_eq!(trail.changes().len(), 2);
 }
 
 #[test]

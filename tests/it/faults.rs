@@ -52,7 +52,7 @@ fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
 
 #[test]
 fn a_killed_server_comes_back_with_trail_and_data_in_agreement() {
-    let cluster = start_cluster(&[]);
+    let cluster = start_cluster();
     let database = cluster.create_database().unwrap();
     database
         .execute_script(&threadline::install::up_sql())

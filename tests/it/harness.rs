@@ -14,20 +14,31 @@ use threadline_testdb::{Cluster, Database, MajorVersion, ServerBinaries, Termina
 /// the one that is installed.
 pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| start_cluster(&[]))
+    CLUSTER.get_or_init(start_cluster)
 }
 
-/// A server with settings of its own.
-pub(crate) fn start_cluster(settings: &[(&str, &str)]) -> Cluster {
-    let version = std::env::var("THREADLINE_TEST_PG")
-        .ok()
-        .map(|version| MajorVersion::new(version.parse().expect("a major version")));
-    let binaries = ServerBinaries::obtain(version, &TerminalProgress).expect("a PostgreSQL");
-    let mut builder = Cluster::builder().binaries(binaries);
-    for (name, value) in settings {
-        builder = builder.setting(*name, *value);
-    }
-    builder.start().expect("PostgreSQL starts")
+/// The server programs under test.
+pub(crate) fn binaries() -> &'static ServerBinaries {
+    static BINARIES: OnceLock<ServerBinaries> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let version = std::env::var("THREADLINE_TEST_PG")
+            .ok()
+            .map(|version| MajorVersion::new(version.parse().expect("a major version")));
+        ServerBinaries::obtain(version, &TerminalProgress).expect("a PostgreSQL")
+    })
+}
+
+/// A server of its own.
+pub(crate) fn start_cluster() -> Cluster {
+    Cluster::builder()
+        .binaries(binaries().clone())
+        .start()
+        .expect("PostgreSQL starts")
+}
+
+/// Whether the server was built with something: `SELECT` must succeed.
+pub(crate) fn server_can(select: &str) -> bool {
+    empty_trail().database.query_text(select).is_ok()
 }
 
 /// A database with an empty trail.

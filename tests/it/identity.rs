@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{captured, cluster, start_cluster};
+use crate::harness::{binaries, captured, start_cluster};
 
 #[test]
 fn a_changed_key_keeps_the_old_and_the_new_one() {
@@ -107,7 +107,7 @@ fn a_restored_trail_is_never_attached_to() {
         ));
     }
     let old_transactions = trail.transactions();
-    let fresh = start_cluster(&[]);
+    let fresh = start_cluster();
     let restored = fresh.create_database().expect("a database");
     let Some(dump) = dump(&trail.url()) else {
         eprintln!("pg_dump is not installed; the restore was not tried");
@@ -154,12 +154,10 @@ fn number(database: &threadline_testdb::Database, sql: &str) -> u64 {
 
 /// A dump of a database as a script for the simple query protocol.
 fn dump(url: &str) -> Option<String> {
-    let _ = cluster();
-    let program = std::fs::read_dir("/usr/lib/postgresql")
-        .ok()?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path().join("bin/pg_dump"))
-        .find(|path| path.is_file())?;
+    let program = binaries().folder().join("pg_dump");
+    if !program.is_file() {
+        return None;
+    }
     let output = std::process::Command::new(program)
         .args(["--inserts", "--no-owner", url])
         .output()
