@@ -20,6 +20,10 @@ pub use threadline_diesel::{
     schema, timeline, write,
 };
 
+/// Getting the trail out: CSV, JSON, NDJSON, Parquet.
+#[cfg(feature = "export")]
+pub use threadline_export as export;
+
 /// Request and job context: where it is known who does what.
 #[cfg(feature = "plug")]
 pub use threadline_plug as plug;

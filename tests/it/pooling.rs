@@ -63,7 +63,7 @@ fn a_future_dropped_half_way_leaves_nothing_in_a_pool_of_one() {
             let write = by("cancelled");
             let work = audited(&mut conn, &write, async |conn| {
                 insert(conn, 1).await?;
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
                 Ok::<_, AuditError>(())
             });
             let timed_out = tokio::time::timeout(Duration::from_millis(300), work).await;

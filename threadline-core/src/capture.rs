@@ -2,7 +2,7 @@
 //!
 //! An [`AuditedTable`](crate::table::AuditedTable) goes in, SQL comes out; the same table gives the
 //! same bytes. The shapes of the functions are in `sql/capture`, the expressions that depend on
-//! columns are built in [`expressions`], and [`CaptureSql`] puts them together as one statement
+//! columns are built in `capture/expressions.rs`, and [`CaptureSql`] puts them together as one statement
 //! a table, so that everything about a table takes effect together or not at all.
 //!
 //! What the table looks like at run time (partitioned, inherited from, with triggers of its own) is

@@ -1,6 +1,6 @@
 //! Everything known at the edge: who, on whose behalf, in which request, job and correlation.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -179,8 +179,8 @@ impl AuditContext {
 
     /// The peer's address, as the host knows it.
     #[must_use]
-    pub fn remote_addr(mut self, address: impl ToString) -> Self {
-        self.remote_addr = Some(address.to_string());
+    pub fn remote_addr(mut self, address: impl Display) -> Self {
+        self.remote_addr = Some(format!("{address}"));
         self
     }
 

@@ -65,6 +65,7 @@ where
 /// Starts the declaration of a table from its `table!`: name, columns with types, and key.
 ///
 /// All columns of the table count, whether or not a model has a field for them.
+#[must_use]
 pub fn from_diesel_table<T>() -> AuditedTableBuilder
 where
     T: DieselTable + HasTable<Table = T>,
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    #[derive(diesel::sql_types::SqlType, diesel::query_builder::QueryId)]
+    #[derive(Debug, diesel::sql_types::SqlType, diesel::query_builder::QueryId)]
     #[diesel(postgres_type(name = "mood"))]
     pub struct Mood;
 

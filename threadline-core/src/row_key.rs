@@ -156,8 +156,7 @@ impl RowKeyText {
         };
         if joined.len() > MAX_KEY_BYTES {
             let digest = Sha256::digest(joined.as_bytes());
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            return Self(format!("sha256:{hex}"));
+            return Self(format!("sha256:{}", hex::encode(digest)));
         }
         Self(joined)
     }

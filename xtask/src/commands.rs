@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod export;
 mod gen_triggers;
 mod history;
 mod incident;
@@ -18,6 +19,7 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Timeline(args) => block_on(timeline::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::Incident(args) => block_on(incident::run(args)),
+        Command::Export(args) => block_on(export::run(args)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
             None => Err(Failure::usage(

@@ -172,9 +172,14 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
         );
     }
     let mut changes = new_table();
-    changes.set_header(["op", "row", "field", "before", "after"]);
+    changes.set_header(["action", "op", "row", "field", "before", "after"]);
     for change in &bundle.changes {
-        add_change_rows(&mut changes, change);
+        let action = bundle
+            .actions
+            .iter()
+            .find(|action| Some(action.id) == change.action_id)
+            .map_or("", |action| action.name.as_str());
+        add_change_rows(&mut changes, change, action);
     }
     let cut = if bundle.truncated {
         "\nonly the first changes are shown"
@@ -185,17 +190,19 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
 }
 
 /// A row of the table for each field that a change touched.
-fn add_change_rows(table: &mut Table, change: &AuditChange) {
+fn add_change_rows(table: &mut Table, change: &AuditChange, action: &str) {
     let image = match change.op {
         Op::Delete | Op::Update => &change.changed_from,
         _ => &change.data_after,
     };
     let mut fields = image.as_ref().map(StoredJson::fields).unwrap_or_default();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut head = [change.op.to_string(), shown_row(change)];
+    let mut head = [action.to_owned(), change.op.to_string(), shown_row(change)];
     if fields.is_empty() {
-        let [op, row] = head;
-        table.add_row([op, row, String::new(), String::new(), String::new()]);
+        table.add_row(
+            head.into_iter()
+                .chain(std::iter::repeat_n(String::new(), 3)),
+        );
         return;
     }
     for (name, value) in fields {
@@ -205,8 +212,8 @@ fn add_change_rows(table: &mut Table, change: &AuditChange) {
             Op::Update => (value, shown_field(change.data_after.as_ref(), &name)),
             _ => (String::new(), value),
         };
-        let [op, row] = std::mem::take(&mut head);
-        table.add_row([op, row, name, before, after]);
+        let cells = std::mem::take(&mut head).into_iter();
+        table.add_row(cells.chain([name, before, after]));
     }
 }
 

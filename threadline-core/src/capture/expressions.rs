@@ -138,10 +138,12 @@ pub(super) fn changes(table: &AuditedTable, image: ImageForm, spaces: usize) -> 
         if image == ImageForm::Delta {
             collected.push_str(&collect("v_data_after", "NEW"));
         }
-        chain.push_str(&format!(
-            "{pad}IF {} THEN\n{collected}{pad}END IF;\n",
-            differs(column)
-        ));
+        let condition = differs(column);
+        chain.extend([
+            &pad, "IF ", &condition, " THEN
+", &collected, &pad, "END IF;
+",
+        ]);
     }
     chain
 }

@@ -21,10 +21,7 @@ const STRICT: &str = include_str!("../../sql/capture/strict.sql");
 /// their names are cut to fit.
 pub(super) fn function_name(table: &TableName, kind: &str) -> String {
     let digest = Sha256::digest(format!("{}\0{}", table.schema(), table.name()));
-    let suffix = format!(
-        "_{:02x}{:02x}{:02x}{:02x}",
-        digest[0], digest[1], digest[2], digest[3]
-    );
+    let suffix = format!("_{}", hex::encode(&digest[..4]));
     let mut readable = format!("capture_{kind}_{}_{}", table.schema(), table.name());
     let mut room = (MAX_IDENTIFIER_BYTES - suffix.len()).min(readable.len());
     while !readable.is_char_boundary(room) {

@@ -42,7 +42,7 @@ impl GeneratedPolicy {
         digest.update(json(table).as_bytes());
         Self {
             version: GENERATOR_VERSION,
-            hash: hex(&digest.finalize()),
+            hash: hex::encode(digest.finalize()),
             table: table.clone(),
         }
     }
@@ -220,8 +220,4 @@ fn json<T: Serialize>(value: &T) -> String {
 
 fn json_literal<T: Serialize>(value: &T) -> String {
     quote_literal(&json(value))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,15 +12,12 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
             let value = values.iter().find(|(name, _)| *name == &after[..end])?;
             Some((value.1, &after[end + 1..]))
         });
-        match known {
-            Some((value, remaining)) => {
-                filled.push_str(value);
-                rest = remaining;
-            }
-            None => {
-                filled.push('@');
-                rest = after;
-            }
+        if let Some((value, remaining)) = known {
+            filled.push_str(value);
+            rest = remaining;
+        } else {
+            filled.push('@');
+            rest = after;
         }
     }
     filled.push_str(rest);

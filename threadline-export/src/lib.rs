@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod count;
+mod encode;
+pub mod error;
+pub mod export;
+mod file;
+pub mod format;
+pub mod manifest;
+mod record;
+mod sink;
+mod snapshot;
+
+pub use count::count;
+pub use error::ExportError;
+pub use export::{Export, Progress};
+pub use file::manifest_path;
+pub use format::{ActionColumns, Compression, CsvOptions, Format, FormulaGuard};
+pub use manifest::{Manifest, Summary};
+pub use record::{ACTION_COLUMNS, COLUMNS};

@@ -1,0 +1,251 @@
+//! A change as every format writes it.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use threadline_core::actor::ActorRef;
+use threadline_diesel::change::{AuditAction, Op, StoredActor, TimelineEntry};
+use threadline_diesel::json::StoredJson;
+use uuid::Uuid;
+
+use crate::format::ActionColumns;
+
+/// The columns of every export, in order.
+pub const COLUMNS: [&str; 23] = [
+    "id",
+    "captured_at",
+    "op",
+    "table_schema",
+    "table_name",
+    "table_pk",
+    "changed_fields",
+    "changed_from",
+    "data_after",
+    "actor_ref",
+    "on_behalf_of",
+    "transaction_id",
+    "occurred_at",
+    "request_id",
+    "correlation_id",
+    "job_id",
+    "source",
+    "remote_addr",
+    "meta",
+    "db_user",
+    "application_name",
+    "row_count",
+    "partition_name",
+];
+
+/// The columns that follow [`COLUMNS`] with [`ActionColumns::With`].
+pub const ACTION_COLUMNS: [&str; 7] = [
+    "action_id",
+    "action_name",
+    "action_status",
+    "verb",
+    "category",
+    "reason",
+    "comment",
+];
+
+/// The columns of an export, in order.
+pub(crate) fn column_names(actions: ActionColumns) -> impl Iterator<Item = &'static str> {
+    let more: &[&str] = match actions {
+        ActionColumns::Without => &[],
+        ActionColumns::With => &ACTION_COLUMNS,
+    };
+    COLUMNS.iter().chain(more).copied()
+}
+
+/// A change. Fields are in the order of [`COLUMNS`].
+#[derive(Debug, Serialize)]
+pub(crate) struct Record<'a> {
+    pub(crate) id: i64,
+    #[serde(serialize_with = "as_instant")]
+    pub(crate) captured_at: DateTime<Utc>,
+    pub(crate) op: Op,
+    pub(crate) table_schema: &'a str,
+    pub(crate) table_name: &'a str,
+    pub(crate) table_pk: Option<&'a StoredJson>,
+    /// Of updates only: nothing else changes fields.
+    pub(crate) changed_fields: Option<Vec<String>>,
+    pub(crate) changed_from: Option<&'a StoredJson>,
+    pub(crate) data_after: Option<&'a StoredJson>,
+    /// The actor in force.
+    pub(crate) actor_ref: Option<&'a ActorRef>,
+    pub(crate) on_behalf_of: Option<&'a ActorRef>,
+    pub(crate) transaction_id: Uuid,
+    #[serde(serialize_with = "as_optional_instant")]
+    pub(crate) occurred_at: Option<DateTime<Utc>>,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) correlation_id: Option<&'a str>,
+    pub(crate) job_id: Option<&'a str>,
+    pub(crate) source: Option<&'a str>,
+    pub(crate) remote_addr: Option<&'a str>,
+    pub(crate) meta: Option<&'a StoredJson>,
+    pub(crate) db_user: Option<&'a str>,
+    pub(crate) application_name: Option<&'a str>,
+    pub(crate) row_count: Option<i64>,
+    pub(crate) partition_name: Option<&'a str>,
+    #[serde(flatten)]
+    pub(crate) action: Option<ActionRecord<'a>>,
+}
+
+/// The action in force. Fields are in the order of [`ACTION_COLUMNS`].
+#[derive(Debug, Serialize)]
+pub(crate) struct ActionRecord<'a> {
+    pub(crate) action_id: Option<Uuid>,
+    pub(crate) action_name: Option<&'a str>,
+    pub(crate) action_status: Option<&'a str>,
+    pub(crate) verb: Option<&'a str>,
+    pub(crate) category: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) comment: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    /// Ids are the action's where it has them, else the transaction's: what filters go by too.
+    pub(crate) fn new(entry: &'a TimelineEntry, actions: ActionColumns) -> Self {
+        let change = &entry.change;
+        let transaction = entry.transaction.as_ref();
+        let action = entry.action.as_ref();
+        Self {
+            id: change.id,
+            captured_at: change.captured_at,
+            op: change.op,
+            table_schema: &change.table_schema,
+            table_name: &change.table_name,
+            table_pk: change.table_pk.as_ref(),
+            changed_fields: (change.op == Op::Update).then(|| change.changed_fields()),
+            changed_from: change.changed_from.as_ref(),
+            data_after: change.data_after.as_ref(),
+            actor_ref: entry.actor(),
+            on_behalf_of: on_behalf_of(entry),
+            transaction_id: change.transaction_id,
+            occurred_at: transaction.map(|it| it.occurred_at),
+            request_id: action
+                .and_then(|it| it.request_id.as_deref())
+                .or_else(|| transaction.and_then(|it| it.request_id.as_deref())),
+            correlation_id: action
+                .and_then(|it| it.correlation_id.as_deref())
+                .or_else(|| transaction.and_then(|it| it.correlation_id.as_deref())),
+            job_id: action
+                .and_then(|it| it.job_id.as_deref())
+                .or_else(|| transaction.and_then(|it| it.job_id.as_deref())),
+            source: transaction.and_then(|it| it.source.as_deref()),
+            remote_addr: transaction.and_then(|it| it.remote_addr.as_deref()),
+            meta: transaction.and_then(|it| it.meta.as_ref()),
+            db_user: transaction.map(|it| it.db_user.as_str()),
+            application_name: transaction.and_then(|it| it.application_name.as_deref()),
+            row_count: change.row_count,
+            partition_name: change.partition_name.as_deref(),
+            action: match actions {
+                ActionColumns::Without => None,
+                ActionColumns::With => Some(ActionRecord::new(change.action_id, action)),
+            },
+        }
+    }
+
+    /// The values as text, in the order of the columns; none for NULL.
+    pub(crate) fn texts(&self) -> Vec<Option<Cow<'_, str>>> {
+        let mut texts = Vec::with_capacity(COLUMNS.len() + ACTION_COLUMNS.len());
+        let borrowed = |text: Option<&'a str>| text.map(Cow::Borrowed);
+        texts.extend([
+            Some(Cow::Owned(self.id.to_string())),
+            Some(Cow::Owned(instant(self.captured_at))),
+            Some(Cow::Borrowed(self.op.as_str())),
+            borrowed(Some(self.table_schema)),
+            borrowed(Some(self.table_name)),
+            borrowed(self.table_pk.map(StoredJson::as_str)),
+            self.changed_fields.as_ref().map(json_text),
+            borrowed(self.changed_from.map(StoredJson::as_str)),
+            borrowed(self.data_after.map(StoredJson::as_str)),
+            self.actor_ref.map(json_text),
+            self.on_behalf_of.map(json_text),
+            Some(Cow::Owned(self.transaction_id.to_string())),
+            self.occurred_at.map(|at| Cow::Owned(instant(at))),
+            borrowed(self.request_id),
+            borrowed(self.correlation_id),
+            borrowed(self.job_id),
+            borrowed(self.source),
+            borrowed(self.remote_addr),
+            borrowed(self.meta.map(StoredJson::as_str)),
+            borrowed(self.db_user),
+            borrowed(self.application_name),
+            self.row_count.map(|rows| Cow::Owned(rows.to_string())),
+            borrowed(self.partition_name),
+        ]);
+        if let Some(action) = &self.action {
+            texts.push(action.action_id.map(|id| Cow::Owned(id.to_string())));
+            texts.extend(action.texts().map(borrowed));
+        }
+        texts
+    }
+}
+
+impl<'a> ActionRecord<'a> {
+    fn new(id: Option<Uuid>, action: Option<&'a AuditAction>) -> Self {
+        Self {
+            action_id: id,
+            action_name: action.map(|it| it.name.as_str()),
+            action_status: action.map(|it| it.status.as_str()),
+            verb: action.and_then(|it| it.verb.as_deref()),
+            category: action.and_then(|it| it.category.as_deref()),
+            reason: action.and_then(|it| it.reason.as_deref()),
+            comment: action.and_then(|it| it.comment.as_deref()),
+        }
+    }
+
+    /// Everything but the id.
+    pub(crate) fn texts(&self) -> [Option<&'a str>; 6] {
+        [
+            self.action_name,
+            self.action_status,
+            self.verb,
+            self.category,
+            self.reason,
+            self.comment,
+        ]
+    }
+}
+
+/// On whose behalf: what the action says, else what the transaction says of the same actor.
+fn on_behalf_of(entry: &TimelineEntry) -> Option<&ActorRef> {
+    let of_action = entry
+        .action
+        .as_ref()
+        .and_then(|it| it.on_behalf_of.as_ref());
+    let of_transaction = || {
+        let transaction = entry.transaction.as_ref()?;
+        match entry.change.actor_ref {
+            None => transaction.on_behalf_of.as_ref(),
+            Some(_) => None,
+        }
+    };
+    of_action
+        .or_else(of_transaction)
+        .and_then(StoredActor::known)
+}
+
+/// An instant as every text format writes it: UTC, with microseconds.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// JSON of what cannot fail to be JSON.
+pub(crate) fn json_text<T: Serialize>(value: &T) -> Cow<'static, str> {
+    Cow::Owned(serde_json::to_string(value).unwrap_or_default())
+}
+
+pub(crate) fn as_instant<S: Serializer>(at: &DateTime<Utc>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&instant(*at))
+}
+
+#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+fn as_optional_instant<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    out: S,
+) -> Result<S::Ok, S::Error> {
+    at.map(instant).serialize(out)
+}

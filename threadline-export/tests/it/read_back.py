@@ -1,0 +1,109 @@
+"""Reads an export with other people's readers and compares it with the trail, value by value.
+
+Usage: read_back.py FORMAT EXPORT TRAIL. TRAIL is JSON: a list of rows, each an object of texts and
+nulls. Documents are compared with their numbers as they are written.
+"""
+
+import csv
+import datetime
+import gzip
+import json
+import sys
+
+DOCUMENTS = {
+    "table_pk", "changed_fields", "changed_from", "data_after", "actor_ref", "on_behalf_of", "meta",
+}
+
+
+def document(text):
+    """A document whose numbers are their own text."""
+    return json.loads(text, parse_float=lambda n: ("number", n), parse_int=lambda n: ("number", n))
+
+
+def from_csv(path, guarded):
+    csv.field_size_limit(sys.maxsize)
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file, strict=True):
+            if guarded:
+                row = {name: text[1:] if text[:1] == "'" else text for name, text in row.items()}
+            yield row
+
+
+def from_object(row):
+    """An object of an export, as a row of the trail."""
+    return {
+        name: str(value[1]) if isinstance(value, tuple) and name not in DOCUMENTS else value
+        for name, value in row.items()
+    }
+
+
+def from_parquet(path):
+    import pyarrow
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(path)
+    schema = file.schema_arrow
+    instant = pyarrow.timestamp("us", tz="UTC")
+    assert schema.field("id").type == pyarrow.int64()
+    assert schema.field("captured_at").type == instant, schema.field("captured_at").type
+    assert schema.field("changed_fields").type.value_type == pyarrow.string()
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    summary = json.loads(file.metadata.metadata[b"threadline.export"])
+    assert summary["row_count"] == file.metadata.num_rows
+    for row in file.read().to_pylist():
+        for name, value in row.items():
+            if isinstance(value, datetime.datetime):
+                row[name] = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            elif isinstance(value, int):
+                row[name] = str(value)
+            elif name in DOCUMENTS and isinstance(value, str):
+                row[name] = document(value)
+        yield row
+
+
+def read(kind, path):
+    if kind in ("csv", "csv-unguarded"):
+        return from_csv(path, kind == "csv")
+    if kind == "parquet":
+        return from_parquet(path)
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
+        if kind == "ndjson":
+            rows = [document(line) for line in file.read().split("\n")[:-1]]
+        else:
+            whole = document(file.read())
+            assert whole["manifest"]["row_count"] == ("number", str(len(whole["changes"])))
+            rows = whole["changes"]
+    return map(from_object, rows)
+
+
+def expected(row, kind):
+    """A row of the trail as this reader can give it."""
+    in_csv = kind.startswith("csv")
+    return {
+        name: ("" if in_csv else None)
+        if text is None
+        else document(text)
+        if name in DOCUMENTS and not in_csv
+        else text
+        for name, text in row.items()
+    }
+
+
+def main():
+    kind, export, trail = sys.argv[1:]
+    with open(trail, encoding="utf-8") as file:
+        rows = [expected(row, kind) for row in json.load(file)]
+    found = list(read(kind, export))
+    assert len(found) == len(rows), f"{len(found)} rows, not {len(rows)}"
+    for there, here in zip(rows, found):
+        assert list(there) == list(here), f"columns: {list(here)}"
+        for name in there:
+            if kind.startswith("csv") and name in ("actor_ref", "on_behalf_of", "changed_fields"):
+                same = there[name] == here[name] or document(there[name]) == document(here[name])
+            else:
+                same = there[name] == here[name]
+            assert same, f"{name}: {here[name]!r}, not {there[name]!r}"
+    print(f"{len(found)} rows agree")
+
+
+main()

@@ -1,0 +1,292 @@
+//! Exports, read back by tools that others wrote, are the trail value by value.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use diesel::sql_types::Text;
+use diesel_async::RunQueryDsl;
+use threadline_core::action::Action;
+use threadline_core::actor::ActorRef;
+use threadline_core::context::AuditContext;
+use threadline_diesel::nonblocking::audited;
+use threadline_diesel::timeline::Timeline;
+use threadline_diesel::write::{AuditError, AuditedWrite};
+use threadline_export::{ActionColumns, CsvOptions, Export, Format, FormulaGuard};
+
+use crate::harness::{Trail, block_on};
+
+/// Texts that have broken exports elsewhere.
+const HOSTILE: [&str; 16] = [
+    "",
+    " ",
+    "'",
+    "''=1",
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-1+2",
+    "@SUM(A1)",
+    "\t=1",
+    "\r\n=1",
+    "\"quoted\", and; separated",
+    "a\nb\r\nc\rd",
+    "\\N \\. \\u0041 \u{1} \u{7f}",
+    "日本語 🦀 e\u{301} \u{202e}abc \u{2028}\u{feff}",
+    "＝1",
+    "NULL",
+];
+
+/// The trail as PostgreSQL itself writes it: every value a text.
+const AS_TEXT: &str = r#"
+    SELECT json_agg(json_build_object(
+        'id', c.id::text,
+        'captured_at', to_char(c.captured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'op', c.op,
+        'table_schema', c.table_schema,
+        'table_name', c.table_name,
+        'table_pk', c.table_pk::text,
+        'changed_fields', CASE WHEN c.op = 'update' THEN
+            (SELECT json_agg(field ORDER BY field COLLATE "C")::text
+             FROM jsonb_object_keys(c.changed_from) AS field) END,
+        'changed_from', c.changed_from::text,
+        'data_after', c.data_after::text,
+        'actor_ref', NULLIF(COALESCE(c.actor_ref, t.actor_ref)::text, 'null'),
+        'on_behalf_of', NULLIF(COALESCE(a.on_behalf_of,
+            CASE WHEN c.actor_ref IS NULL THEN t.on_behalf_of END)::text, 'null'),
+        'transaction_id', c.transaction_id::text,
+        'occurred_at', to_char(t.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'request_id', COALESCE(a.request_id, t.request_id),
+        'correlation_id', COALESCE(a.correlation_id, t.correlation_id),
+        'job_id', COALESCE(a.job_id, t.job_id),
+        'source', t.source,
+        'remote_addr', t.remote_addr,
+        'meta', t.meta::text,
+        'db_user', t.db_user,
+        'application_name', t.application_name,
+        'row_count', c.row_count::text,
+        'partition_name', c.partition_name,
+        'action_id', c.action_id::text,
+        'action_name', a.name,
+        'action_status', a.status,
+        'verb', a.verb,
+        'category', a.category,
+        'reason', a.reason,
+        'comment', a.comment
+    ) ORDER BY c.captured_at, c.id)
+    FROM threadline.audit_changes AS c
+    LEFT JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id
+    LEFT JOIN threadline.audit_actions AS a ON a.id = c.action_id"#;
+
+/// Every op, every kind of attribution, and every hostile text wherever a text can be.
+fn hostile_trail() -> Trail {
+    let trail = Trail::of(
+        "hostile",
+        "id bigint PRIMARY KEY, body text, amount numeric, at timestamptz, \"=f()\" text[]",
+    );
+    trail.run(
+        "INSERT INTO hostile VALUES
+             (1, NULL, 12345678901234567890.123456789012345678901234567890, 'infinity', NULL),
+             (2, '', 1.10, '2026-01-01 00:00:00.000001+05:30', ARRAY['', NULL, '\"']),
+             (3, repeat('long \"text\" ', 100000), 0.000, '-infinity', '{}'),
+             (9223372036854775807, 'x', 'NaN', NULL, NULL);
+         UPDATE hostile SET amount = 1e-20, \"=f()\" = ARRAY['=1'] WHERE id = 1;
+         DELETE FROM hostile WHERE id = 2;
+         SET application_name = '=HYPERLINK(\"http://x\")'; UPDATE hostile SET body = 'y'",
+    );
+    for (number, text) in HOSTILE.into_iter().enumerate() {
+        block_on(write(&trail, i64::try_from(number).unwrap() + 100, text)).unwrap();
+    }
+    trail.run("TRUNCATE hostile");
+    trail
+}
+
+async fn write(trail: &Trail, id: i64, text: &str) -> Result<(), AuditError> {
+    let actor = ActorRef::user(format!("{text}{id}")).unwrap_or_else(|_| ActorRef::anonymous());
+    let mut context = AuditContext::new(actor).source("tests").meta("text", text);
+    if let Ok(represented) = ActorRef::user(text) {
+        context = context.on_behalf_of(represented);
+    }
+    let action = Action::new("hostile.write")
+        .unwrap()
+        .comment(text)
+        .reason(text)
+        .verb("=write");
+    let write = AuditedWrite::new(context).action(action);
+    audited(&mut trail.connect().await, &write, async |conn| {
+        diesel::sql_query("INSERT INTO hostile VALUES ($1, $2)")
+            .bind::<diesel::sql_types::BigInt, _>(id)
+            .bind::<Text, _>(text)
+            .execute(conn)
+            .await?;
+        Ok::<_, AuditError>(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// Exports everything and has another tool compare it with the trail.
+fn assert_reads_back(python: &Path, kind: &str, file_name: &str, export: &Export) {
+    let trail = hostile_trail();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file_name);
+    let export = export.clone().action_columns(ActionColumns::With);
+    block_on(async {
+        export
+            .write_file(&mut trail.connect().await, &path, |_| {})
+            .await
+    })
+    .unwrap();
+    let expected = folder.path().join("trail.json");
+    fs::write(&expected, trail.ask(AS_TEXT)).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/read_back.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(kind)
+        .args([&path, &expected])
+        .output();
+    let output = output.expect("python3 runs");
+    let changes = trail.ask("SELECT count(*) FROM threadline.audit_changes");
+    assert_eq!(said(&output).trim(), format!("{changes} rows agree"));
+}
+
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn everything() -> Export {
+    Export::new(Timeline::new())
+}
+
+#[test]
+fn python_reads_guarded_csv_back_exactly() {
+    let export = everything().format(Format::Csv(CsvOptions::new()));
+    assert_reads_back(Path::new("python3"), "csv", "trail.csv", &export);
+}
+
+#[test]
+fn python_reads_unguarded_csv_back_exactly() {
+    let options = CsvOptions::new().formula_guard(FormulaGuard::Off);
+    let export = everything().format(Format::Csv(options));
+    assert_reads_back(Path::new("python3"), "csv-unguarded", "trail.csv", &export);
+}
+
+#[test]
+fn python_reads_ndjson_back_exactly() {
+    assert_reads_back(
+        Path::new("python3"),
+        "ndjson",
+        "trail.ndjson",
+        &everything(),
+    );
+}
+
+#[test]
+fn python_reads_the_json_document_back_exactly() {
+    let export = everything().format(Format::Json);
+    assert_reads_back(Path::new("python3"), "json", "trail.json.out", &export);
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn python_reads_gzipped_ndjson_back_exactly() {
+    let export = everything().compression(threadline_export::Compression::Gzip);
+    assert_reads_back(Path::new("python3"), "ndjson", "trail.ndjson.gz", &export);
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn pyarrow_reads_parquet_back_exactly() {
+    let Some(python) = python_with_pyarrow() else {
+        eprintln!("skipped: set THREADLINE_TEST_DOWNLOADS=1 to let this test install pyarrow");
+        return;
+    };
+    assert_reads_back(
+        &python,
+        "parquet",
+        "trail.parquet",
+        &everything().format(Format::Parquet),
+    );
+}
+
+/// A Python with pyarrow in an environment of its own, where downloads are allowed. It stays for
+/// the next time.
+#[cfg(feature = "parquet")]
+fn python_with_pyarrow() -> Option<std::path::PathBuf> {
+    if std::env::var_os("THREADLINE_TEST_DOWNLOADS").is_none_or(|allowed| allowed != "1") {
+        return None;
+    }
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyarrow");
+    let python = environment.join("bin/python");
+    let works = |python: &Path| {
+        let output = Command::new(python).args(["-c", "import pyarrow"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !works(&python) {
+        said(
+            &Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(&environment)
+                .output()
+                .unwrap(),
+        );
+        said(
+            &Command::new(&python)
+                .args(["-m", "pip", "install", "-q", "pyarrow"])
+                .output()
+                .unwrap(),
+        );
+    }
+    Some(python)
+}
+
+#[test]
+fn jq_reads_ndjson() {
+    if Command::new("jq").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no jq here");
+        return;
+    }
+    let trail = hostile_trail();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trail.ndjson");
+    block_on(async {
+        everything()
+            .write_file(&mut trail.connect().await, &path, |_| {})
+            .await
+    })
+    .unwrap();
+    let script = r#"select(.op == "insert" and (.data_after.id >= 100 and .data_after.id < 1000)) | .data_after.body"#;
+    let output = Command::new("jq")
+        .args(["-c", script])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let bodies: Vec<String> = said(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(bodies, HOSTILE);
+    let ops = Command::new("jq")
+        .args(["-r", ".op"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(said(&ops).ends_with("truncate\n"));
+}
+
+#[test]
+fn csv_tells_null_from_the_empty_string() {
+    let trail = Trail::with_changes(1);
+    trail.run("SET application_name = ''; UPDATE notes SET body = ''");
+    let (csv, _) = trail.export(&everything().format(Format::Csv(CsvOptions::new())));
+    // From request_id to meta all is NULL, application_name is empty, and what follows is NULL.
+    let user = trail.ask("SELECT current_user");
+    let expected = format!(r#"Z,,,,,,,{user},"",,"#);
+    assert!(csv.ends_with(&format!("{expected}\r\n")), "{csv}");
+}
