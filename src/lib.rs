@@ -42,3 +42,18 @@ pub mod prelude {
         write::AuditedWrite,
     };
 }
+
+/// The guides' Rust, compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../guides/attribution.md")]
+    struct Attribution;
+    #[doc = include_str!("../guides/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../guides/investigate.md")]
+    struct Investigate;
+    #[doc = include_str!("../guides/pgbouncer.md")]
+    struct PgBouncer;
+    #[doc = include_str!("../guides/redaction.md")]
+    struct Redaction;
+}

@@ -15,6 +15,7 @@ mod coverage;
 mod drift;
 mod exactness;
 mod faults;
+mod guides;
 mod harness;
 mod identity;
 mod investigation;

@@ -59,7 +59,7 @@ fn the_application_can_neither_write_nor_alter_nor_read_the_trail() {
         "SELECT nextval('threadline.audit_changes_id_seq')",
         "SELECT last_value FROM threadline.capture_secret",
         "SELECT setval('threadline.capture_secret', 1)",
-        "SELECT threadline.record_transaction(gen_random_uuid(), '', '', '', '')",
+        "SELECT threadline.record_transaction(gen_random_uuid(), '', '', '')",
         "SELECT threadline.create_partitions(now(), 1)",
         "ALTER TABLE accounts DISABLE TRIGGER ALL",
         "DROP TRIGGER \"00_threadline_update\" ON accounts",

@@ -55,7 +55,9 @@ impl CatalogColumn {
 #[non_exhaustive]
 pub enum IntrospectionError {
     /// There is no such table.
-    #[error("table {0} does not exist in this database, or has no columns")]
+    #[error(
+        "table {0} does not exist in this database (views and foreign tables cannot be captured)"
+    )]
     NoSuchTable(TableName),
     /// It cannot be captured.
     #[error(transparent)]

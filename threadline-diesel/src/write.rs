@@ -89,8 +89,8 @@ impl AuditedWrite {
         self
     }
 
-    /// When the work fails and is rolled back, records its action with status `error`, in a
-    /// transaction of its own. Its reason is the action's own, or else a word for where it failed
+    /// When the work fails and is rolled back, records its action with status `error`: outermost
+    /// work in a transaction of its own, nested work in the one around it. Its reason is the action's own, or else a word for where it failed
     /// (`work_failed`, `nothing_captured`, `database_error`); never an error's message, which could
     /// hold row values.
     #[must_use]

@@ -16,9 +16,7 @@ DECLARE
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution @threadline@.attribution;
@@ -82,9 +80,11 @@ BEGIN
     v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND @threadline@.complete_movement(
+    ELSIF @threadline@.complete_movement(
         v_transaction, @root_literal@, v_table_pk, v_row_key, v_data_after
     ) THEN
 @unpin_deep8@        RETURN NULL;

@@ -8,9 +8,7 @@ DECLARE
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution @threadline@.attribution;

@@ -27,7 +27,7 @@ BEGIN
     RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused',
         TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Expired parts of the trail are removed by retention, which records what it removes.';
+              HINT = 'What has to go goes by remove_changes or erase_values, which record what they remove.';
 END
 $guard$;
 

@@ -46,7 +46,7 @@ END;
 
 -- Everything that is wrong with capture, or could make somebody believe it sees more than it does.
 CREATE OR REPLACE FUNCTION @threadline@.coverage_findings(
-    generator_version integer, orphans_since timestamptz
+    generator_version integer DEFAULT 1, orphans_since timestamptz DEFAULT now() - interval '1 day'
 ) RETURNS TABLE (
     severity text, code text, table_schema text, table_name text, explanation text, remedy text
 )
@@ -214,8 +214,8 @@ BEGIN
         AND privilege.grantee <> class.relowner;
     RETURN QUERY
     SELECT 'error', 'trail_owned_by_writer', policy.table_schema, policy.table_name,
-        format('role %I owns the table and the trail: it can switch capture off and change what is recorded', owner.rolname),
-        'let the application log in as a role that owns neither; see guides/roles-and-trust.md'
+        format('role %I owns the table and the trail: whoever logs in as it can switch capture off and change what is recorded', owner.rolname),
+        'let a role of its own own the trail; see guides/roles-and-trust.md'
     FROM @threadline@.deployed_policies AS policy
     JOIN pg_class AS class ON class.oid = policy.relation
     JOIN pg_namespace AS namespace ON namespace.nspname = '@threadline@' AND namespace.nspowner = class.relowner
@@ -253,7 +253,8 @@ BEGIN
     WHERE to_regclass('@threadline@.audit_changes_' || to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL;
     RETURN QUERY
     SELECT 'warning', 'default_partition_used', '@threadline@'::text, 'audit_changes_default'::text,
-        'changes were captured in a month that has no partition', 'run retention, which makes partitions ahead'
+        'changes were captured in a month that has no partition; they stay there',
+        'SELECT @threadline@.create_partitions(now(), 12), so that coming months have theirs'
     WHERE EXISTS (SELECT FROM @threadline@.audit_changes_default);
     RETURN QUERY
     SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,

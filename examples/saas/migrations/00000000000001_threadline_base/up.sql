@@ -199,7 +199,7 @@ BEGIN
     RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused',
         TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Expired parts of the trail are removed by retention, which records what it removes.';
+              HINT = 'What has to go goes by remove_changes or erase_values, which record what they remove.';
 END
 $guard$;
 
@@ -346,9 +346,10 @@ BEGIN
 END
 $types$;
 
--- Reads the three settings a writer may have made. Whatever is malformed or larger than 64 kB
+-- Reads the three settings a writer may have made, field by field. Whatever is malformed or larger than 64 kB
 -- is kept as text in `error`; nothing here ever fails.
-CREATE OR REPLACE FUNCTION threadline.read_context() RETURNS threadline.context_in_force
+CREATE OR REPLACE FUNCTION threadline.read_hostile_context()
+RETURNS threadline.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
     actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
@@ -441,21 +442,87 @@ BEGIN
 END
 $read$;
 
+-- The same, as cheaply as it goes: at every transaction's first change. A context that is in order
+-- and says nothing rare is read by a handful of expressions (each costs as much again in every
+-- transaction, and a call of a SQL function more than all of them); the rest is read with care.
+CREATE OR REPLACE FUNCTION threadline.read_context() RETURNS threadline.context_in_force
+LANGUAGE plpgsql STABLE AS $read$
+DECLARE
+    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text text := pg_catalog.current_setting('threadline.context', true);
+    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
+    actor jsonb;
+    given jsonb;
+    seen threadline.context_in_force;
+BEGIN
+    IF pg_catalog.concat(actor_text, context_text, action_text) OPERATOR(pg_catalog.=) '' THEN
+        RETURN seen;
+    END IF;
+    -- Writes nothing, so the block takes no subtransaction id.
+    BEGIN
+        actor := CASE WHEN actor_text OPERATOR(pg_catalog.<>) '' THEN actor_text::pg_catalog.jsonb END;
+        given := CASE WHEN context_text OPERATOR(pg_catalog.<>) '' THEN context_text::pg_catalog.jsonb ELSE '{}' END;
+        IF pg_catalog.octet_length(pg_catalog.concat(actor_text, context_text)) OPERATOR(pg_catalog.<=) 65536
+            AND (
+                actor IS NULL
+                OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
+                    ARRAY['user', 'admin', 'service_account', 'job', 'system']
+                )
+                AND pg_catalog.jsonb_typeof(actor OPERATOR(pg_catalog.->) 'id') OPERATOR(pg_catalog.=) 'string'
+                AND (actor OPERATOR(pg_catalog.->>) 'id') OPERATOR(pg_catalog.<>) ''
+            )
+            AND pg_catalog.jsonb_typeof(given) OPERATOR(pg_catalog.=) 'object'
+            AND (given OPERATOR(pg_catalog.-) ARRAY[
+                'action_id', 'request_id', 'correlation_id', 'job_id', 'source', 'remote_addr', 'meta'
+            ]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+            AND COALESCE(
+                pg_catalog.jsonb_typeof(given OPERATOR(pg_catalog.->) 'meta') OPERATOR(pg_catalog.=) 'object',
+                true
+            )
+        THEN
+            seen := ROW(
+                CASE WHEN actor IS NOT NULL THEN pg_catalog.jsonb_build_object(
+                    'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
+                ) END,
+                NULL,
+                CASE WHEN action_text OPERATOR(pg_catalog.<>) '' THEN action_text::pg_catalog.uuid END,
+                COALESCE(
+                    (given OPERATOR(pg_catalog.->>) 'action_id')::pg_catalog.uuid,
+                    CASE WHEN action_text OPERATOR(pg_catalog.<>) '' THEN action_text::pg_catalog.uuid END
+                ),
+                given OPERATOR(pg_catalog.->>) 'request_id',
+                given OPERATOR(pg_catalog.->>) 'correlation_id',
+                given OPERATOR(pg_catalog.->>) 'job_id',
+                given OPERATOR(pg_catalog.->>) 'source',
+                given OPERATOR(pg_catalog.->>) 'remote_addr',
+                given OPERATOR(pg_catalog.->) 'meta',
+                NULL
+            )::threadline.context_in_force;
+            RETURN seen;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        NULL; -- out of order
+    END;
+    RETURN threadline.read_hostile_context();
+END
+$read$;
+
 -- Makes sure that the running transaction has its row, and says what its changes carry.
 --
--- Called by capture when its note of the context (`expected`, which begins with `note_key`) is
+-- Called by capture when its note of the context (`expected`, which begins with a keyed hash) is
 -- not the one in force: at a transaction's first change, and after the context changed.
 --
 -- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row
--- when a savepoint is rolled back. It cannot be made up by a session, because `note_key` is a
--- keyed hash; one that is lost only costs the look-up behind ON CONFLICT.
+-- when a savepoint is rolled back. It cannot be made up by a session, because of the hash; one
+-- that is lost only costs the look-up behind ON CONFLICT.
 CREATE OR REPLACE FUNCTION threadline.record_transaction(
-    this_transaction uuid, note_key text, expected text, table_schema text, table_name text
+    this_transaction uuid, expected text, table_schema text, table_name text
 ) RETURNS threadline.attribution
 LANGUAGE plpgsql AS $record$
 #variable_conflict use_column
 DECLARE
     note text := pg_catalog.current_setting('threadline.recorded', true);
+    note_key text := pg_catalog.split_part(expected, '|', 1);
     v_suspended boolean := (
         pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
     ) IS TRUE;
@@ -475,7 +542,8 @@ BEGIN
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
     IF pg_catalog.starts_with(note, note_key) IS NOT TRUE THEN
-        -- ON CONFLICT: a note can be lost, by DISCARD for instance.
+        -- A note can be lost, by DISCARD for instance. Naming the conflict's target would cost a
+        -- look-up of every partition's index.
         INSERT INTO threadline.audit_transactions (
             id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
             correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
@@ -487,7 +555,7 @@ BEGIN
             v_context.job_id, v_context.source, v_context.remote_addr, v_context.meta,
             session_user, pg_catalog.current_setting('application_name'),
             pg_catalog.inet_client_addr()
-        ) ON CONFLICT (id) DO NOTHING;
+        ) ON CONFLICT DO NOTHING;
         IF FOUND THEN
             PERFORM pg_catalog.set_config(
                 'threadline.recorded',
@@ -558,7 +626,6 @@ DECLARE
 BEGIN
     RETURN threadline.record_transaction(
         this_transaction,
-        note_key,
         pg_catalog.concat(
             note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
             '|', pg_catalog.current_setting('threadline.context', true),
@@ -1306,7 +1373,7 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Expired parts of the trail are removed by retention, which records what it removes.';
+              HINT = 'What has to go goes by remove_changes or erase_values, which record what they remove.';
 END
 $guard$;
 
@@ -1894,7 +1961,7 @@ END;
 
 -- Everything that is wrong with capture, or could make somebody believe it sees more than it does.
 CREATE OR REPLACE FUNCTION threadline.coverage_findings(
-    generator_version integer, orphans_since timestamptz
+    generator_version integer DEFAULT 1, orphans_since timestamptz DEFAULT now() - interval '1 day'
 ) RETURNS TABLE (
     severity text, code text, table_schema text, table_name text, explanation text, remedy text
 )
@@ -2062,8 +2129,8 @@ BEGIN
         AND privilege.grantee <> class.relowner;
     RETURN QUERY
     SELECT 'error', 'trail_owned_by_writer', policy.table_schema, policy.table_name,
-        format('role %I owns the table and the trail: it can switch capture off and change what is recorded', owner.rolname),
-        'let the application log in as a role that owns neither; see guides/roles-and-trust.md'
+        format('role %I owns the table and the trail: whoever logs in as it can switch capture off and change what is recorded', owner.rolname),
+        'let a role of its own own the trail; see guides/roles-and-trust.md'
     FROM threadline.deployed_policies AS policy
     JOIN pg_class AS class ON class.oid = policy.relation
     JOIN pg_namespace AS namespace ON namespace.nspname = 'threadline' AND namespace.nspowner = class.relowner
@@ -2101,7 +2168,8 @@ BEGIN
     WHERE to_regclass('threadline.audit_changes_' || to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL;
     RETURN QUERY
     SELECT 'warning', 'default_partition_used', 'threadline'::text, 'audit_changes_default'::text,
-        'changes were captured in a month that has no partition', 'run retention, which makes partitions ahead'
+        'changes were captured in a month that has no partition; they stay there',
+        'SELECT threadline.create_partitions(now(), 12), so that coming months have theirs'
     WHERE EXISTS (SELECT FROM threadline.audit_changes_default);
     RETURN QUERY
     SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,

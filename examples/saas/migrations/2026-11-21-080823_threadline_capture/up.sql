@@ -27,9 +27,7 @@ DECLARE
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -38,17 +36,19 @@ BEGIN
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
-            IF (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id");
-            END IF;
-            IF (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('line_no', OLD."line_no");
-            END IF;
-            IF (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE AND (OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('description', OLD."description");
-            END IF;
-            IF (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE AND (OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents");
+            IF ROW(OLD."invoice_id", OLD."line_no", OLD."description", OLD."amount_cents")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."invoice_id", NEW."line_no", NEW."description", NEW."amount_cents")::pg_catalog.record THEN
+                IF (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id");
+                END IF;
+                IF (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('line_no', OLD."line_no");
+                END IF;
+                IF (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE AND (OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('description', OLD."description");
+                END IF;
+                IF (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE AND (OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents");
+                END IF;
             END IF;
             IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
@@ -118,30 +118,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'invoice_lines'
+            v_transaction, v_expected, 'public', 'invoice_lines'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -157,9 +159,11 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND threadline.complete_movement(
+    ELSIF threadline.complete_movement(
         v_transaction, '"public"."invoice_lines"', v_table_pk, v_row_key, v_data_after
     ) THEN
         RETURN NULL;
@@ -188,9 +192,7 @@ DECLARE
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -212,30 +214,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'invoice_lines'
+            v_transaction, v_expected, 'public', 'invoice_lines'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -336,9 +340,7 @@ DECLARE
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -347,29 +349,33 @@ BEGIN
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
-            IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
+            IF ROW(OLD."id", OLD."organization_id", OLD."customer", OLD."total_cents", OLD."due_on", OLD."reminded_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."organization_id", NEW."customer", NEW."total_cents", NEW."due_on", NEW."reminded_on")::pg_catalog.record THEN
+                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
+                END IF;
+                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
+                END IF;
+                IF (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE AND (OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('customer', OLD."customer");
+                END IF;
+                IF (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE AND (OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('total_cents', OLD."total_cents");
+                END IF;
+                IF (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE AND (OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('due_on', OLD."due_on");
+                END IF;
+                IF (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE AND (OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on");
+                END IF;
             END IF;
-            IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
-            END IF;
-            IF (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE AND (OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('customer', OLD."customer");
-            END IF;
-            IF (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE AND (OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('total_cents', OLD."total_cents");
-            END IF;
-            IF (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE AND (OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('due_on', OLD."due_on");
-            END IF;
-            IF (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE AND (OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on");
-            END IF;
-            IF (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE AND (OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('paid_on', OLD."paid_on");
-            END IF;
-            IF (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE AND (OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('voided_on', OLD."voided_on");
+            IF ROW(OLD."paid_on", OLD."voided_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."paid_on", NEW."voided_on")::pg_catalog.record THEN
+                IF (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE AND (OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('paid_on', OLD."paid_on");
+                END IF;
+                IF (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE AND (OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('voided_on', OLD."voided_on");
+                END IF;
             END IF;
             IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
@@ -451,30 +457,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'invoices'
+            v_transaction, v_expected, 'public', 'invoices'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -490,9 +498,11 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND threadline.complete_movement(
+    ELSIF threadline.complete_movement(
         v_transaction, '"public"."invoices"', v_table_pk, v_row_key, v_data_after
     ) THEN
         RETURN NULL;
@@ -521,9 +531,7 @@ DECLARE
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -545,30 +553,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'invoices'
+            v_transaction, v_expected, 'public', 'invoices'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -677,9 +687,7 @@ DECLARE
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -688,17 +696,19 @@ BEGIN
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
-            IF (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('handle', OLD."handle");
-            END IF;
-            IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
-            END IF;
-            IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
-            END IF;
-            IF (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE AND (OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text);
+            IF ROW(OLD."handle", OLD."organization_id", OLD."name", OLD."email")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."handle", NEW."organization_id", NEW."name", NEW."email")::pg_catalog.record THEN
+                IF (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('handle', OLD."handle");
+                END IF;
+                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
+                END IF;
+                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
+                END IF;
+                IF (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE AND (OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text);
+                END IF;
             END IF;
             IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
@@ -768,30 +778,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'members'
+            v_transaction, v_expected, 'public', 'members'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -807,9 +819,11 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND threadline.complete_movement(
+    ELSIF threadline.complete_movement(
         v_transaction, '"public"."members"', v_table_pk, v_row_key, v_data_after
     ) THEN
         RETURN NULL;
@@ -838,9 +852,7 @@ DECLARE
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -862,30 +874,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'members'
+            v_transaction, v_expected, 'public', 'members'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -986,9 +1000,7 @@ DECLARE
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -997,14 +1009,16 @@ BEGIN
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
-            IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
-            END IF;
-            IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
-            END IF;
-            IF (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE AND (OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL) THEN
-                v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('closed_on', OLD."closed_on");
+            IF ROW(OLD."id", OLD."name", OLD."closed_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."name", NEW."closed_on")::pg_catalog.record THEN
+                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
+                END IF;
+                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
+                END IF;
+                IF (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE AND (OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL) THEN
+                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('closed_on', OLD."closed_on");
+                END IF;
             END IF;
             IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
@@ -1071,30 +1085,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'organizations'
+            v_transaction, v_expected, 'public', 'organizations'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(
@@ -1110,9 +1126,11 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' AND threadline.complete_movement(
+    ELSIF threadline.complete_movement(
         v_transaction, '"public"."organizations"', v_table_pk, v_row_key, v_data_after
     ) THEN
         RETURN NULL;
@@ -1141,9 +1159,7 @@ DECLARE
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_note_key text;
     v_expected text;
-    v_action text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_attribution threadline.attribution;
@@ -1165,30 +1181,32 @@ BEGIN
         END IF;
     END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before.
+    -- Which transaction, which action, and whether the context is the one noted before. Few
+    -- expressions: each costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
             OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
         'hex'
     )::pg_catalog.uuid;
-    v_note_key := pg_catalog.uuid_hash_extended(
-        v_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::text;
-    v_action := pg_catalog.current_setting('threadline.action_id', true);
     v_expected := pg_catalog.concat(
-        v_note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true), '|', v_action
+        pg_catalog.uuid_hash_extended(
+            v_transaction,
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ),
+        '|', pg_catalog.current_setting('threadline.actor_ref', true),
+        '|', pg_catalog.current_setting('threadline.context', true),
+        '|', pg_catalog.current_setting('threadline.action_id', true)
     );
     IF (pg_catalog.current_setting('threadline.recorded', true)
         OPERATOR(pg_catalog.=) v_expected) IS TRUE
     THEN
-        IF v_action OPERATOR(pg_catalog.<>) '' THEN
-            v_action_id := v_action::pg_catalog.uuid;
-        END IF;
+        v_action_id := CASE
+            WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
+                THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
+        END;
     ELSE
         v_attribution := threadline.record_transaction(
-            v_transaction, v_note_key, v_expected, 'public', 'organizations'
+            v_transaction, v_expected, 'public', 'organizations'
         );
         IF v_attribution.suspension IS NOT NULL THEN
             PERFORM threadline.count_suspended(

@@ -1,0 +1,7 @@
+-- A trail of the same shape, without triggers: what no capture can beat.
+CREATE SCHEMA IF NOT EXISTS bounds;
+DROP TABLE IF EXISTS bounds.audit_changes;
+CREATE TABLE bounds.audit_changes (LIKE threadline.audit_changes INCLUDING ALL)
+    PARTITION BY RANGE (captured_at);
+CREATE TABLE bounds.audit_changes_all PARTITION OF bounds.audit_changes
+    FOR VALUES FROM ('2000-01-01') TO ('2200-01-01');
