@@ -14,10 +14,12 @@ pub use threadline_macros::Audited;
 
 #[cfg(feature = "async")]
 pub use threadline_diesel::nonblocking;
+#[cfg(any(feature = "async", feature = "sync"))]
+pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
     actions, blocking, change, error, history, incident, introspection, json, migrations, page,
-    schema, timeline, write,
+    schema, timeline,
 };
 
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.
@@ -36,11 +38,10 @@ pub mod prelude {
 
     #[cfg(feature = "derive")]
     pub use crate::Audited;
+    #[cfg(any(feature = "async", feature = "sync"))]
+    pub use threadline_diesel::write::{AuditError, AuditedOutcome, AuditedWrite};
     #[cfg(feature = "diesel")]
-    pub use threadline_diesel::{
-        change::Op, history::history, timeline::Timeline, write::AuditError, write::AuditedOutcome,
-        write::AuditedWrite,
-    };
+    pub use threadline_diesel::{change::Op, history::history, timeline::Timeline};
 }
 
 /// The guides' Rust, compiled.

@@ -3,6 +3,7 @@
 //! `cargo run --release -p threadline-benches -- capture` starts a throwaway server and measures
 //! everything on it, in one run and interleaved. See `guides/performance.md`.
 
+mod attribution;
 mod bulk;
 mod chart;
 mod clients;
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Measures capture.
     Capture(CaptureArguments),
+    /// Measures what the audited write adds to a transaction that is captured anyway.
+    Attribution,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +56,10 @@ struct CaptureArguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Command::Capture(arguments) = Arguments::parse().command;
+    let arguments = match Arguments::parse().command {
+        Command::Capture(arguments) => arguments,
+        Command::Attribution => return attribution::measure(&Server::start(None)?).await,
+    };
     let effort = if arguments.quick {
         Effort::QUICK
     } else {

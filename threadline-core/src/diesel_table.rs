@@ -11,7 +11,8 @@ use diesel::query_builder::QueryFragment;
 use diesel::query_source::Table;
 
 use crate::column_type::ColumnType;
-use crate::table::{AuditedTable, AuditedTableBuilder, Column, TableName, identifier_parts};
+use crate::table::{AuditedTable, AuditedTableBuilder, Column, TableName};
+use crate::table_name::identifier_parts;
 
 /// OIDs from here on stand for types that only a database knows; pairs of scalar and array.
 const FIRST_UNKNOWN_OID: u32 = 4_000_000_000;

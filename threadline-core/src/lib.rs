@@ -12,6 +12,7 @@ pub mod registry;
 pub mod row_key;
 pub mod storage;
 pub mod table;
+mod table_name;
 pub mod telemetry;
 pub mod transaction;
 pub mod work;

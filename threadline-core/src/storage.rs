@@ -13,7 +13,24 @@ pub const STORAGE_SCHEMA: &str = match option_env!("THREADLINE_STORAGE_SCHEMA") 
     None => "threadline",
 };
 
+/// Whether a name begins with another; `str::starts_with` cannot run at build time.
+const fn begins_with(name: &str, beginning: &str) -> bool {
+    let (name, beginning) = (name.as_bytes(), beginning.as_bytes());
+    let mut at = 0;
+    while at < beginning.len() {
+        if at == name.len() || name[at] != beginning[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 const fn plain_or_stop(name: &'static str) -> &'static str {
+    assert!(
+        !(begins_with(name, "pg_") || begins_with(name, "public") && name.len() == 6),
+        "THREADLINE_STORAGE_SCHEMA must be a schema of its own: not public, and not PostgreSQL's"
+    );
     assert!(
         is_plain_identifier(name),
         "THREADLINE_STORAGE_SCHEMA must be a plain PostgreSQL identifier: a lower-case letter or \

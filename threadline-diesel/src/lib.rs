@@ -18,4 +18,5 @@ pub mod nonblocking;
 pub mod page;
 pub mod schema;
 pub mod timeline;
+#[cfg(any(feature = "sync", feature = "async"))]
 pub mod write;

@@ -1,0 +1,114 @@
+//! What the audited write adds to a transaction that is captured anyway.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use diesel::connection::Connection;
+use diesel::pg::PgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use threadline_core::action::Action;
+use threadline_core::actor::ActorRef;
+use threadline_core::capture::CaptureMigration;
+use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::install;
+use threadline_diesel::write::{AuditError, AuditedWrite};
+use threadline_diesel::{blocking, nonblocking};
+
+use crate::server::Server;
+
+/// Pairs of transactions that are timed, one of each kind in turn.
+const PAIRS: usize = 4_000;
+
+const UPDATE: &str = "UPDATE accounts SET balance = balance + 1 WHERE id = 1";
+
+/// The medians of a plain transaction and of an audited write, and of the difference in a pair.
+#[derive(Debug, Clone, Copy)]
+struct Medians {
+    plain: Duration,
+    audited: Duration,
+}
+
+impl std::fmt::Display for Medians {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (plain, audited) = (self.plain.as_secs_f64(), self.audited.as_secs_f64());
+        write!(
+            f,
+            "{:.0} µs plain, {:.0} µs audited ({:.2}x)",
+            plain * 1e6,
+            audited * 1e6,
+            audited / plain
+        )
+    }
+}
+
+fn medians(mut plain: Vec<Duration>, mut audited: Vec<Duration>) -> Medians {
+    plain.sort_unstable();
+    audited.sort_unstable();
+    Medians {
+        plain: plain[plain.len() / 2],
+        audited: audited[audited.len() / 2],
+    }
+}
+
+/// Measures both kinds of connection and prints what was found.
+pub(crate) async fn measure(server: &Server) -> Result<()> {
+    let database = server.create_database()?;
+    database.execute_script(&install::up_sql())?;
+    database.execute_script(
+        "CREATE TABLE accounts (id int PRIMARY KEY, balance int, note text);
+         INSERT INTO accounts VALUES (1, 0, 'x')",
+    )?;
+    let mut conn = AsyncPgConnection::establish(&database.url()).await?;
+    let table = nonblocking::introspect(&mut conn, &"accounts".parse()?).await?;
+    database.execute_script(CaptureMigration::new([&table], |_| None).up())?;
+    println!("async: {}", with_async(&mut conn).await?);
+    let url = database.url();
+    let sync = tokio::task::spawn_blocking(move || with_sync(&url)).await??;
+    println!("sync:  {sync}");
+    Ok(())
+}
+
+fn write() -> Result<AuditedWrite> {
+    let context = AuditContext::new(ActorRef::user("42")?)
+        .request_id(TraceId::new("0af7651916cd43dd8448eb211c80319c")?)
+        .correlation_id(TraceId::new("order-7001")?);
+    Ok(AuditedWrite::new(context).action(Action::new("account.change")?))
+}
+
+async fn with_async(conn: &mut AsyncPgConnection) -> Result<Medians> {
+    let write = write()?;
+    let (mut plain, mut audited) = (Vec::new(), Vec::new());
+    conn.batch_execute("SET synchronous_commit = off").await?;
+    for _ in 0..PAIRS {
+        let start = Instant::now();
+        conn.transaction(async |conn| conn.batch_execute(UPDATE).await)
+            .await?;
+        plain.push(start.elapsed());
+        let start = Instant::now();
+        nonblocking::audited(conn, &write, async |conn| {
+            conn.batch_execute(UPDATE).await.map_err(AuditError::from)
+        })
+        .await?;
+        audited.push(start.elapsed());
+    }
+    Ok(medians(plain, audited))
+}
+
+fn with_sync(url: &str) -> Result<Medians> {
+    use diesel::connection::SimpleConnection;
+    let mut conn = PgConnection::establish(url)?;
+    let write = write()?;
+    let (mut plain, mut audited) = (Vec::new(), Vec::new());
+    conn.batch_execute("SET synchronous_commit = off")?;
+    for _ in 0..PAIRS {
+        let start = Instant::now();
+        conn.transaction(|conn| conn.batch_execute(UPDATE))?;
+        plain.push(start.elapsed());
+        let start = Instant::now();
+        blocking::audited(&mut conn, &write, |conn| {
+            conn.batch_execute(UPDATE).map_err(AuditError::from)
+        })?;
+        audited.push(start.elapsed());
+    }
+    Ok(medians(plain, audited))
+}
