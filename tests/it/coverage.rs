@@ -84,6 +84,35 @@ fn a_partition_without_its_truncate_trigger_is_named() {
     assert_eq!(findings(&trail), Vec::<String>::new());
     trail.run("CREATE TABLE m_b PARTITION OF m FOR VALUES IN ('b')");
     assert_eq!(findings(&trail), ["partition_uncovered"]);
+    trail.run("SELECT threadline.refresh_capture('public', 'm')");
+    assert_eq!(findings(&trail), Vec::<String>::new());
+    let unknown = trail.refused("SELECT threadline.refresh_capture('public', 'n')");
+    assert!(unknown.contains("has no capture policy"), "{unknown}");
+}
+
+#[test]
+fn refreshing_mends_what_triggers_can_mend() {
+    for (drift, code) in [
+        (
+            "DROP TRIGGER \"00_threadline_delete\" ON t",
+            "trigger_missing",
+        ),
+        ("ALTER TABLE t DISABLE TRIGGER ALL", "trigger_disabled"),
+        ("CREATE TABLE c () INHERITS (t)", "child_uncovered"),
+        (
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+            "order_at_risk",
+        ),
+    ] {
+        let trail = table();
+        trail.run(drift);
+        assert_eq!(findings(&trail), [code]);
+        trail.run("SELECT threadline.refresh_capture('public', 't')");
+        assert_eq!(findings(&trail), Vec::<String>::new(), "{drift}");
+        trail.run("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
+        assert_eq!(trail.count(), 3, "{drift}");
+    }
 }
 
 #[test]

@@ -115,3 +115,11 @@ fn a_delete_and_an_insert_in_one_transaction_stay_what_they_are() {
         ["insert", "update", "delete", "insert", "delete", "insert"]
     );
 }
+
+#[test]
+fn a_detached_partition_is_nobodys_part_any_more() {
+    let trail = measurements();
+    trail.run("ALTER TABLE m DETACH PARTITION m_eu");
+    trail.run("INSERT INTO m_eu VALUES (1, 'eu', 0); TRUNCATE m_eu");
+    assert_eq!(trail.events(), Vec::<String>::new());
+}

@@ -50,10 +50,19 @@ fn erased_values_are_gone_from_every_copy_also_under_earlier_keys() {
 }
 
 #[test]
+fn keys_cannot_be_erased() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1, 1)");
+    let error =
+        trail.refused("SELECT threadline.erase_values('public', 't', '1', '{id,v}', 'GDPR')");
+    assert!(error.contains("key columns cannot be erased"), "{error}");
+}
+
+#[test]
 fn removing_takes_a_reason() {
-    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
-    trail.run("INSERT INTO t VALUES (1)");
-    let error = trail.refused("SELECT threadline.erase_values('public', 't', '1', '{id}', '')");
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1, 1)");
+    let error = trail.refused("SELECT threadline.erase_values('public', 't', '1', '{v}', '')");
     assert!(error.contains("takes a reason"), "{error}");
     assert!(
         trail

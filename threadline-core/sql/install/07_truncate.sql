@@ -14,6 +14,13 @@ BEGIN
     -- TRUNCATE of a partitioned table fires here for its partitions too, the root first.
     IF TG_TABLE_SCHEMA <> TG_ARGV[0] OR TG_TABLE_NAME <> TG_ARGV[1] THEN
         v_partition := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+        -- A partition that was detached keeps this trigger, but is nobody's part any more. A renamed
+        -- root does not have its old name, and its family is still captured.
+        IF to_regclass(format('%I.%I', TG_ARGV[0], TG_ARGV[1])) IS NOT NULL
+            AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = TG_RELID)
+        THEN
+            RETURN NULL;
+        END IF;
         IF v_emptied = format('%s %I.%I', statement_timestamp(), TG_ARGV[0], TG_ARGV[1]) THEN
             RETURN NULL;
         END IF;

@@ -301,6 +301,33 @@ BEGIN
 END
 $attach$;
 
+-- Puts the triggers of a deployed policy where they belong now: after a partition or a child was
+-- added, a trigger dropped, or a trigger of the host's own created.
+CREATE OR REPLACE FUNCTION @threadline@.refresh_capture(table_schema text, table_name text)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $refresh$
+DECLARE
+    declared jsonb;
+    row_function text;
+    statement_function text;
+BEGIN
+    SELECT (array_agg(obj_description(oid, 'pg_proc')::jsonb -> 'table'))[1],
+        min(format('@threadline@.%I', proname)) FILTER (WHERE proname LIKE 'capture\_row\_%'),
+        min(format('@threadline@.%I', proname)) FILTER (WHERE proname LIKE 'capture\_statement\_%')
+    INTO declared, row_function, statement_function
+    FROM pg_proc
+    WHERE pronamespace = '@threadline@'::regnamespace AND proname LIKE 'capture\_%'
+        AND obj_description(oid, 'pg_proc') LIKE '{%'
+        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,schema}' = refresh_capture.table_schema
+        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,name}' = refresh_capture.table_name;
+    IF declared IS NULL THEN
+        RAISE EXCEPTION 'table %.% has no capture policy', table_schema, table_name
+            USING HINT = 'Declare it in the code and run gen-triggers.';
+    END IF;
+    PERFORM @threadline@.attach_capture(declared, row_function, statement_function);
+END
+$refresh$;
+
 -- Takes the capture triggers off a table and everything that holds its rows. Its trail stays.
 CREATE OR REPLACE FUNCTION @threadline@.detach_capture(table_schema text, table_name text)
 RETURNS void

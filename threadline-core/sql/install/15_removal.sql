@@ -81,6 +81,18 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $eras
 DECLARE
     erased bigint;
 BEGIN
+    IF EXISTS (
+        SELECT
+        FROM @threadline@.row_segments(of_schema, of_table, of_key) AS segment
+        JOIN @threadline@.audit_changes AS change
+            ON change.table_name = of_table AND change.table_schema = of_schema
+                AND change.row_key = segment.row_key
+                AND change.id BETWEEN segment.first_id AND segment.last_id
+        WHERE change.table_pk ?| columns
+    ) THEN
+        RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     PERFORM @threadline@.sanction(true);
     UPDATE @threadline@.audit_changes AS change
     SET data_after = @threadline@.erased_image(change.data_after, columns),

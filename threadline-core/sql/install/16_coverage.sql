@@ -115,7 +115,7 @@ BEGIN
             CASE trigger.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'R' THEN 'fires on replicas only' ELSE 'is missing' END),
         CASE WHEN trigger.oid IS NOT NULL
             THEN format('ALTER TABLE %s ENABLE TRIGGER %I', expected.relation::regclass, expected.trigger_name)
-            ELSE generate
+            ELSE format('SELECT @threadline@.refresh_capture(%L, %L)', namespace.nspname, class.relname)
         END
     FROM expected
     JOIN pg_class AS class ON class.oid = expected.root
@@ -141,7 +141,7 @@ BEGIN
     RETURN QUERY
     SELECT 'warning', 'order_at_risk', policy.table_schema, policy.table_name,
         format('trigger %I was added after capture; what it writes is recorded before what caused it', own.tgname),
-        generate
+        format('SELECT @threadline@.refresh_capture(%L, %L)', policy.table_schema, policy.table_name)
     FROM @threadline@.deployed_policies AS policy
     JOIN pg_trigger AS own ON own.tgrelid = policy.relation
     WHERE policy.by_row AND NOT own.tgisinternal AND own.tgname NOT LIKE '00\_threadline\_%'

@@ -991,6 +991,13 @@ BEGIN
     -- TRUNCATE of a partitioned table fires here for its partitions too, the root first.
     IF TG_TABLE_SCHEMA <> TG_ARGV[0] OR TG_TABLE_NAME <> TG_ARGV[1] THEN
         v_partition := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+        -- A partition that was detached keeps this trigger, but is nobody's part any more. A renamed
+        -- root does not have its old name, and its family is still captured.
+        IF to_regclass(format('%I.%I', TG_ARGV[0], TG_ARGV[1])) IS NOT NULL
+            AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = TG_RELID)
+        THEN
+            RETURN NULL;
+        END IF;
         IF v_emptied = format('%s %I.%I', statement_timestamp(), TG_ARGV[0], TG_ARGV[1]) THEN
             RETURN NULL;
         END IF;
@@ -1327,6 +1334,33 @@ BEGIN
     END LOOP;
 END
 $attach$;
+
+-- Puts the triggers of a deployed policy where they belong now: after a partition or a child was
+-- added, a trigger dropped, or a trigger of the host's own created.
+CREATE OR REPLACE FUNCTION threadline.refresh_capture(table_schema text, table_name text)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $refresh$
+DECLARE
+    declared jsonb;
+    row_function text;
+    statement_function text;
+BEGIN
+    SELECT (array_agg(obj_description(oid, 'pg_proc')::jsonb -> 'table'))[1],
+        min(format('threadline.%I', proname)) FILTER (WHERE proname LIKE 'capture\_row\_%'),
+        min(format('threadline.%I', proname)) FILTER (WHERE proname LIKE 'capture\_statement\_%')
+    INTO declared, row_function, statement_function
+    FROM pg_proc
+    WHERE pronamespace = 'threadline'::regnamespace AND proname LIKE 'capture\_%'
+        AND obj_description(oid, 'pg_proc') LIKE '{%'
+        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,schema}' = refresh_capture.table_schema
+        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,name}' = refresh_capture.table_name;
+    IF declared IS NULL THEN
+        RAISE EXCEPTION 'table %.% has no capture policy', table_schema, table_name
+            USING HINT = 'Declare it in the code and run gen-triggers.';
+    END IF;
+    PERFORM threadline.attach_capture(declared, row_function, statement_function);
+END
+$refresh$;
 
 -- Takes the capture triggers off a table and everything that holds its rows. Its trail stays.
 CREATE OR REPLACE FUNCTION threadline.detach_capture(table_schema text, table_name text)
@@ -1868,6 +1902,18 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $eras
 DECLARE
     erased bigint;
 BEGIN
+    IF EXISTS (
+        SELECT
+        FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+        JOIN threadline.audit_changes AS change
+            ON change.table_name = of_table AND change.table_schema = of_schema
+                AND change.row_key = segment.row_key
+                AND change.id BETWEEN segment.first_id AND segment.last_id
+        WHERE change.table_pk ?| columns
+    ) THEN
+        RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     PERFORM threadline.sanction(true);
     UPDATE threadline.audit_changes AS change
     SET data_after = threadline.erased_image(change.data_after, columns),
@@ -2030,7 +2076,7 @@ BEGIN
             CASE trigger.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'R' THEN 'fires on replicas only' ELSE 'is missing' END),
         CASE WHEN trigger.oid IS NOT NULL
             THEN format('ALTER TABLE %s ENABLE TRIGGER %I', expected.relation::regclass, expected.trigger_name)
-            ELSE generate
+            ELSE format('SELECT threadline.refresh_capture(%L, %L)', namespace.nspname, class.relname)
         END
     FROM expected
     JOIN pg_class AS class ON class.oid = expected.root
@@ -2056,7 +2102,7 @@ BEGIN
     RETURN QUERY
     SELECT 'warning', 'order_at_risk', policy.table_schema, policy.table_name,
         format('trigger %I was added after capture; what it writes is recorded before what caused it', own.tgname),
-        generate
+        format('SELECT threadline.refresh_capture(%L, %L)', policy.table_schema, policy.table_name)
     FROM threadline.deployed_policies AS policy
     JOIN pg_trigger AS own ON own.tgrelid = policy.relation
     WHERE policy.by_row AND NOT own.tgisinternal AND own.tgname NOT LIKE '00\_threadline\_%'
