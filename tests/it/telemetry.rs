@@ -1,7 +1,8 @@
 //! What the library emits is what its registry lists, and nothing of what it must not say.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -22,8 +23,10 @@ struct Seen {
     values: String,
 }
 
+/// Every event of the process, with the thread it came from: `tracing` caches for all threads who
+/// listens, so tests that ran side by side would disturb subscribers of their own.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Seen>>>);
+struct Collector(Arc<Mutex<Vec<(ThreadId, Seen)>>>);
 
 impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
@@ -45,17 +48,26 @@ impl<S: tracing::Subscriber> Layer<S> for Collector {
                 ..Seen::default()
             };
             event.record(&mut seen);
-            self.0.lock().unwrap().push(seen);
+            self.0.lock().unwrap().push((thread::current().id(), seen));
         }
     }
 }
 
+/// What the work emits on this thread.
 fn collected(work: impl FnOnce()) -> Vec<Seen> {
-    let collector = Collector::default();
-    let subscriber = tracing_subscriber::registry().with(collector.clone());
-    tracing::subscriber::with_default(subscriber, work);
-    let seen = collector.0.lock().unwrap();
-    seen.clone()
+    static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+    let collector = COLLECTOR.get_or_init(|| {
+        let collector = Collector::default();
+        let subscriber = tracing_subscriber::registry().with(collector.clone());
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        collector
+    });
+    let here = thread::current().id();
+    let own = |(from, seen): &(ThreadId, Seen)| (*from == here).then(|| seen.clone());
+    let before = collector.0.lock().unwrap().iter().filter_map(own).count();
+    work();
+    let all = collector.0.lock().unwrap();
+    all.iter().filter_map(own).skip(before).collect()
 }
 
 fn is_registered(seen: &Seen) -> bool {

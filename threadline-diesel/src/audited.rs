@@ -6,16 +6,15 @@
 /// The statements around a piece of work, on connections of a kind.
 macro_rules! audited_work {
     ($connection:ty, $manager:ty, $dsl:path $(, $asyncness:ident, $await:ident)?) => {
-        use diesel::sql_types::{Jsonb, Nullable, Uuid};
         use serde_json::Value;
         use threadline_core::action::{Action, ActionId};
         use threadline_core::context::AuditContext;
-        use threadline_core::storage::STORAGE_SCHEMA;
         use threadline_core::telemetry;
         use $dsl;
 
+        use crate::statements::{CloseWork, OpenWork};
         use crate::write::{
-            ActionDocument, AuditError, AuditedOutcome, AuditedWrite, Before, Closing, Opening,
+            AuditError, AuditedOutcome, AuditedWrite, Closing, Opening, action_alone,
         };
 
         /// How deep in transactions the connection is.
@@ -39,13 +38,10 @@ macro_rules! audited_work {
                 return Ok(None);
             }
             <$manager>::begin_transaction(conn)$(.$await)??;
-            let opened = diesel::sql_query(format!(
-                "SELECT {STORAGE_SCHEMA}.open_audited_work($1) AS before"
-            ))
-            .bind::<Jsonb, _>(opening.document())
-            .get_result::<Before>(conn)$(.$await)?;
+            let opened = OpenWork { work: opening.document() }
+                .get_result::<Value>(conn)$(.$await)?;
             match opened {
-                Ok(opened) => Ok(Some(opened.before)),
+                Ok(before) => Ok(Some(before)),
                 Err(error) => {
                     <$manager>::rollback_transaction(conn)$(.$await)??;
                     Err(error.into())
@@ -61,13 +57,9 @@ macro_rules! audited_work {
             before: Option<Value>,
         ) -> Result<Closing, AuditError> {
             let own_action = before.as_ref().and(opening.action_id);
-            Ok(diesel::sql_query(format!(
-                "SELECT transaction_id, changes, tables \
-                 FROM {STORAGE_SCHEMA}.close_audited_work($1, $2)"
-            ))
-            .bind::<Nullable<Jsonb>, _>(before)
-            .bind::<Nullable<Uuid>, _>(own_action.map(ActionId::as_uuid))
-            .get_result::<Closing>(conn)$(.$await)??)
+            let closing = CloseWork { before, action: own_action.map(ActionId::as_uuid) }
+                .get_result::<Closing>(conn)$(.$await)??;
+            Ok(closing)
         }
 
         /// Closes and commits, or rolls back.
@@ -120,23 +112,10 @@ macro_rules! audited_work {
             let Some(failed) = opening.failed_action(reason) else {
                 return;
             };
-            match send_action(conn, failed)$(.$await)? {
-                Ok(()) => telemetry::action_recorded("error"),
+            match failed.get_result::<uuid::Uuid>(conn)$(.$await)? {
+                Ok(_) => telemetry::action_recorded("error"),
                 Err(_) => telemetry::failure_unrecorded("action"),
             }
-        }
-
-        /// Sends an action to be recorded.
-        $($asyncness)? fn send_action(
-            conn: &mut $connection,
-            action: ActionDocument,
-        ) -> Result<(), diesel::result::Error> {
-            diesel::sql_query(format!("SELECT {STORAGE_SCHEMA}.record_action($1, $2, $3)"))
-                .bind::<Jsonb, _>(action.action)
-                .bind::<Nullable<Jsonb>, _>(action.actor)
-                .bind::<Jsonb, _>(action.context)
-                .execute(conn)$(.$await)?
-                .map(|_| ())
         }
 
         /// Records an action alone, for things that change no row: a login, an export, a read.
@@ -149,8 +128,8 @@ macro_rules! audited_work {
             context: &AuditContext,
             action: &Action,
         ) -> Result<ActionId, AuditError> {
-            let (id, document) = ActionDocument::alone(context, action)?;
-            send_action(conn, document)$(.$await)??;
+            let (id, document) = action_alone(context, action)?;
+            document.get_result::<uuid::Uuid>(conn)$(.$await)??;
             telemetry::action_recorded(action.ended_as().as_str());
             Ok(id)
         }

@@ -17,6 +17,8 @@ pub mod migrations;
 pub mod nonblocking;
 pub mod page;
 pub mod schema;
+#[cfg(any(feature = "sync", feature = "async"))]
+mod statements;
 pub mod timeline;
 #[cfg(any(feature = "sync", feature = "async"))]
 pub mod write;

@@ -8,6 +8,8 @@ use threadline_core::telemetry;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_core::work::{action_document, context_document, open_document};
 
+use crate::statements::RecordAction;
+
 /// Whether a write without an actor is allowed to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Unattributed {
@@ -173,7 +175,7 @@ impl Opening<'_> {
     }
 
     /// The failed action to record, with its own id, if failures are recorded.
-    pub(crate) fn failed_action(&self, reason: &str) -> Option<ActionDocument> {
+    pub(crate) fn failed_action(&self, reason: &str) -> Option<RecordAction> {
         if self.write.failure == Failure::Forgotten {
             return None;
         }
@@ -181,7 +183,7 @@ impl Opening<'_> {
         if action.has_no_reason() {
             action = action.reason(reason);
         }
-        Some(ActionDocument {
+        Some(RecordAction {
             action: action_document((ActionId::generate(), &action)),
             actor: self
                 .write
@@ -193,49 +195,27 @@ impl Opening<'_> {
     }
 }
 
-/// What `record_action` takes.
-#[derive(Debug)]
-pub(crate) struct ActionDocument {
-    pub(crate) action: Value,
-    pub(crate) actor: Option<Value>,
-    pub(crate) context: Value,
-}
-
-impl ActionDocument {
-    /// An action without work around it.
-    pub(crate) fn alone(
-        context: &AuditContext,
-        action: &Action,
-    ) -> Result<(ActionId, Self), AuditError> {
-        let actor = context.actor().ok_or(AuditError::MissingActor)?;
-        let id = ActionId::generate();
-        Ok((
-            id,
-            Self {
-                action: action_document((id, action)),
-                actor: Some(serde_json::json!(actor)),
-                context: context_document(context),
-            },
-        ))
-    }
+/// An action without work around it.
+pub(crate) fn action_alone(
+    context: &AuditContext,
+    action: &Action,
+) -> Result<(ActionId, RecordAction), AuditError> {
+    let actor = context.actor().ok_or(AuditError::MissingActor)?;
+    let id = ActionId::generate();
+    let statement = RecordAction {
+        action: action_document((id, action)),
+        actor: Some(serde_json::json!(actor)),
+        context: context_document(context),
+    };
+    Ok((id, statement))
 }
 
 /// What `close_audited_work` says.
-#[derive(Debug, diesel::QueryableByName)]
+#[derive(Debug, diesel::Queryable)]
 pub(crate) struct Closing {
-    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Uuid>)]
     pub(crate) transaction_id: Option<uuid::Uuid>,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub(crate) changes: i64,
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
     pub(crate) tables: i64,
-}
-
-/// What was in force before, for nested work.
-#[derive(Debug, diesel::QueryableByName)]
-pub(crate) struct Before {
-    #[diesel(sql_type = diesel::sql_types::Jsonb)]
-    pub(crate) before: Value,
 }
 
 /// What came of an audited write.

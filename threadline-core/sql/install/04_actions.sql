@@ -10,19 +10,36 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $reco
 #variable_conflict use_column
 DECLARE
     action_id uuid := (action ->> 'id')::uuid;
+    actor_type text := actor ->> 'type';
+    actor_id text := actor ->> 'id';
+    represented jsonb;
 BEGIN
-    IF actor IS NOT NULL AND NOT @threadline@.is_actor_ref(actor) THEN
+    -- As is_actor_ref and plain_actor_ref have it; a call of a SQL function would cost more than all
+    -- of this.
+    IF actor IS NOT NULL AND (
+        actor_type = 'anonymous'
+        OR actor_type IN ('user', 'admin', 'service_account', 'job', 'system') AND actor_id <> ''
+    ) IS NOT TRUE THEN
         RAISE EXCEPTION 'no actor: %', actor
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'An actor is {"type": "user", "id": "42"}; see guides/domain-reference.md.';
+    END IF;
+    IF actor_type = 'anonymous' THEN
+        actor_id := NULL;
+    END IF;
+    IF context ? 'on_behalf_of' THEN
+        represented := @threadline@.plain_actor_ref(context -> 'on_behalf_of');
     END IF;
     INSERT INTO @threadline@.audit_actions (
         id, transaction_id, recorded_at, name, status, actor_ref, on_behalf_of, verb, category,
         reason, comment, correlation_id, request_id, job_id, meta
     ) VALUES (
         action_id, @threadline@.current_transaction_id(), clock_timestamp(), action ->> 'name',
-        COALESCE(action ->> 'status', 'ok'), @threadline@.plain_actor_ref(actor),
-        @threadline@.plain_actor_ref(context -> 'on_behalf_of'), action ->> 'verb',
+        COALESCE(action ->> 'status', 'ok'),
+        CASE WHEN actor_type IS NOT NULL THEN
+            jsonb_strip_nulls(jsonb_build_object('type', actor_type, 'id', actor_id))
+        END,
+        represented, action ->> 'verb',
         action ->> 'category', action ->> 'reason', action ->> 'comment',
         context ->> 'correlation_id', context ->> 'request_id', context ->> 'job_id',
         action -> 'meta'
