@@ -59,7 +59,7 @@ impl AuditedTableBuilder {
         self
     }
 
-    /// The placeholder of masked values, [`DEFAULT_MASK`] unless set.
+    /// The placeholder of masked values, [`DEFAULT_MASK`](super::DEFAULT_MASK) unless set.
     #[must_use]
     pub fn mask_with(mut self, placeholder: impl Into<String>) -> Self {
         self.table.mask_with = placeholder.into();
