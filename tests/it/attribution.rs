@@ -178,7 +178,10 @@ fn changes_follow_the_actor_through_savepoints() {
 #[test]
 fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
     let trail = empty_trail();
-    trail.run("CREATE TABLE t (id int PRIMARY KEY, v int)");
+    trail.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE lenient (id int PRIMARY KEY)",
+    );
+    trail.capture(&trail.introspect("lenient"));
     let found = trail.introspect("t");
     let strict = AuditedTable::builder(found.name().clone())
         .columns(found.columns().to_vec())
@@ -187,7 +190,12 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
         .build()
         .unwrap();
     trail.capture(&strict);
-    for write in ["INSERT INTO t VALUES (1, 1)", "TRUNCATE t"] {
+    for write in [
+        "INSERT INTO t VALUES (1, 1)",
+        "TRUNCATE t",
+        // The transaction is known already, from a table that asks for nobody.
+        "INSERT INTO lenient VALUES (1); INSERT INTO t VALUES (1, 1)",
+    ] {
         let error = trail.refused(write);
         assert!(
             error.contains("unattributed write to public.t refused"),
