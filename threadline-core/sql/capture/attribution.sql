@@ -22,7 +22,7 @@
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
     ELSE
-        v_attribution := @threadline@.record_transaction(
+@first_change@        v_attribution := @threadline@.record_transaction(
             v_transaction, v_expected, @schema_literal@, @name_literal@
         );
         IF v_attribution.suspension IS NOT NULL THEN

@@ -10,15 +10,16 @@ DECLARE
     v_row_key text;
     v_previous_key text;
     v_data_after pg_catalog.jsonb;
-    v_changed_from pg_catalog.jsonb := '{}';
-    v_drifted boolean := false;
+    v_changed_from pg_catalog.jsonb;
     v_session text[];
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context @threadline@.context_in_force;
     v_attribution @threadline@.attribution;
 BEGIN
 @pin@    -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -26,21 +27,19 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
 @changes@
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT @threadline@.has_unclassified(
                     TG_RELID, @known_columns@
                 ) THEN
 @unpin_deeper@                    RETURN NULL; -- nothing that is stored changed
                 END IF;
-                v_drifted := true;
-            ELSE
+                RAISE EXCEPTION 'a column that nobody classified changed';
+            END IF;
 @data_after@
-                v_table_pk := @new_table_pk@;
-                v_row_key := @new_row_key@;
-@previous_key@            END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+            v_table_pk := @new_table_pk@;
+            v_row_key := @new_row_key@;
+@previous_key@        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_changed_from := NULL;
             v_data_after := @new_image@;
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
@@ -51,10 +50,9 @@ BEGIN
             v_row_key := @old_row_key@;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        v_drifted := true; -- the table is not what it was when this was generated
-    END;
-
-    IF v_drifted THEN
+        -- The table is not what it was when this was generated: by the catalog, then.
+        v_changed_from := NULL;
+        v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             EXECUTE @threadline@.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
@@ -66,22 +64,25 @@ BEGIN
                 v_previous_key := NULL;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_changed_from := NULL;
             EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            v_data_after := NULL;
             EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
-    END IF;
+    END;
 
 @attribution@
     v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
         NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        PERFORM @threadline@.record_rename(
+            v_id, v_captured_at, v_transaction, @schema_literal@, @name_literal@, v_row_key,
+            v_previous_key
+        );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
     ELSIF @threadline@.complete_movement(
@@ -98,5 +99,5 @@ BEGIN
         capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
         capture.v_changed_from
     );
-@unpin@    RETURN NULL;
+@unpin@    RETURN NEW; -- costs less than NULL, and means as little
 END

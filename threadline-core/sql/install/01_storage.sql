@@ -107,7 +107,29 @@ COMMENT ON COLUMN @threadline@.audit_actions.id IS 'A version 7 uuid: sorts by t
 COMMENT ON COLUMN @threadline@.audit_actions.transaction_id IS
     'The database transaction it was recorded in; audit_transactions has it if rows changed.';
 
+-- Where rows changed their keys, for following a row both ways. Renames are rare, so they are kept
+-- aside: an index on audit_changes for them would cost every change.
+CREATE TABLE IF NOT EXISTS @threadline@.audit_renames (
+    change_id      bigint      NOT NULL,
+    captured_at    timestamptz NOT NULL,
+    transaction_id uuid        NOT NULL,
+    table_schema   text COLLATE "C" NOT NULL,
+    table_name     text COLLATE "C" NOT NULL,
+    row_key        text COLLATE "C" NOT NULL,
+    previous_key   text COLLATE "C" NOT NULL,
+    PRIMARY KEY (captured_at, change_id)
+);
+
+COMMENT ON TABLE @threadline@.audit_renames IS
+    'One row for each change that gave a row another key; says nothing that audit_changes does not.';
+
 -- Indexes, each owed to a question.
+
+-- "Where did this row go?" and "Where did it come from?"
+CREATE INDEX IF NOT EXISTS audit_renames_previous_key_idx
+    ON @threadline@.audit_renames (table_name, previous_key, table_schema, change_id);
+CREATE INDEX IF NOT EXISTS audit_renames_row_key_idx
+    ON @threadline@.audit_renames (table_name, row_key, table_schema, change_id);
 
 -- "What happened in this transaction?"
 CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
@@ -115,14 +137,6 @@ CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
 -- "What happened to this row?"
 CREATE INDEX IF NOT EXISTS audit_changes_row_idx
     ON @threadline@.audit_changes (table_name, row_key, table_schema, id);
--- "... before it was renamed?"
-CREATE INDEX IF NOT EXISTS audit_changes_previous_key_idx
-    ON @threadline@.audit_changes (table_name, previous_key, table_schema, id)
-    WHERE previous_key IS NOT NULL;
--- "... and when did it get its key?"
-CREATE INDEX IF NOT EXISTS audit_changes_renamed_idx
-    ON @threadline@.audit_changes (table_name, row_key, table_schema, id)
-    WHERE previous_key IS NOT NULL;
 -- "What happened to this table lately?"
 CREATE INDEX IF NOT EXISTS audit_changes_table_idx
     ON @threadline@.audit_changes (table_name, table_schema, captured_at, id);

@@ -282,14 +282,14 @@ BEGIN
             v_context.job_id, v_context.source, v_context.remote_addr, v_context.meta,
             session_user, pg_catalog.current_setting('application_name'),
             pg_catalog.inet_client_addr()
-        ) ON CONFLICT DO NOTHING;
+        ) ON CONFLICT DO NOTHING
+        RETURNING pg_catalog.set_config(
+            'threadline.recorded',
+            expected OPERATOR(pg_catalog.||)
+                CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
+            true
+        ) INTO note;
         IF FOUND THEN
-            PERFORM pg_catalog.set_config(
-                'threadline.recorded',
-                expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
-                true
-            );
             RETURN v_found;
         END IF;
     END IF;
@@ -361,6 +361,28 @@ BEGIN
         table_schema,
         table_name
     );
+END
+$attribute$;
+
+-- Attributes a change that capture has just recorded in the belief that it was the transaction's
+-- first, where it was not: the session had lost capture's note, by RESET ALL for instance.
+CREATE OR REPLACE FUNCTION @threadline@.attribute_first_change(
+    this_transaction uuid, expected text, table_schema text, table_name text
+) RETURNS void
+LANGUAGE plpgsql AS $attribute$
+DECLARE
+    found @threadline@.attribution := @threadline@.record_transaction(
+        this_transaction, expected, table_schema, table_name
+    );
+BEGIN
+    IF found.actor_ref IS NOT NULL THEN
+        UPDATE @threadline@.audit_changes AS change
+        SET actor_ref = found.actor_ref
+        WHERE change.transaction_id OPERATOR(pg_catalog.=) this_transaction
+            AND change.id OPERATOR(pg_catalog.=) pg_catalog.currval(
+                '@threadline@.audit_changes_id_seq'::pg_catalog.regclass
+            );
+    END IF;
 END
 $attribute$;
 

@@ -95,6 +95,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $clos
 #variable_conflict use_column
 DECLARE
     this_transaction uuid;
+    this_moment timestamptz;
 BEGIN
     IF before IS NOT NULL THEN
         PERFORM set_config('threadline.actor_ref', COALESCE(before ->> 'actor_ref', ''), true),
@@ -108,12 +109,14 @@ BEGIN
         RETURN;
     END IF;
     this_transaction := @threadline@.current_transaction_id();
-    -- The bound on captured_at only spares the older partitions.
+    this_moment := clock_timestamp();
+    -- The bounds on captured_at only spare the partitions of other months.
     SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
     INTO changes, tables
     FROM @threadline@.audit_changes AS change
     WHERE change.transaction_id = this_transaction
         AND change.captured_at > now() - interval '1 day'
+        AND change.captured_at < this_moment + interval '1 day'
         AND (action IS NULL OR change.action_id = action);
     IF changes > 0 OR EXISTS (
         SELECT FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = this_transaction

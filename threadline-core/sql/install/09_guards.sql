@@ -30,10 +30,14 @@ CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audi
     FOR EACH ROW EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
 CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_actions
     FOR EACH ROW EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
+CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_renames
+    FOR EACH ROW EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
 
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_changes
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_renames
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();

@@ -1,5 +1,20 @@
 -- Following one row through its keys.
 
+-- Notes that a change gave a row another key. Called by capture, rarely.
+CREATE OR REPLACE FUNCTION @threadline@.record_rename(
+    change_id bigint, captured_at timestamptz, transaction_id uuid, table_schema text,
+    table_name text, row_key text, previous_key text
+) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $record$
+    INSERT INTO @threadline@.audit_renames (
+        change_id, captured_at, transaction_id, table_schema, table_name, row_key, previous_key
+    ) VALUES (
+        record_rename.change_id, record_rename.captured_at, record_rename.transaction_id,
+        record_rename.table_schema, record_rename.table_name, record_rename.row_key,
+        record_rename.previous_key
+    )
+$record$;
+
 -- The keys under which the row that a key names was and is known, each with the changes (by id)
 -- during which it was. A key names the row that has it now, or had it last.
 --
@@ -27,40 +42,44 @@ BEGIN
     FROM @threadline@.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key
     ORDER BY c.id DESC LIMIT 1;
-    SELECT c.id, c.row_key, c.data_after || c.changed_from INTO left_at, went_to, left_as
-    FROM @threadline@.audit_changes AS c
-    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = of_key
-    ORDER BY c.id DESC LIMIT 1;
+    SELECT r.change_id, r.row_key, c.data_after || c.changed_from INTO left_at, went_to, left_as
+    FROM @threadline@.audit_renames AS r
+    JOIN @threadline@.audit_changes AS c ON c.captured_at = r.captured_at AND c.id = r.change_id
+    WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = of_key
+    ORDER BY r.change_id DESC LIMIT 1;
     IF left_at < seen.id OR seen.previous_key IS NOT NULL AND seen.data_after <> left_as THEN
         left_at := NULL;
     END IF;
     WHILE left_at IS NOT NULL LOOP
         here := went_to;
-        SELECT c.id, c.row_key INTO left_at, went_to FROM @threadline@.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
-            AND c.id > left_at
-        ORDER BY c.id LIMIT 1;
+        SELECT r.change_id, r.row_key INTO left_at, went_to FROM @threadline@.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = here
+            AND r.change_id > left_at
+        ORDER BY r.change_id LIMIT 1;
     END LOOP;
 
     -- Backwards.
     FOR step IN 1 .. 1000 LOOP
         SELECT c.id, c.previous_key, c.data_after AS after, c.data_after || c.changed_from AS before
         INTO arrived
-        FROM @threadline@.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
-            AND c.previous_key IS NOT NULL AND c.id <= upper_id
-        ORDER BY c.id DESC LIMIT 1;
-        SELECT max(c.id) INTO departed FROM @threadline@.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
-            AND c.id <= upper_id;
+        FROM @threadline@.audit_renames AS r
+        JOIN @threadline@.audit_changes AS c ON c.captured_at = r.captured_at AND c.id = r.change_id
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.row_key = here
+            AND r.change_id <= upper_id
+        ORDER BY r.change_id DESC LIMIT 1;
+        SELECT max(r.change_id) INTO departed FROM @threadline@.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = here
+            AND r.change_id <= upper_id;
         row_key := here;
         last_id := upper_id;
         -- A departure after the arrival ends it, unless it was the other row of a swap that left.
         IF departed > arrived.id AND (
             SELECT c.data_after || c.changed_from <> arrived.after
-            FROM @threadline@.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema
-                AND c.previous_key = here AND c.id = departed
+            FROM @threadline@.audit_renames AS r
+            JOIN @threadline@.audit_changes AS c
+                ON c.captured_at = r.captured_at AND c.id = r.change_id
+            WHERE r.table_name = of_table AND r.table_schema = of_schema
+                AND r.previous_key = here AND r.change_id = departed
         ) AND NOT EXISTS (
             SELECT FROM @threadline@.audit_changes AS c
             WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here

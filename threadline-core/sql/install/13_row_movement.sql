@@ -46,8 +46,11 @@ CREATE OR REPLACE FUNCTION @threadline@.complete_movement(
     this_transaction uuid, root text, new_pk jsonb, new_key text, image jsonb
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $complete$
+#variable_conflict use_column
 DECLARE
     deleted_id text := current_setting('threadline.moved_change', true);
+    this_moment timestamptz := clock_timestamp();
+    completed record;
 BEGIN
     -- Anything but a number was not noted by capture.
     IF (deleted_id ~ '^[0-9]{1,18}$') IS NOT TRUE
@@ -62,7 +65,19 @@ BEGIN
         data_after = image,
         changed_from = @threadline@.changed_values(change.changed_from, image)
     WHERE change.transaction_id = this_transaction AND change.op = 'delete'
-        AND change.id = deleted_id::bigint AND change.captured_at >= now() - interval '1 day';
-    RETURN FOUND;
+        AND change.id = deleted_id::bigint
+        AND change.captured_at > now() - interval '1 day'
+        AND change.captured_at < this_moment + interval '1 day'
+    RETURNING change.* INTO completed;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF completed.previous_key IS NOT NULL THEN
+        PERFORM @threadline@.record_rename(
+            completed.id, completed.captured_at, this_transaction, completed.table_schema,
+            completed.table_name, new_key, completed.previous_key
+        );
+    END IF;
+    RETURN true;
 END
 $complete$;

@@ -62,6 +62,10 @@ BEGIN
     DELETE FROM @threadline@.audit_changes AS change USING expired
     WHERE change.captured_at = expired.captured_at AND change.id = expired.id;
     GET DIAGNOSTICS removed = ROW_COUNT;
+    -- A rename goes after its change, so that a row never loses its thread while it has changes.
+    DELETE FROM @threadline@.audit_renames AS rename
+    WHERE rename.captured_at < before
+        AND rename.captured_at < (SELECT min(change.captured_at) FROM @threadline@.audit_changes AS change);
     PERFORM @threadline@.sanction(false);
     IF removed > 0 THEN
         PERFORM @threadline@.record_removal(

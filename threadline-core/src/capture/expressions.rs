@@ -31,12 +31,10 @@ fn stored_value(table: &AuditedTable, column: &Column, row: &str) -> String {
             "CASE WHEN {value}::pg_catalog.text OPERATOR(pg_catalog.=) '-0' \
              THEN '\"-0\"'::pg_catalog.jsonb ELSE pg_catalog.to_jsonb({value}) END"
         ),
-        // JSON arrays know no bounds but 1.
+        // JSON arrays know no bounds but 1. Empty arrays have no dimensions at all.
         Rendering::Array => format!(
-            "CASE WHEN pg_catalog.array_ndims({value}) OPERATOR(pg_catalog.=) 1 \
-             AND pg_catalog.array_lower({value}, 1) OPERATOR(pg_catalog.=) 1 \
-             OR pg_catalog.cardinality({value}) OPERATOR(pg_catalog.=) 0 \
-             OR pg_catalog.array_dims({value}) OPERATOR(pg_catalog.~) '^(\\[1:[0-9]+\\])+$' \
+            "CASE WHEN (pg_catalog.strpos(pg_catalog.replace(pg_catalog.array_dims({value}), \
+             '[1:', ''), '[') OPERATOR(pg_catalog.=) 0) IS NOT FALSE \
              THEN pg_catalog.to_jsonb({value}) \
              ELSE pg_catalog.to_jsonb({value}::pg_catalog.text) END"
         ),
@@ -125,51 +123,62 @@ fn differs(column: &Column) -> String {
 /// again in every transaction, whatever it holds.
 const COLUMNS_A_GROUP: usize = 6;
 
-/// The IFs that collect the old values of what changed (and, in delta form, the new): by groups of
-/// columns, whose record images tell whether anything in them changed.
+/// The statements that collect the old values of what changed (and, in delta form, the new): by
+/// groups of columns, whose record images tell whether anything in them changed.
 pub(super) fn changes(table: &AuditedTable, image: ImageForm, spaces: usize) -> String {
     let stored: Vec<_> = table.stored_columns().collect();
-    let (outer, inner) = (" ".repeat(spaces), " ".repeat(spaces + 4));
-    let mut chain = String::new();
-    for group in stored.chunks(COLUMNS_A_GROUP) {
+    let pad = " ".repeat(spaces);
+    let mut statements = String::new();
+    for (index, group) in stored.chunks(COLUMNS_A_GROUP).enumerate() {
         let row = |row: &str| {
             let values: Vec<_> = group.iter().map(|column| reference(row, column)).collect();
             format!("ROW({})::pg_catalog.record", values.join(", "))
         };
-        chain.extend([
-            &outer,
+        statements.extend([
+            &pad,
             "IF ",
             &row("OLD"),
             " OPERATOR(pg_catalog.*<>) ",
             &row("NEW"),
             " THEN\n",
         ]);
-        for column in group {
-            chain.extend([&inner, "IF ", &differs(column), " THEN\n"]);
-            chain.push_str(&collected(table, column, image, spaces + 8));
-            chain.extend([&inner, "END IF;\n"]);
+        let mut collect = |variable: &str, row: &str| {
+            statements.push_str(&collected(table, group, variable, row, index > 0, spaces + 4));
+        };
+        collect("v_changed_from", "OLD");
+        if image == ImageForm::Delta {
+            collect("v_data_after", "NEW");
         }
-        chain.extend([&outer, "END IF;\n"]);
+        statements.extend([&pad, "END IF;\n"]);
     }
-    chain
+    statements
 }
 
-/// The assignments that keep a column's old value (and, in delta form, its new one).
-fn collected(table: &AuditedTable, column: &Column, image: ImageForm, spaces: usize) -> String {
+/// The assignment that adds a group's changed columns to what was collected before: one expression,
+/// whose parts are empty objects for columns that did not change.
+fn collected(
+    table: &AuditedTable,
+    group: &[&Column],
+    variable: &str,
+    row: &str,
+    continued: bool,
+    spaces: usize,
+) -> String {
     let pad = " ".repeat(spaces);
-    let name = quote_literal(&column.name);
-    let keep = |variable: &str, row: &str| {
+    let before = continued.then(|| format!("COALESCE({variable}, '{{}}')"));
+    let parts = group.iter().map(|column| {
         format!(
-            "{pad}{variable} := {variable} OPERATOR(pg_catalog.||) \
-             pg_catalog.jsonb_build_object({name}, {});\n",
+            "CASE WHEN {} THEN pg_catalog.jsonb_build_object({}, {}) ELSE '{{}}' END",
+            differs(column),
+            quote_literal(&column.name),
             stored_value(table, column, row)
         )
-    };
-    let mut assignments = keep("v_changed_from", "OLD");
-    if image == ImageForm::Delta {
-        assignments.push_str(&keep("v_data_after", "NEW"));
-    }
-    assignments
+    });
+    let all: Vec<_> = before.into_iter().chain(parts).collect();
+    format!(
+        "{pad}{variable} := {};\n",
+        all.join(&format!("\n{pad}    OPERATOR(pg_catalog.||) "))
+    )
 }
 
 /// A key column's value as text: what `data_after ->> 'column'` gives.

@@ -14,6 +14,8 @@ const ATTRIBUTION: &str = include_str!("../../sql/capture/attribution.sql");
 const ROW_SUSPENDED: &str = include_str!("../../sql/capture/row_suspended.sql");
 const STATEMENT_SUSPENDED: &str = include_str!("../../sql/capture/statement_suspended.sql");
 const STRICT: &str = include_str!("../../sql/capture/strict.sql");
+const STRICT_FIRST: &str = include_str!("../../sql/capture/strict_first.sql");
+const FIRST_CHANGE: &str = include_str!("../../sql/capture/first_change.sql");
 
 /// The quoted, qualified name of one of a table's functions.
 ///
@@ -41,6 +43,7 @@ struct Shared {
     schema_literal: String,
     name_literal: String,
     strict: String,
+    strict_first: String,
     pin: String,
     unpin: String,
 }
@@ -49,9 +52,9 @@ impl Shared {
     fn new(table: &AuditedTable) -> Self {
         let schema_literal = quote_literal(table.name().schema());
         let name_literal = quote_literal(table.name().name());
-        let strict = match table.actor() {
+        let refuse = |template| match table.actor() {
             ActorPolicy::Required => fill(
-                STRICT,
+                template,
                 &[
                     ("threadline", STORAGE_SCHEMA),
                     ("schema_literal", &schema_literal),
@@ -60,6 +63,7 @@ impl Shared {
             ),
             ActorPolicy::Optional => String::new(),
         };
+        let (strict, strict_first) = (refuse(STRICT), refuse(STRICT_FIRST));
         let (pin, unpin) = match expressions::session_is_unusual(table) {
             None => (String::new(), String::new()),
             Some(unusual) => (
@@ -80,14 +84,15 @@ impl Shared {
             schema_literal,
             name_literal,
             strict,
+            strict_first,
             pin,
             unpin,
         }
     }
 
     /// The statements that find out who and in which transaction. `suspended` is what happens
-    /// where capture is suspended.
-    fn attribution(&self, suspended: &str) -> String {
+    /// where capture is suspended, `first_change` what a transaction's first change may do instead.
+    fn attribution(&self, suspended: &str, first_change: &str) -> String {
         fill(
             ATTRIBUTION.trim_end(),
             &[
@@ -95,6 +100,7 @@ impl Shared {
                 ("schema_literal", &self.schema_literal),
                 ("name_literal", &self.name_literal),
                 ("suspended", suspended),
+                ("first_change", first_change),
                 ("strict", &self.strict),
             ],
         )
@@ -114,16 +120,13 @@ impl Shared {
 pub(super) fn row_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
     let delta = table.image() == ImageForm::Delta;
-    let mut changes = expressions::changes(table, table.image(), 12);
-    if delta {
-        changes.insert_str(0, "            v_data_after := '{}';\n");
-    }
+    let changes = expressions::changes(table, table.image(), 12);
     let data_after = if delta {
-        "                -- delta form: the new values were collected above".to_owned()
+        "            -- delta form: the new values were collected above".to_owned()
     } else {
         format!(
-            "                v_data_after := {};",
-            expressions::image(table, "NEW", 16)
+            "            v_data_after := {};",
+            expressions::image(table, "NEW", 12)
         )
     };
     let suspended = fill(
@@ -133,6 +136,16 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
             ("unpin", &shared.unpin_at(12)),
+        ],
+    );
+    let first_change = fill(
+        FIRST_CHANGE,
+        &[
+            ("threadline", STORAGE_SCHEMA),
+            ("schema_literal", &shared.schema_literal),
+            ("name_literal", &shared.name_literal),
+            ("strict", &shared.strict_first),
+            ("unpin_deep", &shared.unpin_at(12)),
         ],
     );
     let known: Vec<_> = table
@@ -147,7 +160,7 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("table", &shared.comment_name),
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution(&suspended)),
+            ("attribution", &shared.attribution(&suspended, &first_change)),
             ("root_literal", &quote_literal(&table.name().quoted())),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
@@ -156,7 +169,7 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("unpin_deeper", &shared.unpin_at(20)),
             ("changes", changes.trim_end_matches('\n')),
             ("data_after", &data_after),
-            ("previous_key", &expressions::previous_key(table, 16)),
+            ("previous_key", &expressions::previous_key(table, 12)),
             (
                 "known_columns",
                 &format!("ARRAY[{}]::pg_catalog.text[]", known.join(", ")),
@@ -189,7 +202,7 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
             ("table", &shared.comment_name),
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution(&suspended)),
+            ("attribution", &shared.attribution(&suspended, "")),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
             ("probe", &expressions::probe(table, "r")),

@@ -107,7 +107,29 @@ COMMENT ON COLUMN threadline.audit_actions.id IS 'A version 7 uuid: sorts by tim
 COMMENT ON COLUMN threadline.audit_actions.transaction_id IS
     'The database transaction it was recorded in; audit_transactions has it if rows changed.';
 
+-- Where rows changed their keys, for following a row both ways. Renames are rare, so they are kept
+-- aside: an index on audit_changes for them would cost every change.
+CREATE TABLE IF NOT EXISTS threadline.audit_renames (
+    change_id      bigint      NOT NULL,
+    captured_at    timestamptz NOT NULL,
+    transaction_id uuid        NOT NULL,
+    table_schema   text COLLATE "C" NOT NULL,
+    table_name     text COLLATE "C" NOT NULL,
+    row_key        text COLLATE "C" NOT NULL,
+    previous_key   text COLLATE "C" NOT NULL,
+    PRIMARY KEY (captured_at, change_id)
+);
+
+COMMENT ON TABLE threadline.audit_renames IS
+    'One row for each change that gave a row another key; says nothing that audit_changes does not.';
+
 -- Indexes, each owed to a question.
+
+-- "Where did this row go?" and "Where did it come from?"
+CREATE INDEX IF NOT EXISTS audit_renames_previous_key_idx
+    ON threadline.audit_renames (table_name, previous_key, table_schema, change_id);
+CREATE INDEX IF NOT EXISTS audit_renames_row_key_idx
+    ON threadline.audit_renames (table_name, row_key, table_schema, change_id);
 
 -- "What happened in this transaction?"
 CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
@@ -115,14 +137,6 @@ CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
 -- "What happened to this row?"
 CREATE INDEX IF NOT EXISTS audit_changes_row_idx
     ON threadline.audit_changes (table_name, row_key, table_schema, id);
--- "... before it was renamed?"
-CREATE INDEX IF NOT EXISTS audit_changes_previous_key_idx
-    ON threadline.audit_changes (table_name, previous_key, table_schema, id)
-    WHERE previous_key IS NOT NULL;
--- "... and when did it get its key?"
-CREATE INDEX IF NOT EXISTS audit_changes_renamed_idx
-    ON threadline.audit_changes (table_name, row_key, table_schema, id)
-    WHERE previous_key IS NOT NULL;
 -- "What happened to this table lately?"
 CREATE INDEX IF NOT EXISTS audit_changes_table_idx
     ON threadline.audit_changes (table_name, table_schema, captured_at, id);
@@ -555,14 +569,14 @@ BEGIN
             v_context.job_id, v_context.source, v_context.remote_addr, v_context.meta,
             session_user, pg_catalog.current_setting('application_name'),
             pg_catalog.inet_client_addr()
-        ) ON CONFLICT DO NOTHING;
+        ) ON CONFLICT DO NOTHING
+        RETURNING pg_catalog.set_config(
+            'threadline.recorded',
+            expected OPERATOR(pg_catalog.||)
+                CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
+            true
+        ) INTO note;
         IF FOUND THEN
-            PERFORM pg_catalog.set_config(
-                'threadline.recorded',
-                expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
-                true
-            );
             RETURN v_found;
         END IF;
     END IF;
@@ -634,6 +648,28 @@ BEGIN
         table_schema,
         table_name
     );
+END
+$attribute$;
+
+-- Attributes a change that capture has just recorded in the belief that it was the transaction's
+-- first, where it was not: the session had lost capture's note, by RESET ALL for instance.
+CREATE OR REPLACE FUNCTION threadline.attribute_first_change(
+    this_transaction uuid, expected text, table_schema text, table_name text
+) RETURNS void
+LANGUAGE plpgsql AS $attribute$
+DECLARE
+    found threadline.attribution := threadline.record_transaction(
+        this_transaction, expected, table_schema, table_name
+    );
+BEGIN
+    IF found.actor_ref IS NOT NULL THEN
+        UPDATE threadline.audit_changes AS change
+        SET actor_ref = found.actor_ref
+        WHERE change.transaction_id OPERATOR(pg_catalog.=) this_transaction
+            AND change.id OPERATOR(pg_catalog.=) pg_catalog.currval(
+                'threadline.audit_changes_id_seq'::pg_catalog.regclass
+            );
+    END IF;
 END
 $attribute$;
 
@@ -747,6 +783,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $clos
 #variable_conflict use_column
 DECLARE
     this_transaction uuid;
+    this_moment timestamptz;
 BEGIN
     IF before IS NOT NULL THEN
         PERFORM set_config('threadline.actor_ref', COALESCE(before ->> 'actor_ref', ''), true),
@@ -760,12 +797,14 @@ BEGIN
         RETURN;
     END IF;
     this_transaction := threadline.current_transaction_id();
-    -- The bound on captured_at only spares the older partitions.
+    this_moment := clock_timestamp();
+    -- The bounds on captured_at only spare the partitions of other months.
     SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
     INTO changes, tables
     FROM threadline.audit_changes AS change
     WHERE change.transaction_id = this_transaction
         AND change.captured_at > now() - interval '1 day'
+        AND change.captured_at < this_moment + interval '1 day'
         AND (action IS NULL OR change.action_id = action);
     IF changes > 0 OR EXISTS (
         SELECT FROM threadline.audit_transactions AS recorded WHERE recorded.id = this_transaction
@@ -1434,6 +1473,8 @@ CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_
     FOR EACH ROW EXECUTE FUNCTION threadline.guard_row('transaction_id');
 CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_actions
     FOR EACH ROW EXECUTE FUNCTION threadline.guard_row('transaction_id');
+CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_renames
+    FOR EACH ROW EXECUTE FUNCTION threadline.guard_row('transaction_id');
 
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
@@ -1441,8 +1482,25 @@ CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_cha
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_actions
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_renames
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
 
 -- Following one row through its keys.
+
+-- Notes that a change gave a row another key. Called by capture, rarely.
+CREATE OR REPLACE FUNCTION threadline.record_rename(
+    change_id bigint, captured_at timestamptz, transaction_id uuid, table_schema text,
+    table_name text, row_key text, previous_key text
+) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $record$
+    INSERT INTO threadline.audit_renames (
+        change_id, captured_at, transaction_id, table_schema, table_name, row_key, previous_key
+    ) VALUES (
+        record_rename.change_id, record_rename.captured_at, record_rename.transaction_id,
+        record_rename.table_schema, record_rename.table_name, record_rename.row_key,
+        record_rename.previous_key
+    )
+$record$;
 
 -- The keys under which the row that a key names was and is known, each with the changes (by id)
 -- during which it was. A key names the row that has it now, or had it last.
@@ -1471,40 +1529,44 @@ BEGIN
     FROM threadline.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key
     ORDER BY c.id DESC LIMIT 1;
-    SELECT c.id, c.row_key, c.data_after || c.changed_from INTO left_at, went_to, left_as
-    FROM threadline.audit_changes AS c
-    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = of_key
-    ORDER BY c.id DESC LIMIT 1;
+    SELECT r.change_id, r.row_key, c.data_after || c.changed_from INTO left_at, went_to, left_as
+    FROM threadline.audit_renames AS r
+    JOIN threadline.audit_changes AS c ON c.captured_at = r.captured_at AND c.id = r.change_id
+    WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = of_key
+    ORDER BY r.change_id DESC LIMIT 1;
     IF left_at < seen.id OR seen.previous_key IS NOT NULL AND seen.data_after <> left_as THEN
         left_at := NULL;
     END IF;
     WHILE left_at IS NOT NULL LOOP
         here := went_to;
-        SELECT c.id, c.row_key INTO left_at, went_to FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
-            AND c.id > left_at
-        ORDER BY c.id LIMIT 1;
+        SELECT r.change_id, r.row_key INTO left_at, went_to FROM threadline.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = here
+            AND r.change_id > left_at
+        ORDER BY r.change_id LIMIT 1;
     END LOOP;
 
     -- Backwards.
     FOR step IN 1 .. 1000 LOOP
         SELECT c.id, c.previous_key, c.data_after AS after, c.data_after || c.changed_from AS before
         INTO arrived
-        FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
-            AND c.previous_key IS NOT NULL AND c.id <= upper_id
-        ORDER BY c.id DESC LIMIT 1;
-        SELECT max(c.id) INTO departed FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.previous_key = here
-            AND c.id <= upper_id;
+        FROM threadline.audit_renames AS r
+        JOIN threadline.audit_changes AS c ON c.captured_at = r.captured_at AND c.id = r.change_id
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.row_key = here
+            AND r.change_id <= upper_id
+        ORDER BY r.change_id DESC LIMIT 1;
+        SELECT max(r.change_id) INTO departed FROM threadline.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = here
+            AND r.change_id <= upper_id;
         row_key := here;
         last_id := upper_id;
         -- A departure after the arrival ends it, unless it was the other row of a swap that left.
         IF departed > arrived.id AND (
             SELECT c.data_after || c.changed_from <> arrived.after
-            FROM threadline.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema
-                AND c.previous_key = here AND c.id = departed
+            FROM threadline.audit_renames AS r
+            JOIN threadline.audit_changes AS c
+                ON c.captured_at = r.captured_at AND c.id = r.change_id
+            WHERE r.table_name = of_table AND r.table_schema = of_schema
+                AND r.previous_key = here AND r.change_id = departed
         ) AND NOT EXISTS (
             SELECT FROM threadline.audit_changes AS c
             WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
@@ -1663,8 +1725,11 @@ CREATE OR REPLACE FUNCTION threadline.complete_movement(
     this_transaction uuid, root text, new_pk jsonb, new_key text, image jsonb
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $complete$
+#variable_conflict use_column
 DECLARE
     deleted_id text := current_setting('threadline.moved_change', true);
+    this_moment timestamptz := clock_timestamp();
+    completed record;
 BEGIN
     -- Anything but a number was not noted by capture.
     IF (deleted_id ~ '^[0-9]{1,18}$') IS NOT TRUE
@@ -1679,8 +1744,20 @@ BEGIN
         data_after = image,
         changed_from = threadline.changed_values(change.changed_from, image)
     WHERE change.transaction_id = this_transaction AND change.op = 'delete'
-        AND change.id = deleted_id::bigint AND change.captured_at >= now() - interval '1 day';
-    RETURN FOUND;
+        AND change.id = deleted_id::bigint
+        AND change.captured_at > now() - interval '1 day'
+        AND change.captured_at < this_moment + interval '1 day'
+    RETURNING change.* INTO completed;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF completed.previous_key IS NOT NULL THEN
+        PERFORM threadline.record_rename(
+            completed.id, completed.captured_at, this_transaction, completed.table_schema,
+            completed.table_name, new_key, completed.previous_key
+        );
+    END IF;
+    RETURN true;
 END
 $complete$;
 
@@ -1900,6 +1977,10 @@ BEGIN
     DELETE FROM threadline.audit_changes AS change USING expired
     WHERE change.captured_at = expired.captured_at AND change.id = expired.id;
     GET DIAGNOSTICS removed = ROW_COUNT;
+    -- A rename goes after its change, so that a row never loses its thread while it has changes.
+    DELETE FROM threadline.audit_renames AS rename
+    WHERE rename.captured_at < before
+        AND rename.captured_at < (SELECT min(change.captured_at) FROM threadline.audit_changes AS change);
     PERFORM threadline.sanction(false);
     IF removed > 0 THEN
         PERFORM threadline.record_removal(

@@ -21,15 +21,16 @@ DECLARE
     v_row_key text;
     v_previous_key text;
     v_data_after pg_catalog.jsonb;
-    v_changed_from pg_catalog.jsonb := '{}';
-    v_drifted boolean := false;
+    v_changed_from pg_catalog.jsonb;
     v_session text[];
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
     -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -37,42 +38,32 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."invoice_id", OLD."line_no", OLD."description", OLD."amount_cents")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."invoice_id", NEW."line_no", NEW."description", NEW."amount_cents")::pg_catalog.record THEN
-                IF (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id");
-                END IF;
-                IF (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('line_no', OLD."line_no");
-                END IF;
-                IF (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE AND (OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('description', OLD."description");
-                END IF;
-                IF (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE AND (OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents");
-                END IF;
+                v_changed_from := CASE WHEN (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL) THEN pg_catalog.jsonb_build_object('line_no', OLD."line_no") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE AND (OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL) THEN pg_catalog.jsonb_build_object('description', OLD."description") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE AND (OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL) THEN pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents") ELSE '{}' END;
             END IF;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
                 ) THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                v_drifted := true;
-            ELSE
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'invoice_id', NEW."invoice_id",
-                    'line_no', NEW."line_no",
-                    'description', NEW."description",
-                    'amount_cents', NEW."amount_cents"
-                );
-                v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
-                v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
-                IF ((OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL)) OR ((OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL)) THEN
-                    v_previous_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
-                END IF;
+                RAISE EXCEPTION 'a column that nobody classified changed';
+            END IF;
+            v_data_after := pg_catalog.jsonb_build_object(
+                'invoice_id', NEW."invoice_id",
+                'line_no', NEW."line_no",
+                'description', NEW."description",
+                'amount_cents', NEW."amount_cents"
+            );
+            v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
+            v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
+            IF ((OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL)) OR ((OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL)) THEN
+                v_previous_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_changed_from := NULL;
             v_data_after := pg_catalog.jsonb_build_object(
                 'invoice_id', NEW."invoice_id",
                 'line_no', NEW."line_no",
@@ -93,10 +84,9 @@ BEGIN
             v_row_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        v_drifted := true; -- the table is not what it was when this was generated
-    END;
-
-    IF v_drifted THEN
+        -- The table is not what it was when this was generated: by the catalog, then.
+        v_changed_from := NULL;
+        v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
@@ -108,15 +98,13 @@ BEGIN
                 v_previous_key := NULL;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_changed_from := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            v_data_after := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
-    END IF;
+    END;
 
     -- Which transaction, which action, and whether the context is the one noted before. Few
     -- expressions: each costs as much again in every transaction.
@@ -142,6 +130,56 @@ BEGIN
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
     ELSE
+        -- An update that is a transaction's first change and keeps its key: the change and the
+        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true),
+            v_op, v_previous_key
+        ) OPERATOR(pg_catalog.=) 'update' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+            END IF;
+            WITH change AS (
+                INSERT INTO threadline.audit_changes (
+                    id, captured_at, transaction_id, action_id, op, table_schema, table_name,
+                    table_pk, row_key, data_after, changed_from
+                ) VALUES (
+                    pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
+                    pg_catalog.clock_timestamp(), capture.v_transaction, v_context.action_id,
+                    'update', 'public', 'invoice_lines', capture.v_table_pk,
+                    capture.v_row_key, capture.v_data_after, capture.v_changed_from
+                )
+            )
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(),
+                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
+                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
+                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING
+            RETURNING pg_catalog.set_config(
+                'threadline.recorded',
+                capture.v_expected OPERATOR(pg_catalog.||)
+                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                true
+            ) INTO v_note;
+            IF NOT FOUND THEN
+                PERFORM threadline.attribute_first_change(
+                    v_transaction, v_expected, 'public', 'invoice_lines'
+                );
+            END IF;
+            RETURN NEW;
+        END IF;
         v_attribution := threadline.record_transaction(
             v_transaction, v_expected, 'public', 'invoice_lines'
         );
@@ -159,8 +197,13 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
         NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        PERFORM threadline.record_rename(
+            v_id, v_captured_at, v_transaction, 'public', 'invoice_lines', v_row_key,
+            v_previous_key
+        );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
     ELSIF threadline.complete_movement(
@@ -177,7 +220,7 @@ BEGIN
         capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
         capture.v_changed_from
     );
-    RETURN NULL;
+    RETURN NEW; -- costs less than NULL, and means as little
 END
 $capture$;
 
@@ -334,15 +377,16 @@ DECLARE
     v_row_key text;
     v_previous_key text;
     v_data_after pg_catalog.jsonb;
-    v_changed_from pg_catalog.jsonb := '{}';
-    v_drifted boolean := false;
+    v_changed_from pg_catalog.jsonb;
     v_session text[];
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
     -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -350,60 +394,43 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."id", OLD."organization_id", OLD."customer", OLD."total_cents", OLD."due_on", OLD."reminded_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."organization_id", NEW."customer", NEW."total_cents", NEW."due_on", NEW."reminded_on")::pg_catalog.record THEN
-                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
-                END IF;
-                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
-                END IF;
-                IF (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE AND (OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('customer', OLD."customer");
-                END IF;
-                IF (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE AND (OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('total_cents', OLD."total_cents");
-                END IF;
-                IF (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE AND (OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('due_on', OLD."due_on");
-                END IF;
-                IF (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE AND (OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on");
-                END IF;
+                v_changed_from := CASE WHEN (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('id', OLD."id") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('organization_id', OLD."organization_id") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE AND (OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL) THEN pg_catalog.jsonb_build_object('customer', OLD."customer") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE AND (OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL) THEN pg_catalog.jsonb_build_object('total_cents', OLD."total_cents") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE AND (OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('due_on', OLD."due_on") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE AND (OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on") ELSE '{}' END;
             END IF;
             IF ROW(OLD."paid_on", OLD."voided_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."paid_on", NEW."voided_on")::pg_catalog.record THEN
-                IF (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE AND (OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('paid_on', OLD."paid_on");
-                END IF;
-                IF (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE AND (OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('voided_on', OLD."voided_on");
-                END IF;
+                v_changed_from := COALESCE(v_changed_from, '{}')
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE AND (OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('paid_on', OLD."paid_on") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE AND (OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('voided_on', OLD."voided_on") ELSE '{}' END;
             END IF;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
                 ) THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                v_drifted := true;
-            ELSE
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'id', NEW."id",
-                    'organization_id', NEW."organization_id",
-                    'customer', NEW."customer",
-                    'total_cents', NEW."total_cents",
-                    'due_on', NEW."due_on",
-                    'reminded_on', NEW."reminded_on",
-                    'paid_on', NEW."paid_on",
-                    'voided_on', NEW."voided_on"
-                );
-                v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
-                v_row_key := NEW."id"::pg_catalog.text;
-                IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
-                    v_previous_key := OLD."id"::pg_catalog.text;
-                END IF;
+                RAISE EXCEPTION 'a column that nobody classified changed';
+            END IF;
+            v_data_after := pg_catalog.jsonb_build_object(
+                'id', NEW."id",
+                'organization_id', NEW."organization_id",
+                'customer', NEW."customer",
+                'total_cents', NEW."total_cents",
+                'due_on', NEW."due_on",
+                'reminded_on', NEW."reminded_on",
+                'paid_on', NEW."paid_on",
+                'voided_on', NEW."voided_on"
+            );
+            v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
+            v_row_key := NEW."id"::pg_catalog.text;
+            IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
+                v_previous_key := OLD."id"::pg_catalog.text;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_changed_from := NULL;
             v_data_after := pg_catalog.jsonb_build_object(
                 'id', NEW."id",
                 'organization_id', NEW."organization_id",
@@ -432,10 +459,9 @@ BEGIN
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        v_drifted := true; -- the table is not what it was when this was generated
-    END;
-
-    IF v_drifted THEN
+        -- The table is not what it was when this was generated: by the catalog, then.
+        v_changed_from := NULL;
+        v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
@@ -447,15 +473,13 @@ BEGIN
                 v_previous_key := NULL;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_changed_from := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            v_data_after := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
-    END IF;
+    END;
 
     -- Which transaction, which action, and whether the context is the one noted before. Few
     -- expressions: each costs as much again in every transaction.
@@ -481,6 +505,56 @@ BEGIN
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
     ELSE
+        -- An update that is a transaction's first change and keeps its key: the change and the
+        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true),
+            v_op, v_previous_key
+        ) OPERATOR(pg_catalog.=) 'update' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+            END IF;
+            WITH change AS (
+                INSERT INTO threadline.audit_changes (
+                    id, captured_at, transaction_id, action_id, op, table_schema, table_name,
+                    table_pk, row_key, data_after, changed_from
+                ) VALUES (
+                    pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
+                    pg_catalog.clock_timestamp(), capture.v_transaction, v_context.action_id,
+                    'update', 'public', 'invoices', capture.v_table_pk,
+                    capture.v_row_key, capture.v_data_after, capture.v_changed_from
+                )
+            )
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(),
+                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
+                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
+                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING
+            RETURNING pg_catalog.set_config(
+                'threadline.recorded',
+                capture.v_expected OPERATOR(pg_catalog.||)
+                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                true
+            ) INTO v_note;
+            IF NOT FOUND THEN
+                PERFORM threadline.attribute_first_change(
+                    v_transaction, v_expected, 'public', 'invoices'
+                );
+            END IF;
+            RETURN NEW;
+        END IF;
         v_attribution := threadline.record_transaction(
             v_transaction, v_expected, 'public', 'invoices'
         );
@@ -498,8 +572,13 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
         NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        PERFORM threadline.record_rename(
+            v_id, v_captured_at, v_transaction, 'public', 'invoices', v_row_key,
+            v_previous_key
+        );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
     ELSIF threadline.complete_movement(
@@ -516,7 +595,7 @@ BEGIN
         capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
         capture.v_changed_from
     );
-    RETURN NULL;
+    RETURN NEW; -- costs less than NULL, and means as little
 END
 $capture$;
 
@@ -681,15 +760,16 @@ DECLARE
     v_row_key text;
     v_previous_key text;
     v_data_after pg_catalog.jsonb;
-    v_changed_from pg_catalog.jsonb := '{}';
-    v_drifted boolean := false;
+    v_changed_from pg_catalog.jsonb;
     v_session text[];
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
     -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -697,42 +777,32 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."handle", OLD."organization_id", OLD."name", OLD."email")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."handle", NEW."organization_id", NEW."name", NEW."email")::pg_catalog.record THEN
-                IF (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('handle', OLD."handle");
-                END IF;
-                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
-                END IF;
-                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
-                END IF;
-                IF (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE AND (OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text);
-                END IF;
+                v_changed_from := CASE WHEN (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL) THEN pg_catalog.jsonb_build_object('handle', OLD."handle") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('organization_id', OLD."organization_id") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN pg_catalog.jsonb_build_object('name', OLD."name") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE AND (OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL) THEN pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text) ELSE '{}' END;
             END IF;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]
                 ) THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                v_drifted := true;
-            ELSE
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'handle', NEW."handle",
-                    'organization_id', NEW."organization_id",
-                    'name', NEW."name",
-                    'email', '[REDACTED]'::pg_catalog.text
-                );
-                v_table_pk := pg_catalog.jsonb_build_object('handle', NEW."handle"::pg_catalog.text);
-                v_row_key := CASE WHEN pg_catalog.octet_length(NEW."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN NEW."handle"::pg_catalog.text ELSE "threadline".row_key(NEW."handle"::pg_catalog.text) END;
-                IF ((OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL)) THEN
-                    v_previous_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
-                END IF;
+                RAISE EXCEPTION 'a column that nobody classified changed';
+            END IF;
+            v_data_after := pg_catalog.jsonb_build_object(
+                'handle', NEW."handle",
+                'organization_id', NEW."organization_id",
+                'name', NEW."name",
+                'email', '[REDACTED]'::pg_catalog.text
+            );
+            v_table_pk := pg_catalog.jsonb_build_object('handle', NEW."handle"::pg_catalog.text);
+            v_row_key := CASE WHEN pg_catalog.octet_length(NEW."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN NEW."handle"::pg_catalog.text ELSE "threadline".row_key(NEW."handle"::pg_catalog.text) END;
+            IF ((OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL)) THEN
+                v_previous_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_changed_from := NULL;
             v_data_after := pg_catalog.jsonb_build_object(
                 'handle', NEW."handle",
                 'organization_id', NEW."organization_id",
@@ -753,10 +823,9 @@ BEGIN
             v_row_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        v_drifted := true; -- the table is not what it was when this was generated
-    END;
-
-    IF v_drifted THEN
+        -- The table is not what it was when this was generated: by the catalog, then.
+        v_changed_from := NULL;
+        v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
@@ -768,15 +837,13 @@ BEGIN
                 v_previous_key := NULL;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_changed_from := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            v_data_after := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
-    END IF;
+    END;
 
     -- Which transaction, which action, and whether the context is the one noted before. Few
     -- expressions: each costs as much again in every transaction.
@@ -802,6 +869,56 @@ BEGIN
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
     ELSE
+        -- An update that is a transaction's first change and keeps its key: the change and the
+        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true),
+            v_op, v_previous_key
+        ) OPERATOR(pg_catalog.=) 'update' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+            END IF;
+            WITH change AS (
+                INSERT INTO threadline.audit_changes (
+                    id, captured_at, transaction_id, action_id, op, table_schema, table_name,
+                    table_pk, row_key, data_after, changed_from
+                ) VALUES (
+                    pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
+                    pg_catalog.clock_timestamp(), capture.v_transaction, v_context.action_id,
+                    'update', 'public', 'members', capture.v_table_pk,
+                    capture.v_row_key, capture.v_data_after, capture.v_changed_from
+                )
+            )
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(),
+                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
+                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
+                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING
+            RETURNING pg_catalog.set_config(
+                'threadline.recorded',
+                capture.v_expected OPERATOR(pg_catalog.||)
+                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                true
+            ) INTO v_note;
+            IF NOT FOUND THEN
+                PERFORM threadline.attribute_first_change(
+                    v_transaction, v_expected, 'public', 'members'
+                );
+            END IF;
+            RETURN NEW;
+        END IF;
         v_attribution := threadline.record_transaction(
             v_transaction, v_expected, 'public', 'members'
         );
@@ -819,8 +936,13 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
         NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        PERFORM threadline.record_rename(
+            v_id, v_captured_at, v_transaction, 'public', 'members', v_row_key,
+            v_previous_key
+        );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
     ELSIF threadline.complete_movement(
@@ -837,7 +959,7 @@ BEGIN
         capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
         capture.v_changed_from
     );
-    RETURN NULL;
+    RETURN NEW; -- costs less than NULL, and means as little
 END
 $capture$;
 
@@ -994,15 +1116,16 @@ DECLARE
     v_row_key text;
     v_previous_key text;
     v_data_after pg_catalog.jsonb;
-    v_changed_from pg_catalog.jsonb := '{}';
-    v_drifted boolean := false;
+    v_changed_from pg_catalog.jsonb;
     v_session text[];
     v_id bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
     -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -1010,38 +1133,30 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."id", OLD."name", OLD."closed_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."name", NEW."closed_on")::pg_catalog.record THEN
-                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
-                END IF;
-                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
-                END IF;
-                IF (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE AND (OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL) THEN
-                    v_changed_from := v_changed_from OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('closed_on', OLD."closed_on");
-                END IF;
+                v_changed_from := CASE WHEN (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('id', OLD."id") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN pg_catalog.jsonb_build_object('name', OLD."name") ELSE '{}' END
+                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE AND (OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('closed_on', OLD."closed_on") ELSE '{}' END;
             END IF;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
                 ) THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                v_drifted := true;
-            ELSE
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'id', NEW."id",
-                    'name', NEW."name",
-                    'closed_on', NEW."closed_on"
-                );
-                v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
-                v_row_key := NEW."id"::pg_catalog.text;
-                IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
-                    v_previous_key := OLD."id"::pg_catalog.text;
-                END IF;
+                RAISE EXCEPTION 'a column that nobody classified changed';
+            END IF;
+            v_data_after := pg_catalog.jsonb_build_object(
+                'id', NEW."id",
+                'name', NEW."name",
+                'closed_on', NEW."closed_on"
+            );
+            v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
+            v_row_key := NEW."id"::pg_catalog.text;
+            IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
+                v_previous_key := OLD."id"::pg_catalog.text;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_changed_from := NULL;
             v_data_after := pg_catalog.jsonb_build_object(
                 'id', NEW."id",
                 'name', NEW."name",
@@ -1060,10 +1175,9 @@ BEGIN
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        v_drifted := true; -- the table is not what it was when this was generated
-    END;
-
-    IF v_drifted THEN
+        -- The table is not what it was when this was generated: by the catalog, then.
+        v_changed_from := NULL;
+        v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
@@ -1075,15 +1189,13 @@ BEGIN
                 v_previous_key := NULL;
             END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_changed_from := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            v_data_after := NULL;
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
-    END IF;
+    END;
 
     -- Which transaction, which action, and whether the context is the one noted before. Few
     -- expressions: each costs as much again in every transaction.
@@ -1109,6 +1221,56 @@ BEGIN
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
     ELSE
+        -- An update that is a transaction's first change and keeps its key: the change and the
+        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true),
+            v_op, v_previous_key
+        ) OPERATOR(pg_catalog.=) 'update' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+            END IF;
+            WITH change AS (
+                INSERT INTO threadline.audit_changes (
+                    id, captured_at, transaction_id, action_id, op, table_schema, table_name,
+                    table_pk, row_key, data_after, changed_from
+                ) VALUES (
+                    pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
+                    pg_catalog.clock_timestamp(), capture.v_transaction, v_context.action_id,
+                    'update', 'public', 'organizations', capture.v_table_pk,
+                    capture.v_row_key, capture.v_data_after, capture.v_changed_from
+                )
+            )
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(),
+                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
+                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
+                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING
+            RETURNING pg_catalog.set_config(
+                'threadline.recorded',
+                capture.v_expected OPERATOR(pg_catalog.||)
+                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
+                true
+            ) INTO v_note;
+            IF NOT FOUND THEN
+                PERFORM threadline.attribute_first_change(
+                    v_transaction, v_expected, 'public', 'organizations'
+                );
+            END IF;
+            RETURN NEW;
+        END IF;
         v_attribution := threadline.record_transaction(
             v_transaction, v_expected, 'public', 'organizations'
         );
@@ -1126,8 +1288,13 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF v_op OPERATOR(pg_catalog.=) 'update' THEN
+    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
         NULL;
+    ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
+        PERFORM threadline.record_rename(
+            v_id, v_captured_at, v_transaction, 'public', 'organizations', v_row_key,
+            v_previous_key
+        );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
         PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
     ELSIF threadline.complete_movement(
@@ -1144,7 +1311,7 @@ BEGIN
         capture.v_table_pk, capture.v_row_key, capture.v_previous_key, capture.v_data_after,
         capture.v_changed_from
     );
-    RETURN NULL;
+    RETURN NEW; -- costs less than NULL, and means as little
 END
 $capture$;
 
