@@ -14,25 +14,25 @@ use crate::record::Record;
 use crate::sink::Sink;
 
 /// An export being written.
-pub(crate) struct Encoder<'w> {
+pub(crate) struct Encoder {
     actions: ActionColumns,
-    rows: Rows<'w>,
+    rows: Rows,
 }
 
-enum Rows<'w> {
-    Csv(csv::CsvRows<'w>),
-    Json(json::JsonRows<'w>),
-    Ndjson(json::NdjsonRows<'w>),
+enum Rows {
+    Csv(csv::CsvRows),
+    Json(json::JsonRows),
+    Ndjson(json::NdjsonRows),
     #[cfg(feature = "parquet")]
-    Parquet(Box<parquet::ParquetRows<'w>>),
+    Parquet(Box<parquet::ParquetRows>),
 }
 
-impl<'w> Encoder<'w> {
+impl Encoder {
     /// Writes what comes before the first change.
     pub(crate) fn start(
         format: Format,
         actions: ActionColumns,
-        sink: Sink<'w>,
+        sink: Sink,
     ) -> Result<Self, ExportError> {
         let rows = match format {
             Format::Csv(options) => Rows::Csv(csv::CsvRows::start(options, actions, sink)?),
@@ -56,8 +56,19 @@ impl<'w> Encoder<'w> {
         }
     }
 
+    /// The bytes that are ready to leave.
+    pub(crate) fn ready(&mut self) -> &mut Vec<u8> {
+        match &mut self.rows {
+            Rows::Csv(rows) => rows.sink().ready(),
+            Rows::Json(rows) => rows.sink().ready(),
+            Rows::Ndjson(rows) => rows.sink().ready(),
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(rows) => rows.sink().ready(),
+        }
+    }
+
     /// Writes what comes after the last change.
-    pub(crate) fn finish(self, summary: &Summary) -> Result<Sink<'w>, ExportError> {
+    pub(crate) fn finish(self, summary: &Summary) -> Result<Sink, ExportError> {
         match self.rows {
             Rows::Csv(rows) => Ok(rows.finish()),
             Rows::Json(rows) => rows.finish(summary).map_err(ExportError::Write),

@@ -4,20 +4,23 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use diesel::prelude::*;
 use diesel_async::AsyncPgConnection;
+use futures_util::TryStreamExt;
 use threadline_diesel::timeline::Timeline;
+use tokio::io::AsyncWrite;
 
 use crate::encode::Encoder;
 use crate::error::ExportError;
 use crate::file::Target;
-use crate::format::{ActionColumns, Compression, Format};
+use crate::format::{ActionColumns, Compression, Format, Order};
 use crate::manifest::{MANIFEST_VERSION, Manifest, Summary};
+use crate::outlet::{Awaited, Blocking, Outlet, Writer};
+use crate::reading;
 use crate::record::column_names;
-use crate::sink::{Output, Sink};
+use crate::sink::Sink;
 use crate::snapshot::{self, Snapshot};
 
-/// An export of the changes a timeline asks for, oldest first.
+/// An export of the changes a timeline asks for, oldest first unless asked otherwise.
 ///
 /// ```
 /// use std::num::NonZeroU64;
@@ -36,6 +39,7 @@ pub struct Export {
     format: Format,
     compression: Compression,
     actions: ActionColumns,
+    order: Order,
     max_rows: Option<NonZeroU64>,
 }
 
@@ -57,6 +61,7 @@ impl Export {
             format: Format::Ndjson,
             compression: Compression::None,
             actions: ActionColumns::Without,
+            order: Order::OldestFirst,
             max_rows: None,
         }
     }
@@ -82,7 +87,14 @@ impl Export {
         self
     }
 
-    /// No more changes than this, the oldest. Without it there is no limit.
+    /// In this order.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// No more changes than this, the first in the order. Without it there is no limit.
     #[must_use]
     pub fn max_rows(mut self, most: NonZeroU64) -> Self {
         self.max_rows = Some(most);
@@ -107,7 +119,23 @@ impl Export {
         writer: &mut W,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Manifest, ExportError> {
-        self.run(conn, writer, &mut progress).await
+        self.run(conn, Blocking(writer), &mut progress).await
+    }
+
+    /// Runs the export into an asynchronous writer: a response's body, a pipe, an upload.
+    ///
+    /// It waits for the writer without holding up the thread, and reads no faster than the writer
+    /// takes. Otherwise it is [`write_to`](Self::write_to). The writer is flushed, not shut down.
+    ///
+    /// # Errors
+    /// As [`write_to`](Self::write_to).
+    pub async fn write_to_async<W: AsyncWrite + Unpin + Send>(
+        &self,
+        conn: &mut AsyncPgConnection,
+        writer: &mut W,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Manifest, ExportError> {
+        self.run(conn, Awaited(writer), &mut progress).await
     }
 
     /// Runs the export into a file, with its manifest beside it: `<file>.manifest.json`.
@@ -126,7 +154,7 @@ impl Export {
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Manifest, ExportError> {
         let mut target = Target::beside(path.as_ref())?;
-        let manifest = match self.run(conn, target.file(), &mut progress).await {
+        let manifest = match self.run(conn, Blocking(target.file()), &mut progress).await {
             Err(ExportError::Write(source)) => return Err(target.error(source)),
             other => other?,
         };
@@ -137,7 +165,7 @@ impl Export {
     async fn run(
         &self,
         conn: &mut AsyncPgConnection,
-        out: Output<'_>,
+        writer: impl Writer,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Manifest, ExportError> {
         #[cfg(all(feature = "gzip", feature = "parquet"))]
@@ -145,7 +173,7 @@ impl Export {
             return Err(ExportError::GzippedParquet);
         }
         snapshot::begin(conn).await?;
-        let outcome = self.read_and_write(conn, out, progress).await;
+        let outcome = self.read_and_write(conn, writer, progress).await;
         let manifest = snapshot::end(conn, outcome).await?;
         tracing::info!(
             target: "threadline",
@@ -160,35 +188,43 @@ impl Export {
     async fn read_and_write(
         &self,
         conn: &mut AsyncPgConnection,
-        out: Output<'_>,
+        writer: impl Writer,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Manifest, ExportError> {
         let snapshot = Snapshot::take(conn).await?;
-        snapshot::open_cursor(conn, self.query()).await?;
-        let sink = Sink::new(out, self.compression);
-        let mut encoder = Encoder::start(self.format, self.actions, sink)?;
+        reading::open(conn, &self.timeline, self.order, self.limit()).await?;
+        let mut outlet = Outlet::new(writer);
+        let mut encoder = Encoder::start(self.format, self.actions, Sink::new(self.compression))?;
         let most = self.max_rows.map_or(u64::MAX, NonZeroU64::get);
-        let mut row_count = 0;
-        let mut cut = false;
+        let (mut row_count, mut cut) = (0, false);
         loop {
             progress(Progress { rows: row_count });
-            let more = snapshot::read_portion(conn, |entry| {
+            let mut read = 0;
+            let mut entries = reading::portion(conn).await?;
+            while let Some(entry) = entries.try_next().await? {
+                read += 1;
                 if row_count == most {
                     cut = true;
-                    return Ok(());
+                    continue;
                 }
                 row_count += 1;
-                encoder.write(&entry)
-            })
-            .await?;
-            if !more {
+                encoder.write(&entry)?;
+                let written = outlet.take_block(encoder.ready()).await;
+                written.map_err(ExportError::Write)?;
+            }
+            // Whoever reads along need not wait until a block is full.
+            let written = outlet.take(encoder.ready()).await;
+            written.map_err(ExportError::Write)?;
+            if read < reading::PORTION_ROWS {
                 break;
             }
         }
         progress(Progress { rows: row_count });
         let summary = self.summary(snapshot, row_count, cut);
         let sink = encoder.finish(&summary)?;
-        let measures = sink.finish().map_err(ExportError::Write)?;
+        let mut rest = sink.finish().map_err(ExportError::Write)?;
+        outlet.take(&mut rest).await.map_err(ExportError::Write)?;
+        let measures = outlet.finish().await.map_err(ExportError::Write)?;
         Ok(Manifest {
             summary,
             bytes: measures.bytes,
@@ -196,16 +232,10 @@ impl Export {
         })
     }
 
-    /// The query, one change longer than the export: that one tells whether it was cut.
-    fn query(&self) -> threadline_diesel::timeline::ChangesQuery<'static> {
-        let query = self.timeline.unpaged_query();
-        let limit = self
-            .max_rows
-            .and_then(|most| i64::try_from(most.get()).ok()?.checked_add(1));
-        match limit {
-            Some(limit) => query.limit(limit),
-            None => query,
-        }
+    /// One change more than the export may have: that one tells whether it was cut.
+    fn limit(&self) -> Option<i64> {
+        let most = self.max_rows?;
+        i64::try_from(most.get()).ok()?.checked_add(1)
     }
 
     fn summary(&self, snapshot: Snapshot, row_count: u64, cut: bool) -> Summary {
@@ -217,6 +247,7 @@ impl Export {
             filters: self.timeline.filters_json(),
             format: self.format,
             compression: self.compression,
+            order: self.order,
             columns: column_names(self.actions).collect(),
             max_rows: self.max_rows,
             row_count,

@@ -72,6 +72,17 @@ pub enum Compression {
     Gzip,
 }
 
+/// In which order changes are exported: by `captured_at` and `id`, forwards or backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As things happened.
+    #[default]
+    OldestFirst,
+    /// The newest change first, as in a timeline.
+    NewestFirst,
+}
+
 /// Whether the columns of the action in force are exported too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActionColumns {

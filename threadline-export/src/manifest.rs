@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::format::{Compression, Format};
+use crate::format::{Compression, Format, Order};
 use crate::record::as_instant;
 
 /// The version of [`Manifest`]'s JSON. Fields may join without a new one.
@@ -31,6 +31,8 @@ pub struct Summary {
     pub format: Format,
     /// The compression of the whole.
     pub compression: Compression,
+    /// The order of the changes.
+    pub order: Order,
     /// The columns.
     pub columns: Vec<&'static str>,
     /// The most changes that were asked for.

@@ -1,54 +1,48 @@
-//! Where the bytes of an export go: compressed, gathered, measured, written.
+//! Where the bytes of an export gather, compressed where that was asked for, until they are taken.
 
-use std::fmt;
-use std::io::{self, BufWriter, Write};
-
-use sha2::{Digest, Sha256};
+use std::io::{self, Write};
 
 use crate::format::Compression;
 
-/// What is handed to the writer at once.
-const BLOCK_BYTES: usize = 64 * 1024;
-
-/// The caller's writer.
-pub(crate) type Output<'w> = &'w mut (dyn Write + Send);
-
-/// The stages an export's bytes pass on their way out.
-pub(crate) enum Sink<'w> {
-    Plain(BufWriter<Measured<'w>>),
+/// The bytes of an export that nobody has taken yet.
+pub(crate) enum Sink {
+    Plain(Vec<u8>),
     #[cfg(feature = "gzip")]
-    Gzip(flate2::write::GzEncoder<BufWriter<Measured<'w>>>),
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
 }
 
-impl<'w> Sink<'w> {
-    pub(crate) fn new(out: Output<'w>, compression: Compression) -> Self {
-        let blocks = BufWriter::with_capacity(BLOCK_BYTES, Measured::new(out));
+impl Sink {
+    pub(crate) fn new(compression: Compression) -> Self {
         match compression {
-            Compression::None => Self::Plain(blocks),
+            Compression::None => Self::Plain(Vec::new()),
             #[cfg(feature = "gzip")]
             Compression::Gzip => Self::Gzip(flate2::write::GzEncoder::new(
-                blocks,
+                Vec::new(),
                 flate2::Compression::default(),
             )),
         }
     }
 
-    /// Writes what is still on its way, and says what was written.
-    pub(crate) fn finish(self) -> io::Result<Measures> {
-        let blocks = match self {
-            Self::Plain(blocks) => blocks,
+    /// What is ready to leave. Whoever takes it clears it.
+    pub(crate) fn ready(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Plain(bytes) => bytes,
             #[cfg(feature = "gzip")]
-            Self::Gzip(encoder) => encoder.finish()?,
-        };
-        let mut measured = blocks
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        measured.flush()?;
-        Ok(measured.measures())
+            Self::Gzip(encoder) => encoder.get_mut(),
+        }
+    }
+
+    /// Ends the stream, and gives what has not been taken yet.
+    pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Plain(bytes) => Ok(bytes),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(encoder) => encoder.finish(),
+        }
     }
 }
 
-impl Write for Sink<'_> {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(out) => out.write(bytes),
@@ -57,104 +51,8 @@ impl Write for Sink<'_> {
         }
     }
 
+    /// Nothing is held back that a flush could hurry; a gzip stream would only grow by it.
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(out) => out.flush(),
-            #[cfg(feature = "gzip")]
-            Self::Gzip(out) => out.flush(),
-        }
-    }
-}
-
-/// What was written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Measures {
-    pub(crate) bytes: u64,
-    pub(crate) sha256: String,
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// A writer that counts and digests what passes.
-pub(crate) struct Measured<'w> {
-    out: Output<'w>,
-    bytes: u64,
-    digest: Sha256,
-}
-
-impl<'w> Measured<'w> {
-    fn new(out: Output<'w>) -> Self {
-        Self {
-            out,
-            bytes: 0,
-            digest: Sha256::new(),
-        }
-    }
-
-    fn measures(self) -> Measures {
-        let digest: [u8; 32] = self.digest.finalize().into();
-        Measures {
-            bytes: self.bytes,
-            sha256: hexadecimal(&digest),
-        }
-    }
-}
-
-impl Write for Measured<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-impl fmt::Debug for Measured<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Measured")
-            .field("bytes", &self.bytes)
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Takes three bytes at a time, as a full pipe does.
-    struct Reluctant(Vec<u8>);
-
-    impl Write for Reluctant {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let taken = bytes.len().min(3);
-            self.0.extend_from_slice(&bytes[..taken]);
-            Ok(taken)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn what_is_measured_is_what_arrived() {
-        let mut out = Reluctant(Vec::new());
-        let mut sink = Sink::new(&mut out, Compression::None);
-        sink.write_all(b"hello world").unwrap();
-        let measures = sink.finish().unwrap();
-        assert_eq!(out.0, b"hello world");
-        assert_eq!(measures.bytes, 11);
-        assert_eq!(
-            measures.sha256,
-            "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"
-        );
+        Ok(())
     }
 }

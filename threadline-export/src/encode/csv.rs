@@ -11,17 +11,17 @@ use crate::record::{Record, column_names};
 use crate::sink::Sink;
 
 /// Records, each ended by CR LF.
-pub(super) struct CsvRows<'w> {
-    sink: Sink<'w>,
+pub(super) struct CsvRows {
+    sink: Sink,
     guard: FormulaGuard,
     line: Vec<u8>,
 }
 
-impl<'w> CsvRows<'w> {
+impl CsvRows {
     pub(super) fn start(
         options: CsvOptions,
         actions: ActionColumns,
-        sink: Sink<'w>,
+        sink: Sink,
     ) -> Result<Self, ExportError> {
         let mut rows = Self {
             sink,
@@ -38,7 +38,11 @@ impl<'w> CsvRows<'w> {
         self.write_line(texts.iter().map(Option::as_deref))
     }
 
-    pub(super) fn finish(self) -> Sink<'w> {
+    pub(super) fn sink(&mut self) -> &mut Sink {
+        &mut self.sink
+    }
+
+    pub(super) fn finish(self) -> Sink {
         self.sink
     }
 

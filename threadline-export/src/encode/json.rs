@@ -12,13 +12,13 @@ use crate::sink::Sink;
 const FORMAT_VERSION: u32 = 1;
 
 /// A document whose trailer says what is in it.
-pub(super) struct JsonRows<'w> {
-    sink: Sink<'w>,
+pub(super) struct JsonRows {
+    sink: Sink,
     empty: bool,
 }
 
-impl<'w> JsonRows<'w> {
-    pub(super) fn start(mut sink: Sink<'w>) -> Result<Self, crate::ExportError> {
+impl JsonRows {
+    pub(super) fn start(mut sink: Sink) -> Result<Self, crate::ExportError> {
         write!(sink, r#"{{"format_version":{FORMAT_VERSION},"changes":["#)
             .map_err(crate::ExportError::Write)?;
         Ok(Self { sink, empty: true })
@@ -31,7 +31,11 @@ impl<'w> JsonRows<'w> {
         write_json(&mut self.sink, record)
     }
 
-    pub(super) fn finish(mut self, summary: &Summary) -> io::Result<Sink<'w>> {
+    pub(super) fn sink(&mut self) -> &mut Sink {
+        &mut self.sink
+    }
+
+    pub(super) fn finish(mut self, summary: &Summary) -> io::Result<Sink> {
         self.sink.write_all(b"\n],\"manifest\":")?;
         write_json(&mut self.sink, summary)?;
         self.sink.write_all(b"}\n")?;
@@ -40,10 +44,10 @@ impl<'w> JsonRows<'w> {
 }
 
 /// An object a line.
-pub(super) struct NdjsonRows<'w>(Sink<'w>);
+pub(super) struct NdjsonRows(Sink);
 
-impl<'w> NdjsonRows<'w> {
-    pub(super) fn start(sink: Sink<'w>) -> Self {
+impl NdjsonRows {
+    pub(super) fn start(sink: Sink) -> Self {
         Self(sink)
     }
 
@@ -52,11 +56,15 @@ impl<'w> NdjsonRows<'w> {
         self.0.write_all(b"\n")
     }
 
-    pub(super) fn finish(self) -> Sink<'w> {
+    pub(super) fn sink(&mut self) -> &mut Sink {
+        &mut self.0
+    }
+
+    pub(super) fn finish(self) -> Sink {
         self.0
     }
 }
 
-fn write_json<T: Serialize>(sink: &mut Sink<'_>, value: &T) -> io::Result<()> {
+fn write_json<T: Serialize>(sink: &mut Sink, value: &T) -> io::Result<()> {
     serde_json::to_writer(sink, value).map_err(io::Error::from)
 }

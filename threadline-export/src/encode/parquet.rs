@@ -45,14 +45,14 @@ const WITHOUT_DICTIONARY: [&str; 5] = [
 const WITHOUT_STATISTICS: [&str; 4] = ["table_pk", "changed_from", "data_after", "meta"];
 
 /// A file whose metadata say what is in it.
-pub(super) struct ParquetRows<'w> {
-    writer: ArrowWriter<Sink<'w>>,
+pub(super) struct ParquetRows {
+    writer: ArrowWriter<Sink>,
     schema: Arc<Schema>,
     columns: Columns,
 }
 
-impl<'w> ParquetRows<'w> {
-    pub(super) fn start(actions: ActionColumns, sink: Sink<'w>) -> Result<Self, ExportError> {
+impl ParquetRows {
+    pub(super) fn start(actions: ActionColumns, sink: Sink) -> Result<Self, ExportError> {
         let schema = Arc::new(columns::schema(actions));
         let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties()))?;
         Ok(Self {
@@ -70,7 +70,12 @@ impl<'w> ParquetRows<'w> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, summary: &Summary) -> Result<Sink<'w>, ExportError> {
+    /// The writer counts what it wrote by itself, so what has arrived may be taken away.
+    pub(super) fn sink(&mut self) -> &mut Sink {
+        self.writer.inner_mut()
+    }
+
+    pub(super) fn finish(mut self, summary: &Summary) -> Result<Sink, ExportError> {
         self.write_batch()?;
         let summary = serde_json::to_string(summary).map_err(std::io::Error::from);
         self.writer.append_key_value_metadata(KeyValue::new(

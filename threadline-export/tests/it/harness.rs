@@ -9,9 +9,9 @@ use threadline_diesel::nonblocking::introspect;
 use threadline_export::{Export, Manifest};
 use threadline_testdb::{Cluster, Database, ServerBinaries, Template, TerminalProgress};
 
-fn template() -> &'static Template {
-    static TEMPLATE: OnceLock<(Cluster, Template)> = OnceLock::new();
-    let (_, template) = TEMPLATE.get_or_init(|| {
+fn server() -> &'static (Cluster, Template) {
+    static SERVER: OnceLock<(Cluster, Template)> = OnceLock::new();
+    SERVER.get_or_init(|| {
         let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
         let cluster = Cluster::builder()
             .binaries(binaries)
@@ -23,8 +23,7 @@ fn template() -> &'static Template {
             })
             .expect("the trail installs");
         (cluster, template)
-    });
-    template
+    })
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -35,6 +34,25 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
+const MANY_CHANGES: &str = "
+    CREATE TEMP TABLE work AS
+    SELECT n, now() + n * interval '1 s' AS at,
+        encode(timestamptz_send(now() + n * interval '1 s') || int8send(n), 'hex')::uuid AS id,
+        CASE WHEN n % 2 = 0 THEN 'bulk' WHEN n = 77 THEN 'rare' ELSE 'other-' || n END AS correlation_id
+    FROM generate_series(1, 600) AS n;
+    INSERT INTO threadline.audit_transactions
+        (id, occurred_at, xid, backend_pid, actor_ref, correlation_id, db_user)
+    SELECT id, at, n::text::xid8, 1, jsonb_build_object('type', 'user', 'id', correlation_id),
+        correlation_id, 'app'
+    FROM work;
+    INSERT INTO threadline.audit_changes
+        (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
+    SELECT nextval('threadline.audit_changes_id_seq'), at + k * interval '1 ms', id, 'insert', 'public',
+        CASE WHEN k % 2 = 0 THEN 'notes' ELSE 'letters' END, k::text,
+        jsonb_build_object('id', k::text), jsonb_build_object('id', k, 'body', repeat('text ', 20))
+    FROM work CROSS JOIN generate_series(1, 100) AS k;
+    ANALYZE threadline.audit_changes, threadline.audit_transactions";
+
 /// A database with a captured table.
 pub(crate) struct Trail {
     database: Database,
@@ -44,13 +62,21 @@ impl Trail {
     /// A table, captured as introspection finds it.
     pub(crate) fn of(table: &str, columns: &str) -> Self {
         let trail = Self {
-            database: template().create_database().expect("a database"),
+            database: server().1.create_database().expect("a database"),
         };
         trail.run(&format!("CREATE TABLE {table} ({columns})"));
         let name = table.parse().expect("a table name");
         let described = block_on(async { introspect(&mut trail.connect().await, &name).await })
             .expect("a table");
         trail.run(CaptureMigration::new([&described], |_| None).up());
+        trail
+    }
+
+    /// A trail of 60,000 changes of two tables, half of them of one correlation and one actor, 100 of
+    /// another, without capture.
+    pub(crate) fn of_60_000_changes() -> Self {
+        let trail = Self::of("notes", "id int PRIMARY KEY, body text");
+        trail.run(MANY_CHANGES);
         trail
     }
 
@@ -61,6 +87,12 @@ impl Trail {
             "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, {count}) AS n"
         ));
         trail
+    }
+
+    /// The log of the server.
+    pub(crate) fn log(&self) -> String {
+        let (cluster, _) = server();
+        cluster.log().expect("a log")
     }
 
     pub(crate) async fn connect(&self) -> AsyncPgConnection {

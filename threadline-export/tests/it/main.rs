@@ -8,5 +8,6 @@
 mod files;
 mod harness;
 mod limits;
+mod plans;
 mod read_back;
 mod streams;

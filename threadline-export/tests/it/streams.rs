@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use threadline_diesel::timeline::Timeline;
 use threadline_export::{Export, ExportError, count};
+use tokio::io::AsyncReadExt;
 
 use crate::harness::{Interfering, Trail, block_on};
 
@@ -44,6 +45,84 @@ fn what_is_committed_while_an_export_runs_is_not_in_it() {
         manifest.summary.snapshot
     ));
     assert_eq!(visible, "9000");
+}
+
+#[test]
+fn an_asynchronous_writer_gets_what_a_blocking_one_gets() {
+    let trail = Trail::with_changes(5_000);
+    let export = Export::new(Timeline::new());
+    let (text, told) = trail.export(&export);
+    block_on(async {
+        let mut conn = trail.connect().await;
+        // Far smaller than the export: the two ends take turns.
+        let (mut here, mut there) = tokio::io::duplex(1_000);
+        let reading = async {
+            let mut read = Vec::new();
+            there.read_to_end(&mut read).await.unwrap();
+            read
+        };
+        let writing = async {
+            let manifest = export.write_to_async(&mut conn, &mut here, |_| {}).await;
+            drop(here);
+            manifest.unwrap()
+        };
+        let (manifest, read) = tokio::join!(writing, reading);
+        assert_eq!(read, text.as_bytes());
+        assert_eq!(manifest.sha256, told.sha256);
+        assert_eq!(manifest.bytes, told.bytes);
+    });
+}
+
+#[test]
+fn an_asynchronous_reader_that_leaves_is_a_closed_pipe() {
+    let trail = Trail::with_changes(5_000);
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let (mut here, there) = tokio::io::duplex(1_000);
+        drop(there);
+        let export = Export::new(Timeline::new());
+        let error = export.write_to_async(&mut conn, &mut here, |_| {}).await;
+        assert!(error.unwrap_err().is_closed_pipe());
+        assert_eq!(count(&mut conn, &Timeline::new()).await.unwrap(), 5_000);
+    });
+}
+
+#[test]
+fn an_export_waits_for_a_slow_reader_without_holding_up_its_thread() {
+    let trail = Trail::with_changes(5_000);
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let (mut here, there) = tokio::io::duplex(1_000);
+        let export = Export::new(Timeline::new());
+        let running = export.write_to_async(&mut conn, &mut here, |_| {});
+        let waiting = tokio::time::timeout(std::time::Duration::from_millis(300), running).await;
+        assert!(
+            waiting.is_err(),
+            "nobody reads, so it waits, and the timer still runs"
+        );
+        drop(there);
+    });
+}
+
+#[test]
+fn the_first_changes_leave_before_the_last_are_read() {
+    let trail = Trail::of_60_000_changes();
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let (mut here, mut there) = tokio::io::duplex(1_000);
+        let export = Export::new(Timeline::new());
+        let mut rows = 0;
+        let mut first = vec![0; 100];
+        {
+            let running = export.write_to_async(&mut conn, &mut here, |done| rows = done.rows);
+            tokio::select! {
+                read = there.read_exact(&mut first) => { read.unwrap(); }
+                done = running => panic!("nobody read the rest: {done:?}"),
+            }
+        }
+        assert!(first.starts_with(b"{\"id\":1,"));
+        assert!(rows < 2_001, "{rows} changes were read for the first");
+    });
 }
 
 #[test]
