@@ -112,7 +112,7 @@ pub(crate) struct PageArgs {
 }
 
 /// Which changes are meant; the same wherever changes are read.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct TimelineFilterArgs {
     /// Only changes of this table.
     #[arg(long)]

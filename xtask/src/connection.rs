@@ -21,9 +21,12 @@ pub(crate) async fn connect(database: &DatabaseArgs) -> Result<AsyncPgConnection
 
 /// A runtime for one command.
 pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the async runtime")?
-        .block_on(command)
+        .context("cannot start the async runtime")?;
+    let outcome = runtime.block_on(command);
+    // A write to a pipe that nobody reads must not keep a command that was stopped.
+    runtime.shutdown_background();
+    outcome
 }

@@ -75,9 +75,18 @@ impl Trail {
     /// A trail of 60,000 changes of two tables, half of them of one correlation and one actor, 100 of
     /// another, without capture.
     pub(crate) fn of_60_000_changes() -> Self {
-        let trail = Self::of("notes", "id int PRIMARY KEY, body text");
-        trail.run(MANY_CHANGES);
-        trail
+        static TEMPLATE: OnceLock<Template> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| {
+            let template = server().0.template("many_changes", |url| {
+                let session = Cluster::existing(url)?;
+                session.execute_script(&threadline_core::install::up_sql())?;
+                session.execute_script(MANY_CHANGES)
+            });
+            template.expect("many changes")
+        });
+        Self {
+            database: template.create_database().expect("a database"),
+        }
     }
 
     /// A table with so many changes.

@@ -1,9 +1,11 @@
 //! `export`: changes as files and streams for other programs.
 
+mod meter;
+
+use std::fs;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -12,16 +14,14 @@ use serde_json::json;
 use threadline_diesel::timeline::Timeline;
 use threadline_export::{
     ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Manifest,
-    Progress, count,
+    Order, count,
 };
 
+use self::meter::{Meter, Terminal};
 use crate::cli::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 use crate::show::print_json;
-
-/// How often the progress line changes.
-const METER_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 #[expect(
@@ -40,7 +40,13 @@ pub(crate) struct ExportArgs {
     /// The file to write, with its manifest beside it; `-` is standard output.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
-    /// Export no more changes than this, the oldest, and say whether there were more.
+    /// Write the manifest there, for an export to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// The newest change first, as in a timeline; the oldest is, otherwise.
+    #[arg(long)]
+    pub(crate) newest_first: bool,
+    /// Export no more changes than this, the first in the order, and say whether there were more.
     #[arg(long, value_name = "N")]
     pub(crate) max_rows: Option<NonZeroU64>,
     /// Write CSV for programs: text that spreadsheets would run as a formula stays as it is.
@@ -73,48 +79,94 @@ pub(crate) enum FormatName {
 
 pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     check(&args)?;
-    let format = format(&args);
-    let question = args.filters.question();
+    let question = args.filters.clone().question();
     let mut conn = connect(&args.database).await?;
     if args.dry_run {
         let rows = count(&mut conn, &question).await.context("cannot count")?;
         show_count(rows, args.max_rows, args.report.json).context("cannot print")?;
         return Ok(Answer::Fine);
     }
-    let mut export = Export::new(question.clone()).format(format);
+    let export = export(&args, question.clone());
+    let manifest = if is_stdout(&args.output) {
+        to_stdout(&export, &mut conn, args.manifest.as_deref()).await?
+    } else {
+        let total = expected(&mut conn, &question, args.max_rows).await?;
+        let manifest = to_file(&export, &mut conn, &args.output, total).await?;
+        report(&manifest, &args.output, args.report.json).context("cannot print")?;
+        manifest
+    };
+    warn_if_cut(&manifest);
+    Ok(Answer::Fine)
+}
+
+fn export(args: &ExportArgs, question: Timeline) -> Export {
+    let mut export = Export::new(question).format(format(args));
     if args.gzip {
         export = export.compression(Compression::Gzip);
     }
     if args.with_actions {
         export = export.action_columns(ActionColumns::With);
     }
-    if let Some(most) = args.max_rows {
-        export = export.max_rows(most);
+    if args.newest_first {
+        export = export.order(Order::NewestFirst);
     }
-    if is_stdout(&args.output) {
-        let mut meter = Meter::new(!stdout().is_terminal(), None);
-        let outcome = export
-            .write_to(&mut conn, &mut stdout(), |done| meter.show(done))
-            .await;
-        meter.clear();
-        warn_if_cut(&outcome.context("cannot export")?);
-        return Ok(Answer::Fine);
+    match args.max_rows {
+        Some(most) => export.max_rows(most),
+        None => export,
     }
-    let total = expected(&mut conn, &question, args.max_rows).await?;
-    let mut meter = Meter::new(true, total);
+}
+
+/// Writes without holding up the thread, so that Ctrl-C is heard also when nobody reads on.
+async fn to_stdout(
+    export: &Export,
+    conn: &mut AsyncPgConnection,
+    manifest_path: Option<&Path>,
+) -> Result<Manifest, Failure> {
+    let terminal = if stdout().is_terminal() {
+        Terminal::Taken
+    } else {
+        Terminal::Free
+    };
+    let mut meter = Meter::new(terminal, None);
+    let mut out = tokio::io::stdout();
     let outcome = tokio::select! {
-        outcome = export.write_file(&mut conn, &args.output, |done| meter.show(done)) => {
-            outcome.map_err(refused)
+        outcome = export.write_to_async(conn, &mut out, |done| meter.show(done)) => {
+            outcome.map_err(|error| anyhow::Error::new(error).context("cannot export"))
         }
-        _ = tokio::signal::ctrl_c() => {
-            Err(anyhow!("stopped: nothing was written to {}", args.output.display()).into())
-        }
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped: the export is not complete")),
     };
     meter.clear();
     let manifest = outcome?;
-    report(&manifest, &args.output, args.report.json).context("cannot print")?;
-    warn_if_cut(&manifest);
-    Ok(Answer::Fine)
+    if let Some(path) = manifest_path {
+        write_manifest(path, &manifest)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(manifest)
+}
+
+fn write_manifest(path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(manifest)?;
+    text.push(b'\n');
+    Ok(fs::write(path, text)?)
+}
+
+async fn to_file(
+    export: &Export,
+    conn: &mut AsyncPgConnection,
+    path: &Path,
+    total: Option<u64>,
+) -> Result<Manifest, Failure> {
+    let mut meter = Meter::new(Terminal::Free, total);
+    let outcome = tokio::select! {
+        outcome = export.write_file(conn, path, |done| meter.show(done)) => {
+            outcome.map_err(refused)
+        }
+        _ = tokio::signal::ctrl_c() => {
+            Err(anyhow!("stopped: nothing was written to {}", path.display()).into())
+        }
+    };
+    meter.clear();
+    outcome
 }
 
 /// Refuses what would not do what was meant.
@@ -126,6 +178,11 @@ fn check(args: &ExportArgs) -> Result<(), Failure> {
     if args.gzip && args.format == FormatName::Parquet {
         return Err(Failure::usage(
             "Parquet is compressed by itself: leave --gzip out",
+        ));
+    }
+    if args.manifest.is_some() && (args.dry_run || !is_stdout(&args.output)) {
+        return Err(Failure::usage(
+            "--manifest is for an export to standard output: a file has its manifest beside it",
         ));
     }
     if args.dry_run || !is_stdout(&args.output) {
@@ -226,74 +283,5 @@ fn warn_if_cut(manifest: &Manifest) {
             "warning: cut after {} changes, as --max-rows says; there are more",
             manifest.summary.row_count
         );
-    }
-}
-
-/// A line on standard error that says how far the export is, if somebody is there to read it.
-#[derive(Debug)]
-struct Meter {
-    visible: bool,
-    total: Option<u64>,
-    started: Instant,
-    shown: Option<Instant>,
-}
-
-impl Meter {
-    fn new(wanted: bool, total: Option<u64>) -> Self {
-        Self {
-            visible: wanted && stderr().is_terminal(),
-            total,
-            started: Instant::now(),
-            shown: None,
-        }
-    }
-
-    fn show(&mut self, done: Progress) {
-        let recent = |shown: Instant| shown.elapsed() < METER_INTERVAL;
-        if self.visible && !self.shown.is_some_and(recent) {
-            let line = meter_line(done.rows, self.total, self.started.elapsed());
-            // Whether anybody can read it must not decide about the export.
-            let _ = write!(stderr(), "\r\x1b[K{line}");
-            self.shown = Some(Instant::now());
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn meter_line(rows: u64, total: Option<u64>, elapsed: Duration) -> String {
-    let millis = elapsed.as_millis().max(1);
-    let rate = u128::from(rows) * 1000 / millis;
-    let Some(total) = total else {
-        return format!("{rows} changes, {rate}/s");
-    };
-    let left = u128::from(total.saturating_sub(rows));
-    match (left * millis).checked_div(u128::from(rows) * 1000) {
-        Some(seconds) => {
-            let (minutes, seconds) = (seconds / 60, seconds % 60);
-            format!("{rows} of {total} changes, {rate}/s, {minutes}:{seconds:02} left")
-        }
-        None => format!("{rows} of {total} changes"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_meter_tells_rate_and_remaining_time() {
-        let line = |rows, total| meter_line(rows, total, Duration::from_secs(2));
-        assert_eq!(line(1000, None), "1000 changes, 500/s");
-        assert_eq!(
-            line(1000, Some(46_000)),
-            "1000 of 46000 changes, 500/s, 1:30 left"
-        );
-        assert_eq!(line(0, Some(7)), "0 of 7 changes");
-        assert_eq!(line(9, Some(7)), "9 of 7 changes, 4/s, 0:00 left");
     }
 }
