@@ -49,6 +49,8 @@ pub mod prelude {
 mod guides {
     #[doc = include_str!("../guides/attribution.md")]
     struct Attribution;
+    #[doc = include_str!("../guides/export.md")]
+    struct Export;
     #[doc = include_str!("../guides/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../guides/investigate.md")]

@@ -1,12 +1,15 @@
-//! What capture costs, measured beside no capture, a common trigger and the physical limit.
+//! What capture costs, measured beside no capture, a common trigger and the physical limit; and what
+//! reading costs, beside a common layout.
 //!
 //! `cargo run --release -p threadline-benches -- capture` starts a throwaway server and measures
-//! everything on it, in one run and interleaved. See `guides/performance.md`.
+//! everything on it, in one run and interleaved; `reading` does the same for questions and exports. See
+//! `guides/performance.md`.
 
 mod attribution;
 mod bulk;
 mod chart;
 mod clients;
+mod reading;
 mod report;
 mod sampling;
 mod server;
@@ -36,6 +39,8 @@ enum Command {
     Capture(CaptureArguments),
     /// Measures what the audited write adds to a transaction that is captured anyway.
     Attribution,
+    /// Measures questions and exports on a large trail.
+    Reading(reading::ReadingArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +63,7 @@ struct CaptureArguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = match Arguments::parse().command {
         Command::Capture(arguments) => arguments,
+        Command::Reading(arguments) => return reading::measure(arguments).await,
         Command::Attribution => return attribution::measure(&Server::start(None)?).await,
     };
     let effort = if arguments.quick {

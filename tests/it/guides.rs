@@ -400,6 +400,7 @@ guides_that_can_be_followed! {
     pgbouncer_needs_what_is_said_and_no_more: "pgbouncer.md",
     every_support_ticket_is_answered: "investigate.md",
     upgrading_goes_as_described: "upgrading.md",
+    exports_are_what_is_said_of_them: "export.md",
 }
 
 #[test]

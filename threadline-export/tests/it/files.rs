@@ -65,7 +65,6 @@ fn the_manifest_beside_a_file_tells_what_is_in_it() {
     );
 }
 
-#[cfg(feature = "gzip")]
 #[test]
 fn the_manifest_speaks_of_the_compressed_bytes() {
     let trail = Trail::with_changes(3);

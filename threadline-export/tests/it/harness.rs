@@ -65,11 +65,16 @@ impl Trail {
             database: server().1.create_database().expect("a database"),
         };
         trail.run(&format!("CREATE TABLE {table} ({columns})"));
-        let name = table.parse().expect("a table name");
-        let described = block_on(async { introspect(&mut trail.connect().await, &name).await })
-            .expect("a table");
-        trail.run(CaptureMigration::new([&described], |_| None).up());
+        trail.capture(table);
         trail
+    }
+
+    /// Puts a table under capture as introspection finds it.
+    pub(crate) fn capture(&self, table: &str) {
+        let name = table.parse().expect("a table name");
+        let described = block_on(async { introspect(&mut self.connect().await, &name).await })
+            .expect("a table");
+        self.run(CaptureMigration::new([&described], |_| None).up());
     }
 
     /// A trail of 60,000 changes of two tables, half of them of one correlation and one actor, 100 of

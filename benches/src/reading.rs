@@ -1,0 +1,127 @@
+//! What reading a large trail costs, beside the same questions on a layout of the common kind.
+
+mod export;
+mod questions;
+mod trail;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use comfy_table::Table;
+use serde::Serialize;
+
+use self::export::Throughput;
+use self::questions::Answered;
+use self::trail::Trail;
+use crate::server::{Facts, Server};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadingArguments {
+    /// How many changes the trail has. 10 million take 15 GB in each of the two layouts.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000,
+          value_parser = clap::value_parser!(i64).range(100_000..))]
+    changes: i64,
+    /// Writes every number there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A server to measure on, as superuser, instead of a throwaway one.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+/// Everything that was measured in one run.
+#[derive(Debug, Serialize)]
+struct Report {
+    facts: Facts,
+    changes: i64,
+    questions: Vec<Answered>,
+    exports: Vec<Throughput>,
+}
+
+/// Builds the trail, asks everything, and prints what was found.
+pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
+    let server = Server::start(arguments.database_url.as_deref())?;
+    let facts = server.facts().await?;
+    println!("{facts}\n");
+    let trail = Trail::build(&server, arguments.changes).await?;
+    let questions = questions::ask(&trail).await?;
+    let exports = export::measure(&trail).await?;
+    let report = Report {
+        facts,
+        changes: trail.changes(),
+        questions,
+        exports,
+    };
+    println!("{}", report.tables());
+    if let Some(file) = arguments.json {
+        std::fs::write(&file, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+impl Report {
+    fn tables(&self) -> String {
+        let mut text = format!("{} changes\n", self.changes);
+        let _ = writeln!(text, "Questions, milliseconds, warm\n{}\n", self.asked());
+        let _ = write!(
+            text,
+            "Export, beside COPY of the same columns\n{}",
+            self.exported()
+        );
+        text
+    }
+
+    fn asked(&self) -> Table {
+        let mut table = Table::new();
+        table.set_header([
+            "question",
+            "rows",
+            "p50",
+            "p95",
+            "goal",
+            "common p50",
+            "common p95",
+            "x common",
+        ]);
+        for one in &self.questions {
+            let common = one.common;
+            let of = |value: fn(questions::Times) -> f64| {
+                common.map_or_else(String::new, |common| format!("{:.2}", value(common)))
+            };
+            table.add_row([
+                one.name.to_owned(),
+                one.rows.to_string(),
+                format!("{:.2}", one.ours.p50),
+                format!("{:.2}", one.ours.p95),
+                one.goal.map_or_else(String::new, |goal| format!("{goal}")),
+                of(|times| times.p50),
+                of(|times| times.p95),
+                common.map_or_else(String::new, |common| {
+                    format!("{:.3}", one.ours.p50 / common.p50)
+                }),
+            ]);
+        }
+        table
+    }
+
+    fn exported(&self) -> Table {
+        let mut table = Table::new();
+        table.set_header(["export", "rows/s", "MB/s", "first byte ms", "x COPY"]);
+        let copy = self
+            .exports
+            .first()
+            .map_or(f64::NAN, |copy| copy.rows_per_second);
+        for one in &self.exports {
+            table.add_row([
+                one.name.to_owned(),
+                format!("{:.0}", one.rows_per_second),
+                format!("{:.0}", one.bytes_per_second / 1e6),
+                format!("{:.1}", one.first_byte_ms),
+                format!("{:.2}", one.rows_per_second / copy),
+            ]);
+        }
+        table
+    }
+}

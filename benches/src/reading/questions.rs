@@ -1,0 +1,290 @@
+//! The questions people ask a trail, by name.
+//!
+//! A question joins the list in [`list`]. What the library answers is asked through the library, so
+//! its time includes the round trips and the Rust values; [`Asked::Sql`] is for what is answered by
+//! SQL alone. The common layout gets the rows from SQL and throws them away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use diesel_async::AsyncPgConnection;
+use serde::Serialize;
+use threadline_core::transaction::AuditTransactionId;
+use threadline_diesel::nonblocking;
+use threadline_diesel::page::PageSize;
+use threadline_diesel::timeline::Timeline;
+use tokio_postgres::{Client, Statement};
+
+use super::trail::Trail;
+
+/// Times that a question is asked, at most; five more go before, to warm up.
+const TIMES: usize = 200;
+const WARM_UP: usize = 5;
+/// How long a question is asked again, on both sides together.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Goals, in milliseconds that 95 of 100 stay under.
+const PAGE: Option<f64> = Some(5.0);
+const HISTORY: Option<f64> = Some(2.0);
+const BUNDLE: Option<f64> = Some(1.0);
+
+/// A question, on both sides.
+struct Question {
+    name: &'static str,
+    goal: Option<f64>,
+    ours: Asked,
+    common: Option<String>,
+}
+
+/// How a question is asked.
+enum Asked {
+    /// A page, through the library.
+    Timeline(Box<Timeline>),
+    /// A transaction, through the library.
+    Incident(AuditTransactionId),
+    /// Anything, in SQL.
+    Sql(String),
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Times {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+}
+
+/// What was found about a question.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answered {
+    pub(crate) name: &'static str,
+    pub(crate) goal: Option<f64>,
+    /// Rows of our answer.
+    pub(crate) rows: usize,
+    pub(crate) ours: Times,
+    pub(crate) common: Option<Times>,
+}
+
+const COMMON_PAGE: &str =
+    "SELECT c.*, t.actor_ref, t.meta, a.name, a.reason, a.comment, a.correlation_id
+     FROM common.changes AS c
+     JOIN common.transactions AS t ON t.id = c.transaction_id
+     LEFT JOIN common.actions AS a ON a.id = t.action_id";
+const COMMON_ORDER: &str = "ORDER BY c.captured_at DESC, c.id DESC LIMIT 51";
+/// Entries before page 1,000.
+const BEFORE_PAGE_1000: u32 = 999 * 50;
+
+fn common_page(filter: &str) -> Option<String> {
+    Some(format!("{COMMON_PAGE} WHERE {filter} {COMMON_ORDER}"))
+}
+
+fn page(name: &'static str, ours: Timeline, common: Option<String>) -> Question {
+    Question {
+        name,
+        goal: PAGE,
+        ours: Asked::Timeline(Box::new(ours)),
+        common,
+    }
+}
+
+/// The questions. Others join here.
+async fn list(trail: &Trail) -> Result<Vec<Question>> {
+    let mut list = vec![
+        page("first page", Timeline::new(), common_page("true")),
+        page(
+            "first page of a busy table",
+            Timeline::new().table("table_1".parse()?),
+            common_page("c.table_schema = 'public' AND c.table_name = 'table_1'"),
+        ),
+        page(
+            "first page of a rare table",
+            Timeline::new().table("table_40".parse()?),
+            common_page("c.table_schema = 'public' AND c.table_name = 'table_40'"),
+        ),
+        page_1000(trail).await?,
+        page(
+            "first page of a busy actor",
+            Timeline::new().actor("user:1".parse()?),
+            common_page(r#"t.actor_ref = '{"type": "user", "id": "1"}'"#),
+        ),
+        page(
+            "first page of a rare actor",
+            Timeline::new().actor("user:4321".parse()?),
+            common_page(r#"t.actor_ref = '{"type": "user", "id": "4321"}'"#),
+        ),
+        Question {
+            goal: BUNDLE,
+            ..page(
+                "correlation bundle",
+                Timeline::new().correlation_id("correlation-700".parse()?),
+                common_page("a.correlation_id = 'correlation-700'"),
+            )
+        },
+    ];
+    for (name, key) in [
+        ("history of a row with 3 changes", "cold"),
+        ("history of a row with 10,000 changes, first page", "hot-1"),
+    ] {
+        let common = format!(
+            "c.table_schema = 'public' AND c.table_name = 'table_1' \
+             AND c.table_pk = '{{\"id\": \"{key}\"}}'"
+        );
+        list.push(Question {
+            goal: HISTORY,
+            ..page(
+                name,
+                Timeline::new().row("table_1".parse()?, &key.parse()?),
+                common_page(&common),
+            )
+        });
+    }
+    list.push(incident(trail, "incident of 1 change", 1).await?);
+    list.push(incident(trail, "incident of 5,000 changes", 5000).await?);
+    list.push(Question {
+        name: "count, up to 10,000",
+        goal: PAGE,
+        ours: Asked::Sql(
+            "SELECT count(*) FROM (SELECT FROM threadline.audit_changes \
+             WHERE table_name = 'table_1' AND table_schema = 'public' LIMIT 10001) AS counted"
+                .to_owned(),
+        ),
+        common: Some(
+            "SELECT count(*) FROM (SELECT FROM common.changes \
+             WHERE table_name = 'table_1' AND table_schema = 'public' LIMIT 10001) AS counted"
+                .to_owned(),
+        ),
+    });
+    Ok(list)
+}
+
+async fn page_1000(trail: &Trail) -> Result<Question> {
+    let mut conn = trail.connect().await?;
+    let mut question = Timeline::new();
+    let mut left = BEFORE_PAGE_1000;
+    while left > 0 {
+        let step = left.min(threadline_diesel::page::MAX_PAGE_SIZE);
+        let sized = question.clone().page_size(PageSize::new(step)?);
+        let next = nonblocking::timeline(&mut conn, &sized).await?.next;
+        question = Timeline::new().after(next.context("more than 1,000 pages")?);
+        left -= step;
+    }
+    let last = trail
+        .text(&format!(
+            "SELECT format('(%L::timestamptz, %L::uuid)', captured_at, id) FROM common.changes \
+             ORDER BY captured_at DESC, id DESC OFFSET {} LIMIT 1",
+            BEFORE_PAGE_1000 - 1
+        ))
+        .await?;
+    let common = common_page(&format!("(c.captured_at, c.id) < {last}"));
+    Ok(page("page 1,000", question, common))
+}
+
+/// A transaction with so many changes, or nearly.
+async fn incident(trail: &Trail, name: &'static str, changes: i32) -> Result<Question> {
+    let of = |schema: &str, changes_table: &str| {
+        format!(
+            "SELECT transaction_id::text FROM {schema}.{changes_table} GROUP BY transaction_id \
+             HAVING count(*) = {changes} ORDER BY min(captured_at) LIMIT 1"
+        )
+    };
+    let ours = trail.text(&of("threadline", "audit_changes")).await?;
+    let common = trail.text(&of("common", "changes")).await?;
+    Ok(Question {
+        name,
+        goal: (changes == 1).then_some(5.0),
+        ours: Asked::Incident(ours.parse()?),
+        common: Some(format!(
+            "{COMMON_PAGE} WHERE c.transaction_id = '{common}' ORDER BY c.captured_at, c.id"
+        )),
+    })
+}
+
+/// Asks every question on both sides, in turn.
+pub(crate) async fn ask(trail: &Trail) -> Result<Vec<Answered>> {
+    let mut conn = trail.connect().await?;
+    let mut answered = Vec::new();
+    for question in list(trail).await? {
+        eprintln!("{}", question.name);
+        answered.push(ask_one(trail.client(), &mut conn, &question).await?);
+    }
+    Ok(answered)
+}
+
+async fn ask_one(
+    client: &Client,
+    conn: &mut AsyncPgConnection,
+    question: &Question,
+) -> Result<Answered> {
+    let prepare = async |sql: &str| client.prepare(sql).await;
+    let ours = match &question.ours {
+        Asked::Sql(sql) => Some(prepare(sql).await?),
+        Asked::Timeline(_) | Asked::Incident(_) => None,
+    };
+    let common = match &question.common {
+        Some(sql) => Some(prepare(sql).await?),
+        None => None,
+    };
+    let (mut our_times, mut common_times) = (Vec::new(), Vec::new());
+    let mut rows = 0;
+    let started = Instant::now();
+    while our_times.len() < WARM_UP + TIMES && (rows == 0 || started.elapsed() < PATIENCE) {
+        let start = Instant::now();
+        rows = match (&question.ours, &ours) {
+            (Asked::Timeline(question), _) => {
+                nonblocking::timeline(conn, question).await?.entries.len()
+            }
+            (Asked::Incident(id), _) => {
+                let bundle = nonblocking::incident_bundle(conn, *id).await?;
+                bundle.map_or(0, |bundle| bundle.changes.len())
+            }
+            (Asked::Sql(_), Some(statement)) => rows_of(client, statement).await?,
+            (Asked::Sql(_), None) => 0,
+        };
+        our_times.push(start.elapsed().as_secs_f64() * 1e3);
+        ensure!(rows > 0, "nothing answers `{}`", question.name);
+        if let Some(statement) = &common {
+            let start = Instant::now();
+            rows_of(client, statement).await?;
+            common_times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(Answered {
+        name: question.name,
+        goal: question.goal,
+        rows,
+        ours: times(our_times),
+        common: common.map(|_| times(common_times)),
+    })
+}
+
+async fn rows_of(client: &Client, statement: &Statement) -> Result<usize> {
+    Ok(client.query(statement, &[]).await?.len())
+}
+
+/// Without the first, if there are enough.
+fn times(mut samples: Vec<f64>) -> Times {
+    if samples.len() > 2 * WARM_UP {
+        samples.drain(..WARM_UP);
+    }
+    samples.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let place = (samples.len() * percent).div_ceil(100).max(1) - 1;
+        samples.get(place).copied().unwrap_or_default()
+    };
+    Times {
+        p50: at(50),
+        p95: at(95),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::times;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let found = times((1..=105).map(f64::from).collect());
+        assert!((found.p50 - 55.0).abs() < f64::EPSILON);
+        assert!((found.p95 - 100.0).abs() < f64::EPSILON);
+        assert!((times(vec![7.0]).p95 - 7.0).abs() < f64::EPSILON);
+    }
+}
