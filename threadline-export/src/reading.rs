@@ -6,7 +6,7 @@
 //! it goes badly wrong in either direction. So the way is chosen here, and the planner is bound to it
 //! by settings that end with the transaction.
 
-use diesel::dsl::sql;
+use diesel::dsl::{count_star, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -45,6 +45,12 @@ const LOOK_UPS_ONLY: &str = "
     SET LOCAL enable_seqscan = off;
     SET LOCAL enable_hashjoin = off;
     SET LOCAL enable_mergejoin = off;";
+
+/// Takes that back, for what has to look at the whole trail.
+const ANY_PLAN: &str = "
+    SET LOCAL enable_seqscan = on;
+    SET LOCAL enable_hashjoin = on;
+    SET LOCAL enable_mergejoin = on;";
 
 /// The way an export finds its changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,20 +103,31 @@ fn names_of_filters(timeline: &Timeline) -> Vec<String> {
     fields.map(|(name, _)| name.clone()).collect()
 }
 
+/// What the filters alone say about the way; nothing where numbers decide.
+fn way_by_filters(filters: &[String]) -> Option<Way> {
+    if filters.iter().any(|name| name == OF_A_ROW) {
+        return Some(Way::Gather);
+    }
+    let in_order = filters.iter().all(|name| IN_ORDER.contains(&name.as_str()));
+    in_order.then_some(Way::Along)
+}
+
 async fn choose(
     conn: &mut AsyncPgConnection,
     timeline: &Timeline,
     filters: &[String],
 ) -> QueryResult<Way> {
     conn.batch_execute(LOOK_UPS_ONLY).await?;
-    if filters.iter().any(|name| name == OF_A_ROW) {
-        return Ok(Way::Gather);
+    if let Some(way) = way_by_filters(filters) {
+        return Ok(way);
     }
-    if filters.iter().all(|name| IN_ORDER.contains(&name.as_str())) {
-        return Ok(Way::Along);
-    }
-    // Counted, not estimated: what belongs to an actor or to a correlation can be two changes or
-    // half of the trail.
+    let found = probe(conn, timeline).await?;
+    Ok(if found > FEW { Way::Along } else { Way::Gather })
+}
+
+/// How many changes match, up to one more than are few. Counted, not estimated: what belongs to an
+/// actor or to a correlation can be two changes or half of the trail.
+async fn probe(conn: &mut AsyncPgConnection, timeline: &Timeline) -> QueryResult<usize> {
     conn.batch_execute("SET LOCAL cursor_tuple_fraction = 1")
         .await?;
     let probe = Declare {
@@ -124,7 +141,32 @@ async fn choose(
     probe.execute(conn).await?;
     let found = diesel::sql_query(ASK_WHETHER_FEW).execute(conn).await?;
     conn.batch_execute("CLOSE threadline_probe").await?;
-    Ok(if found > FEW { Way::Along } else { Way::Gather })
+    Ok(found)
+}
+
+/// How many changes a timeline asks for, in a transaction that has just begun.
+pub(crate) async fn count(conn: &mut AsyncPgConnection, timeline: &Timeline) -> QueryResult<i64> {
+    let filters = names_of_filters(timeline);
+    let mut query = timeline.unpaged_query();
+    match way_by_filters(&filters) {
+        Some(Way::Along) => {}
+        Some(Way::Gather) => conn.batch_execute(LOOK_UPS_ONLY).await?,
+        None => {
+            conn.batch_execute(LOOK_UPS_ONLY).await?;
+            let found = probe(conn, timeline).await?;
+            if found <= FEW {
+                return Ok(i64::try_from(found).unwrap_or(i64::MAX));
+            }
+            conn.batch_execute(ANY_PLAN).await?;
+            query = tested_change_by_change(query);
+        }
+    }
+    query
+        .select(count_star())
+        // Replaces the order of changes, which a count has no use for.
+        .order(count_star())
+        .get_result(conn)
+        .await
 }
 
 fn ordered(query: ChangesQuery<'static>, order: Order) -> ChangesQuery<'static> {

@@ -4,7 +4,7 @@ use diesel::dsl::sql;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use threadline_diesel::timeline::Timeline;
-use threadline_export::{Export, Order};
+use threadline_export::{Export, Order, count};
 
 use crate::harness::{Trail, block_on};
 
@@ -134,7 +134,9 @@ fn every_way_of_finding_changes_finds_the_same() {
              FROM threadline.audit_changes AS c
              JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id WHERE {filter}"
         ));
-        let (text, _) = trail.export(&Export::new(question));
+        let counted = block_on(async { count(&mut trail.connect().await, &question).await });
+        let (text, manifest) = trail.export(&Export::new(question));
+        assert_eq!(counted.unwrap(), manifest.summary.row_count);
         let found: Vec<String> = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
