@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
+use threadline_core::actor::ActorRef;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::PageSize;
@@ -88,6 +89,12 @@ fn page(name: &'static str, ours: Timeline, common: Option<String>) -> Question 
 
 /// The questions. Others join here.
 async fn list(trail: &Trail) -> Result<Vec<Question>> {
+    let rare = trail
+        .text(
+            "SELECT actor_ref ->> 'id' FROM threadline.audit_transactions
+             WHERE actor_ref ->> 'type' = 'user' GROUP BY 1 ORDER BY count(*), 1 LIMIT 1",
+        )
+        .await?;
     let mut list = vec![
         page("first page", Timeline::new(), common_page("true")),
         page(
@@ -108,8 +115,10 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
         ),
         page(
             "first page of a rare actor",
-            Timeline::new().actor("user:4321".parse()?),
-            common_page(r#"t.actor_ref = '{"type": "user", "id": "4321"}'"#),
+            Timeline::new().actor(ActorRef::user(rare.clone())?),
+            common_page(&format!(
+                r#"t.actor_ref = '{{"type": "user", "id": "{rare}"}}'"#
+            )),
         ),
         Question {
             goal: BUNDLE,
