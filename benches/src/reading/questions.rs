@@ -74,16 +74,16 @@ const COMMON_ORDER: &str = "ORDER BY c.captured_at DESC, c.id DESC LIMIT 51";
 /// Entries before page 1,000.
 const BEFORE_PAGE_1000: u32 = 999 * 50;
 
-fn common_page(filter: &str) -> Option<String> {
-    Some(format!("{COMMON_PAGE} WHERE {filter} {COMMON_ORDER}"))
+fn common_page(filter: &str) -> String {
+    format!("{COMMON_PAGE} WHERE {filter} {COMMON_ORDER}")
 }
 
-fn page(name: &'static str, ours: Timeline, common: Option<String>) -> Question {
+fn page(name: &'static str, ours: Timeline, common: String) -> Question {
     Question {
         name,
         goal: PAGE,
         ours: Asked::Timeline(Box::new(ours)),
-        common,
+        common: Some(common),
     }
 }
 
@@ -124,8 +124,8 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
             goal: BUNDLE,
             ..page(
                 "correlation bundle",
-                Timeline::new().correlation_id("correlation-700".parse()?),
-                common_page("a.correlation_id = 'correlation-700'"),
+                Timeline::new().correlation_id("correlation-77".parse()?),
+                common_page("a.correlation_id = 'correlation-77'"),
             )
         },
     ];
@@ -212,8 +212,12 @@ pub(crate) async fn ask(trail: &Trail) -> Result<Vec<Answered>> {
     let mut conn = trail.connect().await?;
     let mut answered = Vec::new();
     for question in list(trail).await? {
-        eprintln!("{}", question.name);
-        answered.push(ask_one(trail.client(), &mut conn, &question).await?);
+        let one = ask_one(trail.client(), &mut conn, &question).await?;
+        eprintln!(
+            "{}: p50 {:.2} ms, p95 {:.2} ms",
+            one.name, one.ours.p50, one.ours.p95
+        );
+        answered.push(one);
     }
     Ok(answered)
 }

@@ -53,6 +53,12 @@ const MANY_CHANGES: &str = "
     FROM work CROSS JOIN generate_series(1, 100) AS k;
     ANALYZE threadline.audit_changes, threadline.audit_transactions";
 
+/// The log of the server.
+pub(crate) fn server_log() -> String {
+    let (cluster, _) = server();
+    cluster.log().expect("a log")
+}
+
 /// A database with a captured table.
 pub(crate) struct Trail {
     database: Database,
@@ -101,12 +107,6 @@ impl Trail {
             "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, {count}) AS n"
         ));
         trail
-    }
-
-    /// The log of the server.
-    pub(crate) fn log(&self) -> String {
-        let (cluster, _) = server();
-        cluster.log().expect("a log")
     }
 
     pub(crate) async fn connect(&self) -> AsyncPgConnection {

@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use threadline_diesel::timeline::Timeline;
 use threadline_export::{Export, Order, count};
 
-use crate::harness::{Trail, block_on};
+use crate::harness::{Trail, block_on, server_log};
 
 /// Has the server write the plan of everything it runs into its log.
 async fn explaining(conn: &mut AsyncPgConnection) -> bool {
@@ -24,7 +24,7 @@ async fn explaining(conn: &mut AsyncPgConnection) -> bool {
 
 /// The plan of an export's cursor, and how many changes it gave; none where plans cannot be seen.
 fn plan_of(trail: &Trail, export: &Export) -> Option<(String, u64)> {
-    let before = trail.log().len();
+    let before = server_log().len();
     let (rows, session) = block_on(async {
         let mut conn = trail.connect().await;
         if !explaining(&mut conn).await {
@@ -37,7 +37,7 @@ fn plan_of(trail: &Trail, export: &Export) -> Option<(String, u64)> {
         Some((done.unwrap().summary.row_count, session.unwrap()))
     })?;
     // Tests that run beside this one write into the same log.
-    let log = trail.log();
+    let log = server_log();
     let ours = format!("[{session}] LOG:");
     let plan = log[before..]
         .split(&ours)
@@ -47,7 +47,7 @@ fn plan_of(trail: &Trail, export: &Export) -> Option<(String, u64)> {
     Some((plan[..end].to_owned(), rows))
 }
 
-fn assert_in_order(trail: &Trail, question: Timeline, rows: u64) {
+fn assert_in_order(trail: &Trail, question: &Timeline, rows: u64) {
     for order in [Order::OldestFirst, Order::NewestFirst] {
         let export = Export::new(question.clone()).order(order);
         let Some((plan, found)) = plan_of(trail, &export) else {
@@ -62,25 +62,25 @@ fn assert_in_order(trail: &Trail, question: Timeline, rows: u64) {
 
 #[test]
 fn the_whole_trail_is_read_in_order_without_a_sort() {
-    assert_in_order(&Trail::of_60_000_changes(), Timeline::new(), 60_000);
+    assert_in_order(&Trail::of_60_000_changes(), &Timeline::new(), 60_000);
 }
 
 #[test]
 fn a_table_is_read_in_order_without_a_sort() {
     let letters = Timeline::new().table("letters".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), letters, 30_000);
+    assert_in_order(&Trail::of_60_000_changes(), &letters, 30_000);
 }
 
 #[test]
 fn a_correlation_of_half_the_trail_is_read_in_order_without_a_sort() {
     let bulk = Timeline::new().correlation_id("bulk".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), bulk, 30_000);
+    assert_in_order(&Trail::of_60_000_changes(), &bulk, 30_000);
 }
 
 #[test]
 fn an_actor_of_half_the_trail_is_read_in_order_without_a_sort() {
     let bulk = Timeline::new().actor("user:bulk".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), bulk, 30_000);
+    assert_in_order(&Trail::of_60_000_changes(), &bulk, 30_000);
 }
 
 #[test]

@@ -337,7 +337,7 @@ fn duckdb_reads_csv_back_exactly_null_and_the_empty_string_included() {
     assert_reads_back(python, "duckdb-csv", "trail.csv", &export);
 }
 
-/// A Python with pyarrow and DuckDB in an environment of its own, which stays for the next time.
+/// A Python with pyarrow and `DuckDB` in an environment of its own, which stays for the next time.
 /// Where there is neither Python nor a network to get them from, it says so.
 fn python_with_readers() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
