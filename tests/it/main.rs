@@ -12,6 +12,7 @@ mod attribution;
 mod audited_write;
 mod capture;
 mod coverage;
+mod diff;
 mod drift;
 mod exactness;
 mod faults;

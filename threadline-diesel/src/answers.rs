@@ -11,13 +11,14 @@ macro_rules! answers {
 
         use crate::actions::Actions;
         use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
+        use crate::deployed::{Declaration, declarations};
         use crate::error::ReadError;
         use crate::introspection::{CatalogColumn, IntrospectionError, describe, from_catalog};
         use crate::history::History;
         use crate::incident::{IncidentBundle, MAX_INCIDENT_CHANGES};
         use crate::page::Page;
         use crate::schema::{audit_actions, audit_transactions};
-        use crate::timeline::{Timeline, changes_of_transaction};
+        use crate::timeline::{Timeline, change_with_id, changes_of_transaction};
 
         /// A page of a timeline.
         ///
@@ -76,6 +77,33 @@ macro_rules! answers {
         {
             let columns = describe(name).load::<CatalogColumn>(conn)$(.$await)??;
             from_catalog(name, &columns)
+        }
+
+        /// One change by its id; none if there is no such change.
+        ///
+        /// # Errors
+        /// [`ReadError`] when the database says no.
+        pub $($asyncness)? fn change<C>(
+            conn: &mut C,
+            id: i64,
+        ) -> Result<Option<TimelineEntry>, ReadError>
+        where
+            C: $connection,
+        {
+            Ok(change_with_id(id).first::<TimelineEntry>(conn)$(.$await)?.optional()?)
+        }
+
+        /// The captured tables with their rules, as they are deployed in the database.
+        ///
+        /// # Errors
+        /// [`ReadError`] when the database says no, or a newer release deployed what this one
+        /// cannot read.
+        pub $($asyncness)? fn deployed_tables<C>(conn: &mut C) -> Result<Vec<AuditedTable>, ReadError>
+        where
+            C: $connection,
+        {
+            let found = declarations().load::<Declaration>(conn)$(.$await)??;
+            Ok(found.iter().map(Declaration::read).collect::<Result<_, _>>()?)
         }
 
         /// Everything about a transaction; none if there is no such transaction.

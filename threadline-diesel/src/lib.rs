@@ -7,6 +7,8 @@ mod audited;
 pub mod blocking;
 pub mod change;
 mod condition;
+mod deployed;
+pub mod diff;
 pub mod error;
 pub mod history;
 pub mod incident;

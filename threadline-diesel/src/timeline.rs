@@ -356,6 +356,13 @@ fn row_segments(before: &str, (table, key): (&TableName, &str), after: &str) -> 
         .then(format!("){after}"))
 }
 
+/// One change.
+pub(crate) fn change_with_id(id: i64) -> ChangesQuery<'static> {
+    changes_with_attribution()
+        .into_boxed()
+        .filter(audit_changes::id.eq(id))
+}
+
 /// The changes of one transaction, in the order they were captured.
 pub(crate) fn changes_of_transaction(id: uuid::Uuid) -> ChangesQuery<'static> {
     changes_with_attribution()

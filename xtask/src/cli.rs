@@ -41,6 +41,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Show everything about one transaction.
     Incident(IncidentArgs),
+    /// Show what one change changed, field by field.
+    Diff(crate::commands::diff::DiffArgs),
     /// Write changes to a file or to standard output.
     Export(crate::commands::export::ExportArgs),
     /// Show what Threadline does, on a throwaway PostgreSQL.

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod diff;
 pub(crate) mod export;
 mod gen_triggers;
 mod history;
@@ -19,6 +20,7 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Timeline(args) => block_on(timeline::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::Incident(args) => block_on(incident::run(args)),
+        Command::Diff(args) => block_on(diff::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),

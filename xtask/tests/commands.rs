@@ -363,3 +363,47 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .unwrap();
     assert_eq!(out(&output).trim(), "0", "{}", err(&output));
 }
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn a_diff_is_a_document_for_machines_and_readable_for_people() {
+    let database = installed(ORDERS);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let generated = run(&[
+        "gen-triggers",
+        "--tables",
+        "orders",
+        "--mask",
+        "orders.card",
+        "--print",
+    ]);
+    database.execute_script(&out(&generated)).unwrap();
+    database
+        .execute_script("INSERT INTO orders VALUES (1, 'open', '4111'); UPDATE orders SET status = 'paid', card = '4222'")
+        .unwrap();
+    let people = run(&["diff", "2"]);
+    assert_eq!(code(&people), 0, "{}", err(&people));
+    for line in [
+        "update public.orders id=1",
+        "  card    (masked), changed",
+        "  status  open → paid",
+    ] {
+        assert!(
+            out(&people).lines().any(|shown| shown == line),
+            "{}",
+            out(&people)
+        );
+    }
+    let document = json(&run(&["diff", "2", "--json"]));
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["fields"][0]["after"]["state"], "masked");
+    assert_eq!(code(&run(&["diff", "99"])), 1);
+    let transaction = document["transaction_id"].as_str().unwrap();
+    let incident = json(&run(&["incident", transaction, "--json"]));
+    assert_eq!(incident["diffs"][1], document);
+    assert_eq!(incident["changes"][1]["id"], 2);
+}

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use threadline_diesel::nonblocking::incident_bundle;
 
+use super::diff::{IncidentDocument, rules};
 use crate::cli::IncidentArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -18,7 +19,8 @@ pub(crate) async fn run(args: IncidentArgs) -> Result<Answer, Failure> {
         return Ok(Answer::Bad);
     };
     if args.output.json {
-        print_json(&bundle).context("cannot print")?;
+        let rules = rules(&mut conn).await;
+        print_json(&IncidentDocument::new(&bundle, &rules)).context("cannot print")?;
     } else {
         print_incident(&bundle).context("cannot print")?;
     }
