@@ -18,8 +18,8 @@ pub use threadline_diesel::nonblocking;
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, blocking, change, diff, error, history, incident, introspection, json, migrations,
-    page, schema, timeline,
+    actions, baseline, blocking, change, continuity, diff, error, history, incident, introspection,
+    json, migrations, page, schema, timeline,
 };
 
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.

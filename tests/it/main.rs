@@ -10,6 +10,7 @@
 mod actions;
 mod attribution;
 mod audited_write;
+mod baseline;
 mod capture;
 mod coverage;
 mod diff;

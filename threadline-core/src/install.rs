@@ -5,7 +5,7 @@
 
 use crate::storage::in_storage_schema;
 
-const FILES: [&str; 17] = [
+const FILES: [&str; 19] = [
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
     include_str!("../sql/install/03_attribution.sql"),
@@ -22,6 +22,8 @@ const FILES: [&str; 17] = [
     include_str!("../sql/install/14_suspension.sql"),
     include_str!("../sql/install/15_removal.sql"),
     include_str!("../sql/install/16_coverage.sql"),
+    include_str!("../sql/install/19_baseline.sql"),
+    include_str!("../sql/install/19_baseline_runs.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

@@ -5,6 +5,8 @@ crate::answers::answers!(
     diesel::RunQueryDsl
 );
 
+pub use crate::baseline::blocking::{continuity, record_baseline};
+
 /// The audited write on `PgConnection`.
 #[cfg(feature = "sync")]
 pub mod write {

@@ -4,9 +4,11 @@ pub mod actions;
 mod answers;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod audited;
+pub mod baseline;
 pub mod blocking;
 pub mod change;
 mod condition;
+pub mod continuity;
 mod deployed;
 pub mod diff;
 pub mod error;

@@ -7,6 +7,7 @@ crate::answers::answers!(
     await
 );
 
+pub use crate::baseline::nonblocking::{continuity, record_baseline};
 pub use write::{audited, record_action};
 
 /// The audited write on `AsyncPgConnection`.

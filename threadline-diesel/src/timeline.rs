@@ -90,7 +90,8 @@ pub enum Attribution {
 }
 
 impl Timeline {
-    /// Every change.
+    /// Every change. Baselines are none; they are in the history of a row, and where
+    /// [`Op::Baseline`] is asked for.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -263,6 +264,9 @@ impl Filters {
         }
         if let Some(op) = self.op {
             query = query.filter(audit_changes::op.eq(op));
+        } else if self.row.is_none() {
+            // What was there before capture is no change; the history of a row begins with it.
+            query = query.filter(audit_changes::op.ne(Op::Baseline));
         }
         if let Some(from) = self.from {
             query = query.filter(audit_changes::captured_at.ge(from));

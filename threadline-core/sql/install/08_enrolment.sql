@@ -272,6 +272,7 @@ DECLARE
         declared ->> 'actor'
     ];
 BEGIN
+    PERFORM @threadline@.note_attached(declared #>> '{name,schema}', declared #>> '{name,name}', root);
     FOR relation IN
         WITH RECURSIVE family (oid) AS (
             SELECT root::oid
@@ -335,6 +336,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $detach$
 DECLARE
     found_trigger record;
 BEGIN
+    PERFORM @threadline@.note_detached(table_schema, table_name);
     FOR found_trigger IN
         WITH RECURSIVE family (oid) AS (
             SELECT to_regclass(format('%I.%I', table_schema, table_name))::oid

@@ -37,4 +37,6 @@ SELECT
     change.action_id
 FROM @threadline@.audit_changes AS change
 LEFT JOIN @threadline@.audit_transactions AS transaction ON transaction.id = change.transaction_id
-LEFT JOIN @threadline@.audit_actions AS action ON action.id = change.action_id;
+LEFT JOIN @threadline@.audit_actions AS action ON action.id = change.action_id
+-- What was there before capture is no change; audit_changes has it.
+WHERE change.op <> 'baseline';

@@ -1,0 +1,283 @@
+//! A baseline beside writers, killed, stopped, taken over.
+
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::Duration;
+
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use threadline::baseline::{BatchSize, RunState};
+use threadline::nonblocking;
+
+use super::{assert_the_trail_agrees, continuity, numbers, record, recorded, small_baseline};
+use crate::harness::{Trail, block_on};
+
+#[test]
+fn four_writers_and_a_baseline_leave_a_trail_that_agrees_with_the_table() {
+    const ROWS: usize = 600;
+    const OPERATIONS: usize = 120;
+    let trail = numbers(ROWS);
+    let outcome = thread::scope(|scope| {
+        for writer in 0..4_usize {
+            let trail = &trail;
+            scope.spawn(move || {
+                for step in 0..OPERATIONS {
+                    // Far from random, but it meets every row and every operation.
+                    let key = (step * 37 + writer * 151) % ROWS + 1;
+                    let other = (step * 53 + writer * 211) % ROWS + 1;
+                    let sql = match (step + writer) % 7 {
+                        0 => format!("DELETE FROM t WHERE id = {key}"),
+                        1 => format!(
+                            "UPDATE t SET id = {} WHERE id = {key}",
+                            10_000 + writer * 1000 + step
+                        ),
+                        2 => format!("INSERT INTO t VALUES ({key}, -1) ON CONFLICT DO NOTHING"),
+                        3 => format!("BEGIN; UPDATE t SET n = n + 1000 WHERE id = {key}; ROLLBACK"),
+                        4 => format!("UPDATE t SET n = n WHERE id = {key}"),
+                        5 => format!("UPDATE t SET n = n + 1 WHERE id IN ({})", key.min(other)),
+                        _ => format!(
+                            "BEGIN; UPDATE t SET n = n + 1 WHERE id = {}; SELECT pg_sleep(0.005);
+                             UPDATE t SET n = n + 1 WHERE id = {}; COMMIT",
+                            key.min(other),
+                            key.max(other)
+                        ),
+                    };
+                    trail.run(&sql);
+                }
+            });
+        }
+        let patient = small_baseline("t").patience(Duration::from_secs(30));
+        recorded(&trail, &patient)
+    });
+    assert_eq!((outcome.state, outcome.rows_left), (RunState::Finished, 0));
+    assert_eq!(continuity(&trail, "t").rows.unwrap().unknown_count, 0);
+    assert_the_trail_agrees(&trail, "t");
+}
+
+/// Ends every session that runs a baseline.
+fn kill_baselines(trail: &Trail) {
+    trail.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%baseline_batch%'",
+    );
+}
+
+#[test]
+fn a_baseline_that_was_killed_between_batches_is_gone_on_with() {
+    let trail = numbers(20);
+    let mut batches = 0;
+    let killed = record(&trail, &small_baseline("t"), |_| {
+        batches += 1;
+        if batches == 3 {
+            kill_baselines(&trail);
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(killed.is_err());
+    assert_eq!(trail.count(), 9);
+    assert_eq!(
+        continuity(&trail, "t").baseline.unwrap().state,
+        RunState::Running
+    );
+    trail.run("UPDATE t SET n = n + 1 WHERE id % 2 = 0");
+    let outcome = recorded(&trail, &small_baseline("t"));
+    assert_eq!(
+        (outcome.continues, outcome.state),
+        (Some(1), RunState::Finished)
+    );
+    assert_eq!(outcome.rows_seen, 11, "it goes on where it was killed");
+    let state = trail.ask("SELECT state FROM threadline.audit_baseline_runs WHERE id = 1");
+    assert_eq!(state, "interrupted");
+    assert_eq!(continuity(&trail, "t").rows.unwrap().unknown_count, 0);
+    assert_the_trail_agrees(&trail, "t");
+}
+
+#[test]
+fn a_baseline_that_was_killed_inside_a_batch_has_recorded_all_of_it_or_nothing() {
+    let trail = numbers(10);
+    block_on(async {
+        let mut holder = trail.connect().await;
+        diesel::sql_query("BEGIN")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        diesel::sql_query("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        thread::scope(|scope| {
+            let running =
+                scope.spawn(|| record(&trail, &small_baseline("t"), |_| ControlFlow::Continue(())));
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                         AND wait_event_type = 'Lock' AND query LIKE '%baseline_batch%'";
+            while trail.ask(waits) == "0" {
+                thread::yield_now();
+            }
+            kill_baselines(&trail);
+            assert!(running.join().unwrap().is_err());
+        });
+    });
+    assert_eq!(trail.count(), 0);
+    let outcome = recorded(&trail, &small_baseline("t"));
+    assert_eq!((outcome.continues, outcome.rows_recorded), (Some(1), 10));
+    assert_the_trail_agrees(&trail, "t");
+}
+
+#[test]
+fn a_baseline_stops_where_it_is_told_to() {
+    let trail = numbers(10);
+    let outcome = record(&trail, &small_baseline("t"), |_| ControlFlow::Break(())).unwrap();
+    assert_eq!(
+        (outcome.state, outcome.rows_recorded),
+        (RunState::Stopped, 3)
+    );
+    let outcome = recorded(&trail, &small_baseline("t"));
+    assert_eq!((outcome.state, outcome.rows_seen), (RunState::Finished, 7));
+    assert_eq!(trail.count(), 10);
+}
+
+#[test]
+fn a_run_starts_over_where_rows_may_have_come_unseen() {
+    let trail = numbers(10);
+    record(&trail, &small_baseline("t"), |_| ControlFlow::Break(())).unwrap();
+    trail.run("SELECT threadline.suspend_capture('{t}', 'restore'); INSERT INTO t VALUES (0, 9)");
+    let outcome = recorded(&trail, &small_baseline("t"));
+    assert_eq!((outcome.continues, outcome.rows_recorded), (Some(1), 8));
+    assert!(continuity(&trail, "t").is_unbroken());
+}
+
+/// A session that is in the middle of something.
+async fn session_in(trail: &Trail, sql: &str) -> AsyncPgConnection {
+    let mut conn = trail.connect().await;
+    diesel::sql_query("BEGIN").execute(&mut conn).await.unwrap();
+    diesel::sql_query(sql).execute(&mut conn).await.unwrap();
+    conn
+}
+
+#[test]
+fn rows_that_others_have_locked_are_neither_waited_for_nor_forgotten() {
+    let trail = numbers(10);
+    block_on(async {
+        let mut holder = session_in(&trail, "SELECT FROM t WHERE id = 5 FOR UPDATE").await;
+        let outcome = recorded(&trail, &small_baseline("t"));
+        assert_eq!(
+            (outcome.state, outcome.rows_recorded, outcome.rows_left),
+            (RunState::Stopped, 9, 1)
+        );
+        diesel::sql_query("COMMIT")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+    });
+    let outcome = recorded(&trail, &small_baseline("t"));
+    assert_eq!(
+        (outcome.state, outcome.rows_recorded),
+        (RunState::Finished, 1)
+    );
+    assert_the_trail_agrees(&trail, "t");
+}
+
+#[test]
+fn a_row_under_change_is_captured_or_recorded_and_never_both() {
+    for (ending, expected) in [
+        (
+            "COMMIT",
+            ["update t 2", "delete t 5", "update t 100"].as_slice(),
+        ),
+        ("ROLLBACK", [].as_slice()),
+    ] {
+        let trail = numbers(9);
+        block_on(async {
+            let mut writer = session_in(&trail, "UPDATE t SET n = 7 WHERE id = 2").await;
+            for sql in [
+                "DELETE FROM t WHERE id = 5",
+                "UPDATE t SET id = 100 WHERE id = 8",
+            ] {
+                diesel::sql_query(sql).execute(&mut writer).await.unwrap();
+            }
+            let mut conn = trail.connect().await;
+            let baseline = small_baseline("t").patience(Duration::from_secs(30));
+            let (done, finish) = (
+                std::cell::Cell::new(false),
+                std::cell::Cell::new(Some(writer)),
+            );
+            let outcome = nonblocking::record_baseline(&mut conn, &baseline, |progress| {
+                // All the rest is done: the writer ends its transaction while its rows are waited for.
+                if progress.rows_seen == 9 && !done.replace(true) {
+                    let mut writer = finish.take().unwrap();
+                    let ending = ending.to_owned();
+                    thread::spawn(move || {
+                        block_on(async move {
+                            diesel::sql_query(ending)
+                                .execute(&mut writer)
+                                .await
+                                .unwrap();
+                        });
+                    });
+                }
+                ControlFlow::Continue(())
+            })
+            .await
+            .unwrap();
+            assert_eq!(
+                (outcome.state, outcome.rows_left),
+                (RunState::Finished, 0),
+                "{ending}"
+            );
+        });
+        let captured: Vec<_> = trail
+            .events()
+            .into_iter()
+            .filter(|event| !event.starts_with("baseline"))
+            .collect();
+        assert_eq!(captured, expected);
+        let baselines =
+            trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline'");
+        assert_eq!(baselines, if ending == "COMMIT" { "6" } else { "9" });
+        assert_the_trail_agrees(&trail, "t");
+    }
+}
+
+#[test]
+fn writers_are_not_held_up_by_rows_a_baseline_wants() {
+    // Two rows in two orders: whoever waited for the other here would end in a deadlock.
+    let trail = numbers(4);
+    block_on(async {
+        let mut writer = session_in(&trail, "UPDATE t SET n = 1 WHERE id = 4").await;
+        recorded(
+            &trail,
+            &small_baseline("t").batch_size(BatchSize::new(4).unwrap()),
+        );
+        diesel::sql_query("UPDATE t SET n = 1 WHERE id = 1")
+            .execute(&mut writer)
+            .await
+            .unwrap();
+        diesel::sql_query("COMMIT")
+            .execute(&mut writer)
+            .await
+            .unwrap();
+    });
+    assert_eq!(
+        recorded(&trail, &small_baseline("t")).state,
+        RunState::Finished
+    );
+    assert_the_trail_agrees(&trail, "t");
+}
+
+#[test]
+fn who_was_taken_over_notices() {
+    let trail = numbers(10);
+    let mut begun = false;
+    let first = record(&trail, &small_baseline("t"), |_| {
+        if !std::mem::replace(&mut begun, true) {
+            recorded(&trail, &small_baseline("t"));
+        }
+        ControlFlow::Continue(())
+    });
+    let error = first.unwrap_err().to_string();
+    assert!(
+        error.contains("baseline run 1 is not running: it is interrupted"),
+        "{error}"
+    );
+    assert_eq!(trail.count(), 10);
+    assert_the_trail_agrees(&trail, "t");
+}
