@@ -51,6 +51,8 @@ mod guides {
     struct Attribution;
     #[doc = include_str!("../guides/export.md")]
     struct Export;
+    #[doc = include_str!("../guides/brownfield.md")]
+    struct Brownfield;
     #[doc = include_str!("../guides/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../guides/investigate.md")]

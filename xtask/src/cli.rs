@@ -43,6 +43,10 @@ pub(crate) enum Command {
     Incident(IncidentArgs),
     /// Show what one change changed, field by field.
     Diff(crate::commands::diff::DiffArgs),
+    /// Show since when tables are known, and how many rows are older.
+    Continuity(crate::commands::continuity::ContinuityArgs),
+    /// Record the rows that are older than capture.
+    Baseline(crate::commands::baseline::BaselineArgs),
     /// Write changes to a file or to standard output.
     Export(crate::commands::export::ExportArgs),
     /// Show what Threadline does, on a throwaway PostgreSQL.

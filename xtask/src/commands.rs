@@ -1,5 +1,7 @@
 //! One file a command.
 
+pub(crate) mod baseline;
+pub(crate) mod continuity;
 pub(crate) mod diff;
 pub(crate) mod export;
 mod gen_triggers;
@@ -21,6 +23,8 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::History(args) => block_on(history::run(args)),
         Command::Incident(args) => block_on(incident::run(args)),
         Command::Diff(args) => block_on(diff::run(args)),
+        Command::Continuity(args) => block_on(continuity::run(args)),
+        Command::Baseline(args) => block_on(baseline::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),

@@ -217,7 +217,7 @@ fn add_change_rows(table: &mut Table, change: &AuditChange, action: &str) {
     }
 }
 
-fn new_table() -> Table {
+pub(crate) fn new_table() -> Table {
     let mut table = Table::new();
     table
         .load_style(STYLE)

@@ -369,6 +369,80 @@ fn json(output: &Output) -> serde_json::Value {
 }
 
 #[test]
+fn a_baseline_says_first_what_it_would_do_and_needs_somebody_to_do_it() {
+    let database = installed(ORDERS);
+    database
+        .execute_script(
+            "INSERT INTO orders SELECT g, 'open', '4111' FROM generate_series(1, 5) AS g",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let missing = run(&["baseline", "--table", "orders"]);
+    assert_eq!(code(&missing), 3);
+    assert!(
+        err(&missing).contains("is not captured"),
+        "{}",
+        err(&missing)
+    );
+    let generated = run(&[
+        "gen-triggers",
+        "--tables",
+        "orders",
+        "--mask",
+        "orders.card",
+        "--print",
+    ]);
+    database.execute_script(&out(&generated)).unwrap();
+
+    let broken = run(&["continuity", "--json"]);
+    assert_eq!(
+        (code(&broken), json(&broken)["unbroken"].as_bool()),
+        (1, Some(false))
+    );
+    let planned = run(&["baseline", "--table", "orders", "--json"]);
+    assert_eq!(code(&planned), 0, "{}", err(&planned));
+    assert_eq!(json(&planned)["would_record"], 5);
+    assert_eq!(json(&planned)["executed"], false);
+    assert_eq!(
+        code(&run(&["baseline", "--table", "orders", "--execute"])),
+        2
+    );
+    assert_eq!(
+        code(&run(&[
+            "baseline",
+            "--table",
+            "orders",
+            "--batch-size",
+            "0"
+        ])),
+        2
+    );
+    let count = "SELECT count(*) FROM threadline.audit_changes";
+    assert_eq!(database.query_text(count).unwrap().as_deref(), Some("0"));
+
+    let done = run(&[
+        "baseline",
+        "--table",
+        "orders",
+        "--execute",
+        "--actor",
+        "admin:rita",
+        "--batch-size",
+        "2",
+        "--json",
+    ]);
+    assert_eq!(code(&done), 0, "{}", err(&done));
+    assert_eq!(err(&done), "", "progress is for terminals");
+    assert_eq!(
+        (&json(&done)["state"], &json(&done)["rows_recorded"]),
+        (&"finished".into(), &5.into())
+    );
+    assert_eq!(code(&run(&["continuity"])), 0);
+    assert_eq!(code(&run(&["continuity", "--table", "nothing"])), 1);
+}
+
+#[test]
 fn a_diff_is_a_document_for_machines_and_readable_for_people() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
