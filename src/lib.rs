@@ -18,8 +18,7 @@ pub use threadline_diesel::nonblocking;
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, baseline, blocking, change, continuity, diff, error, history, incident, introspection,
-    json, migrations, page, schema, timeline,
+    actions, baseline, blocking, change, continuity, diff, error, feed, history, incident, introspection, json, migrations, page, schema, timeline,
 };
 
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.

@@ -17,6 +17,7 @@ mod diff;
 mod drift;
 mod exactness;
 mod faults;
+mod feed;
 mod guides;
 mod harness;
 mod identity;

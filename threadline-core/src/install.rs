@@ -5,7 +5,7 @@
 
 use crate::storage::in_storage_schema;
 
-const FILES: [&str; 19] = [
+const FILES: &[&str] = &[
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
     include_str!("../sql/install/03_attribution.sql"),
@@ -24,6 +24,7 @@ const FILES: [&str; 19] = [
     include_str!("../sql/install/16_coverage.sql"),
     include_str!("../sql/install/19_baseline.sql"),
     include_str!("../sql/install/19_baseline_runs.sql"),
+    include_str!("../sql/install/20_feed.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

@@ -6,6 +6,13 @@ crate::answers::answers!(
 );
 
 pub use crate::baseline::blocking::{continuity, record_baseline};
+/// The feed: consumers, leases, acknowledgements.
+pub mod feed {
+    crate::feed::calls::feed_calls!(
+        diesel::connection::LoadConnection<Backend = Pg>,
+        diesel::RunQueryDsl
+    );
+}
 
 /// The audited write on `PgConnection`.
 #[cfg(feature = "sync")]

@@ -12,6 +12,7 @@ pub mod continuity;
 mod deployed;
 pub mod diff;
 pub mod error;
+pub mod feed;
 pub mod history;
 pub mod incident;
 pub mod introspection;

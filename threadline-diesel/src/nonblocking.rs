@@ -10,6 +10,16 @@ crate::answers::answers!(
 pub use crate::baseline::nonblocking::{continuity, record_baseline};
 pub use write::{audited, record_action};
 
+/// The feed: consumers, leases, acknowledgements.
+pub mod feed {
+    crate::feed::calls::feed_calls!(
+        diesel_async::AsyncConnection<Backend = Pg>,
+        diesel_async::RunQueryDsl,
+        async,
+        await
+    );
+}
+
 /// The audited write on `AsyncPgConnection`.
 pub mod write {
     use diesel_async::{

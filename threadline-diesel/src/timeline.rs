@@ -374,3 +374,12 @@ pub(crate) fn changes_of_transaction(id: uuid::Uuid) -> ChangesQuery<'static> {
         .filter(audit_changes::transaction_id.eq(id))
         .order(audit_changes::id.asc())
 }
+
+/// The changes with ids after one and up to another, in the order they were captured.
+pub(crate) fn changes_between(after_id: i64, to_id: i64) -> ChangesQuery<'static> {
+    changes_with_attribution()
+        .into_boxed()
+        .filter(audit_changes::id.gt(after_id))
+        .filter(audit_changes::id.le(to_id))
+        .order(audit_changes::id.asc())
+}

@@ -1,0 +1,117 @@
+//! Who reads the feed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name of a consumer, in bytes.
+const MAX_NAME_BYTES: usize = 63;
+
+/// The name of a consumer: a lower-case letter or a digit, then those, `_`, `-` and `.`, at most 63
+/// of them.
+///
+/// ```
+/// use threadline_diesel::feed::ConsumerName;
+///
+/// let search: ConsumerName = "search-index".parse()?;
+/// assert_eq!(search.as_str(), "search-index");
+/// assert!("Search Index".parse::<ConsumerName>().is_err());
+/// # Ok::<(), threadline_diesel::feed::InvalidConsumerName>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ConsumerName(String);
+
+/// A text that names no consumer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` cannot name a consumer: use lower-case letters, digits, `_`, `-` and `.`, at most \
+     {MAX_NAME_BYTES}, beginning with a letter or a digit"
+)]
+pub struct InvalidConsumerName(pub String);
+
+impl ConsumerName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConsumerName {
+    type Err = InvalidConsumerName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let begins = text.bytes().next().is_some_and(plain);
+        let goes_on = text
+            .bytes()
+            .all(|byte| plain(byte) || matches!(byte, b'_' | b'-' | b'.'));
+        if begins && goes_on && text.len() <= MAX_NAME_BYTES {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidConsumerName(text.chars().take(100).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for ConsumerName {
+    type Error = InvalidConsumerName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ConsumerName> for String {
+    fn from(name: ConsumerName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ConsumerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a new consumer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// With the oldest change in the trail.
+    Beginning,
+    /// With what is captured from now on. A change that was captured before, in a transaction that
+    /// has not committed yet, is not among it.
+    Now,
+    /// After the change with this id.
+    After(i64),
+}
+
+impl Start {
+    /// As `create_feed_consumer` takes it.
+    pub(crate) fn after_id(self) -> Option<i64> {
+        match self {
+            Self::Beginning => Some(0),
+            Self::Now => None,
+            Self::After(id) => Some(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_name_a_consumer() {
+        for good in ["a", "0", "search-index", "a.b_c", &"x".repeat(63)] {
+            assert_eq!(good.parse::<ConsumerName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "A", "-a", ".a", "a b", "ä", &"x".repeat(64)] {
+            assert!(bad.parse::<ConsumerName>().is_err(), "{bad}");
+            assert!(serde_json::from_value::<ConsumerName>(bad.into()).is_err());
+        }
+    }
+}

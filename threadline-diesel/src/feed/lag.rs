@@ -1,0 +1,81 @@
+//! How far consumers are.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::statements::LagRow;
+
+/// How far a consumer is, and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Lag {
+    /// Its name.
+    pub consumer: String,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// Changes with ids up to this are done with.
+    pub acknowledged_to: i64,
+    /// The last id that a change was given.
+    pub last_id: i64,
+    /// How many changes it is behind, at most: ids are also taken by what is rolled back.
+    pub behind_at_most: i64,
+    /// When the first change that is not acknowledged was captured; none where there is none.
+    pub oldest_at: Option<DateTime<Utc>>,
+    /// Whether everything up to `acknowledged_to` is decided. It is not yet where a consumer began
+    /// while transactions ran that captured before its beginning: once it is, a copy of the tables
+    /// has what the consumer does not get.
+    pub settled: bool,
+    /// Until when somebody has its lease.
+    pub leased_until: Option<DateTime<Utc>>,
+    /// The role that has it.
+    pub leased_by: Option<String>,
+    /// How often the changes after `acknowledged_to` were leased.
+    pub attempt: i32,
+    /// The oldest running transaction, if newer changes have to wait for it.
+    pub waiting_for: Option<RunningTransaction>,
+}
+
+impl Lag {
+    /// How old the first change is that is not acknowledged; none where there is none.
+    #[must_use]
+    pub fn behind_for(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        self.oldest_at.map(|oldest| now - oldest)
+    }
+}
+
+/// A transaction that runs and has written something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RunningTransaction {
+    /// Its xid.
+    pub xid: i64,
+    /// Its session's server process; none of a prepared transaction.
+    pub pid: Option<i32>,
+    /// Since when it runs, or is prepared; none where the trail's owner may not know.
+    pub since: Option<DateTime<Utc>>,
+    /// The name it was prepared under.
+    pub prepared: Option<String>,
+}
+
+impl From<LagRow> for Lag {
+    fn from(row: LagRow) -> Self {
+        Self {
+            consumer: row.name,
+            created_at: row.created_at,
+            acknowledged_to: row.acknowledged_to,
+            last_id: row.last_id,
+            behind_at_most: row.behind_at_most,
+            oldest_at: row.oldest_at,
+            settled: row.settled,
+            leased_until: row.leased_until,
+            leased_by: row.leased_by,
+            attempt: row.attempt,
+            waiting_for: row.waiting_for.map(|xid| RunningTransaction {
+                xid,
+                pid: row.waiting_for_pid,
+                since: row.waiting_since,
+                prepared: row.waiting_for_prepared,
+            }),
+        }
+    }
+}

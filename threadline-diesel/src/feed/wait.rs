@@ -1,0 +1,90 @@
+//! Waiting for changes without asking all the time.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::{FutureExt, StreamExt};
+
+/// A connection that listens for [`wake`](crate::nonblocking::feed::wake).
+///
+/// Nothing wakes it unless the application does: a write costs no notification by itself. Without
+/// any it returns at every interval, which is polling. Start it before the first lease, so that
+/// nothing falls between the two. It takes a connection of its own, to the server itself:
+/// `PgBouncer` in transaction mode does not pass notifications on.
+///
+/// ```no_run
+/// # async fn example(url: &str, conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use diesel_async::{AsyncConnection, AsyncPgConnection};
+/// use std::time::Duration;
+/// use threadline_diesel::feed::{BatchSize, LeaseTime, Leased, Listener};
+/// use threadline_diesel::nonblocking::feed;
+///
+/// let search = "search-index".parse()?;
+/// let mut listener = Listener::start(AsyncPgConnection::establish(url).await?).await?;
+/// loop {
+///     match feed::lease(conn, &search, LeaseTime::default(), BatchSize::default()).await? {
+///         Leased::Batch(batch) => {
+///             for entry in &batch.entries { /* ... */ }
+///             feed::acknowledge(conn, &batch.token).await?;
+///         }
+///         _ => {
+///             listener.wait(Duration::from_secs(2)).await?;
+///         }
+///     }
+/// }
+/// # }
+/// ```
+pub struct Listener {
+    conn: AsyncPgConnection,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
+    }
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// Somebody called [`wake`](crate::nonblocking::feed::wake) since the wait before.
+    ByWriter,
+    /// The interval was over.
+    ByInterval,
+}
+
+impl Listener {
+    /// Has a connection listen.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn start(mut conn: AsyncPgConnection) -> QueryResult<Self> {
+        conn.batch_execute(&format!("LISTEN {}", super::channel()))
+            .await?;
+        Ok(Self { conn })
+    }
+
+    /// Waits until somebody wakes it, at most for an interval. Several wake-ups since the wait
+    /// before count as one.
+    ///
+    /// # Errors
+    /// What the connection says when it is lost.
+    pub async fn wait(&mut self, at_most: Duration) -> QueryResult<Woken> {
+        let mut notifications = pin!(self.conn.notifications_stream());
+        match tokio::time::timeout(at_most, notifications.next()).await {
+            Err(_elapsed) => Ok(Woken::ByInterval),
+            Ok(None) => Err(Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection,
+                Box::new(String::from("the listening connection is closed")),
+            )),
+            Ok(Some(Err(error))) => Err(error),
+            Ok(Some(Ok(_))) => {
+                while let Some(Some(Ok(_))) = notifications.next().now_or_never() {}
+                Ok(Woken::ByWriter)
+            }
+        }
+    }
+}
