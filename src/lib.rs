@@ -52,6 +52,8 @@ mod guides {
     struct Export;
     #[doc = include_str!("../guides/brownfield.md")]
     struct Brownfield;
+    #[doc = include_str!("../guides/feed.md")]
+    struct Feed;
     #[doc = include_str!("../guides/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../guides/investigate.md")]

@@ -402,6 +402,7 @@ guides_that_can_be_followed! {
     a_database_with_rows_is_adopted_as_described: "brownfield.md",
     upgrading_goes_as_described: "upgrading.md",
     exports_are_what_is_said_of_them: "export.md",
+    the_feed_can_be_followed: "feed.md",
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) mod statements;
 #[cfg(feature = "async")]
 mod wait;
 
-pub use consumer::{ConsumerName, InvalidConsumerName, Start};
+pub use consumer::{ConsumerName, InvalidConsumerName, InvalidStart, Start};
 pub use lag::{Lag, RunningTransaction};
 pub use lease::{
     Batch, BatchSize, InvalidBatchSize, InvalidLeaseTime, LeaseTime, LeaseToken, Leased,

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Baseline(crate::commands::baseline::BaselineArgs),
     /// Write changes to a file or to standard output.
     Export(crate::commands::export::ExportArgs),
+    /// Consumers of the feed: make them, look at them, read for them.
+    Feed(crate::commands::feed::FeedArgs),
     /// Show what Threadline does, on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }

@@ -4,6 +4,7 @@ pub(crate) mod baseline;
 pub(crate) mod continuity;
 pub(crate) mod diff;
 pub(crate) mod export;
+pub(crate) mod feed;
 mod gen_triggers;
 mod history;
 mod incident;
@@ -26,6 +27,7 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Continuity(args) => block_on(continuity::run(args)),
         Command::Baseline(args) => block_on(baseline::run(args)),
         Command::Export(args) => block_on(export::run(args)),
+        Command::Feed(args) => block_on(feed::run(args)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
             None => Err(Failure::usage(

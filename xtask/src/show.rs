@@ -34,8 +34,9 @@ pub(crate) struct PageDocument<'a> {
     next: Option<&'a Cursor>,
 }
 
+/// A change as `--json` prints it. Stable: fields may be added.
 #[derive(Debug, Serialize)]
-struct EntryDocument<'a> {
+pub(crate) struct EntryDocument<'a> {
     actor_ref: Option<&'a ActorRef>,
     changed_fields: Vec<String>,
     change: &'a AuditChange,
@@ -45,21 +46,23 @@ struct EntryDocument<'a> {
 
 impl<'a> From<&'a Page<TimelineEntry>> for PageDocument<'a> {
     fn from(page: &'a Page<TimelineEntry>) -> Self {
-        let entries = page
-            .entries
-            .iter()
-            .map(|entry| EntryDocument {
-                actor_ref: entry.actor(),
-                changed_fields: entry.change.changed_fields(),
-                change: &entry.change,
-                transaction: entry.transaction.as_ref(),
-                action: entry.action.as_ref(),
-            })
-            .collect();
+        let entries = page.entries.iter().map(EntryDocument::from).collect();
         Self {
             entries,
             has_more: page.has_more(),
             next: page.next.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a TimelineEntry> for EntryDocument<'a> {
+    fn from(entry: &'a TimelineEntry) -> Self {
+        Self {
+            actor_ref: entry.actor(),
+            changed_fields: entry.change.changed_fields(),
+            change: &entry.change,
+            transaction: entry.transaction.as_ref(),
+            action: entry.action.as_ref(),
         }
     }
 }

@@ -480,4 +480,54 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
     let incident = json(&run(&["incident", transaction, "--json"]));
     assert_eq!(incident["diffs"][1], document);
     assert_eq!(incident["changes"][1]["id"], 2);
+#[test]
+fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
+    let database = installed(ORDERS);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let sql = run(&["gen-triggers", "--tables", "orders", "--print"]);
+    database.execute_script(&out(&sql)).unwrap();
+    database
+        .execute_script("INSERT INTO orders VALUES (1, 'open', '4'), (2, 'open', '4')")
+        .unwrap();
+    assert_eq!(code(&run(&["feed", "read", "search"])), 1);
+    assert_eq!(code(&run(&["feed", "create", "No Name"])), 2);
+    assert_eq!(code(&run(&["feed", "create", "search"])), 0);
+    let again = run(&["feed", "create", "search"]);
+    assert_eq!(code(&again), 1);
+    assert!(err(&again).contains("already"), "{}", err(&again));
+
+    // Without an acknowledgement the same changes come again.
+    for arguments in [
+        &["feed", "read", "search", "--limit", "1"][..],
+        &["feed", "read", "search", "--limit", "1", "--acknowledge"],
+    ] {
+        let read = run(arguments);
+        assert_eq!(code(&read), 0, "{}", err(&read));
+        let printed = out(&read);
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        let change: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(change["change"]["table_pk"]["id"], "1");
+    }
+    let behind = run(&["feed", "lag", "search", "--json"]);
+    let lag: serde_json::Value = serde_json::from_str(&out(&behind)).unwrap();
+    assert_eq!(lag["behind_at_most"], 1);
+    assert_eq!(lag["acknowledged_to"], 1);
+    database.execute_script("SELECT pg_sleep(1.1)").unwrap();
+    let late = run(&["feed", "lag", "search", "--max-behind", "1"]);
+    assert_eq!(code(&late), 1, "{}", out(&late));
+
+    let shown = run(&["feed", "drop", "search"]);
+    assert!(
+        out(&shown).contains("nothing was dropped"),
+        "{}",
+        out(&shown)
+    );
+    assert_eq!(code(&run(&["feed", "drop", "search", "--execute"])), 0);
+    let none = run(&["feed", "list"]);
+    assert!(
+        out(&none).contains("there are no consumers"),
+        "{}",
+        out(&none)
+    );
 }

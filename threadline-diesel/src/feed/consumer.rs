@@ -100,6 +100,28 @@ impl Start {
     }
 }
 
+/// A text that says no place to begin at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no place to begin at: use `beginning`, `now`, or the id of the change to go on after"
+)]
+pub struct InvalidStart(pub String);
+
+impl FromStr for Start {
+    type Err = InvalidStart;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "now" => Ok(Self::Now),
+            id => id
+                .parse()
+                .map(Self::After)
+                .map_err(|_| InvalidStart(text.chars().take(100).collect())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +135,13 @@ mod tests {
             assert!(bad.parse::<ConsumerName>().is_err(), "{bad}");
             assert!(serde_json::from_value::<ConsumerName>(bad.into()).is_err());
         }
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_an_id() {
+        assert_eq!("beginning".parse(), Ok(Start::Beginning));
+        assert_eq!("now".parse(), Ok(Start::Now));
+        assert_eq!("12".parse(), Ok(Start::After(12)));
+        assert!("soon".parse::<Start>().is_err());
     }
 }

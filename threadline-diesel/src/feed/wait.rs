@@ -25,15 +25,16 @@ use futures_util::{FutureExt, StreamExt};
 /// let search = "search-index".parse()?;
 /// let mut listener = Listener::start(AsyncPgConnection::establish(url).await?).await?;
 /// loop {
-///     match feed::lease(conn, &search, LeaseTime::default(), BatchSize::default()).await? {
+///     let pause = match feed::lease(conn, &search, LeaseTime::default(), BatchSize::default()).await? {
 ///         Leased::Batch(batch) => {
 ///             for entry in &batch.entries { /* ... */ }
 ///             feed::acknowledge(conn, &batch.token).await?;
+///             continue;
 ///         }
-///         _ => {
-///             listener.wait(Duration::from_secs(2)).await?;
-///         }
-///     }
+///         Leased::Waiting => Duration::from_millis(100),
+///         _ => Duration::from_secs(2),
+///     };
+///     listener.wait(pause).await?;
 /// }
 /// # }
 /// ```
