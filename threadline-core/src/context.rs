@@ -221,6 +221,24 @@ impl AuditContext {
         self.job_id.as_ref()
     }
 
+    /// Where the work came in, as [`source`](Self::source) was told.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// The peer's address, as [`remote_addr`](Self::remote_addr) was told.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        self.remote_addr.as_deref()
+    }
+
+    /// The host's own facts, as [`meta`](Self::meta) was told.
+    #[must_use]
+    pub fn facts(&self) -> &Map<String, Value> {
+        &self.meta
+    }
+
     /// What `threadline.context` holds: everything but the actor, which has a setting of its own.
     #[must_use]
     pub(crate) fn setting(&self) -> Value {
@@ -245,6 +263,18 @@ mod tests {
             Err(InvalidTraceId::TooLong(258))
         );
         assert!(TraceId::new("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_context_tells_what_it_was_told() {
+        let context = AuditContext::unattributed()
+            .source("web")
+            .remote_addr("::1")
+            .meta("plan", "gold");
+        assert_eq!(context.origin(), Some("web"));
+        assert_eq!(context.address(), Some("::1"));
+        assert_eq!(context.facts()["plan"], "gold");
+        assert!(AuditContext::unattributed().facts().is_empty());
     }
 
     #[test]

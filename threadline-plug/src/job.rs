@@ -111,14 +111,13 @@ impl JobContext {
 
 impl From<&AuditContext> for JobContext {
     fn from(context: &AuditContext) -> Self {
-        let (source, meta) = read::source_and_meta(context);
         Self {
             actor_ref: context.actor().cloned(),
             on_behalf_of: context.represented().cloned(),
             request_id: context.request().cloned(),
             correlation_id: context.correlation().cloned(),
-            source,
-            meta,
+            source: context.origin().map(str::to_owned),
+            meta: context.facts().clone(),
         }
     }
 }

@@ -2,22 +2,11 @@
 
 use serde_json::{Map, Value};
 use threadline_core::actor::{ActorRef, ActorType, InvalidActor};
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::TraceId;
 
 use super::InvalidJobContext;
 
 type Fields = Map<String, Value>;
-
-/// What a context tells only in its serialized form.
-pub(super) fn source_and_meta(context: &AuditContext) -> (Option<String>, Fields) {
-    let mut fields = match serde_json::to_value(context) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Fields::new(),
-    };
-    let source = text(&mut fields, "source").unwrap_or_default();
-    let meta = object(&mut fields, "meta").unwrap_or_default();
-    (source, meta.unwrap_or_default())
-}
 
 pub(super) fn text(
     fields: &mut Fields,
