@@ -10,6 +10,7 @@ mod bulk;
 mod chart;
 mod clients;
 mod reading;
+mod layer;
 mod report;
 mod sampling;
 mod server;
@@ -41,6 +42,8 @@ enum Command {
     Attribution,
     /// Measures questions and exports on a large trail.
     Reading(reading::ReadingArguments),
+    /// Measures what the tower layer adds to a request. No server.
+    Layer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = match Arguments::parse().command {
         Command::Capture(arguments) => arguments,
         Command::Reading(arguments) => return reading::measure(arguments).await,
+        Command::Layer => return layer::measure(),
         Command::Attribution => return attribution::measure(&Server::start(None)?).await,
     };
     let effort = if arguments.quick {
