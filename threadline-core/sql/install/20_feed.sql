@@ -3,9 +3,9 @@
 -- A change takes its id when it is captured, and can be seen when its transaction commits, which may
 -- be long after changes with greater ids. So a consumer never reads up to the greatest id it sees.
 -- It reads up to a mark: the id that was last given out, and with it a transaction id that was given
--- out after it. Whoever holds an id up to the mark had a transaction id before, because capture
--- takes the transaction's id before a change's. So once no transaction older than the mark's runs
--- any more, whatever is up to the mark is committed or gone: the mark is settled.
+-- out after it. Whoever holds an id up to the mark had a transaction id before, because whatever writes
+-- changes takes its transaction's id first, and must. So once no transaction older than the mark's
+-- runs any more, whatever is up to the mark is committed or gone: the mark is settled.
 --
 -- Only ids of changes are kept for good. The transaction id lives as long as a mark waits; in a
 -- restored cluster, where it means nothing, it is either greater than any there, and the mark is made
@@ -180,7 +180,7 @@ DECLARE
     state @threadline@.audit_feed_consumers;
     found_rows bigint;
 BEGIN
-    IF batch < 1 OR duration <= interval '0' THEN
+    IF (batch >= 1 AND duration > interval '0') IS NOT TRUE THEN
         RAISE EXCEPTION 'a lease takes a batch of at least one change, and a duration'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;

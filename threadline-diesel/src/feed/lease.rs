@@ -16,7 +16,7 @@ use crate::change::TimelineEntry;
 pub const MAX_BATCH_SIZE: u32 = 10_000;
 
 /// The longest a lease can last.
-pub const MAX_LEASE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_LEASE_TIME: Duration = Duration::from_hours(24);
 
 /// How many changes a batch has at most; 500 unless set. A transaction with more changes comes in
 /// several batches.
@@ -82,7 +82,7 @@ impl LeaseTime {
 
 impl Default for LeaseTime {
     fn default() -> Self {
-        Self(Duration::from_secs(60))
+        Self(Duration::from_mins(1))
     }
 }
 
