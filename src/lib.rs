@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub use threadline_core::{
-    Audited, action, actor, capture, column_type, context, install, registry, row_key, storage,
-    table, telemetry, transaction,
+    Audited, action, actor, capture, column_type, context, expected_gap, install, registry,
+    row_key, storage, table, telemetry, transaction,
 };
 
 #[doc(hidden)]
@@ -18,7 +18,7 @@ pub use threadline_diesel::nonblocking;
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, baseline, blocking, change, continuity, diff, error, feed, history, incident, introspection, json, migrations, page, schema, timeline,
+    actions, baseline, blocking, change, continuity, coverage, diff, doctor, error, feed, history, incident, introspection, json, migrations, page, policy, schema, timeline,
 };
 
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.

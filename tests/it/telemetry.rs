@@ -140,6 +140,7 @@ fn every_registered_event_is_emitted_as_listed() {
         telemetry::capture_refused("missing_actor");
         telemetry::context_dropped("x-request-id", "too long");
         telemetry::context_missing();
+        telemetry::coverage_checked(1, 1, 1, 1, 1);
         telemetry::failure_unrecorded("rollback");
     });
     assert_eq!(events.len(), EVENTS.len());

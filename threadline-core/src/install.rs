@@ -3,7 +3,7 @@
 //! The files in `sql/install` in order, with the storage schema put in. Applied again, they bring an
 //! older installation up to date and change nothing else.
 
-use crate::storage::in_storage_schema;
+use sha2::{Digest, Sha256};
 
 const FILES: &[&str] = &[
     include_str!("../sql/install/01_storage.sql"),
@@ -25,13 +25,31 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/19_baseline.sql"),
     include_str!("../sql/install/19_baseline_runs.sql"),
     include_str!("../sql/install/20_feed.sql"),
+    include_str!("../sql/install/16a_capture_findings.sql"),
+    include_str!("../sql/install/16b_trail_findings.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
+
+/// The release whose trail this is.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The SQL that makes the trail.
 #[must_use]
 pub fn up_sql() -> String {
-    in_storage_schema(&FILES.join("\n"))
+    format!(
+        "{}\n-- What this installation is, for coverage to compare with later.\n\
+         SELECT {STORAGE_SCHEMA}.note_installation({}, {});\n",
+        in_storage_schema(&FILES.join("\n")),
+        quote_literal(RELEASE),
+        quote_literal(&digest()),
+    )
+}
+
+/// What tells this release's trail from any other: a digest of its SQL. A database knows the one
+/// it was installed from, and coverage says `install_outdated` where it is another.
+#[must_use]
+pub fn digest() -> String {
+    hex::encode(Sha256::digest(FILES.join("\n")))
 }
 
 /// The SQL that removes the trail. It refuses while anything is recorded.

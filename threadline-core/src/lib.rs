@@ -6,6 +6,7 @@ pub mod capture;
 pub mod column_type;
 pub mod context;
 pub mod diesel_table;
+pub mod expected_gap;
 pub mod identifier;
 pub mod install;
 pub mod registry;

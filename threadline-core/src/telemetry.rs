@@ -30,6 +30,7 @@ pub const EVENTS: &[Event] = &[
     CAPTURE_REFUSED,
     CONTEXT_DROPPED,
     CONTEXT_MISSING,
+    COVERAGE_CHECKED,
     FAILURE_UNRECORDED,
 ];
 
@@ -66,6 +67,19 @@ const CONTEXT_MISSING: Event = Event {
     level: Level::ERROR,
     fields: &[],
     counter: "threadline_contexts_missing_total",
+};
+
+const COVERAGE_CHECKED: Event = Event {
+    name: "coverage checked",
+    level: Level::INFO,
+    fields: &[
+        "captured",
+        "expected_gaps",
+        "needs_capture",
+        "errors",
+        "warnings",
+    ],
+    counter: "threadline_coverage_checks_total",
 };
 
 const FAILURE_UNRECORDED: Event = Event {
@@ -114,6 +128,27 @@ pub fn context_dropped(header: &str, reason: &str) {
 pub fn context_missing() {
     tracing::error!(target: TARGET, "context missing");
     count(CONTEXT_MISSING);
+}
+
+/// Coverage was checked: how many tables are captured, knowingly not, and not; and how many findings
+/// there are of the two severities that ask for something.
+pub fn coverage_checked(
+    captured: usize,
+    expected_gaps: usize,
+    needs_capture: usize,
+    errors: usize,
+    warnings: usize,
+) {
+    tracing::info!(
+        target: TARGET,
+        captured,
+        expected_gaps,
+        needs_capture,
+        errors,
+        warnings,
+        "coverage checked"
+    );
+    count(COVERAGE_CHECKED);
 }
 
 /// Work failed, and that could not be recorded, or not even be rolled back.

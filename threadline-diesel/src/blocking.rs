@@ -9,6 +9,10 @@ pub use crate::baseline::blocking::{continuity, record_baseline};
 /// The feed: consumers, leases, acknowledgements.
 pub mod feed {
     crate::feed::calls::feed_calls!(
+pub use operations::{coverage, deployed_policies, doctor};
+
+mod operations {
+    crate::operations::operations!(
         diesel::connection::LoadConnection<Backend = Pg>,
         diesel::RunQueryDsl
     );

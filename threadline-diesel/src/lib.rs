@@ -11,6 +11,8 @@ mod condition;
 pub mod continuity;
 mod deployed;
 pub mod diff;
+pub mod coverage;
+pub mod doctor;
 pub mod error;
 pub mod feed;
 pub mod history;
@@ -20,7 +22,9 @@ pub mod json;
 pub mod migrations;
 #[cfg(feature = "async")]
 pub mod nonblocking;
+mod operations;
 pub mod page;
+pub mod policy;
 pub mod schema;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod statements;

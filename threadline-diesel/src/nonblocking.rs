@@ -13,6 +13,11 @@ pub use write::{audited, record_action};
 /// The feed: consumers, leases, acknowledgements.
 pub mod feed {
     crate::feed::calls::feed_calls!(
+pub use operations::{coverage, deployed_policies, doctor};
+pub use write::{audited, record_action};
+
+mod operations {
+    crate::operations::operations!(
         diesel_async::AsyncConnection<Backend = Pg>,
         diesel_async::RunQueryDsl,
         async,

@@ -51,6 +51,14 @@ pub(crate) enum Command {
     Export(crate::commands::export::ExportArgs),
     /// Consumers of the feed: make them, look at them, read for them.
     Feed(crate::commands::feed::FeedArgs),
+    /// Say which tables are captured, and what is wrong with that.
+    Coverage(crate::commands::coverage::CoverageArgs),
+    /// Compare what the code declares, what the migrations deploy, and what is deployed.
+    Policy(crate::commands::policy::PolicyArgs),
+    /// Say yes or no: are migrations, coverage and policy in order? For CI and releases.
+    Verify(crate::commands::verify::VerifyArgs),
+    /// Look over connection, server, roles, pooler, and how the trail is doing.
+    Doctor(crate::commands::doctor::DoctorArgs),
     /// Show what Threadline does, on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }
@@ -91,6 +99,15 @@ pub(crate) struct GenTriggersArgs {
     /// Write nothing; exit with 1 when the migrations lag behind the code.
     #[arg(long)]
     pub(crate) check: bool,
+    /// Write a migration that deploys these tables' capture once more, as it is: after somebody
+    /// changed it by hand.
+    #[arg(long, value_name = "TABLE", value_delimiter = ',',
+          conflicts_with_all = ["tables", "exclude", "mask", "check", "retire"])]
+    pub(crate) redeploy: Vec<TableName>,
+    /// Write a migration that takes these tables out of capture. Their trail stays.
+    #[arg(long, value_name = "TABLE", value_delimiter = ',',
+          conflicts_with_all = ["tables", "exclude", "mask", "check"])]
+    pub(crate) retire: Vec<TableName>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }

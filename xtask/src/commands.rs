@@ -3,13 +3,18 @@
 pub(crate) mod baseline;
 pub(crate) mod continuity;
 pub(crate) mod diff;
+pub(crate) mod coverage;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod feed;
 mod gen_triggers;
 mod history;
 mod incident;
 mod install;
+pub(crate) mod policy;
+mod redeploy;
 mod timeline;
+pub(crate) mod verify;
 
 use crate::Host;
 use crate::cli::Command;
@@ -28,6 +33,10 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Baseline(args) => block_on(baseline::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Feed(args) => block_on(feed::run(args)),
+        Command::Coverage(args) => block_on(coverage::run(host, args)),
+        Command::Policy(args) => block_on(policy::run(args)),
+        Command::Verify(args) => block_on(verify::run(host, args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
             None => Err(Failure::usage(

@@ -5,11 +5,14 @@ mod commands;
 mod connection;
 mod exit;
 mod migrations_dir;
+mod on_disk;
+mod report;
 mod show;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use threadline_core::expected_gap::ExpectedGap;
 
 pub use cli::DemoArgs;
 pub use show::{show_incident, show_timeline};
@@ -35,6 +38,7 @@ macro_rules! xtask {
 pub struct Host {
     crates: &'static [&'static str],
     demo: Option<Demo>,
+    expected_gaps: &'static [ExpectedGap],
 }
 
 /// A host's demonstration.
@@ -44,13 +48,25 @@ impl Host {
     /// A host whose models are in these crates.
     #[must_use]
     pub const fn new(crates: &'static [&'static str]) -> Self {
-        Self { crates, demo: None }
+        Self {
+            crates,
+            demo: None,
+            expected_gaps: &[],
+        }
     }
 
     /// The same host with a demonstration.
     #[must_use]
     pub const fn demo(mut self, demo: Demo) -> Self {
         self.demo = Some(demo);
+        self
+    }
+
+    /// The same host with tables that are knowingly not captured, beside those that its crates
+    /// declare with `expected_gap!`.
+    #[must_use]
+    pub const fn expected_gaps(mut self, gaps: &'static [ExpectedGap]) -> Self {
+        self.expected_gaps = gaps;
         self
     }
 

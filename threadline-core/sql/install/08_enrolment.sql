@@ -174,6 +174,7 @@ BEGIN
         SELECT FROM pg_trigger
         WHERE tgrelid = relation AND tgname = trigger_name AND tgfoid = target
             AND tgtype = events AND tgargs = stored_arguments AND tgqual IS NULL
+            AND tgattr = ''::int2vector
             AND tgenabled IN ('O', 'A')
     ) THEN
         RETURN;

@@ -1,5 +1,26 @@
 -- What is captured, how well, and what a mechanism cannot see by itself. Only the catalog is asked,
--- but for orphans, which are looked for in what was captured since an instant.
+-- but for orphans and writers, which are looked for in what was captured since an instant.
+--
+-- The findings themselves are in 16a_capture_findings.sql (triggers, functions, columns) and
+-- 16b_trail_findings.sql (the trail, its rights, its surroundings).
+
+-- The policy a capture function carries; null where there is none, or none that can be read.
+CREATE OR REPLACE FUNCTION @threadline@.policy_of(function oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $policy$
+DECLARE
+    policy jsonb;
+BEGIN
+    policy := obj_description(function, 'pg_proc')::jsonb;
+    IF jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
+        AND jsonb_typeof(policy -> 'version') = 'number'
+    THEN
+        RETURN policy;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- no JSON
+END
+$policy$;
 
 -- Every capture policy that is deployed: the table it names, its functions, and the table it is on.
 CREATE OR REPLACE VIEW @threadline@.deployed_policies AS
@@ -20,21 +41,39 @@ SELECT
     )) AS relation
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
-CROSS JOIN LATERAL (
-    SELECT pg_catalog.obj_description(function.oid, 'pg_proc')::jsonb AS policy
-    WHERE pg_catalog.obj_description(function.oid, 'pg_proc') LIKE '{%'
-) AS description
-WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%';
+CROSS JOIN LATERAL @threadline@.policy_of(function.oid) AS policy
+WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%' AND policy IS NOT NULL;
 
--- The tables of the host, each with whether it is captured.
+-- The same, a row a table.
+CREATE OR REPLACE FUNCTION @threadline@.captured_tables() RETURNS TABLE (
+    table_schema text, table_name text, version integer, declared jsonb, relation regclass,
+    row_function oid, statement_function oid
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT policy.table_schema, policy.table_name, min(policy.version),
+        (array_agg(policy.declared ORDER BY policy.by_row DESC))[1],
+        (array_agg(policy.relation))[1],
+        max(policy.function) FILTER (WHERE policy.by_row),
+        max(policy.function) FILTER (WHERE NOT policy.by_row)
+    FROM @threadline@.deployed_policies AS policy
+    GROUP BY policy.table_schema, policy.table_name;
+END;
+
+-- The tables of the host, each with whether it is captured: by a capture function, not merely by a
+-- trigger of the right name.
 CREATE OR REPLACE FUNCTION @threadline@.coverage()
 RETURNS TABLE (table_schema text, table_name text, captured boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT namespace.nspname::text, class.relname::text,
         EXISTS (
-            SELECT FROM pg_trigger
-            WHERE tgrelid = class.oid AND tgname = '00_threadline_update' AND tgenabled IN ('O', 'A')
+            SELECT FROM pg_trigger AS trigger
+            JOIN pg_proc AS function ON function.oid = trigger.tgfoid
+            WHERE trigger.tgrelid = class.oid AND trigger.tgname = '00_threadline_update'
+                AND trigger.tgenabled IN ('O', 'A')
+                AND function.proname LIKE 'capture\_row\_%'
+                AND function.pronamespace = to_regnamespace('@threadline@')
         )
     FROM pg_class AS class
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -44,226 +83,70 @@ BEGIN ATOMIC
     ORDER BY 1, 2;
 END;
 
--- Everything that is wrong with capture, or could make somebody believe it sees more than it does.
-CREATE OR REPLACE FUNCTION @threadline@.coverage_findings(
-    generator_version integer DEFAULT 1, orphans_since timestamptz DEFAULT now() - interval '1 day'
-) RETURNS TABLE (
-    severity text, code text, table_schema text, table_name text, explanation text, remedy text
+-- What an installation left behind, for coverage to compare with: the release that made it, what
+-- the functions of the trail are, which triggers guard it and which indexes it has.
+CREATE OR REPLACE FUNCTION @threadline@.installation() RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT obj_description(function.oid, 'pg_proc')::jsonb
+    FROM pg_proc AS function
+    WHERE function.pronamespace = to_regnamespace('@threadline@') AND function.proname = 'installation'
+        AND obj_description(function.oid, 'pg_proc') LIKE '{%'
+);
+
+-- The functions of the trail as they are now. `body` is set only where it is not part of `plain`:
+-- PostgreSQL keeps the body of such functions parsed, and may write it differently after an upgrade.
+CREATE OR REPLACE FUNCTION @threadline@.trail_functions() RETURNS TABLE (
+    signature text, function oid, plain text, body text, is_public boolean
 )
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $findings$
-#variable_conflict use_column
-DECLARE
-    generate CONSTANT text := 'generate and apply the capture migration again (gen-triggers)';
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('%I(%s)', function.proname, oidvectortypes(function.proargtypes)), function.oid,
+        encode(sha256(convert_to(concat_ws(
+            E'\n', language.lanname, function.prosecdef, function.provolatile, function.proconfig, function.prosrc
+        ), 'UTF8')), 'hex'),
+        encode(sha256(convert_to(pg_get_function_sqlbody(function.oid), 'UTF8')), 'hex'),
+        EXISTS (
+            SELECT FROM aclexplode(COALESCE(function.proacl, acldefault('f', function.proowner))) AS privilege
+            WHERE privilege.grantee = 0
+        )
+    FROM pg_proc AS function
+    JOIN pg_language AS language ON language.oid = function.prolang
+    WHERE function.pronamespace = to_regnamespace('@threadline@')
+        AND function.proname NOT LIKE 'capture\_row\_%' AND function.proname NOT LIKE 'capture\_statement\_%';
+END;
+
+-- Writes the note that installation() reads. The last step of every installation.
+CREATE OR REPLACE FUNCTION @threadline@.note_installation(release text, digest text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $note$
 BEGIN
-    -- Tables that are gone, under the name their capture knows.
-    RETURN QUERY
-    SELECT 'error', 'table_missing', policy.table_schema, policy.table_name,
-        CASE WHEN moved.relation IS NULL
-            THEN 'the captured table does not exist any more'
-            ELSE format('the captured table is called %s now; its changes are recorded under the old name', moved.relation)
-        END,
-        'correct the table''s name in the code, then ' || generate
-    FROM @threadline@.deployed_policies AS policy
-    LEFT JOIN LATERAL (
-        SELECT tgrelid::regclass AS relation FROM pg_trigger
-        WHERE tgfoid = policy.function AND tgparentid = 0 LIMIT 1
-    ) AS moved ON true
-    WHERE policy.by_row AND policy.relation IS NULL;
-
-    -- Functions.
-    RETURN QUERY
-    SELECT finding.severity, finding.code, policy.table_schema, policy.table_name,
-        format('%s: %s', policy.function::regprocedure, finding.explanation), generate
-    FROM @threadline@.deployed_policies AS policy
-    CROSS JOIN LATERAL (VALUES
-        ('error', 'function_changed', policy.changed_by_hand, 'the body is not the one that was generated'),
-        ('error', 'function_owner', NOT policy.runs_as_owner, 'it does not run as the owner of the trail'),
-        ('warning', 'function_outdated', policy.version < generator_version, 'it was generated by an older release')
-    ) AS finding (severity, code, applies, explanation)
-    WHERE finding.applies;
-
-    -- Triggers: on the table, and on everything that holds its rows.
-    RETURN QUERY
-    WITH RECURSIVE family (root, relation, is_partition) AS (
-        SELECT policy.relation::oid, policy.relation::oid, false
-        FROM @threadline@.deployed_policies AS policy WHERE policy.by_row AND policy.relation IS NOT NULL
-        UNION
-        SELECT family.root, child.oid, child.relispartition
-        FROM family
-        JOIN pg_inherits AS inherits ON inherits.inhparent = family.relation
-        JOIN pg_class AS child ON child.oid = inherits.inhrelid
-    ),
-    expected AS (
-        SELECT family.*, name.trigger_name
-        FROM family
-        CROSS JOIN (VALUES
-            ('00_threadline_insert'), ('00_threadline_update'), ('00_threadline_delete'),
-            ('00_threadline_truncate')
-        ) AS name (trigger_name)
-    )
-    SELECT
-        'error',
-        CASE
-            WHEN trigger.oid IS NOT NULL AND trigger.tgenabled = 'D' THEN 'trigger_disabled'
-            WHEN trigger.oid IS NOT NULL THEN 'trigger_replica_only'
-            WHEN expected.is_partition THEN 'partition_uncovered'
-            WHEN expected.relation <> expected.root THEN 'child_uncovered'
-            ELSE 'trigger_missing'
-        END,
-        namespace.nspname::text, class.relname::text,
-        format('trigger %I on %s %s', expected.trigger_name, expected.relation::regclass,
-            CASE trigger.tgenabled WHEN 'D' THEN 'is disabled' WHEN 'R' THEN 'fires on replicas only' ELSE 'is missing' END),
-        CASE WHEN trigger.oid IS NOT NULL
-            THEN format('ALTER TABLE %s ENABLE TRIGGER %I', expected.relation::regclass, expected.trigger_name)
-            ELSE format('SELECT @threadline@.refresh_capture(%L, %L)', namespace.nspname, class.relname)
-        END
-    FROM expected
-    JOIN pg_class AS class ON class.oid = expected.root
-    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    LEFT JOIN pg_trigger AS trigger
-        ON trigger.tgrelid = expected.relation AND trigger.tgname = expected.trigger_name
-    WHERE trigger.oid IS NULL OR trigger.tgenabled NOT IN ('O', 'A');
-
-    RETURN QUERY
-    SELECT 'error', 'trigger_duplicated', namespace.nspname::text, class.relname::text,
-        format('triggers %s record every change more than once', string_agg(quote_ident(trigger.tgname), ', ')),
-        format('drop all but 00_threadline_%s', min(event.name))
-    FROM pg_trigger AS trigger
-    JOIN pg_class AS class ON class.oid = trigger.tgrelid
-    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    CROSS JOIN (VALUES ('insert', 4), ('delete', 8), ('update', 16)) AS event (name, bit)
-    WHERE trigger.tgfoid IN (SELECT function FROM @threadline@.deployed_policies)
-        AND trigger.tgtype & event.bit <> 0
-    GROUP BY namespace.nspname, class.relname, class.oid, event.name
-    HAVING count(*) > 1;
-
-    -- A host's own row trigger runs before a statement trigger, and its writes are recorded first.
-    RETURN QUERY
-    SELECT 'warning', 'order_at_risk', policy.table_schema, policy.table_name,
-        format('trigger %I was added after capture; what it writes is recorded before what caused it', own.tgname),
-        format('SELECT @threadline@.refresh_capture(%L, %L)', policy.table_schema, policy.table_name)
-    FROM @threadline@.deployed_policies AS policy
-    JOIN pg_trigger AS own ON own.tgrelid = policy.relation
-    WHERE policy.by_row AND NOT own.tgisinternal AND own.tgname NOT LIKE '00\_threadline\_%'
-        AND own.tgtype::integer & 3 = 1
-        AND EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = policy.relation
-                AND tgname = '00_threadline_insert' AND tgtype = 4
-        );
-
-    -- Columns and key.
-    RETURN QUERY
-    SELECT 'error', 'column_missing', policy.table_schema, policy.table_name,
-        format('column %I was dropped or renamed; capture works without it, slowly', declared.name),
-        'take it out of the code (diesel print-schema), then ' || generate
-    FROM @threadline@.deployed_policies AS policy
-    CROSS JOIN LATERAL (
-        SELECT col ->> 'name' AS name FROM jsonb_array_elements(policy.declared -> 'columns') AS col
-    ) AS declared
-    WHERE policy.by_row AND policy.relation IS NOT NULL AND NOT EXISTS (
-        SELECT FROM pg_attribute
-        WHERE attrelid = policy.relation AND attname = declared.name AND attnum > 0 AND NOT attisdropped
-    );
-    RETURN QUERY
-    SELECT 'error', 'column_unclassified', policy.table_schema, policy.table_name,
-        format('column %I is not declared, so its values are not captured', attribute.attname),
-        'declare it: in clear, masked or excluded; then ' || generate
-    FROM @threadline@.deployed_policies AS policy
-    JOIN pg_attribute AS attribute
-        ON attribute.attrelid = policy.relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    WHERE policy.by_row AND NOT EXISTS (
-        SELECT FROM jsonb_array_elements(policy.declared -> 'columns') AS col
-        WHERE col ->> 'name' = attribute.attname
-    );
-    RETURN QUERY
-    SELECT 'error', 'key_drift', policy.table_schema, policy.table_name,
-        format('the primary key is (%s) now, but capture identifies rows by (%s)',
-            array_to_string(found.key, ', '), array_to_string(declared.key, ', ')),
-        'correct the key in the code, then ' || generate
-    FROM @threadline@.deployed_policies AS policy
-    CROSS JOIN LATERAL (
-        SELECT ARRAY(
-            SELECT jsonb_array_elements_text(
-                CASE WHEN jsonb_typeof(policy.declared -> 'key') = 'object'
-                    THEN policy.declared #> '{key,columns}' ELSE '[]' END
-            )
-        ) AS key
-    ) AS declared
-    JOIN LATERAL (
-        SELECT array_agg(attribute.attname::text ORDER BY part.position) AS key
-        FROM pg_index AS index
-        CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-        JOIN pg_attribute AS attribute
-            ON attribute.attrelid = policy.relation AND attribute.attnum = part.attnum
-        WHERE index.indrelid = policy.relation AND index.indisprimary AND part.position <= index.indnkeyatts
-        HAVING count(*) > 0
-    ) AS found ON NOT (found.key @> declared.key AND declared.key @> found.key)
-    WHERE policy.by_row;
-
-    -- Who could change the trail.
-    RETURN QUERY
-    SELECT DISTINCT 'error', 'trail_writable', '@threadline@'::text, class.relname::text,
-        format('role %I may %s the trail', COALESCE(role.rolname, 'public'), lower(privilege.privilege_type)),
-        format('REVOKE %s ON %s FROM %I', privilege.privilege_type, class.oid::regclass, COALESCE(role.rolname, 'public'))
-    FROM pg_class AS class
-    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    CROSS JOIN LATERAL aclexplode(class.relacl) AS privilege
-    LEFT JOIN pg_roles AS role ON role.oid = privilege.grantee
-    WHERE namespace.nspname = '@threadline@' AND class.relkind IN ('r', 'p')
-        AND privilege.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
-        AND privilege.grantee <> class.relowner;
-    RETURN QUERY
-    SELECT 'error', 'trail_owned_by_writer', policy.table_schema, policy.table_name,
-        format('role %I owns the table and the trail: whoever logs in as it can switch capture off and change what is recorded', owner.rolname),
-        'let a role of its own own the trail; see guides/roles-and-trust.md'
-    FROM @threadline@.deployed_policies AS policy
-    JOIN pg_class AS class ON class.oid = policy.relation
-    JOIN pg_namespace AS namespace ON namespace.nspname = '@threadline@' AND namespace.nspowner = class.relowner
-    JOIN pg_roles AS owner ON owner.oid = class.relowner AND NOT owner.rolsuper
-    WHERE policy.by_row;
-    RETURN QUERY
-    SELECT 'error', 'guard_missing', '@threadline@'::text, class.relname::text,
-        'the guard against changing what is recorded is missing or disabled',
-        'apply the base migration again (install)'
-    FROM pg_class AS class
-    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    WHERE namespace.nspname = '@threadline@' AND class.relkind IN ('r', 'p')
-        AND class.relname ~ '^audit_(changes|transactions|actions)'
-        AND 2 > (
-            SELECT count(*) FROM pg_trigger
-            WHERE tgrelid = class.oid AND tgname IN ('guard_row', 'guard_truncate') AND tgenabled IN ('O', 'A')
-        );
-    RETURN QUERY
-    SELECT 'error', 'replication_role_default', NULL::text, NULL::text,
-        format('%s starts sessions with %s, in which no trigger fires', COALESCE(
-            'role ' || role.rolname, 'database ' || database.datname, 'the server'), setting),
-        'reset session_replication_role there'
-    FROM pg_db_role_setting AS defaults
-    CROSS JOIN LATERAL unnest(defaults.setconfig) AS setting
-    LEFT JOIN pg_roles AS role ON role.oid = defaults.setrole
-    LEFT JOIN pg_database AS database ON database.oid = defaults.setdatabase
-    WHERE setting LIKE 'session\_replication\_role=%' AND setting NOT LIKE '%=origin'
-        AND (defaults.setdatabase = 0 OR database.datname = current_database());
-
-    -- The trail itself.
-    RETURN QUERY
-    SELECT 'warning', 'partition_missing', '@threadline@'::text, 'audit_changes'::text,
-        format('there is no partition for %s; changes will go to the default partition', to_char(now() + interval '1 month', 'YYYY-MM')),
-        'SELECT @threadline@.create_partitions(now(), 12)'
-    WHERE to_regclass('@threadline@.audit_changes_' || to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL;
-    RETURN QUERY
-    SELECT 'warning', 'default_partition_used', '@threadline@'::text, 'audit_changes_default'::text,
-        'changes were captured in a month that has no partition; they stay there',
-        'SELECT @threadline@.create_partitions(now(), 12), so that coming months have theirs'
-    WHERE EXISTS (SELECT FROM @threadline@.audit_changes_default);
-    RETURN QUERY
-    SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,
-        format('%s changes belong to transactions whose row is gone', count(*)),
-        'find out who removed it: the trail was tampered with'
-    FROM @threadline@.audit_changes AS change
-    WHERE change.captured_at >= orphans_since AND NOT EXISTS (
-        SELECT FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = change.transaction_id
-    )
-    GROUP BY change.table_schema, change.table_name;
+    EXECUTE format('COMMENT ON FUNCTION @threadline@.installation() IS %L', jsonb_build_object(
+        'release', release,
+        'digest', digest,
+        'server', current_setting('server_version_num')::integer / 10000,
+        'functions', (
+            SELECT jsonb_object_agg(signature, jsonb_build_object('plain', plain, 'body', body, 'public', is_public))
+            FROM @threadline@.trail_functions()
+        ),
+        'triggers', (
+            SELECT jsonb_agg(jsonb_build_object(
+                'table', class.relname, 'name', trigger.tgname, 'sql', pg_get_triggerdef(trigger.oid)
+            ) ORDER BY class.relname, trigger.tgname)
+            FROM pg_trigger AS trigger
+            JOIN pg_class AS class ON class.oid = trigger.tgrelid
+            WHERE class.relnamespace = '@threadline@'::regnamespace AND NOT class.relispartition
+                AND NOT trigger.tgisinternal
+        ),
+        'indexes', (
+            SELECT jsonb_agg(jsonb_build_object(
+                'table', class.relname, 'name', named.relname, 'sql', pg_get_indexdef(named.oid)
+            ) ORDER BY named.relname)
+            FROM pg_index AS index
+            JOIN pg_class AS named ON named.oid = index.indexrelid
+            JOIN pg_class AS class ON class.oid = index.indrelid
+            WHERE class.relnamespace = '@threadline@'::regnamespace AND NOT class.relispartition
+                AND NOT index.indisprimary
+        )
+    ));
 END
-$findings$;
+$note$;

@@ -5,18 +5,26 @@ use std::io::{Write, stdout};
 
 use anyhow::Context;
 use chrono::Utc;
-use threadline_core::capture::{CaptureMigration, GeneratedPolicy, policies_in};
+use threadline_core::capture::{CaptureMigration, GeneratedPolicy};
 use threadline_core::registry::registered_tables;
 use threadline_core::table::{AuditedTable, TableName};
 use threadline_diesel::introspection::IntrospectionError;
 use threadline_diesel::nonblocking::introspect;
 
+use super::redeploy;
 use crate::cli::GenTriggersArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::MigrationsDir;
+use crate::on_disk::OnDisk;
 
 pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
+    if !args.redeploy.is_empty() {
+        return redeploy::redeploy(&args).await;
+    }
+    if !args.retire.is_empty() {
+        return redeploy::retire(&args);
+    }
     let rules = Rules::parse(&args)?;
     let tables = rules.apply(declared_tables(&args).await?)?;
     if args.print {
@@ -27,7 +35,7 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
         return Ok(Answer::Fine);
     }
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
-    let deployed = Deployed::read(&dir);
+    let deployed = OnDisk::read(&dir);
     let lagging: Vec<_> = tables
         .iter()
         .filter(|table| deployed.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
@@ -37,7 +45,7 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
         for forgotten in deployed.tables_not_in(&tables) {
             eprintln!(
                 "warning: table {forgotten} is captured by a migration, but no longer declared; \
-                 its capture stays until a migration takes it off"
+                 its capture stays until `gen-triggers --retire {forgotten}` takes it off"
             );
         }
     }
@@ -153,39 +161,4 @@ fn parse_column(text: &str) -> Result<(TableName, String), Failure> {
     };
     let (table, column) = TableName::split_column(text).ok_or_else(wrong)?;
     Ok((table, column))
-}
-
-/// What the migrations on disk deploy, the newest of each table.
-#[derive(Debug, Default)]
-struct Deployed(BTreeMap<TableName, (String, String)>);
-
-impl Deployed {
-    fn read(dir: &MigrationsDir) -> Self {
-        let mut newest = BTreeMap::new();
-        for migration in dir.migrations() {
-            for (table, hash) in policies_in(&migration.up_sql) {
-                if let Some(sql) = CaptureMigration::statement_in(&migration.up_sql, &table) {
-                    newest.insert(table, (hash, sql));
-                }
-            }
-        }
-        Self(newest)
-    }
-
-    fn hash(&self, table: &TableName) -> Option<&String> {
-        self.0.get(table).map(|(hash, _)| hash)
-    }
-
-    fn sql(&self, table: &TableName) -> Option<String> {
-        self.0.get(table).map(|(_, sql)| sql.clone())
-    }
-
-    fn tables_not_in<'a>(
-        &'a self,
-        tables: &'a [AuditedTable],
-    ) -> impl Iterator<Item = &'a TableName> {
-        self.0
-            .keys()
-            .filter(move |deployed| !tables.iter().any(|table| table.name() == *deployed))
-    }
 }

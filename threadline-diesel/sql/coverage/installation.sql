@@ -1,0 +1,3 @@
+-- Which release made the trail.
+SELECT note ->> 'release' AS release, note ->> 'digest' AS digest
+FROM @threadline@.installation() AS note

@@ -1,0 +1,32 @@
+-- An application that can be its trail's owner, or is a superuser, is not held back by anything.
+SELECT
+    CASE WHEN role.rolsuper OR trail.may_own THEN 'warn' ELSE 'ok' END AS status,
+    pg_catalog.format(
+        'connected as %I%s: %s', session_user,
+        CASE WHEN session_user <> current_user THEN pg_catalog.format(' in role %I', current_user) ELSE '' END,
+        CASE
+            WHEN role.rolsuper THEN 'a superuser, whom nothing stops from changing the trail'
+            WHEN trail.may_own THEN 'may act as the owner of the trail, and change it'
+            WHEN trail.may_read THEN 'may read the trail and not change it'
+            WHEN trail.exists THEN 'may neither read nor change the trail'
+            ELSE 'there is no trail to have rights on'
+        END
+    ) AS text,
+    CASE WHEN role.rolsuper OR trail.may_own
+        THEN 'right for migrations; let the application log in as another role, see guides/roles-and-trust.md'
+    END AS hint,
+    pg_catalog.json_build_array(pg_catalog.json_build_object(
+        'session_user', session_user, 'current_user', current_user, 'superuser', role.rolsuper,
+        'may_own_trail', trail.may_own, 'may_read_trail', trail.may_read,
+        'bypasses_row_security', role.rolbypassrls
+    ))::text AS details
+FROM pg_catalog.pg_roles AS role
+CROSS JOIN LATERAL (
+    SELECT namespace.oid IS NOT NULL AS exists,
+        COALESCE(pg_catalog.pg_has_role(session_user, namespace.nspowner, 'MEMBER'), false) AS may_own,
+        COALESCE(pg_catalog.has_table_privilege(
+            pg_catalog.to_regclass('@threadline@.audit_changes')::oid, 'SELECT'), false) AS may_read
+    FROM (VALUES (1)) AS one (row)
+    LEFT JOIN pg_catalog.pg_namespace AS namespace ON namespace.nspname = '@threadline@'
+) AS trail
+WHERE role.rolname = session_user

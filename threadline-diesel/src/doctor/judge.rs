@@ -1,0 +1,283 @@
+//! What the answers to the doctor's questions mean.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::Pg;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::result::Error;
+use diesel::sql_types::{Double, Integer, Nullable, Text, Timestamptz};
+use serde_json::json;
+use threadline_core::install;
+
+use super::{Check, CheckStatus, Doctor};
+use crate::coverage::rows::{Installation, query};
+
+/// Clocks that are further apart make times in logs and in the trail hard to compare.
+const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(2);
+
+/// A server process that is older than its connection by more than this was handed over.
+const TOLERATED_AGE_SECONDS: f64 = 2.0;
+
+/// A query that judges itself.
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Fact {
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Text)]
+    text: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    hint: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    details: Option<String>,
+}
+
+fn check(id: &'static str, status: CheckStatus, text: String, hint: Option<&str>) -> Check {
+    Check {
+        id,
+        status,
+        text,
+        hint: hint.map(str::to_owned),
+        details: Vec::new(),
+    }
+}
+
+fn unknown(id: &'static str, error: &Error) -> Check {
+    check(
+        id,
+        CheckStatus::Unknown,
+        format!("cannot tell: {error}"),
+        None,
+    )
+}
+
+pub(super) fn judge(id: &'static str, found: Result<Vec<Fact>, Error>) -> Check {
+    let fact = match found {
+        Ok(facts) => facts.into_iter().next(),
+        Err(error) => return unknown(id, &error),
+    };
+    let Some(fact) = fact else {
+        return unknown(id, &Error::NotFound);
+    };
+    let details = fact
+        .details
+        .and_then(|details| serde_json::from_str(&details).ok())
+        .unwrap_or_default();
+    Check {
+        id,
+        status: CheckStatus::from_text(&fact.status),
+        text: fact.text,
+        hint: fact.hint,
+        details,
+    }
+}
+
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Clock {
+    #[diesel(sql_type = Timestamptz)]
+    server: DateTime<Utc>,
+}
+
+pub(crate) fn clock() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+    query("SELECT pg_catalog.clock_timestamp() AS server")
+}
+
+/// The server answered somewhere between two readings of the client's clock; only what lies
+/// outside is skew.
+pub(crate) fn judge_clock(
+    before: DateTime<Utc>,
+    after: DateTime<Utc>,
+    found: Result<Vec<Clock>, Error>,
+) -> Check {
+    let server = match found.map(|clocks| clocks.into_iter().next()) {
+        Ok(Some(clock)) => clock.server,
+        Ok(None) => return unknown("clock", &Error::NotFound),
+        Err(error) => return unknown("clock", &error),
+    };
+    let skew = (before - server).max(server - after).max(TimeDelta::zero());
+    let mut judged = if skew <= TOLERATED_SKEW {
+        check(
+            "clock",
+            CheckStatus::Ok,
+            "the clocks of client and server agree".to_owned(),
+            None,
+        )
+    } else {
+        let direction = if server > after { "ahead of" } else { "behind" };
+        check(
+            "clock",
+            CheckStatus::Warn,
+            format!(
+                "the server's clock is {} s {direction} the client's",
+                skew.num_seconds()
+            ),
+            Some(
+                "synchronize both with NTP: the trail is timed by the server, and logs by the client",
+            ),
+        )
+    };
+    judged.details = vec![json!({"skew_milliseconds": skew.num_milliseconds()})];
+    judged
+}
+
+/// Who answers.
+#[derive(Debug, diesel::QueryableByName)]
+pub(crate) struct Session {
+    #[diesel(sql_type = Integer)]
+    backend_pid: i32,
+    #[diesel(sql_type = Nullable<Double>)]
+    age_seconds: Option<f64>,
+}
+
+pub(crate) fn session() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+    query(
+        "SELECT pg_catalog.pg_backend_pid() AS backend_pid, (
+            SELECT EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - backend_start)::float8
+            FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()
+        ) AS age_seconds",
+    )
+}
+
+impl Doctor {
+    /// What is certain: one connection answered by two processes, and two connections answered by
+    /// one, are pooled by the transaction. What is likely: a process older than its connection. The
+    /// rest nobody can see from here.
+    pub(crate) fn judge_pooler(&self, found: Result<Vec<Session>, Error>) -> Check {
+        let session = match found.map(|sessions| sessions.into_iter().next()) {
+            Ok(Some(session)) => session,
+            Ok(None) => return unknown("pooler", &Error::NotFound),
+            Err(error) => return unknown("pooler", &error),
+        };
+        let own = || self.own_backends.iter().chain([&session.backend_pid]);
+        let moved = own().any(|pid| *pid != session.backend_pid);
+        let shared = self
+            .other_backends
+            .iter()
+            .any(|other| own().any(|pid| pid == other));
+        let (status, mode, text) = if moved || shared {
+            (
+                CheckStatus::Ok,
+                "transaction",
+                "a pooler in transaction mode: Threadline works behind it",
+            )
+        } else if let (Some(age), Some(connected)) = (session.age_seconds, self.connected_for)
+            && age > connected.as_secs_f64() + TOLERATED_AGE_SECONDS
+        {
+            (
+                CheckStatus::Ok,
+                "pooled",
+                "a pooler: the server process is older than this connection; its mode does not show",
+            )
+        } else if self.other_backends.is_empty() && self.own_backends.is_empty() {
+            (
+                CheckStatus::Unknown,
+                "unknown",
+                "nothing shows a pooler, and nothing rules one out",
+            )
+        } else {
+            (
+                CheckStatus::Ok,
+                "none_seen",
+                "nothing shows a pooler; one that keeps a server process for each client would not show",
+            )
+        };
+        let mut judged = check(
+            "pooler",
+            status,
+            text.to_owned(),
+            Some("see guides/pgbouncer.md for what each mode means")
+                .filter(|_| mode != "none_seen"),
+        );
+        judged.details = vec![json!({"mode": mode})];
+        judged
+    }
+}
+
+/// `None` is no trail; no row, a trail that does not say what made it.
+pub(crate) fn judge_installation(found: &Result<Option<Vec<Installation>>, Error>) -> Check {
+    let id = "installation";
+    let note = match found {
+        Err(error) => return unknown(id, error),
+        Ok(None) => {
+            return check(
+                id,
+                CheckStatus::Fail,
+                "there is no trail in this database".to_owned(),
+                Some("run install and apply the migration it writes"),
+            );
+        }
+        Ok(Some(rows)) => rows.first(),
+    };
+    let release = note.and_then(|note| note.release.as_deref());
+    let digest = note.and_then(|note| note.digest.as_deref());
+    let mut judged = if digest == Some(install::digest().as_str()) {
+        check(
+            id,
+            CheckStatus::Ok,
+            format!(
+                "the trail was made by release {}, as this program makes it",
+                install::RELEASE
+            ),
+            None,
+        )
+    } else {
+        check(
+            id,
+            CheckStatus::Warn,
+            format!(
+                "the trail was made by release {}, and not as this program, release {}, makes it",
+                release.unwrap_or("unknown"),
+                install::RELEASE
+            ),
+            Some(
+                "run install and apply the migration it writes, or use the programs of one release",
+            ),
+        )
+    };
+    judged.details = vec![json!({"release": release, "digest": digest})];
+    judged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pooler(question: &Doctor, backend_pid: i32, age_seconds: f64) -> String {
+        let session = Session {
+            backend_pid,
+            age_seconds: Some(age_seconds),
+        };
+        let judged = question.judge_pooler(Ok(vec![session]));
+        judged.details[0]["mode"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_pooler_is_claimed_only_where_it_shows() {
+        let known = Doctor::new().connected_for(Duration::from_secs(1));
+        assert_eq!(pooler(&Doctor::new(), 1, 0.0), "unknown");
+        assert_eq!(pooler(&known, 1, 60.0), "pooled");
+        assert_eq!(pooler(&known.clone().answered_by(2), 1, 0.0), "transaction");
+        let two = known.answered_by(1);
+        assert_eq!(
+            pooler(&two.clone().other_answered_by(1), 1, 0.0),
+            "transaction"
+        );
+        assert_eq!(pooler(&two.other_answered_by(2), 1, 0.0), "none_seen");
+    }
+
+    #[test]
+    fn only_what_the_journey_does_not_explain_is_skew() {
+        let at = |seconds| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
+        let judged = |server| judge_clock(at(0), at(10), Ok(vec![Clock { server: at(server) }]));
+        assert_eq!(judged(5).status, CheckStatus::Ok);
+        assert_eq!(judged(12).status, CheckStatus::Ok);
+        assert_eq!(
+            judged(15).text,
+            "the server's clock is 5 s ahead of the client's"
+        );
+        assert_eq!(
+            judged(-9).text,
+            "the server's clock is 9 s behind the client's"
+        );
+    }
+}

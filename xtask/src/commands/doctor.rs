@@ -1,0 +1,62 @@
+//! `doctor`: connection, server, roles, pooler, and how the trail is doing.
+
+use std::io::{Write, stdout};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use threadline_diesel::doctor::Doctor;
+use threadline_diesel::nonblocking;
+
+use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::connection::connect;
+use crate::exit::{Answer, Failure};
+use crate::report::show_doctor;
+use crate::show::print_json;
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
+    let connected_at = Instant::now();
+    let mut conn = connect(&args.database).await?;
+    let mut question = Doctor::new();
+    if let Some(pid) = backend_pid(&mut conn).await {
+        question = question.answered_by(pid);
+        // A second client beside the first: a pooler in transaction mode gives it the same server
+        // process, now that the first one's transaction is over.
+        if let Ok(mut other) = connect(&args.database).await
+            && let Some(pid) = backend_pid(&mut other).await
+        {
+            question = question.other_answered_by(pid);
+        }
+    }
+    question = question.connected_for(connected_at.elapsed());
+    let report = nonblocking::doctor(&mut conn, &question).await;
+    if args.output.json {
+        print_json(&report).context("cannot print")?;
+    } else {
+        writeln!(stdout(), "{}", show_doctor(&report)).context("cannot print")?;
+    }
+    Ok(if report.is_healthy() {
+        Answer::Fine
+    } else {
+        Answer::Bad
+    })
+}
+
+/// The server process that answers a transaction of the connection.
+async fn backend_pid(conn: &mut AsyncPgConnection) -> Option<i32> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
+        "pg_catalog.pg_backend_pid()",
+    ))
+    .get_result(conn)
+    .await
+    .ok()
+}

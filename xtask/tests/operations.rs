@@ -1,0 +1,430 @@
+//! Coverage, policy, verify and doctor on the command line: each drift that takes a command is
+//! mended by the command that is named.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says why by panicking"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use threadline_testdb::{Cluster, Database, ServerBinaries, TerminalProgress};
+
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
+        Cluster::builder()
+            .binaries(binaries)
+            .start()
+            .expect("PostgreSQL starts")
+    })
+}
+
+/// A host without models: a database and a folder of migrations.
+struct Site {
+    database: Database,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// With the trail, and nothing captured.
+    fn new(tables: &str) -> Self {
+        let site = Self {
+            database: cluster().create_database().expect("a database"),
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        site.answers(&["install"]);
+        site.migrate();
+        site.run(tables);
+        site
+    }
+
+    /// With table `t` captured, and a value of it masked and another excluded.
+    fn captured() -> Self {
+        let site = Self::new("CREATE TABLE t (id int PRIMARY KEY, v int, card text, pin text)");
+        site.answers(&[
+            "gen-triggers",
+            "--tables",
+            "t",
+            "--mask",
+            "t.card",
+            "--exclude",
+            "t.pin",
+        ]);
+        site.migrate();
+        site.run("INSERT INTO t VALUES (1, 1, '4111', '1234')");
+        site
+    }
+
+    fn run(&self, sql: &str) {
+        if let Err(error) = self.database.execute_script(sql) {
+            panic!("{error}\nin: {sql}");
+        }
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        self.database.query_text(sql).unwrap().unwrap_or_default()
+    }
+
+    fn threadline<S: AsRef<str>>(&self, arguments: &[S]) -> Output {
+        threadline(self.folder.path(), &self.database.url(), arguments)
+    }
+
+    /// What a command prints that ends well.
+    fn answers<S: AsRef<str>>(&self, arguments: &[S]) -> String {
+        let output = self.threadline(arguments);
+        assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+        out(&output)
+    }
+
+    /// Applies what was written since, as `diesel migration run` would.
+    fn migrate(&self) {
+        self.run(
+            "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (version text PRIMARY KEY)",
+        );
+        let mut names: Vec<_> = fs::read_dir(self.folder.path().join("migrations"))
+            .expect("migrations")
+            .map(|entry| entry.expect("an entry").file_name().into_string().unwrap())
+            .collect();
+        names.sort_by_key(|name| name.replace('-', ""));
+        for name in names {
+            let noted =
+                format!("SELECT version FROM __diesel_schema_migrations WHERE version = '{name}'");
+            if self.ask(&noted).is_empty() {
+                let up = self
+                    .folder
+                    .path()
+                    .join("migrations")
+                    .join(&name)
+                    .join("up.sql");
+                self.run(&fs::read_to_string(up).unwrap());
+                self.run(&format!(
+                    "INSERT INTO __diesel_schema_migrations VALUES ('{name}')"
+                ));
+            }
+        }
+    }
+
+    fn coverage(&self) -> Value {
+        serde_json::from_str(&self.answers(&["coverage", "--json"])).unwrap()
+    }
+
+    fn finding(&self, code: &str) -> Option<Value> {
+        let report = self.coverage();
+        let findings = report["findings"].as_array().unwrap();
+        findings
+            .iter()
+            .find(|finding| finding["code"] == code)
+            .cloned()
+    }
+}
+
+fn threadline<S: AsRef<str>>(folder: &Path, url: &str, arguments: &[S]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_threadline"))
+        .current_dir(folder)
+        .args(arguments.iter().map(AsRef::as_ref))
+        .env("DATABASE_URL", url)
+        .env_remove("CARGO")
+        .output()
+        .expect("the command runs")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// JSON without what differs from run to run, or from generator to generator.
+fn steady(mut document: Value) -> String {
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields.iter_mut() {
+                    let hash = ["declared", "on_disk", "deployed"].contains(&name.as_str());
+                    if name == "checked_at" || hash && field.is_string() {
+                        *field = json!(format!("[{name}]"));
+                    }
+                    walk(field);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            _ => {}
+        }
+    }
+    walk(&mut document);
+    serde_json::to_string_pretty(&document).unwrap()
+}
+
+const ROW_FUNCTION: &str =
+    "SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture_row_%'";
+
+#[test]
+fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
+    let change = format!(
+        "DO $$ BEGIN EXECUTE format('CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql
+         SECURITY DEFINER AS ''BEGIN RETURN NULL; END''', ({ROW_FUNCTION})); END $$"
+    );
+    let forget = format!(
+        "DO $$ BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS NULL', ({ROW_FUNCTION})); END $$"
+    );
+    let forge = format!(
+        "DO $$ DECLARE f regprocedure := ({ROW_FUNCTION}); BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS %L',
+         f, replace(obj_description(f, 'pg_proc'), '[REDACTED]', '?')); END $$"
+    );
+    let drop =
+        format!("DO $$ BEGIN EXECUTE format('DROP FUNCTION %s CASCADE', ({ROW_FUNCTION})); END $$");
+    for (drift, name) in [
+        (change.as_str(), "function_changed"),
+        (&forget, "policy_missing"),
+        (&forge, "policy_changed"),
+        (&drop, "function_missing"),
+        ("ALTER TABLE t DROP COLUMN v", "column_missing"),
+        ("ALTER TABLE t DROP COLUMN card", "column_missing"),
+        ("ALTER TABLE t RENAME COLUMN v TO w", "column_renamed"),
+        ("ALTER TABLE t ADD COLUMN w int", "column_unclassified"),
+        (
+            "ALTER TABLE t ALTER COLUMN v TYPE numeric",
+            "column_retyped",
+        ),
+        (
+            "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER v SET NOT NULL; ALTER TABLE t ADD PRIMARY KEY (v)",
+            "key_drift",
+        ),
+        ("DROP TABLE t", "table_missing"),
+    ] {
+        let site = Site::captured();
+        assert_eq!(code(&site.threadline(&["verify"])), 0, "before: {drift}");
+        site.run(drift);
+        let refused = site.threadline(&["verify"]);
+        assert_eq!(code(&refused), 1, "{drift}");
+        assert!(out(&refused).contains(name), "{drift}: {}", out(&refused));
+        let finding = site.finding(name).unwrap_or_else(|| panic!("{drift}"));
+        assert_eq!(finding["remedy"]["kind"], "command", "{finding}");
+        let arguments: Vec<String> =
+            serde_json::from_value(finding["remedy"]["arguments"].clone()).unwrap();
+        site.answers(&arguments);
+        site.migrate();
+        let verified = site.threadline(&["verify"]);
+        assert_eq!(
+            code(&verified),
+            0,
+            "{drift}, {arguments:?}: {}{}",
+            out(&verified),
+            err(&verified)
+        );
+        // What was masked and excluded still is.
+        if name != "table_missing" {
+            site.run("UPDATE t SET pin = '4321'; DELETE FROM t");
+            let everything =
+                site.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+            for secret in ["4111", "1234", "4321"] {
+                assert!(!everything.contains(secret), "{drift}: {everything}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_trail_is_put_back_by_what_install_prints() {
+    let site = Site::captured();
+    site.run("CREATE OR REPLACE FUNCTION threadline.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'");
+    let finding = site.finding("trail_function_changed").unwrap();
+    assert_eq!(
+        finding["remedy"]["arguments"],
+        json!(["install", "--print"])
+    );
+    assert_eq!(code(&site.threadline(&["verify"])), 1);
+    site.run(&site.answers(&["install", "--print"]));
+    assert_eq!(code(&site.threadline(&["verify"])), 0);
+}
+
+#[test]
+fn a_redeployment_without_migrations_comes_from_the_deployed_policy() {
+    let site = Site::captured();
+    fs::remove_dir_all(site.folder.path().join("migrations")).unwrap();
+    site.run("DROP TRIGGER \"00_threadline_update\" ON t");
+    let printed = site.answers(&["gen-triggers", "--redeploy", "t", "--print"]);
+    assert!(printed.contains("'[REDACTED]'"), "{printed}");
+    site.run(&printed);
+    assert_eq!(code(&site.threadline(&["verify"])), 0);
+    let unknown = site.threadline(&["gen-triggers", "--redeploy", "u"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(
+        err(&unknown).contains("table public.u is neither declared"),
+        "{}",
+        err(&unknown)
+    );
+}
+
+#[test]
+fn a_table_is_taken_out_of_capture_by_a_migration_and_comes_back_with_its_down() {
+    let site = Site::captured();
+    site.answers(&["gen-triggers", "--retire", "t"]);
+    site.migrate();
+    site.run("INSERT INTO t VALUES (2, 2, '', '')");
+    assert_eq!(
+        site.ask("SELECT count(*) FROM threadline.audit_changes"),
+        "1"
+    );
+    let report = site.coverage();
+    assert_eq!(report["summary"]["needs_capture"], 1);
+    assert_eq!(report["summary"]["errors"], 0);
+    let policy: Value = serde_json::from_str(&site.answers(&["policy", "--json"])).unwrap();
+    assert_eq!(policy["tables"], json!([]));
+    let again = site.threadline(&["gen-triggers", "--retire", "t"]);
+    assert_eq!(code(&again), 2);
+    assert!(
+        err(&again).contains("no migration captures table public.t"),
+        "{}",
+        err(&again)
+    );
+
+    let mut names: Vec<_> = fs::read_dir(site.folder.path().join("migrations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.sort();
+    let down = names.last().unwrap().join("down.sql");
+    site.run(&fs::read_to_string(down).unwrap());
+    site.run("INSERT INTO t VALUES (3, 3, '5222', '')");
+    assert_eq!(
+        site.ask(
+            "SELECT data_after ->> 'card' FROM threadline.audit_changes ORDER BY id DESC LIMIT 1"
+        ),
+        "[REDACTED]"
+    );
+}
+
+#[test]
+fn coverage_exits_with_1_only_where_it_is_strict() {
+    let site = Site::new("CREATE TABLE \"Odd Name\" (id int); CREATE SCHEMA empty");
+    assert_eq!(code(&site.threadline(&["coverage"])), 0);
+    let strict = site.threadline(&["coverage", "--strict"]);
+    assert_eq!(code(&strict), 1);
+    let shown = out(&strict);
+    assert!(
+        shown.contains("gen-triggers --tables 'public.\"Odd Name\"'"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("0 captured, 1 expected gaps, 1 need capture"),
+        "{shown}"
+    );
+    assert_eq!(
+        code(&site.threadline(&["coverage", "--strict", "--schema", "empty"])),
+        0
+    );
+    let unknown = site.threadline(&["coverage", "--schema", "nowhere"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(
+        err(&unknown).contains("no schema `nowhere`"),
+        "{}",
+        err(&unknown)
+    );
+    assert_eq!(
+        code(&site.threadline(&["coverage", "--schema", "empty", "--all-schemas"])),
+        2
+    );
+    assert_eq!(code(&site.threadline(&["coverage", "extra"])), 2);
+
+    let nothing = cluster().create_database().unwrap();
+    for command in ["coverage", "policy", "verify"] {
+        let output = threadline(site.folder.path(), &nothing.url(), &[command]);
+        assert_eq!(code(&output), 3, "{command}");
+        assert!(
+            err(&output).contains("there is no trail in this database"),
+            "{}",
+            err(&output)
+        );
+    }
+}
+
+#[test]
+fn the_json_of_coverage_is_stable() {
+    let site = Site::captured();
+    site.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_update\"; ALTER TABLE t ADD COLUMN w int; CREATE TABLE u (id int)");
+    insta::assert_snapshot!(steady(site.coverage()));
+}
+
+#[test]
+fn the_json_of_policy_is_stable() {
+    let site = Site::captured();
+    site.answers(&["gen-triggers", "--tables", "t"]);
+    let compared = site.threadline(&["policy", "--json"]);
+    assert_eq!(code(&compared), 1);
+    insta::assert_snapshot!(steady(serde_json::from_str(&out(&compared)).unwrap()));
+    let shown = out(&site.threadline(&["policy"]));
+    assert!(
+        shown.contains("the migrations and the database have different"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn verify_says_yes_or_no_with_everything_it_rests_on() {
+    let site = Site::captured();
+    let verdict: Value = serde_json::from_str(&site.answers(&["verify", "--json"])).unwrap();
+    assert_eq!(verdict["verified"], true);
+    assert_eq!(verdict["migrations"]["status"], "not_checked");
+    assert_eq!(verdict["coverage"]["summary"]["captured"], 1);
+    assert_eq!(verdict["policy"]["summary"]["matches"], 1);
+    site.run("GRANT INSERT ON threadline.audit_changes TO PUBLIC");
+    let refused = site.threadline(&["verify"]);
+    assert_eq!(code(&refused), 1);
+    assert!(
+        out(&refused).ends_with("verified: no\n"),
+        "{}",
+        out(&refused)
+    );
+    assert!(out(&refused).contains("REVOKE INSERT ON threadline.audit_changes FROM PUBLIC"));
+}
+
+#[test]
+fn the_doctor_tells_what_it_sees_and_what_it_cannot_tell() {
+    let site = Site::captured();
+    let report: Value = serde_json::from_str(&site.answers(&["doctor", "--json"])).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let ids: Vec<_> = checks
+        .iter()
+        .map(|check| check["id"].as_str().unwrap())
+        .collect();
+    insta::assert_snapshot!(ids.join("\n"));
+    for check in checks {
+        assert_ne!(check["status"], "unknown", "{check}");
+    }
+    let status = |report: &Value, id: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["id"] == id);
+        check.map_or(Value::Null, |check| check["status"].clone())
+    };
+    assert_eq!(status(&report, "installation"), "ok");
+    assert_eq!(status(&report, "connected_role"), "warn", "a superuser");
+    assert!(out(&site.threadline(&["doctor"])).contains("there are partitions for the 12 months"));
+
+    site.run(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
+    );
+    let sick = site.threadline(&["doctor", "--json"]);
+    assert_eq!(code(&sick), 1);
+    let report: Value = serde_json::from_str(&out(&sick)).unwrap();
+    assert_eq!(status(&report, "settings"), "fail");
+
+    let nothing = cluster().create_database().unwrap();
+    let output = threadline(site.folder.path(), &nothing.url(), &["doctor", "--json"]);
+    assert_eq!(code(&output), 1);
+    let report: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(status(&report, "installation"), "fail");
+    assert_eq!(status(&report, "trail_size"), Value::Null);
+}
