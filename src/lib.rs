@@ -60,6 +60,10 @@ mod guides {
     struct Investigate;
     #[doc = include_str!("../guides/pgbouncer.md")]
     struct PgBouncer;
+    #[doc = include_str!("../guides/production-checklist.md")]
+    struct ProductionChecklist;
     #[doc = include_str!("../guides/redaction.md")]
     struct Redaction;
+    #[doc = include_str!("../guides/supported-tables.md")]
+    struct SupportedTables;
 }

@@ -1,14 +1,17 @@
 //! What capture cannot see is found and named, and the remedy that is named mends it.
 
+mod rights;
+
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use threadline::coverage::{
-    Coverage, CoverageError, CoverageReport, CoverageStatus, Finding, FindingCode, Remedy, Severity,
+    Coverage, CoverageReport, CoverageStatus, Finding, FindingCode, Remedy, Severity,
 };
 use threadline::expected_gap::ExpectedGap;
-use threadline::{blocking, nonblocking};
+use threadline::nonblocking;
 use threadline_testdb::Cluster;
 
 use crate::harness::{Trail, block_on, captured, empty_trail};
@@ -374,11 +377,11 @@ fn mend_first(trail: &Trail, code: &str) {
 fn a_suspension_is_seen_while_it_lasts() {
     let trail = table();
     let mut suspending = PgConnection::establish(&trail.url()).unwrap();
-    diesel::connection::SimpleConnection::batch_execute(
-        &mut suspending,
-        "BEGIN; SELECT threadline.suspend_capture('{t}', 'backfill'); INSERT INTO t VALUES (7, 7)",
-    )
-    .unwrap();
+    suspending
+        .batch_execute(
+            "BEGIN; SELECT threadline.suspend_capture('{t}', 'backfill'); INSERT INTO t VALUES (7, 7)",
+        )
+        .unwrap();
     assert_eq!(
         codes(&trail),
         BTreeSet::from(["capture_suspended".to_owned()])
@@ -389,141 +392,6 @@ fn a_suspension_is_seen_while_it_lasts() {
         codes(&trail).is_empty()
     });
     assert!(gone, "{:?}", codes(&trail));
-}
-
-/// Roles belong to the whole server, so each test has its own and drops them.
-struct Roles<'a> {
-    trail: &'a Trail,
-    names: Vec<String>,
-}
-
-impl<'a> Roles<'a> {
-    fn new(trail: &'a Trail, names: &[&str]) -> Self {
-        let database = trail.ask("SELECT current_database()");
-        let names: Vec<_> = names
-            .iter()
-            .map(|name| format!("{name}_{database}"))
-            .collect();
-        for name in &names {
-            trail.run(&format!("CREATE ROLE \"{name}\" LOGIN"));
-        }
-        Self { trail, names }
-    }
-
-    fn name(&self, at: usize) -> &str {
-        &self.names[at]
-    }
-}
-
-impl Drop for Roles<'_> {
-    fn drop(&mut self) {
-        for name in &self.names {
-            let _ = self.trail.run_as(
-                "postgres",
-                &format!("REASSIGN OWNED BY \"{name}\" TO postgres; DROP OWNED BY \"{name}\" CASCADE; DROP ROLE \"{name}\""),
-            );
-        }
-    }
-}
-
-#[test]
-fn who_could_change_the_trail_is_named_by_what_it_may_do() {
-    let trail = table();
-    let roles = Roles::new(&trail, &["owner", "app"]);
-    let (owner, app) = (roles.name(0), roles.name(1));
-    trail.run(&format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON t TO \"{app}\"; GRANT \"{owner}\" TO \"{app}\""
-    ));
-    // The trail as a whole belongs to a role of its own.
-    trail.run(&format!("ALTER SCHEMA threadline OWNER TO \"{owner}\""));
-    let found = codes(&trail);
-    assert!(
-        found.contains("function_owner") && found.contains("trail_owner_mixed"),
-        "{found:?}"
-    );
-    mend(&trail, "function_owner");
-    mend(&trail, "trail_owner_mixed");
-    assert_eq!(
-        codes(&trail),
-        BTreeSet::from(["trail_owner_member".to_owned()])
-    );
-
-    // The application writes as a member of that role.
-    trail.run_as(app, "UPDATE t SET v = 2").unwrap();
-    assert!(codes(&trail).contains("writer_may_own_trail"));
-    mend(&trail, "writer_may_own_trail");
-    assert_eq!(codes(&trail), BTreeSet::new());
-
-    // It is named before it has written, where it is known.
-    let asked = ask(&trail, &Coverage::new().application_role(owner));
-    let asked: BTreeSet<_> = asked
-        .findings
-        .iter()
-        .map(|finding| finding.code.as_str())
-        .collect();
-    assert!(asked.contains("writer_is_trail_owner"), "{asked:?}");
-
-    trail.run(&format!("ALTER TABLE t OWNER TO \"{app}\""));
-    assert!(codes(&trail).contains("writer_owns_table"));
-    trail.run(&format!("ALTER TABLE t OWNER TO \"{owner}\""));
-    assert!(codes(&trail).contains("trail_owned_by_writer"));
-    trail.run(&format!(
-        "ALTER TABLE t OWNER TO postgres; GRANT SET ON PARAMETER session_replication_role TO \"{app}\";
-         GRANT EXECUTE ON FUNCTION threadline.suspend_capture TO \"{app}\""
-    ));
-    let found = codes(&trail);
-    assert!(found.contains("replication_role_settable"), "{found:?}");
-    assert!(found.contains("suspension_granted"), "{found:?}");
-    mend(&trail, "replication_role_settable");
-    mend(&trail, "suspension_granted");
-    assert_eq!(codes(&trail), BTreeSet::new());
-}
-
-#[test]
-fn a_role_without_rights_is_told_what_it_lacks() {
-    let trail = table();
-    let roles = Roles::new(&trail, &["reader"]);
-    let reader = roles.name(0);
-    let ask = || {
-        let mut conn = PgConnection::establish(&trail.url_as(reader)).unwrap();
-        blocking::coverage(&mut conn, &Coverage::new())
-    };
-    let error = ask().unwrap_err();
-    assert!(matches!(error, CoverageError::Forbidden { .. }), "{error}");
-    let grants = error.to_string();
-    let grants = grants.split_once("as the owner of the trail: ").unwrap().1;
-    trail.run(grants);
-    let report = ask().unwrap();
-    assert_eq!(report.summary.captured, 1);
-    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-
-    // What may be read of the catalog only is answered, and the rest is said to be missing.
-    trail.run(&format!(
-        "REVOKE SELECT ON threadline.audit_changes FROM \"{reader}\""
-    ));
-    let report = ask().unwrap();
-    assert!(
-        report
-            .findings
-            .iter()
-            .any(|finding| finding.code == FindingCode::TrailUnreadable)
-    );
-
-    let nothing = crate::harness::cluster().create_database().unwrap();
-    let mut conn = PgConnection::establish(&nothing.url()).unwrap();
-    let error = blocking::coverage(&mut conn, &Coverage::new()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("there is no trail in this database"),
-        "{error}"
-    );
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let error = blocking::coverage(&mut conn, &Coverage::new().schema("nowhere")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "there is no schema `nowhere` in this database"
-    );
 }
 
 #[test]

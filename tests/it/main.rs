@@ -14,6 +14,7 @@ mod baseline;
 mod capture;
 mod coverage;
 mod diff;
+mod doctor;
 mod drift;
 mod exactness;
 mod faults;

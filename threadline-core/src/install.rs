@@ -5,6 +5,9 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::identifier::quote_literal;
+use crate::storage::{STORAGE_SCHEMA, in_storage_schema};
+
 const FILES: &[&str] = &[
     include_str!("../sql/install/01_storage.sql"),
     include_str!("../sql/install/02_partitions.sql"),
@@ -22,11 +25,11 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/14_suspension.sql"),
     include_str!("../sql/install/15_removal.sql"),
     include_str!("../sql/install/16_coverage.sql"),
+    include_str!("../sql/install/16a_capture_findings.sql"),
+    include_str!("../sql/install/16b_trail_findings.sql"),
     include_str!("../sql/install/19_baseline.sql"),
     include_str!("../sql/install/19_baseline_runs.sql"),
     include_str!("../sql/install/20_feed.sql"),
-    include_str!("../sql/install/16a_capture_findings.sql"),
-    include_str!("../sql/install/16b_trail_findings.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

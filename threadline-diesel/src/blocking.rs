@@ -6,10 +6,15 @@ crate::answers::answers!(
 );
 
 pub use crate::baseline::blocking::{continuity, record_baseline};
+pub use operations::{coverage, deployed_policies, doctor};
+
 /// The feed: consumers, leases, acknowledgements.
 pub mod feed {
     crate::feed::calls::feed_calls!(
-pub use operations::{coverage, deployed_policies, doctor};
+        diesel::connection::LoadConnection<Backend = Pg>,
+        diesel::RunQueryDsl
+    );
+}
 
 mod operations {
     crate::operations::operations!(

@@ -8,13 +8,18 @@ crate::answers::answers!(
 );
 
 pub use crate::baseline::nonblocking::{continuity, record_baseline};
+pub use operations::{coverage, deployed_policies, doctor};
 pub use write::{audited, record_action};
 
 /// The feed: consumers, leases, acknowledgements.
 pub mod feed {
     crate::feed::calls::feed_calls!(
-pub use operations::{coverage, deployed_policies, doctor};
-pub use write::{audited, record_action};
+        diesel_async::AsyncConnection<Backend = Pg>,
+        diesel_async::RunQueryDsl,
+        async,
+        await
+    );
+}
 
 mod operations {
     crate::operations::operations!(

@@ -1,0 +1,108 @@
+//! The doctor says what it sees, what to do, and what it cannot tell.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use threadline::blocking;
+use threadline::doctor::{CheckStatus, Doctor, DoctorReport};
+
+use crate::harness::{Trail, captured};
+
+fn trail() -> Trail {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1)");
+    trail
+}
+
+fn connection(trail: &Trail) -> PgConnection {
+    PgConnection::establish(&trail.url()).unwrap()
+}
+
+fn status(report: &DoctorReport, id: &str) -> CheckStatus {
+    report
+        .check(id)
+        .unwrap_or_else(|| panic!("no check {id}"))
+        .status
+}
+
+#[test]
+fn a_healthy_place_is_said_to_be_one_and_an_unknown_pooler_to_be_unknown() {
+    let trail = trail();
+    let report = blocking::doctor(&mut connection(&trail), &Doctor::new());
+    assert!(report.is_healthy(), "{report:?}");
+    for id in [
+        "clock",
+        "installation",
+        "server_version",
+        "long_transactions",
+        "prepared_transactions",
+        "trail_size",
+        "partitions_ahead",
+        "indexes",
+        "vacuum",
+    ] {
+        assert_eq!(status(&report, id), CheckStatus::Ok, "{report:?}");
+    }
+    assert_eq!(status(&report, "pooler"), CheckStatus::Unknown);
+    assert_eq!(
+        report.check("trail_size").unwrap().details.len(),
+        14,
+        "a default partition and thirteen months"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_the_trail_is_told_with_what_to_do() {
+    let trail = trail();
+    trail.run(
+        "DO $$ DECLARE name text; BEGIN
+           FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'threadline'::regnamespace
+             AND relkind = 'r' AND relname ~ '_\\d{4}_\\d{2}$'
+             AND right(relname, 7) > to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')
+           LOOP EXECUTE format('DROP TABLE threadline.%I', name); END LOOP; END $$;
+         UPDATE pg_index SET indisvalid = false
+         WHERE indexrelid = 'threadline.audit_removals_pkey'::regclass;
+         COMMENT ON FUNCTION threadline.installation() IS '{\"release\": \"0.0.1\"}'",
+    );
+    let mut conn = connection(&trail);
+    conn.batch_execute("SET session_replication_role = replica; SET synchronous_commit = off")
+        .unwrap();
+    let report = blocking::doctor(&mut conn, &Doctor::new());
+    for (id, expected, hint) in [
+        ("partitions_ahead", CheckStatus::Fail, "create_partitions"),
+        ("indexes", CheckStatus::Warn, "REINDEX INDEX CONCURRENTLY"),
+        ("installation", CheckStatus::Warn, "install"),
+        (
+            "settings",
+            CheckStatus::Fail,
+            "RESET session_replication_role",
+        ),
+        ("settings", CheckStatus::Fail, "synchronous_commit"),
+    ] {
+        let check = report.check(id).unwrap();
+        assert_eq!(check.status, expected, "{check:?}");
+        assert!(check.hint.as_ref().unwrap().contains(hint), "{check:?}");
+    }
+    assert!(!report.is_healthy());
+}
+
+#[test]
+fn a_role_without_rights_gets_answers_and_is_said_to_have_none() {
+    let trail = trail();
+    let role = trail.ask("SELECT 'visitor_' || current_database()");
+    trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
+    let mut conn = PgConnection::establish(&trail.url_as(&role)).unwrap();
+    let report = blocking::doctor(&mut conn, &Doctor::new());
+    drop(conn);
+    trail.run(&format!("DROP ROLE \"{role}\""));
+    let connected = report.check("connected_role").unwrap();
+    assert_eq!(connected.status, CheckStatus::Ok);
+    assert!(
+        connected
+            .text
+            .contains("may neither read nor change the trail"),
+        "{connected:?}"
+    );
+    assert_eq!(status(&report, "installation"), CheckStatus::Ok);
+    assert_eq!(status(&report, "trail_size"), CheckStatus::Ok);
+}
