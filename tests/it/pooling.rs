@@ -13,6 +13,7 @@ use diesel::pg::PgConnection;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline::blocking;
+use threadline::doctor::Doctor;
 use threadline::nonblocking::audited;
 use threadline::prelude::*;
 
@@ -230,4 +231,33 @@ fn clients_that_share_a_server_connection_through_pgbouncer_never_share_a_contex
         trail.ask("SELECT count(DISTINCT backend_pid) FROM threadline.audit_transactions"),
         "1"
     );
+}
+
+#[test]
+fn the_doctor_sees_a_pooler_that_gives_one_process_to_two_clients() {
+    let trail = table();
+    let Some(bouncer) = PgBouncer::start() else {
+        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        return;
+    };
+    let mode = |url: &str| {
+        let connect = || {
+            let mut conn = PgConnection::establish(url).unwrap();
+            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+            conn
+        };
+        let pid = |conn: &mut PgConnection| {
+            let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+            diesel::RunQueryDsl::get_result::<i32>(diesel::select(pid), conn).unwrap()
+        };
+        let (mut one, mut two) = (connect(), connect());
+        let question = Doctor::new()
+            .answered_by(pid(&mut one))
+            .other_answered_by(pid(&mut two));
+        let report = blocking::doctor(&mut one, &question);
+        report.check("pooler").unwrap().details[0]["mode"].clone()
+    };
+    let database = trail.ask("SELECT current_database()");
+    assert_eq!(mode(&bouncer.url(&database)), "transaction");
+    assert_eq!(mode(&trail.url()), "none_seen");
 }

@@ -267,8 +267,9 @@ mod tests {
 
     #[test]
     fn only_what_the_journey_does_not_explain_is_skew() {
-        let at = |seconds| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
-        let judged = |server| judge_clock(at(0), at(10), Ok(vec![Clock { server: at(server) }]));
+        let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
+        let judged =
+            |server: i64| judge_clock(at(0), at(10), Ok(vec![Clock { server: at(server) }]));
         assert_eq!(judged(5).status, CheckStatus::Ok);
         assert_eq!(judged(12).status, CheckStatus::Ok);
         assert_eq!(

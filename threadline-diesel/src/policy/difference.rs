@@ -169,7 +169,8 @@ fn shown<T: Serialize>(value: &T) -> String {
         Ok(serde_json::Value::Object(fields)) => fields
             .into_iter()
             .map(|(kind, name)| format!("{kind} {}", name.as_str().unwrap_or_default()))
-            .collect(),
+            .collect::<Vec<_>>()
+            .join(", "),
         _ => String::new(),
     }
 }

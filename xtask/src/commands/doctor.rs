@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::connection::CacheSize;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline_diesel::doctor::Doctor;
 use threadline_diesel::nonblocking;
 
@@ -26,13 +27,18 @@ pub(crate) struct DoctorArgs {
 pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
     let connected_at = Instant::now();
     let mut conn = connect(&args.database).await?;
+    // Behind a pooler of transactions nothing may be prepared in one and used in another.
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     let mut question = Doctor::new();
     if let Some(pid) = backend_pid(&mut conn).await {
         question = question.answered_by(pid);
         // A second client beside the first: a pooler in transaction mode gives it the same server
         // process, now that the first one's transaction is over.
         if let Ok(mut other) = connect(&args.database).await
-            && let Some(pid) = backend_pid(&mut other).await
+            && let Some(pid) = {
+                other.set_prepared_statement_cache_size(CacheSize::Disabled);
+                backend_pid(&mut other).await
+            }
         {
             question = question.other_answered_by(pid);
         }
