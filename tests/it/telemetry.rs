@@ -132,6 +132,22 @@ fn audited_work_emits_registered_events_with_true_counts_and_no_secrets() {
 }
 
 #[test]
+fn coverage_is_counted_and_names_no_table() {
+    let trail = captured("CREATE TABLE secret_a (id int PRIMARY KEY)", &["secret_a"]);
+    trail.run("CREATE TABLE secret_b (id int); ALTER TABLE secret_a ADD COLUMN secret_c int");
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let events = collected(|| {
+        blocking::coverage(&mut conn, &threadline::coverage::Coverage::new()).unwrap();
+    });
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(is_registered(&events[0]), "{events:?}");
+    assert_eq!(
+        events[0].values, "10110",
+        "captured, gaps, needs capture, errors, warnings"
+    );
+}
+
+#[test]
 fn every_registered_event_is_emitted_as_listed() {
     use threadline::telemetry;
     let events = collected(|| {

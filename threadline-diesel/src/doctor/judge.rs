@@ -176,7 +176,7 @@ impl Doctor {
             (
                 CheckStatus::Ok,
                 "none_seen",
-                "nothing shows a pooler; one that keeps a server process for each client would not show",
+                "nothing shows a pooler; one that keeps to a server process for each client would not show",
             )
         };
         let mut judged = check(

@@ -16,6 +16,9 @@ use crate::exit::{Answer, Failure};
 use crate::report::show_doctor;
 use crate::show::print_json;
 
+/// How often two clients ask who answers.
+const ROUNDS: usize = 5;
+
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
@@ -29,21 +32,9 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
     // Behind a pooler of transactions nothing may be prepared in one and used in another.
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-    let mut question = Doctor::new();
-    if let Some(pid) = backend_pid(&mut conn).await {
-        question = question.answered_by(pid);
-        // A second client beside the first: a pooler in transaction mode gives it the same server
-        // process, now that the first one's transaction is over.
-        if let Ok(mut other) = connect(&args.database).await
-            && let Some(pid) = {
-                other.set_prepared_statement_cache_size(CacheSize::Disabled);
-                backend_pid(&mut other).await
-            }
-        {
-            question = question.other_answered_by(pid);
-        }
-    }
-    question = question.connected_for(connected_at.elapsed());
+    let question = look_for_a_pooler(&args.database, &mut conn)
+        .await
+        .connected_for(connected_at.elapsed());
     let report = nonblocking::doctor(&mut conn, &question).await;
     if args.output.json {
         print_json(&report).context("cannot print")?;
@@ -55,6 +46,25 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
     } else {
         Answer::Bad
     })
+}
+
+/// Asks in turn with a second client who answers. A pooler in transaction mode gives one client the
+/// server process that the other's transaction has just left; not always, so they ask a few times.
+async fn look_for_a_pooler(database: &DatabaseArgs, conn: &mut AsyncPgConnection) -> Doctor {
+    let mut question = Doctor::new();
+    let Ok(mut other) = connect(database).await else {
+        return question;
+    };
+    other.set_prepared_statement_cache_size(CacheSize::Disabled);
+    for _ in 0..ROUNDS {
+        if let Some(pid) = backend_pid(conn).await {
+            question = question.answered_by(pid);
+        }
+        if let Some(pid) = backend_pid(&mut other).await {
+            question = question.other_answered_by(pid);
+        }
+    }
+    question
 }
 
 /// The server process that answers a transaction of the connection.
