@@ -425,9 +425,9 @@ fn odd_names_are_named_and_mended_like_any_other() {
         ] {
             trail.run(&drift);
             let found = findings(&trail);
-            let named = found.iter().find(|finding| finding.code.as_str() == code);
-            let named = named.unwrap_or_else(|| panic!("{drift}: {found:?}"));
-            assert_eq!(named.table.as_ref().unwrap().quoted(), table);
+            let found_one = found.iter().find(|finding| finding.code.as_str() == code);
+            let found_one = found_one.unwrap_or_else(|| panic!("{drift}: {found:?}"));
+            assert_eq!(found_one.table.as_ref().unwrap().quoted(), table);
             mend(&trail, code);
             assert_eq!(findings(&trail), [], "{drift}");
         }
