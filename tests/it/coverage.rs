@@ -242,6 +242,19 @@ fn every_drift_that_takes_the_generator_is_named() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_read_does_not_keep_other_tables_from_being_mended() {
+    let trail = table();
+    trail.run(&on_function("'COMMENT ON FUNCTION %s IS ''{broken'''"));
+    trail.run("CREATE TABLE u (id int PRIMARY KEY)");
+    trail.capture(&trail.introspect("u"));
+    trail.run("DROP TRIGGER \"00_threadline_delete\" ON u");
+    mend(&trail, "trigger_missing");
+    let left = codes(&trail);
+    assert!(!left.contains("trigger_missing"), "{left:?}");
+    assert!(left.contains("policy_missing"), "{left:?}");
+}
+
+#[test]
 fn what_is_left_to_decide_is_named() {
     for (drift, code) in [
         (

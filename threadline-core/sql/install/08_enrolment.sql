@@ -313,15 +313,14 @@ DECLARE
     row_function text;
     statement_function text;
 BEGIN
-    SELECT (array_agg(obj_description(oid, 'pg_proc')::jsonb -> 'table'))[1],
+    SELECT (array_agg(policy -> 'table'))[1],
         min(format('@threadline@.%I', proname)) FILTER (WHERE proname LIKE 'capture\_row\_%'),
         min(format('@threadline@.%I', proname)) FILTER (WHERE proname LIKE 'capture\_statement\_%')
     INTO declared, row_function, statement_function
-    FROM pg_proc
+    FROM pg_proc CROSS JOIN LATERAL @threadline@.policy_of(pg_proc.oid) AS policy
     WHERE pronamespace = '@threadline@'::regnamespace AND proname LIKE 'capture\_%'
-        AND obj_description(oid, 'pg_proc') LIKE '{%'
-        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,schema}' = refresh_capture.table_schema
-        AND obj_description(oid, 'pg_proc')::jsonb #>> '{table,name,name}' = refresh_capture.table_name;
+        AND policy #>> '{table,name,schema}' = refresh_capture.table_schema
+        AND policy #>> '{table,name,name}' = refresh_capture.table_name;
     IF declared IS NULL THEN
         RAISE EXCEPTION 'table %.% has no capture policy', table_schema, table_name
             USING HINT = 'Declare it in the code and run gen-triggers.';
