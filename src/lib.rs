@@ -18,7 +18,7 @@ pub use threadline_diesel::nonblocking;
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, baseline, blocking, change, continuity, coverage, diff, doctor, error, feed, history, incident, introspection, json, migrations, page, policy, schema, timeline,
+    actions, as_of, baseline, blocking, change, continuity, coverage, diff, doctor, error, feed, history, incident, introspection, json, migrations, page, policy, schema, time_travel, timeline,
 };
 
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.

@@ -30,6 +30,7 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/19_baseline.sql"),
     include_str!("../sql/install/19_baseline_runs.sql"),
     include_str!("../sql/install/20_feed.sql"),
+    include_str!("../sql/install/18_as_of.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

@@ -23,6 +23,18 @@ mod operations {
     );
 }
 
+pub use past::{as_of, document_as_of, time_travel, time_travel_first};
+
+/// What was.
+pub mod past {
+    crate::past::past!(
+        diesel::connection::LoadConnection<Backend = Pg>,
+        diesel::query_dsl::methods::LoadQuery,
+        diesel::RunQueryDsl,
+        diesel::connection::TransactionManager
+    );
+}
+
 /// The audited write on `PgConnection`.
 #[cfg(feature = "sync")]
 pub mod write {

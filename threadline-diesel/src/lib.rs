@@ -2,6 +2,7 @@
 
 pub mod actions;
 mod answers;
+pub mod as_of;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod audited;
 pub mod baseline;
@@ -25,9 +26,13 @@ pub mod nonblocking;
 mod operations;
 pub mod page;
 pub mod policy;
+mod past;
+mod rewriting;
 pub mod schema;
+mod sql_tokens;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod statements;
+pub mod time_travel;
 pub mod timeline;
 #[cfg(any(feature = "sync", feature = "async"))]
 pub mod write;

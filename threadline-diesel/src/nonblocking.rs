@@ -25,6 +25,19 @@ mod operations {
     crate::operations::operations!(
         diesel_async::AsyncConnection<Backend = Pg>,
         diesel_async::RunQueryDsl,
+    );
+}
+
+pub use past::{as_of, document_as_of, time_travel, time_travel_first};
+pub use write::{audited, record_action};
+
+/// What was.
+pub mod past {
+    crate::past::past!(
+        diesel_async::AsyncConnection<Backend = Pg>,
+        diesel_async::methods::LoadQuery,
+        diesel_async::RunQueryDsl,
+        diesel_async::TransactionManager,
         async,
         await
     );
