@@ -46,6 +46,8 @@ pub mod prelude {
 /// The guides' Rust, compiled.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../guides/as-of.md")]
+    struct AsOf;
     #[doc = include_str!("../guides/attribution.md")]
     struct Attribution;
     #[doc = include_str!("../guides/export.md")]

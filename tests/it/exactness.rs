@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::harness::{Trail, captured, empty_trail, server_can};
 
 /// Types with values that are hard to keep, as SQL.
-const VALUES: &[(&str, &[&str])] = &[
+pub(crate) const VALUES: &[(&str, &[&str])] = &[
     ("bool", &["true", "false"]),
     ("int2", &["'-32768'", "7"]),
     ("int4", &["0", "2147483647"]),
@@ -162,7 +162,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("document", &["'{\"a\":  1}'"]),
 ];
 
-const TYPES: &str = "
+pub(crate) const TYPES: &str = "
     CREATE TYPE mood AS ENUM ('ok', 'so so');
     CREATE TYPE address AS (street text, no numeric, tags text[]);
     CREATE DOMAIN positive AS int CHECK (VALUE > 0);

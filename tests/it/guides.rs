@@ -400,6 +400,7 @@ guides_that_can_be_followed! {
     pgbouncer_needs_what_is_said_and_no_more: "pgbouncer.md",
     every_support_ticket_is_answered: "investigate.md",
     a_database_with_rows_is_adopted_as_described: "brownfield.md",
+    the_past_is_as_described: "as-of.md",
     upgrading_goes_as_described: "upgrading.md",
     exports_are_what_is_said_of_them: "export.md",
     the_feed_can_be_followed: "feed.md",

@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod as_of;
 mod attribution;
 mod audited_write;
 mod baseline;
@@ -30,4 +31,5 @@ mod redaction;
 mod removal;
 mod suspension;
 mod telemetry;
+mod time_travel;
 mod trust;

@@ -33,6 +33,15 @@ pub mod past {
         diesel::RunQueryDsl,
         diesel::connection::TransactionManager
     );
+
+    /// What PostgreSQL would do with a query.
+    fn plan_of<C, Q>(conn: &mut C, query: &AsOfQuery<Q>) -> QueryResult<serde_json::Value>
+    where
+        C: diesel::connection::LoadConnection<Backend = Pg>,
+        Q: QueryFragment<Pg>,
+    {
+        crate::time_travel::Check(query).get_result(conn)
+    }
 }
 
 /// The audited write on `PgConnection`.

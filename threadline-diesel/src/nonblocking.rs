@@ -33,6 +33,9 @@ pub use write::{audited, record_action};
 
 /// What was.
 pub mod past {
+    use diesel::deserialize::FromSqlRow;
+    use futures_util::StreamExt;
+
     crate::past::past!(
         diesel_async::AsyncConnection<Backend = Pg>,
         diesel_async::methods::LoadQuery,
@@ -41,6 +44,27 @@ pub mod past {
         async,
         await
     );
+
+    /// What PostgreSQL would do with a query.
+    ///
+    /// Not an async function: its future would hold the borrowed query, and boxed queries cannot
+    /// be borrowed by a future that moves between threads. The statement is made at once instead.
+    fn plan_of<'conn, 'query, C, Q>(
+        conn: &'conn mut C,
+        query: &'query AsOfQuery<Q>,
+    ) -> impl Future<Output = QueryResult<serde_json::Value>> + Send + use<'conn, 'query, C, Q>
+    where
+        C: diesel_async::AsyncConnection<Backend = Pg>,
+        Q: QueryFragment<Pg> + 'query,
+    {
+        let loading = conn.load(crate::time_travel::Check(query));
+        async move {
+            let mut rows = std::pin::pin!(loading.await?);
+            let row = rows.next().await.ok_or(diesel::result::Error::NotFound)??;
+            <serde_json::Value as FromSqlRow<diesel::sql_types::Json, Pg>>::build_from_row(&row)
+                .map_err(diesel::result::Error::DeserializationError)
+        }
+    }
 }
 
 /// The audited write on `AsyncPgConnection`.

@@ -18,7 +18,7 @@ macro_rules! past {
         };
         use crate::json::StoredJson;
         use crate::time_travel::{
-            AsOfQuery, Check, Journey, SourceRow, TimeTravel, TimeTravelError, tables_read,
+            AsOfQuery, Journey, SourceRow, TimeTravel, TimeTravelError, tables_read,
         };
 
         /// What a row was as of an instant, as the trail stores it.
@@ -93,7 +93,7 @@ macro_rules! past {
         where
             C: $connection,
             Q: AsQuery,
-            Q::Query: QueryFragment<Pg> + Send + Sync + 'query,
+            Q::Query: QueryFragment<Pg> + Send + 'query,
             AsOfQuery<Q::Query>: LoadQuery<'query, C, U> + 'query,
             U: Send,
         {
@@ -122,7 +122,7 @@ macro_rules! past {
         where
             C: $connection,
             Q: AsQuery + Send,
-            Q::Query: QueryFragment<Pg> + Send + Sync + 'query,
+            Q::Query: QueryFragment<Pg> + Send + 'query,
             AsOfQuery<Q::Query>: LoadQuery<'query, C, U> + 'query,
             U: Send,
         {
@@ -139,7 +139,7 @@ macro_rules! past {
         ) -> Result<Vec<U>, TimeTravelError>
         where
             C: $connection,
-            Q: QueryFragment<Pg> + Send + Sync + 'query,
+            Q: QueryFragment<Pg> + Send + 'query,
             AsOfQuery<Q>: LoadQuery<'query, C, U> + 'query,
             U: Send,
         {
@@ -149,7 +149,7 @@ macro_rules! past {
             if !functions.is_empty() {
                 return Err(TimeTravelError::Functions(functions));
             }
-            let plan = Check(&query).get_result::<serde_json::Value>(conn)$(.$await)??;
+            let plan = plan_of(conn, &query)$(.$await)??;
             let present = tables_read(&plan);
             if !present.is_empty() {
                 return Err(TimeTravelError::PresentDay(present));

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Timeline(TimelineArgs),
     /// Show the changes of one row, newest first.
     History(HistoryArgs),
+    /// Show what one row was as of an instant.
+    AsOf(AsOfArgs),
     /// Show everything about one transaction.
     Incident(IncidentArgs),
     /// Show what one change changed, field by field.
@@ -228,6 +230,20 @@ pub(crate) struct HistoryArgs {
     pub(crate) key: RowKeyText,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AsOfArgs {
+    /// The table.
+    pub(crate) table: TableName,
+    /// The row's key: the value, or `column=value,column=value` for a composite one.
+    pub(crate) key: RowKeyText,
+    /// The instant: `2026-01-31T12:00:00Z`.
+    pub(crate) instant: DateTime<Utc>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

@@ -5,6 +5,7 @@ pub(crate) mod continuity;
 pub(crate) mod diff;
 pub(crate) mod coverage;
 pub(crate) mod doctor;
+mod as_of;
 pub(crate) mod export;
 pub(crate) mod feed;
 mod gen_triggers;
@@ -27,6 +28,7 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::GenTriggers(args) => block_on(gen_triggers::run(args)),
         Command::Timeline(args) => block_on(timeline::run(args)),
         Command::History(args) => block_on(history::run(args)),
+        Command::AsOf(args) => block_on(as_of::run(args)),
         Command::Incident(args) => block_on(incident::run(args)),
         Command::Diff(args) => block_on(diff::run(args)),
         Command::Continuity(args) => block_on(continuity::run(args)),

@@ -307,7 +307,7 @@ fn shown_field(image: Option<&StoredJson>, name: &str) -> String {
 }
 
 /// A value on one line, without what a terminal would act on.
-fn shown_value(value: &StoredJson) -> String {
+pub(crate) fn shown_value(value: &StoredJson) -> String {
     let text: String = value
         .to_text()
         .chars()

@@ -386,6 +386,12 @@ fn a_baseline_says_first_what_it_would_do_and_needs_somebody_to_do_it() {
         err(&missing)
     );
     let generated = run(&[
+#[test]
+fn a_row_as_of_an_instant_is_shown_or_said_to_be_unknown() {
+    let database = installed(ORDERS);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let printed = out(&run(&[
         "gen-triggers",
         "--tables",
         "orders",
@@ -530,4 +536,42 @@ fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
         "{}",
         out(&none)
     );
+    ]));
+    database.execute_script(&printed).unwrap();
+    database
+        .execute_script("INSERT INTO orders VALUES (1, 'open', '4111')")
+        .unwrap();
+    let instant = database
+        .query_text("SELECT to_jsonb(clock_timestamp()) #>> '{}'")
+        .unwrap()
+        .unwrap();
+    database.execute_script("DELETE FROM orders").unwrap();
+    let then = run(&["as-of", "orders", "1", &instant]);
+    assert_eq!(code(&then), 0, "{}", err(&then));
+    assert!(
+        out(&then).contains("open") && out(&then).contains("not known: card (masked)"),
+        "{}",
+        out(&then)
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&run(&["as-of", "orders", "1", &instant, "--json"]))).unwrap();
+    assert_eq!(
+        (json["state"].as_str(), json["row"]["status"].as_str()),
+        (Some("row"), Some("open"))
+    );
+    let later = run(&["as-of", "orders", "1", "2099-01-01T00:00:00Z"]);
+    assert_eq!(code(&later), 0);
+    assert!(
+        out(&later).contains("it was gone by then: delete at"),
+        "{}",
+        out(&later)
+    );
+    let before = run(&["as-of", "orders", "1", "2001-01-01T00:00:00Z"]);
+    assert_eq!(code(&before), 1);
+    assert!(
+        out(&before).contains("its trail begins with insert"),
+        "{}",
+        out(&before)
+    );
+    assert_eq!(code(&run(&["as-of", "orders", "1", "yesterday"])), 2);
 }

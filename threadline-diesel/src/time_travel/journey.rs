@@ -39,11 +39,11 @@ pub(crate) type SourceRow = (
 
 impl QueryFragment<Pg> for TableSources {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT found.* FROM pg_catalog.unnest(");
+        out.push_sql("SELECT found.* FROM ROWS FROM (pg_catalog.unnest(");
         out.push_bind_param::<Array<Text>, _>(&self.schemas)?;
-        out.push_sql(", ");
+        out.push_sql("), pg_catalog.unnest(");
         out.push_bind_param::<Array<Text>, _>(&self.names)?;
-        out.push_sql(") WITH ORDINALITY AS given (schema, name, place) CROSS JOIN LATERAL ");
+        out.push_sql(")) WITH ORDINALITY AS given (schema, name, place) CROSS JOIN LATERAL ");
         out.push_sql(STORAGE_SCHEMA);
         out.push_sql(".table_as_of(given.schema, given.name, ");
         out.push_bind_param::<Timestamptz, _>(&self.instant)?;

@@ -43,9 +43,8 @@ fn collect(node: &Value, found: &mut Vec<String>) {
 
 /// `audit_changes` or a partition of it: what tables as of an instant are made of.
 fn is_changes(name: &str) -> bool {
-    name.strip_prefix("audit_changes").is_some_and(|rest| {
-        rest.is_empty() || rest == "_default" || rest.starts_with(|c: char| c == '_')
-    })
+    name.strip_prefix("audit_changes")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
 #[cfg(test)]
@@ -67,7 +66,11 @@ mod tests {
         }}]);
         assert_eq!(
             tables_read(&plan),
-            ["foreign scan", "public.orders", "threadline.audit_actions"]
+            [
+                "foreign scan".to_owned(),
+                "public.orders".to_owned(),
+                format!("{STORAGE_SCHEMA}.audit_actions"),
+            ]
         );
     }
 }

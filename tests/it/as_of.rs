@@ -1,0 +1,523 @@
+//! What one row was as of an instant.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use serde_json::json;
+use threadline::as_of::{AsOf, AsOfError, UnknownReason, as_of, document_as_of};
+use threadline::change::Op;
+use threadline::json::StoredJson;
+use threadline::prelude::*;
+use threadline::{blocking, nonblocking};
+use uuid::Uuid;
+
+use crate::harness::{Trail, block_on, captured, empty_trail};
+
+/// What time it is for the server.
+pub(crate) fn now(trail: &Trail) -> DateTime<Utc> {
+    trail
+        .ask("SELECT to_jsonb(clock_timestamp()) #>> '{}'")
+        .parse()
+        .expect("an instant")
+}
+
+mod schema {
+    diesel::table! {
+        as_of_things (id) {
+            id -> BigInt,
+            flag -> Bool,
+            real_number -> Double,
+            name -> Text,
+            code -> Nullable<Varchar>,
+            bytes -> Binary,
+            tag -> Uuid,
+            day -> Date,
+            at_time -> Time,
+            local -> Timestamp,
+            at -> Timestamptz,
+            document -> Jsonb,
+            raw -> Json,
+            numbers -> Array<Integer>,
+            words -> Array<Nullable<Text>>,
+            nothing -> Nullable<Integer>,
+        }
+    }
+    diesel::table! {
+        as_of_accounts (id) {
+            id -> Integer,
+            owner -> Text,
+            balance -> Nullable<Integer>,
+        }
+    }
+    pub(super) mod strict {
+        diesel::table! {
+            as_of_accounts (id) {
+                id -> Integer,
+                owner -> Text,
+                balance -> Integer,
+            }
+        }
+    }
+    diesel::table! {
+        as_of_lines (order_id, line_no) {
+            order_id -> Integer,
+            line_no -> Integer,
+            amount -> Integer,
+        }
+    }
+    diesel::table! {
+        vault.as_of_items (id) {
+            id -> Integer,
+            name -> Text,
+        }
+    }
+}
+use schema::{as_of_accounts, as_of_items, as_of_lines, as_of_things};
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = as_of_things)]
+struct Thing {
+    id: i64,
+    flag: bool,
+    real_number: f64,
+    name: String,
+    code: Option<String>,
+    bytes: Vec<u8>,
+    tag: Uuid,
+    day: NaiveDate,
+    at_time: NaiveTime,
+    local: NaiveDateTime,
+    at: DateTime<Utc>,
+    document: serde_json::Value,
+    raw: serde_json::Value,
+    numbers: Vec<i32>,
+    words: Vec<Option<String>>,
+    nothing: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = as_of_accounts)]
+struct Account {
+    id: i32,
+    owner: String,
+    balance: Option<i32>,
+}
+
+fn account(id: i32, owner: &str, balance: i32) -> Account {
+    Account {
+        id,
+        owner: owner.into(),
+        balance: Some(balance),
+    }
+}
+
+const ACCOUNTS: &str =
+    "CREATE TABLE as_of_accounts (id int PRIMARY KEY, owner text NOT NULL, balance int)";
+
+fn accounts() -> Trail {
+    captured(ACCOUNTS, &["as_of_accounts"])
+}
+
+fn was(trail: &Trail, key: i32, instant: DateTime<Utc>) -> AsOf<Account> {
+    block_on(async {
+        let question = as_of::<Account>(key, instant).unwrap();
+        nonblocking::as_of(&mut trail.connect().await, &question)
+            .await
+            .unwrap()
+    })
+}
+
+fn document(trail: &Trail, table: &str, key: &str, instant: DateTime<Utc>) -> AsOf<StoredJson> {
+    block_on(async {
+        let question = document_as_of(table.parse().unwrap(), &key.parse().unwrap(), instant);
+        nonblocking::document_as_of(&mut trail.connect().await, &question)
+            .await
+            .unwrap()
+    })
+}
+
+fn json_of(answer: AsOf<StoredJson>) -> serde_json::Value {
+    answer.row().expect("a row").read().expect("JSON")
+}
+
+#[test]
+fn a_row_comes_back_as_the_hosts_own_struct_sync_and_async() {
+    let trail = captured(
+        "CREATE TABLE as_of_things (id bigint PRIMARY KEY, flag bool, real_number float8, name text,
+            code varchar(10), bytes bytea, tag uuid, day date, at_time time, local timestamp, at timestamptz,
+            document jsonb, raw json, numbers int[], words text[], nothing int)",
+        &["as_of_things"],
+    );
+    trail.run(
+        r#"SET TimeZone = 'Asia/Kathmandu';
+        INSERT INTO as_of_things VALUES (9007199254740993, true, 0.1, E'a\n"b"', 'c', '\x00ff', gen_random_uuid(),
+            '2024-02-29', '10:11:12.123456', '2024-03-01 10:00:00.5', '2024-03-01 10:00+05:45', '{"a": [1, null]}',
+            '{"a":  1, "b": "x"}', '{1,2}', '{a,NULL,"b c"}', NULL)"#,
+    );
+    let first = now(&trail);
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let expected = as_of_things::table
+        .select(Thing::as_select())
+        .first(&mut conn)
+        .unwrap();
+    trail.run(
+        "UPDATE as_of_things SET name = 'later', numbers = '[0:1]={7,8}', raw = NULL, flag = NULL",
+    );
+    let question = as_of::<Thing>(9_007_199_254_740_993_i64, first).unwrap();
+    let AsOf::Row(known) = blocking::as_of(&mut conn, &question).unwrap() else {
+        panic!("no row");
+    };
+    assert_eq!((known.row, known.unknown), (expected.clone(), vec![]));
+    let answer = block_on(async {
+        nonblocking::as_of(&mut trail.connect().await, &question)
+            .await
+            .unwrap()
+    });
+    assert_eq!(answer.row(), Some(expected));
+}
+
+#[test]
+fn every_version_is_there_at_its_time_and_the_last_of_a_transaction_counts() {
+    let trail = accounts();
+    let before = now(&trail);
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    let first = now(&trail);
+    trail.run("UPDATE as_of_accounts SET balance = 11; UPDATE as_of_accounts SET balance = 12");
+    let second = now(&trail);
+    assert_eq!(was(&trail, 1, first).row(), Some(account(1, "ada", 10)));
+    assert_eq!(was(&trail, 1, second).row(), Some(account(1, "ada", 12)));
+    assert_eq!(
+        was(&trail, 1, second + chrono::TimeDelta::days(400)).row(),
+        Some(account(1, "ada", 12))
+    );
+    let AsOf::NotYetKnown(horizon) = was(&trail, 1, before) else {
+        panic!("known before it was inserted");
+    };
+    let begins = horizon.first.expect("the insert");
+    assert_eq!(begins.op, Op::Insert);
+    assert!(begins.captured_at > before && begins.captured_at < first);
+    let AsOf::NotYetKnown(horizon) = was(&trail, 99, second) else {
+        panic!("known although nobody ever saw it");
+    };
+    assert_eq!(horizon.first, None);
+}
+
+#[test]
+fn a_row_is_followed_through_its_keys() {
+    let trail = accounts();
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    let first = now(&trail);
+    trail.run("UPDATE as_of_accounts SET id = 2, balance = 20");
+    let second = now(&trail);
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'eve', 0)");
+    let third = now(&trail);
+    assert_eq!(was(&trail, 2, first).row(), Some(account(1, "ada", 10)));
+    assert_eq!(was(&trail, 2, third).row(), Some(account(2, "ada", 20)));
+    assert!(
+        matches!(was(&trail, 1, second), AsOf::NotYetKnown(_)),
+        "the key names who took it, who was not there yet"
+    );
+    assert_eq!(was(&trail, 1, third).row(), Some(account(1, "eve", 0)));
+}
+
+#[test]
+fn a_deleted_row_says_when_and_by_whom() {
+    let trail = accounts();
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10), (2, 'eve', 20)");
+    let before = now(&trail);
+    trail.run(
+        "SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"42\"}', true);
+         DELETE FROM as_of_accounts WHERE id = 1",
+    );
+    let between = now(&trail);
+    trail.run("TRUNCATE as_of_accounts");
+    let after = now(&trail);
+    let AsOf::Deleted(change) = was(&trail, 1, between) else {
+        panic!("still there");
+    };
+    assert_eq!(change.op, Op::Delete);
+    assert_eq!(change.actor, Some("user:42".parse().unwrap()));
+    assert!(change.captured_at > before && change.captured_at < between);
+    assert!(matches!(was(&trail, 2, between), AsOf::Row(_)));
+    let AsOf::Deleted(change) = was(&trail, 2, after) else {
+        panic!("still there");
+    };
+    assert_eq!((change.op, change.actor), (Op::Truncate, None));
+    trail.run("INSERT INTO as_of_accounts VALUES (2, 'new', 1)");
+    assert_eq!(
+        was(&trail, 2, now(&trail)).row(),
+        Some(account(2, "new", 1))
+    );
+}
+
+#[test]
+fn a_partition_emptied_alone_takes_its_rows_and_no_others() {
+    let trail = captured(
+        "CREATE TABLE m (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+         CREATE TABLE m_eu PARTITION OF m FOR VALUES IN ('eu'); CREATE TABLE m_us PARTITION OF m FOR VALUES IN ('us')",
+        &["m"],
+    );
+    trail.run("INSERT INTO m VALUES (1, 'eu', 0), (2, 'us', 0), (3, 'eu', 0)");
+    trail.run("UPDATE m SET region = 'us', v = 3 WHERE id = 3");
+    trail.run("TRUNCATE m_eu");
+    let after = now(&trail);
+    assert!(matches!(
+        document(&trail, "m", "id=1,region=eu", after),
+        AsOf::Deleted(_)
+    ));
+    assert_eq!(
+        json_of(document(&trail, "m", "id=2,region=us", after))["v"],
+        0
+    );
+    assert_eq!(
+        json_of(document(&trail, "m", "id=3,region=us", after))["v"],
+        3
+    );
+    trail.run("ALTER TABLE m DETACH PARTITION m_eu; DROP TABLE m_eu");
+    let refused = trail.refused(&format!(
+        "SELECT threadline.row_as_of('public', 'm', '[\"1\", \"eu\"]', '{after}')"
+    ));
+    assert!(refused.contains("is no partition any more"), "{refused}");
+}
+
+#[derive(Debug, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = as_of_lines, primary_key(order_id, line_no))]
+struct Line {
+    amount: i32,
+}
+
+#[test]
+fn composite_keys_are_tuples() {
+    let trail = captured(
+        "CREATE TABLE as_of_lines (order_id int, line_no int, amount int, PRIMARY KEY (order_id, line_no))",
+        &["as_of_lines"],
+    );
+    trail.run("INSERT INTO as_of_lines VALUES (7, 2, 990), (2, 7, 1)");
+    let question = as_of::<Line>((7, 2), now(&trail)).unwrap();
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let answer = blocking::as_of(&mut conn, &question).unwrap();
+    assert_eq!(answer.row(), Some(Line { amount: 990 }));
+    assert!(as_of::<Line>(7, now(&trail)).is_err());
+}
+
+#[derive(Debug, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = as_of_items)]
+struct Item {
+    id: i32,
+    name: String,
+}
+
+#[test]
+fn a_model_in_a_schema_of_its_own_is_read_too() {
+    let trail = captured(
+        "CREATE SCHEMA vault; CREATE TABLE vault.as_of_items (id int PRIMARY KEY, name text)",
+        &["vault.as_of_items"],
+    );
+    trail.run("INSERT INTO vault.as_of_items VALUES (1, 'ring')");
+    let first = now(&trail);
+    trail.run("UPDATE vault.as_of_items SET name = 'crown'");
+    let question = as_of::<Item>(1, first).unwrap();
+    let answer = block_on(async {
+        nonblocking::as_of(&mut trail.connect().await, &question)
+            .await
+            .unwrap()
+    });
+    let name = "ring".to_owned();
+    assert_eq!(answer.row(), Some(Item { id: 1, name }));
+}
+
+fn delta_accounts() -> Trail {
+    use threadline::column_type::ColumnType;
+    use threadline::table::{AuditedTable, Column, ImageForm, TableName};
+    let trail = empty_trail();
+    trail.run(ACCOUNTS);
+    let column = |name, of| Column::new(name, ColumnType::builtin(of));
+    let table = AuditedTable::builder(TableName::new("public", "as_of_accounts"))
+        .columns([
+            column("id", "int4"),
+            column("owner", "text"),
+            column("balance", "int4"),
+        ])
+        .key(["id"])
+        .image(ImageForm::Delta)
+        .build()
+        .unwrap();
+    trail.capture(&table);
+    trail
+}
+
+#[test]
+fn rows_captured_in_delta_form_are_put_together() {
+    let trail = delta_accounts();
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    trail.run("UPDATE as_of_accounts SET balance = 11");
+    let first = now(&trail);
+    trail.run("UPDATE as_of_accounts SET id = 5");
+    trail.run("UPDATE as_of_accounts SET owner = 'eve'");
+    let second = now(&trail);
+    trail.run("DELETE FROM as_of_accounts");
+    assert_eq!(was(&trail, 5, first).row(), Some(account(1, "ada", 11)));
+    assert_eq!(was(&trail, 5, second).row(), Some(account(5, "eve", 11)));
+    assert!(matches!(was(&trail, 5, now(&trail)), AsOf::Deleted(_)));
+}
+
+#[test]
+fn what_a_delta_does_not_tell_is_said() {
+    let trail = delta_accounts();
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    trail.run("UPDATE as_of_accounts SET owner = 'eve'");
+    trail.run(
+        "SELECT threadline.remove_changes((SELECT max(captured_at) FROM threadline.audit_changes), 10, 'retention')",
+    );
+    let answer = document(&trail, "as_of_accounts", "1", now(&trail));
+    let AsOf::Row(known) = answer else {
+        panic!("no row");
+    };
+    let unknown: Vec<_> = known.unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(unknown, ["balance (not captured)", "id (not captured)"]);
+    assert_eq!(
+        known.row.read::<serde_json::Value>().unwrap(),
+        json!({"owner": "eve"})
+    );
+}
+
+#[test]
+fn a_baseline_is_a_known_image() {
+    let trail = accounts();
+    trail.run(
+        "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
+         VALUES (nextval('threadline.audit_changes_id_seq'), clock_timestamp(), threadline.current_transaction_id(), 'baseline',
+            'public', 'as_of_accounts', '1', '{\"id\": \"1\"}', '{\"id\": 1, \"owner\": \"old\", \"balance\": 3}')",
+    );
+    let AsOf::Row(known) = was(&trail, 1, now(&trail)) else {
+        panic!("no row");
+    };
+    assert_eq!(
+        (known.row, known.change.op),
+        (account(1, "old", 3), Op::Baseline)
+    );
+}
+
+#[derive(Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = schema::strict::as_of_accounts)]
+struct MaskedAccount {
+    owner: String,
+    balance: i32,
+}
+
+impl threadline::Audited for MaskedAccount {
+    fn audited_table() -> Result<threadline::table::AuditedTable, threadline::table::InvalidTable> {
+        <Account as threadline::Audited>::audited_table()
+    }
+}
+
+#[test]
+fn what_of_a_struct_is_not_known_is_listed_with_the_reason() {
+    let trail = empty_trail();
+    trail.run(ACCOUNTS);
+    let table = trail.introspect("as_of_accounts");
+    trail.capture(&table.redact(["balance"], ["owner"]).unwrap());
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    let AsOf::Row(known) = was(&trail, 1, now(&trail)) else {
+        panic!("no row");
+    };
+    assert_eq!(known.row.owner, "[REDACTED]");
+    assert_eq!(known.row.balance, None);
+    let unknown: Vec<_> = known
+        .unknown
+        .iter()
+        .map(|unknown| (unknown.column.as_str(), unknown.reason))
+        .collect();
+    assert_eq!(
+        unknown,
+        [
+            ("balance", UnknownReason::Excluded),
+            ("owner", UnknownReason::Masked)
+        ]
+    );
+    let refused = block_on(async {
+        let question = as_of::<MaskedAccount>(1, now(&trail)).unwrap();
+        nonblocking::as_of(&mut trail.connect().await, &question)
+            .await
+            .unwrap_err()
+    });
+    assert!(matches!(refused, AsOfError::Unloadable { .. }));
+    assert!(
+        refused.to_string().contains("balance (excluded)"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn columns_that_came_or_went_since_do_not_matter_or_are_said() {
+    let trail = captured(
+        "CREATE TABLE as_of_accounts (id int PRIMARY KEY, owner text, extra text)",
+        &["as_of_accounts"],
+    );
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 'x')");
+    let first = now(&trail);
+    trail.run("ALTER TABLE as_of_accounts DROP COLUMN extra, ADD COLUMN balance int DEFAULT 7");
+    trail.capture(&trail.introspect("as_of_accounts"));
+    let AsOf::Row(known) = was(&trail, 1, first) else {
+        panic!("no row");
+    };
+    assert_eq!(known.row.balance, None, "not today's default");
+    assert_eq!(known.unknown[0].reason, UnknownReason::NotCaptured);
+    trail
+        .run("SELECT threadline.erase_values('public', 'as_of_accounts', '1', '{owner}', 'asked')");
+    let AsOf::Row(known) = was(&trail, 1, first) else {
+        panic!("no row");
+    };
+    assert_eq!(known.unknown[1].reason, UnknownReason::Erased);
+}
+
+#[test]
+fn a_key_that_two_rows_shared_until_the_commit_names_the_one_that_stayed() {
+    let trail = captured(
+        "CREATE TABLE as_of_accounts (id int PRIMARY KEY DEFERRABLE, owner text NOT NULL, balance int)",
+        &["as_of_accounts"],
+    );
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10), (2, 'eve', 20)");
+    trail.run("UPDATE as_of_accounts SET id = 3 - id");
+    assert_eq!(
+        was(&trail, 1, now(&trail)).row(),
+        Some(account(1, "eve", 20))
+    );
+    assert_eq!(
+        was(&trail, 2, now(&trail)).row(),
+        Some(account(2, "ada", 10))
+    );
+    trail.run(
+        "SET CONSTRAINTS ALL DEFERRED; INSERT INTO as_of_accounts VALUES (1, 'new', 0);
+         DELETE FROM as_of_accounts WHERE owner = 'eve'",
+    );
+    assert_eq!(
+        was(&trail, 1, now(&trail)).row(),
+        Some(account(1, "new", 0))
+    );
+}
+
+#[test]
+fn whoever_may_read_the_trail_may_ask_and_nobody_else() {
+    let trail = accounts();
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    let role = format!("reader_{}", std::process::id());
+    trail.run(&format!("CREATE ROLE {role}"));
+    let ask = format!(
+        "SET ROLE {role}; SELECT state FROM threadline.row_as_of('public', 'as_of_accounts', '1', now())"
+    );
+    let refused = trail.refused(&ask);
+    assert!(refused.contains("permission denied"), "{refused}");
+    trail.run(&format!(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
+    ));
+    assert_eq!(trail.ask(&ask), "row");
+    let sql = trail.ask(&format!(
+        "SET ROLE {role}; SELECT sql FROM threadline.table_as_of('public', 'as_of_accounts', now(), false)"
+    ));
+    assert_eq!(
+        trail.ask(&format!("SET ROLE {role}; SELECT owner FROM ({sql}) AS t")),
+        "ada"
+    );
+    trail.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}

@@ -1,0 +1,81 @@
+//! `as-of`: what one row was as of an instant.
+
+use std::io::{self, Write, stdout};
+
+use anyhow::Context;
+use threadline_diesel::as_of::{AsOf, ChangeRef, KnownRow, document_as_of};
+use threadline_diesel::json::StoredJson;
+use threadline_diesel::nonblocking;
+
+use crate::cli::AsOfArgs;
+use crate::connection::connect;
+use crate::exit::{Answer, Failure};
+use crate::show::{new_table, print_json, shown_value};
+
+pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
+    let mut conn = connect(&args.database).await?;
+    let question = document_as_of(args.table, &args.key, args.instant);
+    let answer = nonblocking::document_as_of(&mut conn, &question)
+        .await
+        .context("cannot read the trail")?;
+    if args.output.json {
+        print_json(&answer).context("cannot print")?;
+    } else {
+        print_answer(&answer).context("cannot print")?;
+    }
+    Ok(match answer {
+        AsOf::NotYetKnown(_) => Answer::Bad,
+        _ => Answer::Fine,
+    })
+}
+
+fn print_answer(answer: &AsOf<StoredJson>) -> io::Result<()> {
+    let mut out = stdout().lock();
+    match answer {
+        AsOf::Row(known) => writeln!(out, "{}", shown_row(known)),
+        AsOf::Deleted(change) => writeln!(out, "it was gone by then: {}", shown_change(change)),
+        AsOf::NotYetKnown(horizon) => match &horizon.first {
+            Some(first) => writeln!(
+                out,
+                "nothing was known of it yet: its trail begins with {}",
+                shown_change(first)
+            ),
+            None => writeln!(out, "nothing is known of it"),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn shown_row(known: &KnownRow<StoredJson>) -> String {
+    let mut table = new_table();
+    table.set_header(["column", "value"]);
+    for (name, value) in known.row.fields() {
+        let shown = if value.is_null() {
+            String::new()
+        } else {
+            shown_value(&value)
+        };
+        table.add_row([name, shown]);
+    }
+    let mut text = format!("{table}\n\nsince {}", shown_change(&known.change));
+    if !known.unknown.is_empty() {
+        let unknown: Vec<_> = known.unknown.iter().map(ToString::to_string).collect();
+        text.push_str("\nnot known: ");
+        text.push_str(&unknown.join(", "));
+    }
+    text
+}
+
+/// A change on one line: what, when, by whom.
+fn shown_change(change: &ChangeRef) -> String {
+    let actor = change
+        .actor
+        .as_ref()
+        .map_or_else(|| "— nobody —".to_owned(), ToString::to_string);
+    format!(
+        "{} at {} by {actor}, transaction {}",
+        change.op,
+        change.captured_at.format("%Y-%m-%d %H:%M:%S%.6f UTC"),
+        change.transaction_id
+    )
+}
