@@ -21,6 +21,13 @@ pub use threadline_diesel::{
     actions, as_of, baseline, blocking, change, continuity, coverage, diff, doctor, error, feed, history, incident, introspection, json, migrations, page, policy, schema, time_travel, timeline,
 };
 
+/// How long what is kept, and removing the rest.
+pub mod retention {
+    pub use threadline_core::retention::*;
+    #[cfg(feature = "diesel")]
+    pub use threadline_diesel::retention::*;
+}
+
 /// Getting the trail out: CSV, JSON, NDJSON, Parquet.
 #[cfg(feature = "export")]
 pub use threadline_export as export;

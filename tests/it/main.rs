@@ -29,6 +29,7 @@ mod partitions;
 mod pooling;
 mod redaction;
 mod removal;
+mod retention;
 mod suspension;
 mod telemetry;
 mod time_travel;

@@ -109,7 +109,7 @@ fn a_panic_in_the_closure_leaves_nothing_in_a_pool_of_one() {
 }
 
 /// PgBouncer in transaction mode with a single server connection.
-struct PgBouncer {
+pub(crate) struct PgBouncer {
     process: Child,
     folder: tempfile::TempDir,
 }
@@ -125,7 +125,7 @@ const PORT: u16 = 6432;
 
 impl PgBouncer {
     /// Starts one in front of a database; none where it is not installed.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let program = [
             "/usr/sbin/pgbouncer",
             "/usr/bin/pgbouncer",
@@ -175,7 +175,7 @@ impl PgBouncer {
         );
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         // A folder in the host's place is a socket.
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{folder}:{PORT}/{database}")

@@ -158,6 +158,10 @@ fn every_registered_event_is_emitted_as_listed() {
         telemetry::context_missing();
         telemetry::coverage_checked(1, 1, 1, 1, 1);
         telemetry::failure_unrecorded("rollback");
+        telemetry::retention_started(1);
+        telemetry::retention_step(1, "removed", 1, 1, 1);
+        telemetry::retention_finished(1, "completed", 1, 1, 1, 1);
+        telemetry::retention_failed("step");
     });
     assert_eq!(events.len(), EVENTS.len());
     assert!(events.iter().all(is_registered), "{events:?}");

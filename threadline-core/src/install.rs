@@ -31,6 +31,11 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/19_baseline_runs.sql"),
     include_str!("../sql/install/20_feed.sql"),
     include_str!("../sql/install/18_as_of.sql"),
+    include_str!("../sql/install/21_partition_moves.sql"),
+    include_str!("../sql/install/21_retention.sql"),
+    include_str!("../sql/install/21_retention_removal.sql"),
+    include_str!("../sql/install/21_retention_steps.sql"),
+    include_str!("../sql/install/21_retention_plan.sql"),
     include_str!("../sql/install/17_privileges.sql"),
 ];
 

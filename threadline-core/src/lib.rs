@@ -10,6 +10,7 @@ pub mod expected_gap;
 pub mod identifier;
 pub mod install;
 pub mod registry;
+pub mod retention;
 pub mod row_key;
 pub mod storage;
 pub mod table;

@@ -32,6 +32,10 @@ pub const EVENTS: &[Event] = &[
     CONTEXT_MISSING,
     COVERAGE_CHECKED,
     FAILURE_UNRECORDED,
+    RETENTION_STARTED,
+    RETENTION_STEP,
+    RETENTION_FINISHED,
+    RETENTION_FAILED,
 ];
 
 const TRANSACTION_COMMITTED: Event = Event {
@@ -87,6 +91,41 @@ const FAILURE_UNRECORDED: Event = Event {
     level: Level::WARN,
     fields: &["kind"],
     counter: "threadline_failures_unrecorded_total",
+};
+
+const RETENTION_STARTED: Event = Event {
+    name: "retention started",
+    level: Level::INFO,
+    fields: &["run"],
+    counter: "threadline_retention_started_total",
+};
+
+const RETENTION_STEP: Event = Event {
+    name: "retention step",
+    level: Level::DEBUG,
+    fields: &["run", "step", "changes", "transactions", "actions"],
+    counter: "threadline_retention_steps_total",
+};
+
+const RETENTION_FINISHED: Event = Event {
+    name: "retention finished",
+    level: Level::INFO,
+    fields: &[
+        "run",
+        "state",
+        "changes",
+        "transactions",
+        "actions",
+        "partitions",
+    ],
+    counter: "threadline_retention_finished_total",
+};
+
+const RETENTION_FAILED: Event = Event {
+    name: "retention failed",
+    level: Level::ERROR,
+    fields: &["kind"],
+    counter: "threadline_retention_failed_total",
 };
 
 /// Counts an event, where somebody counts.
@@ -155,4 +194,40 @@ pub fn coverage_checked(
 pub fn failure_unrecorded(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "failure unrecorded");
     count(FAILURE_UNRECORDED);
+}
+
+/// A purge began.
+pub fn retention_started(run: i64) {
+    tracing::info!(target: TARGET, run, "retention started");
+    count(RETENTION_STARTED);
+}
+
+/// A purge did a step: rows were removed, or a partition was dropped, or was in use.
+pub fn retention_step(run: i64, step: &'static str, changes: i64, transactions: i64, actions: i64) {
+    tracing::debug!(
+        target: TARGET, run, step, changes, transactions, actions, "retention step"
+    );
+    count(RETENTION_STEP);
+}
+
+/// A purge ended, as completed or as stopped, and what it removed.
+pub fn retention_finished(
+    run: i64,
+    state: &'static str,
+    changes: i64,
+    transactions: i64,
+    actions: i64,
+    partitions: i64,
+) {
+    tracing::info!(
+        target: TARGET, run, state, changes, transactions, actions, partitions,
+        "retention finished"
+    );
+    count(RETENTION_FINISHED);
+}
+
+/// A purge failed, or could not begin.
+pub fn retention_failed(kind: &'static str) {
+    tracing::error!(target: TARGET, kind, "retention failed");
+    count(RETENTION_FAILED);
 }

@@ -84,3 +84,17 @@ pub mod write {
 
 #[cfg(feature = "sync")]
 pub use write::{audited, record_action};
+
+pub use retention::{
+    audit_horizon, maintain_partitions, plan_retention, purge, purge_watched, retention_runs,
+};
+
+/// Retention on sync connections.
+pub mod retention {
+    crate::retention::calls::retention_calls!(
+        diesel::connection::LoadConnection,
+        diesel::connection::TransactionManager,
+        diesel::RunQueryDsl,
+        std::thread::sleep
+    );
+}

@@ -28,6 +28,7 @@ pub mod page;
 pub mod policy;
 mod past;
 mod rewriting;
+pub mod retention;
 pub mod schema;
 mod sql_tokens;
 #[cfg(any(feature = "sync", feature = "async"))]

@@ -25,11 +25,12 @@ mod operations {
     crate::operations::operations!(
         diesel_async::AsyncConnection<Backend = Pg>,
         diesel_async::RunQueryDsl,
+        async,
+        await
     );
 }
 
 pub use past::{as_of, document_as_of, time_travel, time_travel_first};
-pub use write::{audited, record_action};
 
 /// What was.
 pub mod past {
@@ -65,6 +66,22 @@ pub mod past {
                 .map_err(diesel::result::Error::DeserializationError)
         }
     }
+}
+
+pub use retention::{
+    audit_horizon, maintain_partitions, plan_retention, purge, purge_watched, retention_runs,
+};
+
+/// Retention on async connections.
+pub mod retention {
+    crate::retention::calls::retention_calls!(
+        diesel_async::AsyncConnection,
+        diesel_async::TransactionManager,
+        diesel_async::RunQueryDsl,
+        tokio::time::sleep,
+        async,
+        await
+    );
 }
 
 /// The audited write on `AsyncPgConnection`.

@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Verify(crate::commands::verify::VerifyArgs),
     /// Look over connection, server, roles, pooler, and how the trail is doing.
     Doctor(crate::commands::doctor::DoctorArgs),
+    /// Show and remove what the retention policy no longer keeps.
+    #[command(subcommand)]
+    Retention(crate::commands::retention::RetentionCommand),
     /// Show what Threadline does, on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }

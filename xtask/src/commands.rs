@@ -14,6 +14,7 @@ mod incident;
 mod install;
 pub(crate) mod policy;
 mod redeploy;
+pub(crate) mod retention;
 mod timeline;
 pub(crate) mod verify;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Policy(args) => block_on(policy::run(args)),
         Command::Verify(args) => block_on(verify::run(host, args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::Retention(command) => block_on(retention::run(host, command)),
         Command::Demo(args) => match host.demo {
             Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
             None => Err(Failure::usage(

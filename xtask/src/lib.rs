@@ -8,11 +8,13 @@ mod migrations_dir;
 mod on_disk;
 mod report;
 mod show;
+mod show_retention;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use threadline_core::expected_gap::ExpectedGap;
+use threadline_core::retention::{InvalidRetention, RetentionPolicy};
 
 pub use cli::DemoArgs;
 pub use show::{show_incident, show_timeline};
@@ -21,14 +23,20 @@ pub use show::{show_incident, show_timeline};
 ///
 /// ```ignore
 /// threadline_xtask::xtask!(my_app, my_models);
+/// // With the retention policy that `retention` is about:
+/// threadline_xtask::xtask!(my_app; retention: my_app::retention_policy);
 /// ```
 #[macro_export]
 macro_rules! xtask {
-    ($($models:ident),+ $(,)? $(; demo: $demo:path)?) => {
+    ($($models:ident),+ $(,)? $(; demo: $demo:path)? $(; retention: $retention:path)?) => {
         $(use $models as _;)+
 
         fn main() -> ::std::process::ExitCode {
-            $crate::main($crate::Host::new(&[$(::core::stringify!($models)),+])$(.demo($demo))?)
+            $crate::main(
+                $crate::Host::new(&[$(::core::stringify!($models)),+])
+                    $(.demo($demo))?
+                    $(.retention($retention))?,
+            )
         }
     };
 }
@@ -39,10 +47,14 @@ pub struct Host {
     crates: &'static [&'static str],
     demo: Option<Demo>,
     expected_gaps: &'static [ExpectedGap],
+    retention: Option<Retention>,
 }
 
 /// A host's demonstration.
 pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
+
+/// A host's retention policy.
+pub type Retention = fn() -> Result<RetentionPolicy, InvalidRetention>;
 
 impl Host {
     /// A host whose models are in these crates.
@@ -52,6 +64,7 @@ impl Host {
             crates,
             demo: None,
             expected_gaps: &[],
+            retention: None,
         }
     }
 
@@ -67,6 +80,10 @@ impl Host {
     #[must_use]
     pub const fn expected_gaps(mut self, gaps: &'static [ExpectedGap]) -> Self {
         self.expected_gaps = gaps;
+    /// The same host with a retention policy.
+    #[must_use]
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
         self
     }
 

@@ -220,6 +220,7 @@ fn add_change_rows(table: &mut Table, change: &AuditChange, action: &str) {
     }
 }
 
+/// An empty table in this program's style.
 pub(crate) fn new_table() -> Table {
     let mut table = Table::new();
     table

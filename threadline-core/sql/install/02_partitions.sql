@@ -20,6 +20,24 @@ RETURN (
     ) OPERATOR(pg_catalog.||) '00000000000000000000'
 )::uuid;
 
+-- When the transaction of an id began.
+CREATE OR REPLACE FUNCTION @threadline@.transaction_began_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
+    pg_catalog.concat(
+        'x', pg_catalog.substr(pg_catalog.replace(id::text, '-', ''), 1, 16)
+    )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval
+);
+
+-- When the action of an id was recorded, to the millisecond.
+CREATE OR REPLACE FUNCTION @threadline@.action_recorded_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN '1970-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
+    pg_catalog.concat(
+        'x0000', pg_catalog.substr(pg_catalog.replace(id::text, '-', ''), 1, 12)
+    )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 millisecond'::interval
+);
+
 -- TRUNCATE passes row triggers by, so every partition is guarded by a trigger of its own.
 CREATE OR REPLACE FUNCTION @threadline@.guard_truncate() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
@@ -31,7 +49,73 @@ BEGIN
 END
 $guard$;
 
--- Makes one partition of one table of the trail, if it is not there yet.
+-- The partitions of the trail, each with the time it is for. Of a default partition, and of one that
+-- is not bounded by time on both sides, both instants are null.
+CREATE OR REPLACE FUNCTION @threadline@.trail_partitions()
+RETURNS TABLE (
+    parent text, partition regclass, partition_name text,
+    from_instant timestamptz, to_instant timestamptz
+)
+LANGUAGE sql STABLE ROWS 60 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT parent.relname::text, class.oid::regclass, class.relname::text,
+        CASE parent.relname
+            WHEN 'audit_changes' THEN bounds.parts[1]::timestamptz
+            WHEN 'audit_transactions' THEN @threadline@.transaction_began_at(bounds.parts[1]::uuid)
+            ELSE @threadline@.action_recorded_at(bounds.parts[1]::uuid)
+        END,
+        CASE parent.relname
+            WHEN 'audit_changes' THEN bounds.parts[2]::timestamptz
+            WHEN 'audit_transactions' THEN @threadline@.transaction_began_at(bounds.parts[2]::uuid)
+            ELSE @threadline@.action_recorded_at(bounds.parts[2]::uuid)
+        END
+    FROM pg_class AS parent
+    JOIN pg_inherits AS inherits ON inherits.inhparent = parent.oid
+    JOIN pg_class AS class ON class.oid = inherits.inhrelid
+    CROSS JOIN LATERAL regexp_match(
+        pg_get_expr(class.relpartbound, class.oid), $$^FOR VALUES FROM \('([^']*)'\) TO \('([^']*)'\)$$
+    ) AS bounds (parts)
+    WHERE parent.relnamespace = '@threadline@'::regnamespace AND parent.relkind = 'p'
+        AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions');
+END;
+
+-- The bounds of one table's partition for a span of time, as literals: timestamps of changes, ids of
+-- the others.
+CREATE OR REPLACE FUNCTION @threadline@.partition_bounds(
+    parent text, from_instant timestamptz, to_instant timestamptz
+) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+RETURN CASE parent
+    WHEN 'audit_changes' THEN ARRAY[quote_literal(from_instant), quote_literal(to_instant)]
+    WHEN 'audit_transactions' THEN ARRAY[
+        quote_literal(@threadline@.transaction_id_from(from_instant)),
+        quote_literal(@threadline@.transaction_id_from(to_instant))
+    ]
+    ELSE ARRAY[
+        quote_literal(@threadline@.action_id_from(from_instant)),
+        quote_literal(@threadline@.action_id_from(to_instant))
+    ]
+END;
+
+-- The column by which one table of the trail is partitioned.
+CREATE OR REPLACE FUNCTION @threadline@.partition_column(parent text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN parent OPERATOR(pg_catalog.=) 'audit_changes' THEN 'captured_at' ELSE 'id' END;
+
+-- Guards one partition against TRUNCATE.
+CREATE OR REPLACE FUNCTION @threadline@.guard_partition(partition text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.%I '
+        'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()',
+        partition
+    );
+END
+$guard$;
+
+-- Makes one partition of one table of the trail, if it is not there yet. It is attached: that lets
+-- writers go on, where CREATE TABLE ... PARTITION OF would lock them out.
 CREATE OR REPLACE FUNCTION @threadline@.create_partition(
     parent text, partition text, bounds text
 ) RETURNS boolean
@@ -41,48 +125,59 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format(
-        'CREATE TABLE @threadline@.%I PARTITION OF @threadline@.%I %s', partition, parent, bounds
+        'CREATE TABLE @threadline@.%I (LIKE @threadline@.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
+        'INCLUDING STORAGE INCLUDING COMPRESSION)', partition, parent
     );
     EXECUTE format(
-        'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.%I '
-        'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()',
-        partition
+        'ALTER TABLE @threadline@.%I ATTACH PARTITION @threadline@.%I %s', parent, partition, bounds
     );
+    PERFORM @threadline@.guard_partition(partition);
     RETURN true;
 END
 $create$;
 
--- Makes the partitions of the month that holds an instant, and of the months after it.
--- Returns how many tables it made.
+-- Makes the partitions of the month that holds an instant, and of the months after it. A month that
+-- another partition covers, or that has rows in the default partition, is left as it is: those rows
+-- are moved by maintain_partitions. Returns how many tables it made.
 CREATE OR REPLACE FUNCTION @threadline@.create_partitions(
     from_instant timestamptz, months integer
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $create$
 DECLARE
     first_month timestamp := date_trunc('month', from_instant AT TIME ZONE 'UTC');
-    lower_bound timestamptz;
-    upper_bound timestamptz;
-    suffix text;
+    missing record;
+    bounds text[];
+    is_taken boolean;
     created integer := 0;
 BEGIN
-    FOR step IN 0 .. months LOOP
-        lower_bound := (first_month + make_interval(months => step)) AT TIME ZONE 'UTC';
-        upper_bound := (first_month + make_interval(months => step + 1)) AT TIME ZONE 'UTC';
-        suffix := to_char(lower_bound AT TIME ZONE 'UTC', 'YYYY_MM');
-        created := created
-            + @threadline@.create_partition(
-                'audit_changes', 'audit_changes_' || suffix,
-                format('FOR VALUES FROM (%L) TO (%L)', lower_bound, upper_bound))::integer
-            + @threadline@.create_partition(
-                'audit_transactions', 'audit_transactions_' || suffix,
-                format('FOR VALUES FROM (%L) TO (%L)',
-                    @threadline@.transaction_id_from(lower_bound),
-                    @threadline@.transaction_id_from(upper_bound)))::integer
-            + @threadline@.create_partition(
-                'audit_actions', 'audit_actions_' || suffix,
-                format('FOR VALUES FROM (%L) TO (%L)',
-                    @threadline@.action_id_from(lower_bound),
-                    @threadline@.action_id_from(upper_bound)))::integer;
+    FOR missing IN
+        SELECT owner.name AS parent, month.lower_bound, month.upper_bound,
+            format('%s_%s', owner.name, to_char(month.lower_bound AT TIME ZONE 'UTC', 'YYYY_MM')) AS partition
+        FROM generate_series(0, months) AS step
+        CROSS JOIN LATERAL (
+            SELECT (first_month + make_interval(months => step)) AT TIME ZONE 'UTC' AS lower_bound,
+                (first_month + make_interval(months => step + 1)) AT TIME ZONE 'UTC' AS upper_bound
+        ) AS month
+        CROSS JOIN (VALUES ('audit_changes'), ('audit_transactions'), ('audit_actions')) AS owner (name)
+        WHERE NOT EXISTS (
+            SELECT FROM @threadline@.trail_partitions() AS found
+            WHERE found.parent = owner.name
+                AND found.from_instant < month.upper_bound AND found.to_instant > month.lower_bound
+        )
+        ORDER BY step, owner.name
+    LOOP
+        bounds := @threadline@.partition_bounds(missing.parent, missing.lower_bound, missing.upper_bound);
+        IF to_regclass(format('@threadline@.%I', missing.parent || '_default')) IS NOT NULL THEN
+            EXECUTE format(
+                'SELECT EXISTS (SELECT FROM @threadline@.%I WHERE %I >= %s AND %2$I < %4$s)',
+                missing.parent || '_default', @threadline@.partition_column(missing.parent),
+                bounds[1], bounds[2]
+            ) INTO is_taken;
+            CONTINUE WHEN is_taken;
+        END IF;
+        created := created + @threadline@.create_partition(
+            missing.parent, missing.partition, format('FOR VALUES FROM (%s) TO (%s)', bounds[1], bounds[2])
+        )::integer;
     END LOOP;
     RETURN created;
 END

@@ -53,3 +53,4 @@ GRANT EXECUTE ON FUNCTION @threadline@.columns_from_image(regclass, boolean) TO 
 GRANT EXECUTE ON FUNCTION @threadline@.images_as_of(regclass, text, text, text[], timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.table_as_of(text, text, timestamptz, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.functions_that_may_read(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.audit_horizon(text, text) TO PUBLIC;

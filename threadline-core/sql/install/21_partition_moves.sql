@@ -1,0 +1,255 @@
+-- Partitions made ahead, and the default partitions emptied: one bounded step a call.
+--
+-- A month that has rows in the default partition cannot get a partition of its own while they are
+-- there. So they are copied, some at a time, into a table beside the trail, while a trigger on the
+-- default partition copies what is still written there. When all is copied, the default partition
+-- is exchanged for those tables and a new, empty one, which takes a moment. Readers see every row all
+-- the time, once.
+
+CREATE TABLE IF NOT EXISTS @threadline@.audit_partition_moves (
+    partition_name text COLLATE "C" PRIMARY KEY,
+    parent         text COLLATE "C" NOT NULL,
+    from_instant   timestamptz NOT NULL,
+    to_instant     timestamptz NOT NULL,
+    moved_up_to    jsonb,
+    is_copied      boolean     NOT NULL DEFAULT false
+);
+
+COMMENT ON TABLE @threadline@.audit_partition_moves IS
+    'Months that are being copied out of a default partition, and how far that got.';
+
+-- The name of a month's table while it is filled.
+CREATE OR REPLACE FUNCTION @threadline@.moving_name(partition text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN pg_catalog.concat('moving_', partition);
+
+-- Copies what is written into a default partition while its rows are moved.
+CREATE OR REPLACE FUNCTION @threadline@.mirror_default() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $mirror$
+DECLARE
+    of_parent CONSTANT text := TG_ARGV[0];
+    instant timestamptz;
+    target regclass;
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        instant := @threadline@.instant_of(of_parent, to_jsonb(OLD));
+        SELECT to_regclass(format('@threadline@.%I', @threadline@.moving_name(move.partition_name)))
+        INTO target FROM @threadline@.audit_partition_moves AS move
+        WHERE move.parent = of_parent AND move.from_instant <= instant AND move.to_instant > instant;
+        IF target IS NOT NULL THEN
+            EXECUTE format('DELETE FROM %s AS copy WHERE copy.id = ($1).id', target)
+                || CASE of_parent WHEN 'audit_changes' THEN ' AND copy.captured_at = ($1).captured_at' ELSE '' END
+                USING OLD;
+        END IF;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        instant := @threadline@.instant_of(of_parent, to_jsonb(NEW));
+        SELECT to_regclass(format('@threadline@.%I', @threadline@.moving_name(move.partition_name)))
+        INTO target FROM @threadline@.audit_partition_moves AS move
+        WHERE move.parent = of_parent AND move.from_instant <= instant AND move.to_instant > instant;
+        IF target IS NOT NULL THEN
+            EXECUTE format('INSERT INTO %s SELECT ($1).* ON CONFLICT DO NOTHING', target) USING NEW;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$mirror$;
+
+-- The instant by which a row of the trail is partitioned.
+CREATE OR REPLACE FUNCTION @threadline@.instant_of(parent text, recorded jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE parent
+    WHEN 'audit_changes' THEN (recorded ->> 'captured_at')::timestamptz
+    WHEN 'audit_transactions' THEN @threadline@.transaction_began_at((recorded ->> 'id')::uuid)
+    ELSE @threadline@.action_recorded_at((recorded ->> 'id')::uuid)
+END;
+
+-- The first month, from an instant on, that has rows in a default partition and is not being moved.
+CREATE OR REPLACE FUNCTION @threadline@.unmoved_month(of_parent text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $month$
+DECLARE
+    column_name CONSTANT text := @threadline@.partition_column(of_parent);
+    lower_bound timestamptz;
+    upper_bound timestamptz := '2000-01-01';
+    from_bound text := '-infinity';
+    first_row jsonb;
+BEGIN
+    IF of_parent <> 'audit_changes' THEN
+        from_bound := '00000000-0000-0000-0000-000000000000';
+    END IF;
+    LOOP
+        EXECUTE format(
+            'SELECT jsonb_build_object(%2$L, d.%2$I) FROM @threadline@.%1$I AS d '
+            'WHERE d.%2$I >= %3$L ORDER BY d.%2$I LIMIT 1',
+            of_parent || '_default', column_name, from_bound
+        ) INTO first_row;
+        IF first_row IS NULL THEN
+            RETURN NULL;
+        END IF;
+        lower_bound := date_trunc('month', @threadline@.instant_of(of_parent, first_row));
+        IF NOT EXISTS (
+            SELECT FROM @threadline@.audit_partition_moves AS move
+            WHERE move.parent = of_parent AND move.from_instant = lower_bound
+        ) THEN
+            RETURN lower_bound;
+        END IF;
+        upper_bound := lower_bound + interval '1 month';
+        from_bound := btrim((@threadline@.partition_bounds(of_parent, upper_bound, upper_bound))[1], '''');
+    END LOOP;
+END
+$month$;
+
+-- Makes the table that a month is copied into, and the trigger that keeps it up to date. Waits, for a
+-- moment, until nobody has uncommitted rows in the default partition: those would be missed.
+CREATE OR REPLACE FUNCTION @threadline@.begin_move(of_parent text, month timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $begin$
+DECLARE
+    upper_bound CONSTANT timestamptz := month + interval '1 month';
+    partition CONSTANT text := format('%s_%s', of_parent, to_char(month, 'YYYY_MM'));
+    bounds CONSTANT text[] := @threadline@.partition_bounds(of_parent, month, upper_bound);
+BEGIN
+    EXECUTE format('LOCK TABLE @threadline@.%I IN SHARE ROW EXCLUSIVE MODE', of_parent || '_default');
+    EXECUTE format(
+        'CREATE TABLE @threadline@.%I (LIKE @threadline@.%I INCLUDING ALL, '
+        'CONSTRAINT month CHECK (%I IS NOT NULL AND %3$I >= %4$s AND %3$I < %5$s))',
+        @threadline@.moving_name(partition), of_parent, @threadline@.partition_column(of_parent),
+        bounds[1], bounds[2]
+    );
+    INSERT INTO @threadline@.audit_partition_moves (partition_name, parent, from_instant, to_instant)
+    VALUES (partition, of_parent, month, upper_bound);
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass(format('@threadline@.%I', of_parent || '_default'))
+            AND tgname = 'mirror_default'
+    ) THEN
+        EXECUTE format(
+            'CREATE TRIGGER mirror_default AFTER INSERT OR UPDATE OR DELETE ON @threadline@.%I '
+            'FOR EACH ROW EXECUTE FUNCTION @threadline@.mirror_default(%L)',
+            of_parent || '_default', of_parent
+        );
+    END IF;
+    RETURN partition;
+END
+$begin$;
+
+-- Copies the next rows of a month. Returns how many.
+CREATE OR REPLACE FUNCTION @threadline@.copy_moving(
+    move @threadline@.audit_partition_moves, batch integer
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $copy$
+DECLARE
+    bounds CONSTANT text[] := @threadline@.partition_bounds(move.parent, move.from_instant, move.to_instant);
+    is_changes CONSTANT boolean := move.parent = 'audit_changes';
+    place jsonb := move.moved_up_to;
+    last jsonb;
+    copied bigint;
+BEGIN
+    EXECUTE format(
+        'WITH page AS MATERIALIZED ('
+        '    SELECT d.* FROM @threadline@.%1$I AS d WHERE d.%2$I >= %3$s AND d.%2$I < %4$s AND %5$s '
+        '    ORDER BY %6$s LIMIT $1 FOR SHARE'
+        '), copied AS ('
+        '    INSERT INTO @threadline@.%7$I SELECT * FROM page ON CONFLICT DO NOTHING'
+        ') SELECT count(*), (SELECT %8$s FROM page AS d ORDER BY %9$s LIMIT 1) FROM page',
+        move.parent || '_default', @threadline@.partition_column(move.parent), bounds[1], bounds[2],
+        CASE
+            WHEN place IS NULL THEN 'true'
+            WHEN is_changes THEN format('(d.captured_at, d.id) > (%L, %L)', place ->> 'captured_at', place ->> 'id')
+            ELSE format('d.id > %L', place ->> 'id')
+        END,
+        CASE WHEN is_changes THEN 'd.captured_at, d.id' ELSE 'd.id' END,
+        @threadline@.moving_name(move.partition_name),
+        CASE WHEN is_changes THEN 'jsonb_build_object(''captured_at'', d.captured_at, ''id'', d.id)'
+            ELSE 'jsonb_build_object(''id'', d.id)' END,
+        CASE WHEN is_changes THEN 'd.captured_at DESC, d.id DESC' ELSE 'd.id DESC' END
+    ) INTO copied, last USING batch;
+    UPDATE @threadline@.audit_partition_moves AS moving
+    SET moved_up_to = COALESCE(last, moving.moved_up_to), is_copied = copied < batch
+    WHERE moving.partition_name = move.partition_name;
+    RETURN copied;
+END
+$copy$;
+
+-- Exchanges a default partition for the months that were copied out of it, and an empty one.
+CREATE OR REPLACE FUNCTION @threadline@.exchange_default(of_parent text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $exchange$
+DECLARE
+    move @threadline@.audit_partition_moves;
+    bounds text[];
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY @threadline@.%I IN ACCESS EXCLUSIVE MODE', of_parent);
+    EXECUTE format('LOCK TABLE @threadline@.%I IN ACCESS EXCLUSIVE MODE', of_parent || '_default');
+    IF @threadline@.unmoved_month(of_parent) IS NOT NULL THEN
+        RETURN false; -- another month has begun
+    END IF;
+    EXECUTE format('DROP TABLE @threadline@.%I', of_parent || '_default');
+    FOR move IN SELECT * FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent LOOP
+        bounds := @threadline@.partition_bounds(of_parent, move.from_instant, move.to_instant);
+        EXECUTE format('ALTER TABLE @threadline@.%I RENAME TO %I',
+            @threadline@.moving_name(move.partition_name), move.partition_name);
+        EXECUTE format('ALTER TABLE @threadline@.%I ATTACH PARTITION @threadline@.%I FOR VALUES FROM (%s) TO (%s)',
+            of_parent, move.partition_name, bounds[1], bounds[2]);
+        EXECUTE format('ALTER TABLE @threadline@.%I DROP CONSTRAINT month', move.partition_name);
+        PERFORM @threadline@.guard_partition(move.partition_name);
+    END LOOP;
+    DELETE FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent;
+    PERFORM @threadline@.create_partition(of_parent, of_parent || '_default', 'DEFAULT');
+    RETURN true;
+END
+$exchange$;
+
+-- One step of maintenance. Call it, each time in a transaction of its own, until `step` is done:
+-- moved (rows copied out of a default partition), exchanged, created (how many partitions), locked
+-- (somebody uses the table; try again), busy (somebody else is at it).
+CREATE OR REPLACE FUNCTION @threadline@.maintain_partitions(
+    months integer, batch integer, lock_wait interval
+) RETURNS TABLE (step text, subject text, rows bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
+#variable_conflict use_column
+DECLARE
+    owner text;
+    month timestamptz;
+    move @threadline@.audit_partition_moves;
+BEGIN
+    rows := 0;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('@threadline@.maintain_partitions', 0)) THEN
+        step := 'busy';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    PERFORM set_config('lock_timeout', (EXTRACT(EPOCH FROM lock_wait) * 1000)::integer || 'ms', true);
+    BEGIN
+        FOREACH owner IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+            month := @threadline@.unmoved_month(owner);
+            IF month IS NOT NULL THEN
+                step := 'moved';
+                subject := @threadline@.begin_move(owner, month);
+                RETURN NEXT;
+                RETURN;
+            END IF;
+            SELECT * INTO move FROM @threadline@.audit_partition_moves AS m
+            WHERE m.parent = owner AND NOT m.is_copied ORDER BY m.from_instant LIMIT 1;
+            IF FOUND THEN
+                step := 'moved';
+                subject := move.partition_name;
+                rows := @threadline@.copy_moving(move, batch);
+                RETURN NEXT;
+                RETURN;
+            END IF;
+            IF EXISTS (SELECT FROM @threadline@.audit_partition_moves AS m WHERE m.parent = owner) THEN
+                subject := owner;
+                step := CASE WHEN @threadline@.exchange_default(owner) THEN 'exchanged' ELSE 'locked' END;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+        END LOOP;
+        rows := @threadline@.create_partitions(now(), months);
+        step := CASE WHEN rows > 0 THEN 'created' ELSE 'done' END;
+        subject := NULL;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        step := 'locked';
+        rows := 0;
+    END;
+    RETURN NEXT;
+END
+$maintain$;
