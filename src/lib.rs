@@ -75,4 +75,6 @@ mod guides {
     struct Redaction;
     #[doc = include_str!("../guides/supported-tables.md")]
     struct SupportedTables;
+    #[doc = include_str!("../guides/retention.md")]
+    struct Retention;
 }

@@ -12,6 +12,7 @@ mod clients;
 mod reading;
 mod layer;
 mod report;
+mod retention;
 mod sampling;
 mod server;
 mod small;
@@ -44,6 +45,8 @@ enum Command {
     Reading(reading::ReadingArguments),
     /// Measures what the tower layer adds to a request. No server.
     Layer,
+    /// Measures a purge of a million changes, by partition and by steps.
+    Retention,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Capture(arguments) => arguments,
         Command::Reading(arguments) => return reading::measure(arguments).await,
         Command::Layer => return layer::measure(),
+        Command::Retention => return retention::measure(&Server::start(None)?).await,
         Command::Attribution => return attribution::measure(&Server::start(None)?).await,
     };
     let effort = if arguments.quick {

@@ -405,6 +405,7 @@ guides_that_can_be_followed! {
     exports_are_what_is_said_of_them: "export.md",
     the_feed_can_be_followed: "feed.md",
     production_is_checked_by_the_commands_shown: "production-checklist.md",
+    retention_keeps_and_removes_as_described: "retention.md",
 }
 
 #[test]

@@ -46,8 +46,8 @@ fn trail_with_a_past() -> Trail {
         "CREATE FUNCTION past(of_table text, first_row int, n int, from_days float8, to_days float8, per_tx int)
          RETURNS void LANGUAGE sql AS $$
             WITH step AS (
-                SELECT i, now() - make_interval(secs => 86400 * (from_days + (to_days - from_days) * i / n)) AS at,
-                    now() - make_interval(secs => 86400 * (from_days + (to_days - from_days) * (i - i % per_tx) / n)) AS began
+                SELECT i, now() - make_interval(secs => 86400 * (from_days + (to_days - from_days) * (i + 0.5) / n)) AS at,
+                    now() - make_interval(secs => 86400 * (from_days + (to_days - from_days) * (i - i % per_tx + 0.5) / n)) AS began
                 FROM generate_series(0, n - 1) AS i
             ), identified AS (
                 SELECT *, encode(timestamptz_send(began) || int8send(first_row + i / per_tx), 'hex')::uuid AS transaction_id
@@ -213,7 +213,7 @@ fn transactions_and_actions_can_be_kept_for_a_time_of_their_own() {
     trail.run(
         "INSERT INTO threadline.audit_actions (id, transaction_id, recorded_at, name, status)
          SELECT @id@, gen_random_uuid(), at, 'login', 'ok'
-         FROM generate_series(now() - interval '390 days', now() - interval '1 day', interval '1 day') AS at"
+         FROM generate_series(now() - interval '389.5 days', now(), interval '1 day') AS at"
             .replace("@id@", "(substr(threadline.action_id_from(at)::text, 1, 13) || substr(gen_random_uuid()::text, 14))::uuid")
             .as_str(),
     );
@@ -476,7 +476,7 @@ fn a_stopped_purge_is_gone_on_with() {
         .unwrap()
         .run;
     assert_eq!((run.state, run.steps), (RunState::Stopped, 3));
-    assert!((1..=300).contains(&run.changes), "{run:?}");
+    assert!(run.changes <= 300, "{run:?}");
     let rest = blocking::purge(&mut connect(&trail), &keep(5), &quick())
         .unwrap()
         .run;
@@ -575,7 +575,7 @@ fn last_images_of_rows_stay_as_baselines() {
     assert_eq!(image("75"), "NULL");
     assert_eq!(image("1075"), r#"baseline {"id": 1075}"#);
     assert_eq!(image("95"), r#"baseline {"id": 95}"#);
-    assert_eq!((run.changes, run.baselines), (90, 90));
+    assert_eq!((run.changes, run.baselines), (100, 90));
     assert_eq!(unpaired(&trail), nothing_unpaired());
     // Again, nothing changes.
     let again = blocking::purge(&mut connect(&trail), &policy, &quick())
@@ -700,7 +700,27 @@ fn a_role_without_rights_can_neither_plan_nor_purge() {
     ] {
         assert!(trail.refused(forgery).contains("append-only"), "{forgery}");
     }
-    trail.run(&format!("DROP ROLE \"{role}\""));
+    // Who was let, can.
+    trail.run(&format!(
+        "GRANT SELECT ON threadline.audit_retention_runs TO \"{role}\";
+         GRANT EXECUTE ON FUNCTION threadline.retention_plan(jsonb), threadline.retention_overtakes_feed(jsonb),
+            threadline.begin_purge(jsonb, interval, text), threadline.end_purge(bigint, text, text),
+            threadline.purge_step(bigint, integer, interval, interval, integer),
+            threadline.maintain_partitions(integer, integer, interval) TO \"{role}\""
+    ));
+    trail.run("SELECT past('orders', 0, 50, 390, 10, 1)");
+    let mut purger = PgConnection::establish(&trail.url_as(&role)).unwrap();
+    let plan = blocking::plan_retention(&mut purger, &keep(5)).unwrap();
+    assert_eq!(
+        plan.rows(Expired::PartitionOfChanges) + plan.rows(Expired::Changes),
+        50
+    );
+    let run = blocking::purge(&mut purger, &keep(5), &quick())
+        .unwrap()
+        .run;
+    assert_eq!((run.changes, run.started_by), (50, role.clone()));
+    drop(purger);
+    trail.run(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
 }
 
 #[test]

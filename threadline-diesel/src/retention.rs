@@ -82,6 +82,15 @@ fn shown_holder(run: Option<i64>, until: Option<DateTime<Utc>>) -> String {
 }
 
 impl RetentionError {
+    /// Whether something went wrong. That others are at work, or that a caller may not purge, is no
+    /// failure of retention.
+    pub(crate) const fn is_worth_an_event(&self) -> bool {
+        !matches!(
+            self,
+            Self::Disabled | Self::AtWork { .. } | Self::InTransaction
+        )
+    }
+
     /// A word for what went wrong, for telemetry.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {

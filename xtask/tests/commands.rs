@@ -574,4 +574,62 @@ fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
         out(&before)
     );
     assert_eq!(code(&run(&["as-of", "orders", "1", "yesterday"])), 2);
+#[test]
+fn retention_shows_first_and_removes_only_when_told() {
+    let database = installed(ORDERS);
+    database
+        .execute_script(
+            "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name)
+             SELECT g, now() - interval '10 days', gen_random_uuid(), 'truncate', 'public', 'orders'
+             FROM generate_series(1, 3) AS g",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let retention = |arguments: &[&str]| {
+        let arguments: Vec<_> = ["retention"].iter().chain(arguments).copied().collect();
+        threadline(folder.path(), Some(&database), &arguments)
+    };
+    let plan = retention(&["plan", "--keep-days", "5", "--json"]);
+    assert_eq!(code(&plan), 0, "{}", err(&plan));
+    let plan: serde_json::Value = serde_json::from_str(&out(&plan)).unwrap();
+    assert_eq!(plan["parts"][0]["rows"], 3);
+    let shown = retention(&["purge", "--keep-days", "5"]);
+    assert!(
+        err(&shown).contains("nothing was removed"),
+        "{}",
+        err(&shown)
+    );
+    let kept = retention(&[
+        "purge",
+        "--keep-days",
+        "5",
+        "--keep",
+        "orders=forever",
+        "--execute",
+    ]);
+    assert!(out(&kept).contains("removed 0 changes"), "{}", out(&kept));
+    let purged = retention(&["purge", "--keep-days", "5", "--execute", "--json"]);
+    assert_eq!(code(&purged), 0, "{}", err(&purged));
+    let purged: serde_json::Value = serde_json::from_str(&out(&purged)).unwrap();
+    assert_eq!(purged["run"]["changes"], 3);
+    assert_eq!(purged["run"]["state"], "completed");
+    let runs = retention(&["runs", "--json"]);
+    let runs: serde_json::Value = serde_json::from_str(&out(&runs)).unwrap();
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    for (wrong, says) in [
+        (&["plan"][..], "there is no retention policy"),
+        (&["plan", "--keep-days", "0"], "not for 0 days"),
+        (
+            &["plan", "--keep-days", "1", "--keep", "orders"],
+            "table=days",
+        ),
+        (
+            &["purge", "--keep-days", "1", "--batch-size", "0"],
+            "1 to 100000 rows",
+        ),
+    ] {
+        let refused = retention(wrong);
+        assert_eq!(code(&refused), 2, "{wrong:?}");
+        assert!(err(&refused).contains(says), "{wrong:?}: {}", err(&refused));
+    }
 }

@@ -238,6 +238,11 @@ BEGIN
 END
 $overtakes$;
 
+-- The same for a policy as it is now, for whoever may plan.
+CREATE OR REPLACE FUNCTION @threadline@.retention_overtakes_feed(policy jsonb) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURN @threadline@.purge_overtakes_feed(@threadline@.retention_cutoffs(policy, clock_timestamp()));
+
 -- Begins a run, if nobody else's is at work. One whose lease has run out is marked as abandoned.
 -- `refusal` says why there is no run: at_work (with whose run, until when), or feed.
 CREATE OR REPLACE FUNCTION @threadline@.begin_purge(

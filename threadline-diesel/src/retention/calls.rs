@@ -102,8 +102,11 @@ macro_rules! retention_calls {
             C: Connection<Backend = Pg>,
         {
             let purged = try_to_purge(conn, policy, options, watcher)$(.$await)?;
-            if let Err(error) = &purged {
-                telemetry::retention_failed(error.kind());
+            match &purged {
+                Err(error) if error.is_worth_an_event() => {
+                    telemetry::retention_failed(error.kind());
+                }
+                _ => {}
             }
             purged
         }

@@ -31,11 +31,8 @@ pub(crate) fn plan_parts(policy: &RetentionPolicy) -> Query {
 }
 
 pub(crate) fn is_feed_behind(policy: &RetentionPolicy) -> Query {
-    query(
-        "SELECT @threadline@.purge_overtakes_feed(\
-            @threadline@.retention_cutoffs($1, clock_timestamp())) AS answer",
-    )
-    .bind::<Jsonb, _>(policy_json(policy))
+    query("SELECT @threadline@.retention_overtakes_feed($1) AS answer")
+        .bind::<Jsonb, _>(policy_json(policy))
 }
 
 pub(crate) fn begin(policy: &RetentionPolicy, options: &PurgeOptions) -> Query {
