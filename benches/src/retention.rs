@@ -1,5 +1,7 @@
 //! What a purge of a million changes takes, by partition and by steps.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,6 +10,7 @@ use threadline_core::install;
 use threadline_core::retention::{Keep, RetentionPolicy};
 use threadline_diesel::nonblocking::purge_watched;
 use threadline_diesel::retention::PurgeOptions;
+use tokio_postgres::Client;
 
 use crate::server::{Server, connect};
 
@@ -46,16 +49,21 @@ struct Taken {
     steps: Vec<Duration>,
     changes: i64,
     transactions: i64,
+    /// What a writer needed beside it, for each of its rows.
+    writes: Vec<Duration>,
 }
 
 impl std::fmt::Display for Taken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let mut steps = self.steps.clone();
+        let mut writes = self.writes.clone();
         steps.sort_unstable();
+        writes.sort_unstable();
         write!(
             f,
-            "{} changes and {} transactions in {:.2} s; {} steps, median {:.0} ms, p99 {:.0} ms, longest {:.0} ms",
+            "{} changes and {} transactions in {:.2} s; {} steps, median {:.0} ms, p99 {:.0} ms, \
+             longest {:.0} ms; a writer beside it: median {:.1} ms, longest {:.0} ms",
             self.changes,
             self.transactions,
             self.whole.as_secs_f64(),
@@ -63,6 +71,8 @@ impl std::fmt::Display for Taken {
             millis(steps[steps.len() / 2]),
             millis(steps[steps.len() * 99 / 100]),
             millis(steps[steps.len() - 1]),
+            millis(writes[writes.len() / 2]),
+            millis(writes[writes.len() - 1]),
         )
     }
 }
@@ -87,6 +97,8 @@ async fn purge_million(server: &Server, place: Place) -> Result<Taken> {
     let policy = RetentionPolicy::keep(Keep::hours(hours.parse()?)?)
         .enabled()
         .build()?;
+    let is_done = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(connect(&database.url()).await?, Arc::clone(&is_done)));
     let mut conn = AsyncPgConnection::establish(&database.url()).await?;
     let options = PurgeOptions::new().pause(Duration::ZERO);
     let mut steps = Vec::new();
@@ -97,12 +109,29 @@ async fn purge_million(server: &Server, place: Place) -> Result<Taken> {
         last = Instant::now();
     })
     .await?;
+    let whole = start.elapsed();
+    is_done.store(true, Ordering::Relaxed);
     Ok(Taken {
-        whole: start.elapsed(),
+        whole,
         steps,
         changes: outcome.run.changes,
         transactions: outcome.run.transactions,
+        writes: writer.await??,
     })
+}
+
+/// Adds to the trail as capture does, a row a transaction, until the purge is done.
+async fn write(client: Client, is_done: Arc<AtomicBool>) -> Result<Vec<Duration>> {
+    let mut taken = Vec::new();
+    let sql = "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name) \
+        SELECT nextval('threadline.audit_changes_id_seq'), now(), threadline.current_transaction_id(), 'insert', 'public', 'orders'"
+        .replace("threadline.", &format!("{}.", threadline_core::storage::STORAGE_SCHEMA));
+    while !is_done.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        client.batch_execute(&sql).await?;
+        taken.push(start.elapsed());
+    }
+    Ok(taken)
 }
 
 /// The script that fills the first twenty days of a month.
