@@ -66,7 +66,7 @@ END;
 
 -- The first month, from an instant on, that has rows in a default partition and is not being moved.
 CREATE OR REPLACE FUNCTION @threadline@.unmoved_month(of_parent text) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $month$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $month$
 DECLARE
     column_name CONSTANT text := @threadline@.partition_column(of_parent);
     lower_bound timestamptz;
@@ -136,7 +136,7 @@ $begin$;
 CREATE OR REPLACE FUNCTION @threadline@.copy_moving(
     move @threadline@.audit_partition_moves, batch integer
 ) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $copy$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $copy$
 DECLARE
     bounds CONSTANT text[] := @threadline@.partition_bounds(move.parent, move.from_instant, move.to_instant);
     is_changes CONSTANT boolean := move.parent = 'audit_changes';
@@ -204,7 +204,7 @@ $exchange$;
 CREATE OR REPLACE FUNCTION @threadline@.maintain_partitions(
     months integer, batch integer, lock_wait interval
 ) RETURNS TABLE (step text, subject text, rows bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $maintain$
 #variable_conflict use_column
 DECLARE
     owner text;

@@ -189,7 +189,7 @@ $cutoff$;
 -- The tables that have changes in a partition, each found by one step down the index.
 CREATE OR REPLACE FUNCTION @threadline@.tables_in(partition regclass)
 RETURNS TABLE (table_schema text, table_name text)
-LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $tables$
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $tables$
 #variable_conflict use_column
 DECLARE
     found_schema text := '';

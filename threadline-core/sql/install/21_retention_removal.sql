@@ -1,5 +1,9 @@
 -- How expired rows and partitions are removed, a bounded piece a call. 21_retention_steps.sql puts the
 -- pieces into an order.
+--
+-- Where an index is what makes a query cheap, the function forbids sequential scans, so that no stale
+-- statistics can bring one about; and just-in-time compilation with it, which the cost that stands
+-- for the prohibition would set off.
 
 DO $types$
 BEGIN
@@ -31,7 +35,7 @@ CREATE OR REPLACE FUNCTION @threadline@.remove_emptied_transactions(
     candidates uuid[], before timestamptz,
     partition regclass, from_instant timestamptz, to_instant timestamptz
 ) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $emptied$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $emptied$
 #variable_conflict use_variable
 DECLARE
     emptied uuid[];
@@ -90,7 +94,7 @@ CREATE OR REPLACE FUNCTION @threadline@.remove_expired(
     OUT examined bigint, OUT removed bigint, OUT baselines bigint, OUT transactions uuid[],
     OUT last_at timestamptz, OUT last_id bigint
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $expired$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $expired$
 BEGIN
     EXECUTE format(
         'WITH gone AS ('
@@ -121,7 +125,7 @@ CREATE OR REPLACE FUNCTION @threadline@.reduce_expired(
     OUT examined bigint, OUT removed bigint, OUT baselines bigint, OUT transactions uuid[],
     OUT last_at timestamptz, OUT last_id bigint
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $reduce$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $reduce$
 #variable_conflict use_variable
 DECLARE
     truncated_by bigint;

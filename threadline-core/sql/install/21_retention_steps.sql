@@ -136,7 +136,7 @@ $changes$;
 -- When the oldest transaction began that has changes in a partition.
 CREATE OR REPLACE FUNCTION @threadline@.first_transaction_began_at(partition regclass)
 RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $first$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $first$
 DECLARE
     first_id uuid;
 BEGIN
@@ -150,7 +150,7 @@ $first$;
 CREATE OR REPLACE FUNCTION @threadline@.purge_transactions(
     cutoffs jsonb, progress jsonb, batch integer, lock_wait interval, attempts integer
 ) RETURNS @threadline@.purge_result
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $months$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $months$
 DECLARE
     deadline CONSTANT timestamptz := clock_timestamp() + interval '50 milliseconds';
     page CONSTANT integer := 1000;
@@ -246,7 +246,7 @@ $rows$;
 CREATE OR REPLACE FUNCTION @threadline@.purge_actions(
     cutoffs jsonb, progress jsonb, batch integer, lock_wait interval, attempts integer
 ) RETURNS @threadline@.purge_result
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $actions$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $actions$
 DECLARE
     deadline CONSTANT timestamptz := clock_timestamp() + interval '50 milliseconds';
     page CONSTANT integer := 1000;
@@ -318,7 +318,7 @@ CREATE OR REPLACE FUNCTION @threadline@.purge_step(
 ) RETURNS TABLE (
     step text, subject text, changes bigint, transactions bigint, actions bigint, baselines bigint
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $step$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $step$
 #variable_conflict use_column
 DECLARE
     this @threadline@.audit_retention_runs;
