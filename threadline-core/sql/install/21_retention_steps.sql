@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION @threadline@.purge_changes(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $changes$
 DECLARE
     deadline CONSTANT timestamptz := clock_timestamp() + interval '50 milliseconds';
-    page CONSTANT integer := 1000;
+    page CONSTANT integer := 500;
     newest CONSTANT timestamptz := (cutoffs ->> 'newest')::timestamptz;
     keeps_images CONSTANT boolean := cutoffs ->> 'last_images' = 'kept';
     place_from CONSTANT timestamptz := COALESCE((progress ->> 'from')::timestamptz, '-infinity');
@@ -153,7 +153,7 @@ CREATE OR REPLACE FUNCTION @threadline@.purge_transactions(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $months$
 DECLARE
     deadline CONSTANT timestamptz := clock_timestamp() + interval '50 milliseconds';
-    page CONSTANT integer := 1000;
+    page CONSTANT integer := 500;
     place_from CONSTANT timestamptz := COALESCE((progress ->> 'from')::timestamptz, '-infinity');
     result @threadline@.purge_result := @threadline@.purge_result_of('removed', NULL, progress);
     left_in_batch integer := batch;
@@ -249,7 +249,7 @@ CREATE OR REPLACE FUNCTION @threadline@.purge_actions(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $actions$
 DECLARE
     deadline CONSTANT timestamptz := clock_timestamp() + interval '50 milliseconds';
-    page CONSTANT integer := 1000;
+    page CONSTANT integer := 500;
     cutoff CONSTANT timestamptz := (cutoffs ->> 'actions')::timestamptz;
     place_from CONSTANT timestamptz := COALESCE((progress ->> 'from')::timestamptz, '-infinity');
     result @threadline@.purge_result := @threadline@.purge_result_of('removed', NULL, progress);
