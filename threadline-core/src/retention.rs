@@ -149,7 +149,6 @@ pub struct RetentionPolicy(RetentionPolicyBuilder);
 impl RetentionPolicy {
     /// A policy that keeps changes for so long; not enabled until [`RetentionPolicyBuilder::enabled`]
     /// says so.
-    #[must_use]
     pub const fn keep(changes: Keep) -> RetentionPolicyBuilder {
         RetentionPolicyBuilder {
             enabled: false,

@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 pub use options::{
     BatchSize, FeedConsumers, InvalidBatchSize, MAX_BATCH_SIZE, PurgeOptions, StopSignal,
 };
-pub use plan::{Expired, ExpiredPart, RetentionPlan};
+pub use plan::{Expired, ExpiredPart, Notice, RetentionPlan};
 pub use run::{Maintenance, PurgeStep, RetentionRun, RunState, StepKind, UnknownRunState};
 #[cfg(feature = "async")]
 pub use worker::{RetentionWorker, RunningWorker};

@@ -3,7 +3,7 @@
 use std::io::{self, Write, stdout};
 
 use chrono::{DateTime, Utc};
-use threadline_diesel::retention::{Expired, PurgeOutcome, RetentionPlan, RetentionRun};
+use threadline_diesel::retention::{Expired, Notice, PurgeOutcome, RetentionPlan, RetentionRun};
 
 use crate::show::new_table;
 
@@ -17,23 +17,19 @@ pub(crate) fn print_plan(plan: &RetentionPlan) -> io::Result<()> {
             writeln!(out, "{table} will be complete from {}", shown(horizon))?;
         }
     }
-    if !plan.enabled {
-        writeln!(out, "the policy is not enabled: a purge is refused")?;
-    }
-    if plan.feed_behind {
-        writeln!(
-            out,
-            "consumers of the change feed have not seen all of it: a purge is refused"
-        )?;
-    }
-    if plan.loses_reasons {
-        writeln!(out, "actions go before changes that they explain")?;
-    }
-    if plan.keeps_last_images {
-        writeln!(
-            out,
-            "the last images of rows stay, so fewer changes go than are counted"
-        )?;
+    for notice in &plan.notices {
+        let said = match notice {
+            Notice::Disabled => "the policy is not enabled: a purge is refused",
+            Notice::FeedBehind => {
+                "consumers of the change feed have not seen all of it: a purge is refused"
+            }
+            Notice::LosesReasons => "actions go before changes that they explain",
+            Notice::KeepsLastImages => {
+                "the last images of rows stay, so fewer changes go than are counted"
+            }
+            _ => continue,
+        };
+        writeln!(out, "{said}")?;
     }
     Ok(())
 }

@@ -43,21 +43,29 @@ pub struct ExpiredPart {
     pub bytes: Option<i64>,
 }
 
+/// Something to know before a purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Notice {
+    /// The policy is not enabled, so a purge is refused.
+    Disabled,
+    /// Consumers of the change feed have not seen all of it, so a purge is refused.
+    FeedBehind,
+    /// Changes outlive the actions that explain them.
+    LosesReasons,
+    /// The last images of rows stay as baselines, so fewer changes go than are counted.
+    KeepsLastImages,
+}
+
 /// What a purge would remove now, part by part, and what it would leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetentionPlan {
-    /// Whether the policy allows a purge.
-    pub enabled: bool,
     /// The parts: changes by partition and table, then transactions, then actions.
     pub parts: Vec<ExpiredPart>,
-    /// Whether consumers of the change feed have not seen all of it, so that a purge would be
-    /// refused.
-    pub feed_behind: bool,
-    /// Whether changes will outlive the actions that explain them.
-    pub loses_reasons: bool,
-    /// Whether the last images of rows stay as baselines, so that fewer changes go than are counted.
-    pub keeps_last_images: bool,
+    /// What to know before.
+    pub notices: Vec<Notice>,
 }
 
 impl RetentionPlan {

@@ -10,7 +10,7 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use super::options::PurgeOptions;
-use super::plan::{Expired, ExpiredPart, RetentionPlan};
+use super::plan::{Expired, ExpiredPart, Notice, RetentionPlan};
 use super::run::{PurgeStep, RetentionRun, StepKind};
 use super::{RetentionError, UnknownRunState};
 use crate::json::StoredJson;
@@ -161,12 +161,21 @@ pub(crate) fn plan(
     rows: Vec<PartRow>,
     feed_behind: bool,
 ) -> RetentionPlan {
+    let notices = [
+        (!policy.is_enabled(), Notice::Disabled),
+        (feed_behind, Notice::FeedBehind),
+        (policy.loses_reasons(), Notice::LosesReasons),
+        (
+            policy.last_images() == LastImages::Kept,
+            Notice::KeepsLastImages,
+        ),
+    ];
     RetentionPlan {
-        enabled: policy.is_enabled(),
         parts: rows.into_iter().map(ExpiredPart::from).collect(),
-        feed_behind,
-        loses_reasons: policy.loses_reasons(),
-        keeps_last_images: policy.last_images() == LastImages::Kept,
+        notices: notices
+            .into_iter()
+            .filter_map(|(applies, notice)| applies.then_some(notice))
+            .collect(),
     }
 }
 
