@@ -764,6 +764,9 @@ fn consumers_of_the_change_feed_are_not_overtaken_unasked() {
     let options = quick().feed_consumers(FeedConsumers::Overtaken);
     let outcome = blocking::purge(&mut conn, &keep(5), &options).unwrap();
     assert_eq!(outcome.run.changes, 100);
+    // Where nothing is expired, nobody is behind.
+    let plan = blocking::plan_retention(&mut conn, &keep(5)).unwrap();
+    assert!(plan.is_empty() && plan.notices.is_empty(), "{plan:?}");
 }
 
 #[test]

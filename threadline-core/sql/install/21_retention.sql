@@ -209,8 +209,9 @@ BEGIN
 END
 $tables$;
 
--- How far consumers of the change feed have got, as far as that is installed: nothing from there on
--- may be purged without saying so.
+-- Whether changes are expired that consumers of the change feed have not done with, where the feed is
+-- installed: `feed_horizon()` is the last change that all of them have done with. Nothing after it is
+-- purged without saying so.
 CREATE OR REPLACE FUNCTION @threadline@.purge_overtakes_feed(cutoffs jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $overtakes$
 DECLARE
@@ -234,7 +235,7 @@ BEGIN
         WHERE change.captured_at < newest
         ORDER BY change.captured_at DESC, change.id DESC LIMIT 1000
     ) AS last;
-    RETURN horizon::bigint < newest_id;
+    RETURN COALESCE(horizon::bigint < newest_id, false);
 END
 $overtakes$;
 
