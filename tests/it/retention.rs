@@ -269,16 +269,16 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
             .get_result::<i32>(&mut conn)
             .unwrap()
         };
-        let mut killer = Some(connect(&trail));
+        let mut terminator = Some(connect(&trail));
         let mut seen = 0;
         let ended = blocking::purge_watched(&mut conn, &policy, &options, &mut |_| {
             seen += 1;
             if seen > steps
-                && let Some(mut killer) = killer.take()
+                && let Some(mut terminator) = terminator.take()
             {
                 // Somewhere in what follows.
                 thread::spawn(move || {
-                    killer
+                    terminator
                         .batch_execute(&format!("SELECT pg_terminate_backend({pid})"))
                         .unwrap();
                 });
