@@ -80,6 +80,9 @@ impl Host {
     #[must_use]
     pub const fn expected_gaps(mut self, gaps: &'static [ExpectedGap]) -> Self {
         self.expected_gaps = gaps;
+        self
+    }
+
     /// The same host with a retention policy.
     #[must_use]
     pub const fn retention(mut self, retention: Retention) -> Self {
