@@ -18,7 +18,9 @@ pub use threadline_diesel::nonblocking;
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, as_of, baseline, blocking, change, continuity, coverage, diff, doctor, error, feed, history, incident, introspection, json, migrations, page, policy, schema, time_travel, timeline,
+    actions, as_of, baseline, blocking, change, continuity, correlation, coverage, diff, doctor,
+    error, feed, history, incident, introspection, json, migrations, moments, page, policy, schema,
+    scope, standing, terms, time_travel, timeline, transactions,
 };
 
 /// How long what is kept, and removing the rest.

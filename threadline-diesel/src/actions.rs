@@ -1,25 +1,37 @@
 //! What the application says it did, newest first, also where no row changed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
 use threadline_core::action::ActionStatus;
-use threadline_core::actor::ActorRef;
+use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
+use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
 use crate::change::AuditAction;
+use crate::circumstances::{Circumstances, Deed, indexed_actor, questions_about};
 use crate::condition::Condition;
-use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place, digest};
+use crate::error::InvalidQuestion;
+use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
 use crate::schema::audit_actions;
+use crate::scope::Scope;
+use crate::terms::MetaPattern;
+
+/// How far the clock of the writer, which is in an action's id, may be from the database's.
+const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
 
 /// The Diesel query behind a search for actions, open to the host's own filters.
 pub type ActionsQuery<'a> =
     dsl::IntoBoxed<'a, dsl::Select<audit_actions::table, dsl::AsSelect<AuditAction, Pg>>, Pg>;
 
 /// A search for actions: a question, built from types, answered a page at a time.
+///
+/// Actions are in the order of their ids, version 7 uuids that hold the writer's clock. A window is
+/// exact for clocks that are less than a day off the database's.
 ///
 /// ```
 /// use threadline_core::action::ActionStatus;
@@ -33,21 +45,27 @@ pub type ActionsQuery<'a> =
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Actions {
     filters: Filters,
-    page_size: PageSize,
-    cursor: Option<Cursor>,
+    paging: Paging,
+    scope: Option<Scope>,
+    beside_changes: BesideChanges,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 struct Filters {
-    name: Option<String>,
-    status: Option<ActionStatus>,
-    category: Option<String>,
-    actor: Option<ActorRef>,
-    correlation_id: Option<TraceId>,
-    request_id: Option<TraceId>,
-    job_id: Option<TraceId>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
+    transaction: Option<AuditTransactionId>,
+    #[serde(flatten)]
+    circumstances: Circumstances,
+    #[serde(flatten)]
+    deed: Deed,
+}
+
+/// Whether actions are shown beside the changes made under them, where a scope that is silent about
+/// actions has an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum BesideChanges {
+    Yes,
+    #[default]
+    No,
 }
 
 impl Actions {
@@ -57,146 +75,150 @@ impl Actions {
         Self::default()
     }
 
+    questions_about!("actions", "recorded");
+
     /// Only actions of a name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.filters.name = Some(name.into());
+        self.filters.deed.name = Some(name.into());
         self
     }
 
     /// Only actions that ended like this.
     #[must_use]
     pub fn status(mut self, status: ActionStatus) -> Self {
-        self.filters.status = Some(status);
+        self.filters.deed.status = Some(status);
         self
     }
 
-    /// Only actions of a category.
+    /// Only actions of a category. No index answers it: actions are read from the newest on until
+    /// the page is full.
     #[must_use]
     pub fn category(mut self, category: impl Into<String>) -> Self {
-        self.filters.category = Some(category.into());
+        self.filters.deed.category = Some(category.into());
         self
     }
 
-    /// Only actions by an actor.
+    /// Only actions with these facts in their own `meta`.
     #[must_use]
-    pub fn actor(mut self, actor: ActorRef) -> Self {
-        self.filters.actor = Some(actor);
+    pub fn meta(mut self, facts: MetaPattern) -> Self {
+        self.filters.circumstances.meta = Some(facts);
         self
     }
 
-    /// Only actions of a correlation.
+    /// Only actions of one database transaction.
     #[must_use]
-    pub fn correlation_id(mut self, id: TraceId) -> Self {
-        self.filters.correlation_id = Some(id);
+    pub fn transaction(mut self, id: AuditTransactionId) -> Self {
+        self.filters.transaction = Some(id);
         self
     }
 
-    /// Only actions of a request.
-    #[must_use]
-    pub fn request_id(mut self, id: TraceId) -> Self {
-        self.filters.request_id = Some(id);
+    /// For what shows the changes, too.
+    pub(crate) fn beside_changes(mut self) -> Self {
+        self.beside_changes = BesideChanges::Yes;
         self
     }
 
-    /// Only actions of a job.
-    #[must_use]
-    pub fn job_id(mut self, id: TraceId) -> Self {
-        self.filters.job_id = Some(id);
-        self
-    }
-
-    /// Only actions recorded at an instant or later.
-    #[must_use]
-    pub fn from(mut self, instant: DateTime<Utc>) -> Self {
-        self.filters.from = Some(instant);
-        self
-    }
-
-    /// Only actions recorded at an instant or before.
-    #[must_use]
-    pub fn to(mut self, instant: DateTime<Utc>) -> Self {
-        self.filters.to = Some(instant);
-        self
-    }
-
-    /// How many entries a page has; 50 unless set.
-    #[must_use]
-    pub fn page_size(mut self, size: PageSize) -> Self {
-        self.page_size = size;
-        self
-    }
-
-    /// The page after a cursor of the same question.
-    #[must_use]
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.cursor = Some(cursor);
-        self
-    }
-
-    /// The query of one page, one row longer than the page.
+    /// The query of one page, one row longer than the page, in the order of reading: with
+    /// [`before`](Self::before) that is against the list's. [`page`](Self::page) turns it round.
     ///
     /// # Errors
-    /// [`InvalidCursor`] when the cursor belongs to another question.
-    pub fn query(&self) -> Result<ActionsQuery<'static>, InvalidCursor> {
+    /// [`InvalidQuestion`] when the cursor belongs to another question, the window is empty, a name
+    /// is none, or the scope cannot be applied.
+    pub fn query(&self) -> Result<ActionsQuery<'static>, InvalidQuestion> {
+        self.filters.circumstances.checked()?;
+        self.filters.deed.checked()?;
         let mut query = audit_actions::table
             .select(AuditAction::as_select())
             .into_boxed();
-        let filters = self.filters.clone();
-        if let Some(name) = filters.name {
-            query = query.filter(audit_actions::name.eq(name));
+        for condition in self.filters.conditions() {
+            query = query.filter(condition);
         }
-        if let Some(status) = filters.status {
-            query = query.filter(audit_actions::status.eq(status.as_str()));
-        }
-        if let Some(category) = filters.category {
-            query = query.filter(audit_actions::category.eq(category));
-        }
-        if let Some(id) = filters.correlation_id {
-            query = query.filter(audit_actions::correlation_id.eq(String::from(id)));
-        }
-        if let Some(id) = filters.request_id {
-            query = query.filter(audit_actions::request_id.eq(String::from(id)));
-        }
-        if let Some(id) = filters.job_id {
-            query = query.filter(audit_actions::job_id.eq(String::from(id)));
-        }
-        if let Some(from) = filters.from {
-            query = query.filter(audit_actions::recorded_at.ge(from));
-        }
-        if let Some(to) = filters.to {
-            query = query.filter(audit_actions::recorded_at.le(to));
-        }
-        if let Some(actor) = filters.actor {
-            let by = Condition::sql("actor_ref IS NOT NULL AND actor_ref ->> 'type' = ")
-                .text(actor.actor_type().as_str());
-            query = query.filter(match actor.id() {
-                Some(id) => by.then(" AND actor_ref ->> 'id' = ").text(id),
-                None => by,
+        if let Some(scope) = &self.scope {
+            query = query.filter(match self.beside_changes {
+                BesideChanges::Yes => scope.of_actions_beside_changes()?,
+                BesideChanges::No => scope.of_actions()?,
             });
         }
-        if let Some(cursor) = &self.cursor {
-            // Ids sort by time, so they alone mark the place.
-            let place = cursor.place::<Uuid>(&digest(&self.filters))?;
-            query = query.filter(audit_actions::id.lt(place.id));
+        // Ids sort by time, so they alone mark the place.
+        let place = self
+            .paging
+            .place::<Uuid>(&self.digest(), Order::NewestFirst)?;
+        if let Some((comparison, place)) = place {
+            let beyond = Condition::sql(format!("audit_actions.id {comparison} "));
+            query = query.filter(beyond.uuid(place.id));
         }
-        Ok(query
-            .order(audit_actions::id.desc())
-            .limit(self.page_size.limit()))
+        let query = if self.paging.reads_descending(Order::NewestFirst) {
+            query.order(audit_actions::id.desc())
+        } else {
+            query.order(audit_actions::id.asc())
+        };
+        Ok(query.limit(self.paging.size.limit()))
+    }
+
+    fn digest(&self) -> String {
+        let scope = self.scope.as_ref();
+        digest("actions", &self.filters, scope, Order::NewestFirst)
     }
 
     /// The page in what the query gave.
     #[must_use]
     pub fn page(&self, rows: Vec<AuditAction>) -> Page<AuditAction> {
-        let question = digest(&self.filters);
-        self.page_size.cut(rows, |last| {
-            Cursor::after(
-                &question,
-                &Place {
-                    at: last.recorded_at,
-                    id: last.id,
-                },
-            )
+        let question = self.digest();
+        self.paging.page(rows, |action| {
+            Cursor::at(&question, action.recorded_at, &action.id)
         })
     }
+
+    pub(crate) fn paging(&self) -> &Paging {
+        &self.paging
+    }
+
+    pub(crate) fn with_paging(&self, paging: Paging) -> Self {
+        Self {
+            paging,
+            ..self.clone()
+        }
+    }
+}
+
+impl Filters {
+    fn conditions(&self) -> Vec<Condition> {
+        let mut conditions = self.circumstances.of_rows("audit_actions");
+        if let Some(actor) = &self.circumstances.actor {
+            conditions.push(indexed_actor("audit_actions.actor_ref", actor));
+        }
+        if let Some(id) = self.transaction {
+            conditions.push(Condition::sql("audit_actions.transaction_id = ").uuid(id.as_uuid()));
+        }
+        conditions.extend(self.deed.name_is());
+        conditions.extend(self.deed.failed());
+        conditions.extend(self.deed.rest());
+        // The first is exact, and the second tells index and partitions where to look.
+        if let Some(from) = self.circumstances.from {
+            conditions.push(
+                Condition::sql("audit_actions.recorded_at >= ")
+                    .instant(from)
+                    .on_the_way(),
+            );
+            conditions.push(id_bound(">=", from - CLOCK_SLACK));
+        }
+        if let Some(to) = self.circumstances.to {
+            conditions.push(
+                Condition::sql("audit_actions.recorded_at <= ")
+                    .instant(to)
+                    .on_the_way(),
+            );
+            conditions.push(id_bound("<", to + CLOCK_SLACK));
+        }
+        conditions
+    }
+}
+
+fn id_bound(comparison: &str, instant: DateTime<Utc>) -> Condition {
+    Condition::sql(format!(
+        "audit_actions.id {comparison} {STORAGE_SCHEMA}.action_id_from("
+    ))
+    .instant(instant)
+    .then(")")
 }

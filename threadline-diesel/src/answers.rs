@@ -6,24 +6,27 @@ macro_rules! answers {
         use diesel::pg::Pg;
         use diesel::prelude::*;
         use threadline_core::table::{AuditedTable, TableName};
-        use threadline_core::transaction::AuditTransactionId;
         use $dsl;
 
         use crate::actions::Actions;
         use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
         use crate::deployed::{Declaration, declarations};
+        use crate::correlation::{Correlation, CorrelationBundle};
         use crate::error::ReadError;
         use crate::introspection::{CatalogColumn, IntrospectionError, describe, from_catalog};
         use crate::history::History;
-        use crate::incident::{IncidentBundle, MAX_INCIDENT_CHANGES};
+        use crate::incident::{Incident, IncidentBundle, TransactionChanges};
+        use crate::moments::HasMoments;
         use crate::page::Page;
-        use crate::schema::{audit_actions, audit_transactions};
-        use crate::timeline::{Timeline, change_with_id, changes_of_transaction};
+        use crate::standing::{Standing, StandingRow, standing_of};
+        use crate::timeline::{Route, Timeline, change_with_id};
+        use crate::transactions::Transactions;
 
         /// A page of a timeline.
         ///
         /// # Errors
-        /// [`ReadError`] when the cursor belongs to another question, or the database says no.
+        /// [`ReadError`] when the question cannot be put (its cursor belongs to another, for
+        /// instance), or the database says no.
         pub $($asyncness)? fn timeline<C>(
             conn: &mut C,
             question: &Timeline,
@@ -31,8 +34,21 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let rows = question.query()?.load::<TimelineEntry>(conn)$(.$await)??;
-            Ok(question.page(rows))
+            let route = match question.reached() {
+                Some(reached) => {
+                    Route::Counted(reached.get_result::<Vec<i64>>(conn)$(.$await)??)
+                }
+                None => Route::Counted(Vec::new()),
+            };
+            let rows = question.query_by(&route)?.load::<TimelineEntry>(conn)$(.$await)??;
+            let mut page = question.page(rows);
+            if let Some(paging) = question.paging().behind(&page) {
+                let behind = question.with_paging(paging).query_by(&route)?.limit(1);
+                if behind.load::<TimelineEntry>(conn)$(.$await)??.is_empty() {
+                    question.paging().nothing_behind(&mut page);
+                }
+            }
+            Ok(page)
         }
 
         /// A page of actions.
@@ -47,7 +63,107 @@ macro_rules! answers {
             C: $connection,
         {
             let rows = question.query()?.load::<AuditAction>(conn)$(.$await)??;
-            Ok(question.page(rows))
+            let mut page = question.page(rows);
+            if let Some(paging) = question.paging().behind(&page) {
+                let behind = question.with_paging(paging).query()?.limit(1);
+                if behind.load::<AuditAction>(conn)$(.$await)??.is_empty() {
+                    question.paging().nothing_behind(&mut page);
+                }
+            }
+            Ok(page)
+        }
+
+        /// A page of transactions: of an actor, for instance.
+        ///
+        /// # Errors
+        /// As [`timeline`].
+        pub $($asyncness)? fn transactions<C>(
+            conn: &mut C,
+            question: &Transactions,
+        ) -> Result<Page<AuditTransaction>, ReadError>
+        where
+            C: $connection,
+        {
+            let route = match question.reached() {
+                Some(reached) => {
+                    Route::Counted(reached.get_result::<Vec<i64>>(conn)$(.$await)??)
+                }
+                None => Route::Counted(Vec::new()),
+            };
+            let rows = question.query_by(&route)?.load::<AuditTransaction>(conn)$(.$await)??;
+            let mut page = question.page(rows);
+            if let Some(paging) = question.paging().behind(&page) {
+                let behind = question.with_paging(paging).query_by(&route)?.limit(1);
+                if behind.load::<AuditTransaction>(conn)$(.$await)??.is_empty() {
+                    question.paging().nothing_behind(&mut page);
+                }
+            }
+            Ok(page)
+        }
+
+        /// The first page of everything that belongs to a correlation.
+        ///
+        /// # Errors
+        /// As [`timeline`].
+        pub $($asyncness)? fn correlation_bundle<C>(
+            conn: &mut C,
+            question: &Correlation,
+        ) -> Result<CorrelationBundle, ReadError>
+        where
+            C: $connection,
+        {
+            Ok(CorrelationBundle {
+                transactions: transactions(conn, &question.transactions())$(.$await)??,
+                actions: actions(conn, &question.actions())$(.$await)??,
+                changes: timeline(conn, &question.changes())$(.$await)??,
+            })
+        }
+
+        /// The first change that is known of a row or a field, with who made it; none if there is
+        /// none.
+        ///
+        /// # Errors
+        /// As [`timeline`].
+        pub $($asyncness)? fn first_seen<C>(
+            conn: &mut C,
+            question: &(impl HasMoments + Sync),
+        ) -> Result<Option<TimelineEntry>, ReadError>
+        where
+            C: $connection,
+        {
+            let page = timeline(conn, &question.first())$(.$await)??;
+            Ok(page.entries.into_iter().next())
+        }
+
+        /// The last change that is known of a row or a field, with who made it; none if there is
+        /// none.
+        ///
+        /// # Errors
+        /// As [`timeline`].
+        pub $($asyncness)? fn last_changed<C>(
+            conn: &mut C,
+            question: &(impl HasMoments + Sync),
+        ) -> Result<Option<TimelineEntry>, ReadError>
+        where
+            C: $connection,
+        {
+            let page = timeline(conn, &question.last())$(.$await)??;
+            Ok(page.entries.into_iter().next())
+        }
+
+        /// How a table stands to the trail: captured, known from before, or not at all.
+        ///
+        /// # Errors
+        /// What the database says.
+        pub $($asyncness)? fn standing<C>(
+            conn: &mut C,
+            table: &TableName,
+        ) -> Result<Standing, ReadError>
+        where
+            C: $connection,
+        {
+            let row = standing_of(table).get_result::<StandingRow>(conn)$(.$await)??;
+            Ok(row.into())
         }
 
         /// A page of a row's history.
@@ -106,42 +222,47 @@ macro_rules! answers {
             Ok(found.iter().map(Declaration::read).collect::<Result<_, _>>()?)
         }
 
-        /// Everything about a transaction; none if there is no such transaction.
+        /// One transaction and a page of its changes; none if there is no such transaction, or none
+        /// that may be seen.
         ///
         /// # Errors
-        /// [`ReadError`] when the database says no.
+        /// As [`timeline`].
+        pub $($asyncness)? fn transaction<C>(
+            conn: &mut C,
+            question: impl Into<Incident> + Send,
+        ) -> Result<Option<TransactionChanges>, ReadError>
+        where
+            C: $connection,
+        {
+            let question = question.into();
+            let found = question.transaction()?.load::<AuditTransaction>(conn)$(.$await)??;
+            let Some(transaction) = found.into_iter().next() else {
+                return Ok(None);
+            };
+            let changes = timeline(conn, question.changes())$(.$await)??;
+            Ok(Some(TransactionChanges { transaction, changes }))
+        }
+
+        /// Everything about a transaction, its changes a page at a time; none if there is no such
+        /// transaction, or none that may be seen.
+        ///
+        /// # Errors
+        /// As [`timeline`].
         pub $($asyncness)? fn incident_bundle<C>(
             conn: &mut C,
-            id: AuditTransactionId,
+            question: impl Into<Incident> + Send,
         ) -> Result<Option<IncidentBundle>, ReadError>
         where
             C: $connection,
         {
-            let transaction = audit_transactions::table
-                .find(id.as_uuid())
-                .select(AuditTransaction::as_select())
-                .first::<AuditTransaction>(conn)$(.$await)?
-                .optional()?;
-            let Some(transaction) = transaction else {
+            let question = question.into();
+            let found = question.transaction()?.load::<AuditTransaction>(conn)$(.$await)??;
+            let Some(transaction) = found.into_iter().next() else {
                 return Ok(None);
             };
-            let actions = audit_actions::table
-                .filter(audit_actions::transaction_id.eq(id.as_uuid()))
-                .order(audit_actions::id.asc())
-                .select(AuditAction::as_select())
-                .load::<AuditAction>(conn)$(.$await)??;
-            let mut entries = changes_of_transaction(id.as_uuid())
-                .limit(MAX_INCIDENT_CHANGES + 1)
-                .load::<TimelineEntry>(conn)$(.$await)??;
-            let shown = usize::try_from(MAX_INCIDENT_CHANGES).unwrap_or(usize::MAX);
-            let truncated = entries.len() > shown;
-            entries.truncate(shown);
-            Ok(Some(IncidentBundle {
-                transaction,
-                actions,
-                changes: entries.into_iter().map(|entry| entry.change).collect(),
-                truncated,
-            }))
+            let actions = actions(conn, &question.actions())$(.$await)??;
+            let changes = timeline(conn, question.changes())$(.$await)??;
+            Ok(Some(IncidentBundle::new(transaction, actions, changes)))
         }
     };
 }

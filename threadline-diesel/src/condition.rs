@@ -1,5 +1,8 @@
 //! Conditions that Diesel's DSL has no words for: pieces of SQL with bound values between them.
 
+use std::fmt;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use diesel::expression::{
     AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
@@ -7,7 +10,8 @@ use diesel::expression::{
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Text, Timestamptz};
+use uuid::Uuid;
 
 /// A condition over the trail's tables, which are in every query by their own names.
 #[derive(Debug, Clone, Default)]
@@ -17,9 +21,27 @@ pub(crate) struct Condition(Vec<Part>);
 enum Part {
     Sql(String),
     Text(String),
-    OptionalText(Option<String>),
+    Texts(Vec<String>),
     Number(i64),
     Instant(DateTime<Utc>),
+    Uuid(Uuid),
+    Host(HostCondition),
+}
+
+/// A condition that the host wrote in Diesel over one table of the trail.
+#[derive(Clone)]
+pub(crate) struct HostCondition(Arc<dyn QueryFragment<Pg> + Send + Sync>);
+
+impl HostCondition {
+    pub(crate) fn new(condition: impl QueryFragment<Pg> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(condition))
+    }
+}
+
+impl fmt::Debug for HostCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostCondition")
+    }
 }
 
 impl Condition {
@@ -37,9 +59,50 @@ impl Condition {
         self
     }
 
-    pub(crate) fn optional_text(mut self, value: Option<String>) -> Self {
-        self.0.push(Part::OptionalText(value));
+    pub(crate) fn texts(mut self, values: Vec<String>) -> Self {
+        self.0.push(Part::Texts(values));
         self
+    }
+
+    pub(crate) fn uuid(mut self, value: Uuid) -> Self {
+        self.0.push(Part::Uuid(value));
+        self
+    }
+
+    pub(crate) fn host(mut self, condition: &HostCondition) -> Self {
+        self.0.push(Part::Host(condition.clone()));
+        self
+    }
+
+    /// Another condition, in parentheses.
+    pub(crate) fn with(mut self, inner: &Self) -> Self {
+        self.0.push(Part::Sql("(".into()));
+        self.0.extend(inner.0.iter().cloned());
+        self.0.push(Part::Sql(")".into()));
+        self
+    }
+
+    /// Another condition's SQL, as it is.
+    pub(crate) fn embed(mut self, inner: &Self) -> Self {
+        self.0.extend(inner.0.iter().cloned());
+        self
+    }
+
+    /// Both.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self::default().with(&self).then(" AND ").with(other)
+    }
+
+    /// The same condition, where no index answers it: it must not look rare to the planner, which
+    /// would then read everything and sort, instead of following the order of the list and stopping
+    /// when the page is full.
+    pub(crate) fn on_the_way(self) -> Self {
+        Self::sql("COALESCE(").with(&self).then(", false)")
+    }
+
+    /// SQL and values, as a text that tells conditions apart.
+    pub(crate) fn fingerprint(&self) -> String {
+        diesel::debug_query::<Pg, _>(self).to_string()
     }
 
     pub(crate) fn number(mut self, value: i64) -> Self {
@@ -78,7 +141,9 @@ impl QueryFragment<Pg> for Condition {
             match part {
                 Part::Sql(sql) => out.push_sql(sql),
                 Part::Text(value) => out.push_bind_param::<Text, _>(value)?,
-                Part::OptionalText(value) => out.push_bind_param::<Nullable<Text>, _>(value)?,
+                Part::Texts(value) => out.push_bind_param::<Array<Text>, _>(value)?,
+                Part::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(value)?,
+                Part::Host(condition) => condition.0.walk_ast(out.reborrow())?,
                 Part::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
                 Part::Instant(value) => out.push_bind_param::<Timestamptz, _>(value)?,
             }

@@ -7,6 +7,7 @@ use threadline_core::row_key::{InvalidRowKey, KeyParts, RowKeyText};
 use threadline_core::table::{InvalidTable, TableName};
 
 use crate::page::{Cursor, PageSize};
+use crate::scope::Scope;
 use crate::timeline::Timeline;
 
 /// A question for the history of a row cannot be put.
@@ -74,10 +75,24 @@ impl<M> History<M> {
         self
     }
 
-    /// The page after a cursor of the same question.
+    /// The page after a cursor of the same question: older changes.
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.timeline = self.timeline.after(cursor);
+        self
+    }
+
+    /// The page before a cursor of the same question: newer changes.
+    #[must_use]
+    pub fn before(mut self, cursor: Cursor) -> Self {
+        self.timeline = self.timeline.before(cursor);
+        self
+    }
+
+    /// Only what a caller may see.
+    #[must_use]
+    pub fn scope(mut self, scope: &Scope) -> Self {
+        self.timeline = self.timeline.scope(scope);
         self
     }
 

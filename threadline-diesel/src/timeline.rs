@@ -1,20 +1,30 @@
 //! Changes across tables, newest first.
 
+mod conditions;
+mod reach;
+
 use chrono::{DateTime, Utc};
 use diesel::dsl::{self, auto_type};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
-use threadline_core::actor::ActorRef;
+use threadline_core::action::ActionStatus;
+use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
 use threadline_core::row_key::RowKeyText;
-use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
+use threadline_core::transaction::AuditTransactionId;
 
 use crate::change::{AuditAction, AuditChange, AuditTransaction, Op, TimelineEntry};
+use crate::circumstances::{Circumstances, Deed, questions_about};
 use crate::condition::Condition;
-use crate::page::{Cursor, InvalidCursor, Page, PageSize, Place, digest};
+use crate::error::InvalidQuestion;
+use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
+use crate::scope::Scope;
+use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
+
+pub(crate) use reach::{Reached, Route};
 
 /// Changes with their transactions and actions: what every reading of changes starts from.
 #[auto_type]
@@ -58,26 +68,34 @@ pub type ChangesQuery<'a> = dsl::IntoBoxed<'a, changes_with_attribution, Pg>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timeline {
     filters: Filters,
-    page_size: PageSize,
-    cursor: Option<Cursor>,
+    order: Order,
+    paging: Paging,
+    scope: Option<Scope>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 struct Filters {
     table: Option<TableName>,
+    schema: Option<String>,
     row: Option<(TableName, String)>,
+    transaction: Option<AuditTransactionId>,
     op: Option<Op>,
-    actor: Option<ActorRef>,
+    changed_field: Option<ColumnName>,
+    field_set: Option<FieldSet>,
+    text: Option<ScannedText>,
     attribution: Option<Attribution>,
-    correlation_id: Option<TraceId>,
-    request_id: Option<TraceId>,
-    action_name: Option<String>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    circumstances: Circumstances,
+    #[serde(flatten)]
+    deed: Deed,
 }
 
-/// The actor in force of a change, JSON null for nobody.
-const IN_FORCE: &str = "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
+/// A field came to a value, or to any.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct FieldSet {
+    pub(crate) field: ColumnName,
+    pub(crate) value: Option<FieldValue>,
+}
 
 /// Whether somebody is known to have made a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,8 +103,26 @@ const IN_FORCE: &str = "COALESCE(audit_changes.actor_ref, audit_transactions.act
 pub enum Attribution {
     /// An actor was in force.
     Attributed,
-    /// Nobody was.
+    /// Nobody was. A change whose transaction's row is gone is not among them; coverage finds it.
     Unattributed,
+}
+
+/// What an actor changed between two instants, both inclusive: a timeline of theirs.
+///
+/// ```
+/// use threadline_diesel::timeline::actor_window;
+///
+/// let question = actor_window(
+///     "admin:rita".parse()?,
+///     "2026-01-12T00:00:00Z".parse()?,
+///     "2026-01-13T00:00:00Z".parse()?,
+/// );
+/// # let _ = question;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn actor_window(actor: ActorRef, from: DateTime<Utc>, to: DateTime<Utc>) -> Timeline {
+    Timeline::new().actor(actor).from(from).to(to)
 }
 
 impl Timeline {
@@ -97,10 +133,20 @@ impl Timeline {
         Self::default()
     }
 
+    questions_about!("changes", "captured");
+
     /// Only changes of a table.
     #[must_use]
     pub fn table(mut self, table: TableName) -> Self {
         self.filters.table = Some(table);
+        self
+    }
+
+    /// Only changes of the tables of a schema. No index answers it: changes are read from the newest
+    /// on until the page is full.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.filters.schema = Some(schema.into());
         self
     }
 
@@ -112,6 +158,13 @@ impl Timeline {
         self
     }
 
+    /// Only changes of one transaction, in the order of capture.
+    #[must_use]
+    pub fn transaction(mut self, id: AuditTransactionId) -> Self {
+        self.filters.transaction = Some(id);
+        self
+    }
+
     /// Only changes of a kind.
     #[must_use]
     pub fn op(mut self, op: Op) -> Self {
@@ -119,10 +172,29 @@ impl Timeline {
         self
     }
 
-    /// Only changes made by an actor.
+    /// Only updates that changed a field.
+    ///
+    /// Inserts and deletes are not among them: they give and take every field of a row, so they
+    /// would say nothing of this one. When a field first got its value is
+    /// [`moments`](crate::moments). With a table, its index by time is followed; without one,
+    /// changes are read from the newest on until the page is full.
     #[must_use]
-    pub fn actor(mut self, actor: ActorRef) -> Self {
-        self.filters.actor = Some(actor);
+    pub fn changed_field(mut self, field: ColumnName) -> Self {
+        self.filters.changed_field = Some(field);
+        self
+    }
+
+    /// Only changes in whose values a text occurs: see [`ScannedText`] for what that costs.
+    #[must_use]
+    pub fn scanning_values(mut self, text: ScannedText) -> Self {
+        self.filters.text = Some(text);
+        self
+    }
+
+    /// Only changes whose transaction or action has these facts in `meta`.
+    #[must_use]
+    pub fn meta(mut self, facts: MetaPattern) -> Self {
+        self.filters.circumstances.meta = Some(facts);
         self
     }
 
@@ -133,83 +205,113 @@ impl Timeline {
         self
     }
 
-    /// Only changes of a correlation.
-    #[must_use]
-    pub fn correlation_id(mut self, id: TraceId) -> Self {
-        self.filters.correlation_id = Some(id);
-        self
-    }
-
-    /// Only changes of a request.
-    #[must_use]
-    pub fn request_id(mut self, id: TraceId) -> Self {
-        self.filters.request_id = Some(id);
-        self
-    }
-
     /// Only changes under an action.
     #[must_use]
     pub fn action(mut self, name: impl Into<String>) -> Self {
-        self.filters.action_name = Some(name.into());
+        self.filters.deed.name = Some(name.into());
         self
     }
 
-    /// Only changes captured at an instant or later.
+    /// Only changes under actions of a category. No index answers it.
     #[must_use]
-    pub fn from(mut self, instant: DateTime<Utc>) -> Self {
-        self.filters.from = Some(instant);
+    pub fn action_category(mut self, category: impl Into<String>) -> Self {
+        self.filters.deed.category = Some(category.into());
         self
     }
 
-    /// Only changes captured at an instant or before.
+    /// Only changes under actions that ended like this.
     #[must_use]
-    pub fn to(mut self, instant: DateTime<Utc>) -> Self {
-        self.filters.to = Some(instant);
+    pub fn action_status(mut self, status: ActionStatus) -> Self {
+        self.filters.deed.status = Some(status);
         self
     }
 
-    /// How many entries a page has; 50 unless set.
+    /// In which order changes are given: the newest first unless set.
     #[must_use]
-    pub fn page_size(mut self, size: PageSize) -> Self {
-        self.page_size = size;
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
         self
     }
 
-    /// The page after a cursor of the same question.
-    #[must_use]
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.cursor = Some(cursor);
+    pub(crate) fn field_set(mut self, set: FieldSet) -> Self {
+        self.filters.field_set = Some(set);
         self
     }
 
-    /// The query of one page, one row longer than the page.
+    /// The query of one page, one row longer than the page, in the order of reading: with
+    /// [`before`](Self::before) that is against the list's. [`page`](Self::page) turns it round.
     ///
     /// # Errors
-    /// [`InvalidCursor`] when the cursor belongs to another question.
-    pub fn query(&self) -> Result<ChangesQuery<'static>, InvalidCursor> {
-        let mut query = self.filters.apply(changes_with_attribution().into_boxed());
-        if let Some(cursor) = &self.cursor {
-            let place = cursor.place::<i64>(&digest(&self.filters))?;
-            query = query.filter(
-                Condition::sql("(audit_changes.captured_at, audit_changes.id) < (")
-                    .instant(place.at)
-                    .then(", ")
-                    .number(place.id)
-                    .then(")"),
-            );
+    /// [`InvalidQuestion`] when the cursor belongs to another question, the window is empty, a name
+    /// is none, or the scope cannot be applied.
+    pub fn query(&self) -> Result<ChangesQuery<'static>, InvalidQuestion> {
+        self.query_by(&Route::Planned)
+    }
+
+    pub(crate) fn query_by(&self, route: &Route) -> Result<ChangesQuery<'static>, InvalidQuestion> {
+        self.checked()?;
+        let mut query = self.matching(route);
+        if let Some(scope) = &self.scope {
+            query = query.filter(scope.of_changes()?);
         }
-        Ok(query
-            .order((audit_changes::captured_at.desc(), audit_changes::id.desc()))
-            .limit(self.page_size.limit()))
+        // A transaction's changes are found by id in its index; everything else by time.
+        let by_id = self.filters.transaction.is_some();
+        let place = self.paging.place::<i64>(&self.digest(), self.order)?;
+        if let Some((comparison, place)) = place {
+            query = query.filter(if by_id {
+                Condition::sql(format!("audit_changes.id {comparison} ")).number(place.id)
+            } else {
+                // The first for the index, the second to leave partitions out.
+                Condition::sql(format!(
+                    "(audit_changes.captured_at, audit_changes.id) {comparison} ("
+                ))
+                .instant(place.at)
+                .then(", ")
+                .number(place.id)
+                .then(format!(
+                    ") AND audit_changes.captured_at {}= ",
+                    &comparison[..1]
+                ))
+                .instant(place.at)
+            });
+        }
+        let query = match (by_id, self.paging.reads_descending(self.order)) {
+            (true, true) => query.order(audit_changes::id.desc()),
+            (true, false) => query.order(audit_changes::id.asc()),
+            (false, true) => {
+                query.order((audit_changes::captured_at.desc(), audit_changes::id.desc()))
+            }
+            (false, false) => {
+                query.order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
+            }
+        };
+        Ok(query.limit(self.paging.size.limit()))
     }
 
     /// The query of every change that matches, oldest first, without pages: for exports, which
-    /// stream it. Page size and cursor play no part.
+    /// stream it. Page size and cursor play no part; a scope that cannot be applied shows nothing.
     #[must_use]
     pub fn unpaged_query(&self) -> ChangesQuery<'static> {
+        let mut query = self.matching(&Route::Planned);
+        if let Some(scope) = &self.scope {
+            let seen = scope.of_changes();
+            query = query.filter(seen.unwrap_or_else(|_| Condition::sql("false")));
+        }
+        query.order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
+    }
+
+    fn matching(&self, route: &Route) -> ChangesQuery<'static> {
         self.filters
-            .apply(changes_with_attribution().into_boxed())
-            .order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
+            .apply(changes_with_attribution().into_boxed(), route)
+    }
+
+    fn checked(&self) -> Result<(), InvalidQuestion> {
+        self.filters.circumstances.checked()?;
+        self.filters.deed.checked()
+    }
+
+    fn digest(&self) -> String {
+        digest("changes", &self.filters, self.scope.as_ref(), self.order)
     }
 
     /// The filters as JSON, for records of what was asked.
@@ -218,6 +320,9 @@ impl Timeline {
         let mut filters = serde_json::to_value(&self.filters).unwrap_or_default();
         if let Some(fields) = filters.as_object_mut() {
             fields.retain(|_, value| !value.is_null());
+            if let Some(scope) = &self.scope {
+                fields.insert("scope".to_owned(), scope.fingerprint().into());
+            }
         }
         filters
     }
@@ -225,139 +330,22 @@ impl Timeline {
     /// The page in what the query gave.
     #[must_use]
     pub fn page(&self, rows: Vec<TimelineEntry>) -> Page<TimelineEntry> {
-        let question = digest(&self.filters);
-        self.page_size.cut(rows, |last| {
-            Cursor::after(
-                &question,
-                &Place {
-                    at: last.change.captured_at,
-                    id: last.change.id,
-                },
-            )
+        let question = self.digest();
+        self.paging.page(rows, |entry| {
+            Cursor::at(&question, entry.change.captured_at, &entry.change.id)
         })
     }
-}
 
-impl Filters {
-    fn apply(&self, mut query: ChangesQuery<'static>) -> ChangesQuery<'static> {
-        if let Some(table) = &self.table {
-            query = query
-                .filter(audit_changes::table_name.eq(table.name().to_owned()))
-                .filter(audit_changes::table_schema.eq(table.schema().to_owned()));
-        }
-        if let Some((table, key)) = &self.row {
-            query = query
-                .filter(audit_changes::table_name.eq(table.name().to_owned()))
-                .filter(audit_changes::table_schema.eq(table.schema().to_owned()))
-                // This is for the index, and the next is exact.
-                .filter(row_segments(
-                    "audit_changes.row_key = ANY (ARRAY(SELECT row_key FROM ",
-                    (table, key),
-                    "))",
-                ))
-                .filter(row_segments(
-                    "EXISTS (SELECT FROM ",
-                    (table, key),
-                    " AS segment WHERE segment.row_key = audit_changes.row_key \
-                     AND audit_changes.id BETWEEN segment.first_id AND segment.last_id)",
-                ));
-        }
-        if let Some(op) = self.op {
-            query = query.filter(audit_changes::op.eq(op));
-        } else if self.row.is_none() {
-            // What was there before capture is no change; the history of a row begins with it.
-            query = query.filter(audit_changes::op.ne(Op::Baseline));
-        }
-        if let Some(from) = self.from {
-            query = query.filter(audit_changes::captured_at.ge(from));
-        }
-        if let Some(to) = self.to {
-            query = query.filter(audit_changes::captured_at.le(to));
-        }
-        if let Some(name) = &self.action_name {
-            query = query.filter(audit_actions::name.eq(name.clone()));
-        }
-        self.apply_attribution(query)
+    pub(crate) fn paging(&self) -> &Paging {
+        &self.paging
     }
 
-    /// Filters that reach into transactions and actions. Each comes twice: exactly, and as a set of
-    /// transactions that an index finds.
-    fn apply_attribution(&self, mut query: ChangesQuery<'static>) -> ChangesQuery<'static> {
-        if let Some(actor) = &self.actor {
-            query = query.filter(changes_by(actor));
+    pub(crate) fn with_paging(&self, paging: Paging) -> Self {
+        Self {
+            paging,
+            ..self.clone()
         }
-        match self.attribution {
-            Some(Attribution::Attributed) => {
-                query = query.filter(Condition::sql(format!("{IN_FORCE} <> 'null'")));
-            }
-            Some(Attribution::Unattributed) => {
-                query = query.filter(Condition::sql(format!("{IN_FORCE} = 'null'")));
-            }
-            None => {}
-        }
-        if let Some(id) = &self.correlation_id {
-            query = query.filter(changes_with_id("correlation_id", id));
-        }
-        if let Some(id) = &self.request_id {
-            query = query.filter(changes_with_id("request_id", id));
-        }
-        query
     }
-}
-
-/// Changes whose actor in force was this one.
-fn changes_by(actor: &ActorRef) -> Condition {
-    let id = actor.id().map(str::to_owned);
-    let actor_type = actor.actor_type().as_str();
-    let found = |condition: Condition, column: &str, table: &str| {
-        let condition = condition.then(format!(
-            "SELECT {column} FROM {STORAGE_SCHEMA}.{table} WHERE actor_ref IS NOT NULL AND "
-        ));
-        match id.clone() {
-            Some(id) => condition.then("actor_ref ->> 'id' = ").text(id),
-            None => condition.then("actor_ref ->> 'id' IS NULL"),
-        }
-        .then(" AND actor_ref ->> 'type' = ")
-        .text(actor_type)
-    };
-    let condition = Condition::sql("audit_changes.transaction_id IN (");
-    let condition = found(condition, "id", "audit_transactions").then(" UNION ALL ");
-    found(condition, "transaction_id", "audit_changes")
-        .then(
-            ") AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'id' \
-             IS NOT DISTINCT FROM ",
-        )
-        .optional_text(id.clone())
-        .then(" AND COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref) ->> 'type' = ")
-        .text(actor_type)
-}
-
-/// Changes whose action, or else transaction, has an id.
-fn changes_with_id(column: &str, id: &TraceId) -> Condition {
-    Condition::sql(format!(
-        "audit_changes.transaction_id IN (SELECT id FROM {STORAGE_SCHEMA}.audit_transactions \
-         WHERE {column} = "
-    ))
-    .text(id.as_str())
-    .then(format!(
-        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_actions WHERE {column} = "
-    ))
-    .text(id.as_str())
-    .then(format!(
-        ") AND COALESCE(audit_actions.{column}, audit_transactions.{column}) = "
-    ))
-    .text(id.as_str())
-}
-
-/// A condition over the segments of a row: the keys it had, and when.
-fn row_segments(before: &str, (table, key): (&TableName, &str), after: &str) -> Condition {
-    Condition::sql(format!("{before}{STORAGE_SCHEMA}.row_segments("))
-        .text(table.schema())
-        .then(", ")
-        .text(table.name())
-        .then(", ")
-        .text(key)
-        .then(format!("){after}"))
 }
 
 /// One change.
@@ -365,14 +353,6 @@ pub(crate) fn change_with_id(id: i64) -> ChangesQuery<'static> {
     changes_with_attribution()
         .into_boxed()
         .filter(audit_changes::id.eq(id))
-}
-
-/// The changes of one transaction, in the order they were captured.
-pub(crate) fn changes_of_transaction(id: uuid::Uuid) -> ChangesQuery<'static> {
-    changes_with_attribution()
-        .into_boxed()
-        .filter(audit_changes::transaction_id.eq(id))
-        .order(audit_changes::id.asc())
 }
 
 /// The changes with ids after one and up to another, in the order they were captured.

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand};
-use threadline_core::actor::ActorRef;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use threadline_core::action::ActionStatus;
+use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
 use threadline_core::row_key::RowKeyText;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::change::Op;
+use threadline_diesel::terms::{ColumnName, MetaPattern, ScannedText};
 use threadline_diesel::timeline::{Attribution, Timeline};
 
 /// The audit trail inside your application: who changed what, and why.
@@ -42,6 +44,7 @@ pub(crate) enum Command {
     /// Show what one row was as of an instant.
     AsOf(AsOfArgs),
     /// Show everything about one transaction.
+    #[command(visible_alias = "transaction")]
     Incident(IncidentArgs),
     /// Show what one change changed, field by field.
     Diff(crate::commands::diff::DiffArgs),
@@ -49,6 +52,12 @@ pub(crate) enum Command {
     Continuity(crate::commands::continuity::ContinuityArgs),
     /// Record the rows that are older than capture.
     Baseline(crate::commands::baseline::BaselineArgs),
+    /// Show the transactions of an actor, newest first.
+    Actor(crate::commands::actor::ActorArgs),
+    /// Show what the application says it did, newest first, also where no row changed.
+    Actions(crate::commands::actions::ActionsArgs),
+    /// Show everything of a correlation: transactions, actions, changes.
+    Correlation(crate::commands::correlation::CorrelationArgs),
     /// Write changes to a file or to standard output.
     Export(crate::commands::export::ExportArgs),
     /// Consumers of the feed: make them, look at them, read for them.
@@ -131,14 +140,28 @@ pub(crate) struct OutputArgs {
     pub(crate) json: bool,
 }
 
+/// How a list is printed.
+#[derive(Debug, Args)]
+pub(crate) struct ListOutputArgs {
+    /// Print one JSON document with a page of the list.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the entries of a page as JSON, one a line.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) ndjson: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PageArgs {
-    /// How many entries to show, at most 10000.
-    #[arg(long, value_name = "N", default_value_t = threadline_diesel::page::DEFAULT_PAGE_SIZE)]
-    pub(crate) limit: u32,
-    /// Continue after the cursor that an earlier call gave.
+    /// How many entries to show, at most 10000. On a terminal as many as fit, elsewhere 50.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+    /// Show the page after the cursor that an earlier call gave.
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<String>,
+    /// Show the page before the cursor that an earlier call gave.
+    #[arg(long, value_name = "CURSOR", conflicts_with = "after")]
+    pub(crate) before: Option<String>,
 }
 
 /// Which changes are meant; the same wherever changes are read.
@@ -150,14 +173,26 @@ pub(crate) struct TimelineFilterArgs {
     /// Only changes of the row with this key: the value, or `column=value,column=value`.
     #[arg(long, requires = "table")]
     key: Option<RowKeyText>,
+    /// Only changes of the tables of this schema.
+    #[arg(long, conflicts_with = "table")]
+    schema: Option<String>,
+    /// Only updates that changed this column.
+    #[arg(long, value_name = "COLUMN")]
+    changed: Option<ColumnName>,
     /// Only inserts, updates, deletes, truncates or baselines.
     #[arg(long)]
     op: Option<Op>,
     /// Only changes by this actor: `user:42`.
     #[arg(long)]
     actor: Option<ActorRef>,
+    /// Only changes by actors of this type: user, admin, `service_account`, job, system, anonymous.
+    #[arg(long, value_name = "TYPE")]
+    actor_type: Option<ActorType>,
+    /// Only changes on behalf of this actor.
+    #[arg(long, value_name = "ACTOR")]
+    on_behalf_of: Option<ActorRef>,
     /// Only changes that nobody is known to have made.
-    #[arg(long, conflicts_with = "actor")]
+    #[arg(long, conflicts_with_all = ["actor", "actor_type"])]
     unattributed: bool,
     /// Only changes of this correlation.
     #[arg(long, value_name = "ID")]
@@ -165,9 +200,25 @@ pub(crate) struct TimelineFilterArgs {
     /// Only changes of this request.
     #[arg(long, value_name = "ID")]
     request: Option<TraceId>,
+    /// Only changes of this job.
+    #[arg(long, value_name = "ID")]
+    job: Option<TraceId>,
     /// Only changes under this action.
     #[arg(long, value_name = "NAME")]
     action: Option<String>,
+    /// Only changes under actions of this category.
+    #[arg(long, value_name = "CATEGORY")]
+    category: Option<String>,
+    /// Only changes under actions that ended like this: ok or error.
+    #[arg(long, value_name = "STATUS", value_parser = action_status)]
+    status: Option<ActionStatus>,
+    /// Only changes whose transaction or action has these facts in meta: `{"tenant": 7}`.
+    #[arg(long, value_name = "JSON")]
+    meta: Option<MetaPattern>,
+    /// Only changes in whose values this text occurs. Reads every change that the other filters
+    /// leave, until the page is full: name a table or a window beside it.
+    #[arg(long, value_name = "TEXT")]
+    scan_values: Option<ScannedText>,
     /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
     #[arg(long, value_name = "INSTANT")]
     from: Option<DateTime<Utc>>,
@@ -176,17 +227,68 @@ pub(crate) struct TimelineFilterArgs {
     to: Option<DateTime<Utc>>,
 }
 
+/// How an action ended, as it is stored.
+pub(crate) fn action_status(text: &str) -> Result<ActionStatus, String> {
+    [ActionStatus::Ok, ActionStatus::Error]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| format!("`{text}` is no status of an action: use ok or error"))
+}
+
 impl TimelineFilterArgs {
+    /// The one table that is meant, if it is one.
+    pub(crate) fn table(&self) -> Option<&TableName> {
+        self.table.as_ref()
+    }
+
     /// The question these filters ask.
-    pub(crate) fn question(self) -> Timeline {
+    pub(crate) fn question(mut self) -> Timeline {
         let mut question = Timeline::new();
-        match (self.table, &self.key) {
+        match (self.table.take(), &self.key) {
             (Some(table), Some(key)) => question = question.row(table, key),
             (Some(table), None) => question = question.table(table),
             (None, _) => {}
         }
+        if let Some(schema) = self.schema.take() {
+            question = question.schema(schema);
+        }
+        if let Some(field) = self.changed.take() {
+            question = question.changed_field(field);
+        }
+        if let Some(text) = self.scan_values.take() {
+            question = question.scanning_values(text);
+        }
         if let Some(op) = self.op {
             question = question.op(op);
+        }
+        if let Some(instant) = self.from {
+            question = question.from(instant);
+        }
+        if let Some(instant) = self.to {
+            question = question.to(instant);
+        }
+        self.attribution(question)
+    }
+
+    /// The question about who, why and in what context.
+    fn attribution(self, mut question: Timeline) -> Timeline {
+        if let Some(actor_type) = self.actor_type {
+            question = question.actor_type(actor_type);
+        }
+        if let Some(represented) = self.on_behalf_of {
+            question = question.on_behalf_of(represented);
+        }
+        if let Some(id) = self.job {
+            question = question.job_id(id);
+        }
+        if let Some(category) = self.category {
+            question = question.action_category(category);
+        }
+        if let Some(status) = self.status {
+            question = question.action_status(status);
+        }
+        if let Some(facts) = self.meta {
+            question = question.meta(facts);
         }
         if let Some(actor) = self.actor {
             question = question.actor(actor);
@@ -203,12 +305,6 @@ impl TimelineFilterArgs {
         if let Some(name) = self.action {
             question = question.action(name);
         }
-        if let Some(instant) = self.from {
-            question = question.from(instant);
-        }
-        if let Some(instant) = self.to {
-            question = question.to(instant);
-        }
         question
     }
 }
@@ -217,10 +313,13 @@ impl TimelineFilterArgs {
 pub(crate) struct TimelineArgs {
     #[command(flatten)]
     pub(crate) filters: TimelineFilterArgs,
+    /// Go on, and print changes as they are committed, oldest first, until interrupted.
+    #[arg(long, conflicts_with_all = ["after", "before", "limit", "from", "to", "json"])]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) output: ListOutputArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
@@ -231,10 +330,16 @@ pub(crate) struct HistoryArgs {
     pub(crate) table: TableName,
     /// The row's key: the value, or `column=value,column=value` for a composite one.
     pub(crate) key: RowKeyText,
+    /// Show when this column came to its values, and who did it.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) field: Option<ColumnName>,
+    /// Show when the column came to this value: as it is stored, texts without quotes.
+    #[arg(long, value_name = "VALUE", requires = "field", action = ArgAction::Set)]
+    pub(crate) became: Option<String>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) output: ListOutputArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
@@ -257,6 +362,8 @@ pub(crate) struct AsOfArgs {
 pub(crate) struct IncidentArgs {
     /// The audit transaction's id.
     pub(crate) transaction_id: AuditTransactionId,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

@@ -1,17 +1,22 @@
 //! One file a command.
 
+pub(crate) mod actions;
+pub(crate) mod actor;
+mod as_of;
 pub(crate) mod baseline;
 pub(crate) mod continuity;
-pub(crate) mod diff;
+pub(crate) mod correlation;
 pub(crate) mod coverage;
+pub(crate) mod diff;
 pub(crate) mod doctor;
-mod as_of;
 pub(crate) mod export;
 pub(crate) mod feed;
+mod follow;
 mod gen_triggers;
 mod history;
 mod incident;
 mod install;
+mod lists;
 pub(crate) mod policy;
 mod redeploy;
 pub(crate) mod retention;
@@ -34,6 +39,9 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Diff(args) => block_on(diff::run(args)),
         Command::Continuity(args) => block_on(continuity::run(args)),
         Command::Baseline(args) => block_on(baseline::run(args)),
+        Command::Actor(args) => block_on(actor::run(args)),
+        Command::Actions(args) => block_on(actions::run(args)),
+        Command::Correlation(args) => block_on(correlation::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Feed(args) => block_on(feed::run(args)),
         Command::Coverage(args) => block_on(coverage::run(host, args)),

@@ -17,7 +17,7 @@ use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::retention::{InvalidRetention, RetentionPolicy};
 
 pub use cli::DemoArgs;
-pub use show::{show_incident, show_timeline};
+pub use show::{show_actions, show_incident, show_timeline, show_transactions};
 
 /// Links the crates that hold a host's models and makes the `main` of its xtask.
 ///

@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal, Write, stdout};
 
 use comfy_table::{
-    ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
+    Cell, Color, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table,
+    TableStyle,
 };
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
@@ -12,7 +13,7 @@ use threadline_diesel::change::{
 };
 use threadline_diesel::incident::IncidentBundle;
 use threadline_diesel::json::StoredJson;
-use threadline_diesel::page::{Cursor, Page};
+use threadline_diesel::page::Cursor;
 
 /// The width of tables where no terminal says how wide it is.
 const PIPED_WIDTH: u16 = 100;
@@ -23,18 +24,13 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .content_lines(ContentLineStyle::none());
 
+/// In the place of an actor.
+const NOBODY: &str = "— nobody —";
+
 /// Longer values are cut in tables; JSON has them whole.
 const SHOWN_CHARS: usize = 40;
 
-/// A page as `--json` prints it. Stable: fields may be added.
-#[derive(Debug, Serialize)]
-pub(crate) struct PageDocument<'a> {
-    entries: Vec<EntryDocument<'a>>,
-    has_more: bool,
-    next: Option<&'a Cursor>,
-}
-
-/// A change as `--json` prints it. Stable: fields may be added.
+/// A change as `--json` and `--ndjson` print it. Stable: fields may be added.
 #[derive(Debug, Serialize)]
 pub(crate) struct EntryDocument<'a> {
     actor_ref: Option<&'a ActorRef>,
@@ -42,17 +38,6 @@ pub(crate) struct EntryDocument<'a> {
     change: &'a AuditChange,
     transaction: Option<&'a AuditTransaction>,
     action: Option<&'a AuditAction>,
-}
-
-impl<'a> From<&'a Page<TimelineEntry>> for PageDocument<'a> {
-    fn from(page: &'a Page<TimelineEntry>) -> Self {
-        let entries = page.entries.iter().map(EntryDocument::from).collect();
-        Self {
-            entries,
-            has_more: page.has_more(),
-            next: page.next.as_ref(),
-        }
-    }
 }
 
 impl<'a> From<&'a TimelineEntry> for EntryDocument<'a> {
@@ -73,16 +58,14 @@ pub(crate) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
     writeln!(out)
 }
 
-pub(crate) fn print_timeline(page: &Page<TimelineEntry>) -> io::Result<()> {
+/// One document a line, each as soon as it is known.
+pub(crate) fn print_ndjson<T: Serialize>(documents: impl IntoIterator<Item = T>) -> io::Result<()> {
     let mut out = stdout().lock();
-    if page.entries.is_empty() {
-        return writeln!(out, "no changes match");
+    for document in documents {
+        serde_json::to_writer(&mut out, &document)?;
+        writeln!(out)?;
     }
-    writeln!(out, "{}", show_timeline(&page.entries))?;
-    match &page.next {
-        Some(next) => writeln!(out, "more: --after {}", next.as_str()),
-        None => Ok(()),
-    }
+    out.flush()
 }
 
 /// A timeline as a table for people.
@@ -92,19 +75,17 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
     table.set_header(["when (UTC)", "who", "action", "op", "row", "what"]);
     for entry in entries {
         table.add_row([
-            entry
-                .change
-                .captured_at
-                .format("%m-%d %H:%M:%S")
-                .to_string(),
-            shown_actor(entry),
-            entry
-                .action
-                .as_ref()
-                .map_or_else(String::new, |action| action.name.clone()),
-            entry.change.op.to_string(),
-            shown_row(&entry.change),
-            shown_change(&entry.change),
+            Cell::new(shown_instant(entry.change.captured_at)),
+            actor_cell(shown_actor(entry)),
+            Cell::new(
+                entry
+                    .action
+                    .as_ref()
+                    .map_or_else(String::new, |action| plain(&action.name)),
+            ),
+            op_cell(entry.change.op),
+            Cell::new(shown_row(&entry.change)),
+            Cell::new(shown_change(&entry.change)),
         ]);
     }
     // Only what was done may be wrapped; the rest is made of words.
@@ -139,7 +120,7 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
     fact("occurred at", Some(transaction.occurred_at.to_string()));
     fact(
         "who",
-        Some(actor(&transaction.actor_ref).unwrap_or_else(|| "— nobody —".to_owned())),
+        Some(actor(&transaction.actor_ref).unwrap_or_else(|| NOBODY.to_owned())),
     );
     fact("on behalf of", actor(&transaction.on_behalf_of));
     fact("request", transaction.request_id.clone());
@@ -184,12 +165,132 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
             .map_or("", |action| action.name.as_str());
         add_change_rows(&mut changes, change, action);
     }
-    let cut = if bundle.truncated {
-        "\nonly the first changes are shown"
-    } else {
-        ""
+    let neighbours = show_neighbours(bundle.next.as_ref(), bundle.previous.as_ref());
+    let neighbours = neighbours.trim_end();
+    let break_line = if neighbours.is_empty() { "" } else { "\n" };
+    format!("{facts}\n\n{changes}{break_line}{neighbours}")
+}
+
+/// Transactions as a table for people.
+#[must_use]
+pub fn show_transactions(transactions: &[AuditTransaction]) -> String {
+    let mut table = new_table();
+    table.set_header([
+        "begun (UTC)",
+        "who",
+        "request",
+        "correlation",
+        "job",
+        "transaction",
+    ]);
+    for transaction in transactions {
+        let id = |id: &Option<String>| id.as_deref().map_or_else(String::new, plain);
+        table.add_row([
+            Cell::new(shown_instant(transaction.occurred_at)),
+            actor_cell(shown_pair(
+                transaction.actor_ref.as_ref(),
+                transaction.on_behalf_of.as_ref(),
+            )),
+            Cell::new(id(&transaction.request_id)),
+            Cell::new(id(&transaction.correlation_id)),
+            Cell::new(id(&transaction.job_id)),
+            Cell::new(transaction.id),
+        ]);
+    }
+    keep_whole(&mut table, &[0, 1, 5]);
+    table.to_string()
+}
+
+/// Actions as a table for people.
+#[must_use]
+pub fn show_actions(actions: &[AuditAction]) -> String {
+    let mut table = new_table();
+    table.set_header(["when (UTC)", "who", "action", "status", "why"]);
+    for action in actions {
+        let why = [&action.reason, &action.comment]
+            .into_iter()
+            .flatten()
+            .map(|text| plain(text))
+            .collect::<Vec<_>>()
+            .join(": ");
+        table.add_row([
+            Cell::new(shown_instant(action.recorded_at)),
+            actor_cell(shown_pair(
+                action.actor_ref.as_ref(),
+                action.on_behalf_of.as_ref(),
+            )),
+            Cell::new(plain(&action.name)),
+            match action.status.as_str() {
+                "error" => coloured(Cell::new("error"), Color::Red),
+                other => Cell::new(other),
+            },
+            Cell::new(why),
+        ]);
+    }
+    keep_whole(&mut table, &[0, 1, 2, 3]);
+    table.to_string()
+}
+
+/// Columns that must not be wrapped.
+fn keep_whole(table: &mut Table, columns: &[usize]) {
+    for (place, column) in table.column_iter_mut().enumerate() {
+        if columns.contains(&place) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+fn shown_instant(instant: chrono::DateTime<chrono::Utc>) -> String {
+    instant.format("%m-%d %H:%M:%S").to_string()
+}
+
+fn shown_pair(actor: Option<&StoredActor>, represented: Option<&StoredActor>) -> String {
+    let Some(actor) = actor.and_then(StoredActor::known) else {
+        return NOBODY.to_owned();
     };
-    format!("{facts}\n\n{changes}{cut}")
+    match represented.and_then(StoredActor::known) {
+        Some(represented) => {
+            format!(
+                "{}\nfor {}",
+                plain(&actor.to_string()),
+                plain(&represented.to_string())
+            )
+        }
+        None => plain(&actor.to_string()),
+    }
+}
+
+fn actor_cell(shown: String) -> Cell {
+    if shown == NOBODY {
+        coloured(Cell::new(shown), Color::Yellow)
+    } else {
+        Cell::new(shown)
+    }
+}
+
+fn op_cell(op: Op) -> Cell {
+    let color = match op {
+        Op::Insert => Color::Green,
+        Op::Update => Color::Blue,
+        Op::Delete | Op::Truncate => Color::Red,
+        _ => return Cell::new(op),
+    };
+    coloured(Cell::new(op), color)
+}
+
+/// A cell in colour, which the table uses on a terminal alone; never where <https://no-color.org>
+/// says so.
+fn coloured(cell: Cell, color: Color) -> Cell {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if refused { cell } else { cell.fg(color) }
+}
+
+/// What follows a list: how to ask for its neighbours.
+pub(crate) fn show_neighbours(next: Option<&Cursor>, previous: Option<&Cursor>) -> String {
+    [("more", "--after", next), ("before", "--before", previous)]
+        .into_iter()
+        .filter_map(|(word, flag, cursor)| Some(format!("{word}: {flag} {}\n", cursor?.as_str())))
+        .collect()
 }
 
 /// A row of the table for each field that a change touched.
@@ -247,7 +348,7 @@ fn shown_row(change: &AuditChange) -> String {
 /// Who made a change, and for whom.
 fn shown_actor(entry: &TimelineEntry) -> String {
     let Some(actor) = entry.actor() else {
-        return "— nobody —".to_owned();
+        return NOBODY.to_owned();
     };
     let represented = entry
         .action
@@ -259,9 +360,22 @@ fn shown_actor(entry: &TimelineEntry) -> String {
             .map(|transaction| &transaction.on_behalf_of))
         .and_then(|represented| represented.as_ref()?.known());
     match represented {
-        Some(represented) => format!("{actor}\nfor {represented}"),
-        None => actor.to_string(),
+        Some(represented) => {
+            format!(
+                "{}\nfor {}",
+                plain(&actor.to_string()),
+                plain(&represented.to_string())
+            )
+        }
+        None => plain(&actor.to_string()),
     }
+}
+
+/// A text without what a terminal would act on.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '␣' } else { c })
+        .collect()
 }
 
 /// What a change did, in a cell.
@@ -309,11 +423,7 @@ fn shown_field(image: Option<&StoredJson>, name: &str) -> String {
 
 /// A value on one line, without what a terminal would act on.
 pub(crate) fn shown_value(value: &StoredJson) -> String {
-    let text: String = value
-        .to_text()
-        .chars()
-        .map(|c| if c.is_control() { '␣' } else { c })
-        .collect();
+    let text = plain(&value.to_text());
     if text.chars().count() > SHOWN_CHARS {
         let cut: String = text.chars().take(SHOWN_CHARS - 1).collect();
         format!("{cut}…")

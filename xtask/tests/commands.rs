@@ -245,6 +245,35 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
             "a page has 1 to 10000 entries, not 0",
         ),
         (&["timeline", "--after", "???"], "`???` is no cursor"),
+        (&["timeline", "--before", "???"], "`???` is no cursor"),
+        (
+            &["timeline", "--table", "ordres"],
+            "there is no table public.ordres, and the trail knows none of that name",
+        ),
+        (
+            &["history", "ordres", "1"],
+            "there is no table public.ordres",
+        ),
+        (&["timeline", "--meta", "{}"], "`{}` is no pattern for meta"),
+        (&["timeline", "--status", "failed"], "`failed` is no status"),
+        (&["timeline", "--changed", ""], "is no column name"),
+        (
+            &["timeline", "--scan-values", " "],
+            "cannot be searched for",
+        ),
+        (&["timeline", "--category", ""], "is no category"),
+        (
+            &[
+                "actions",
+                "--from",
+                "2026-02-01T00:00:00Z",
+                "--to",
+                "2026-01-01T00:00:00Z",
+            ],
+            "it ends before it begins",
+        ),
+        (&["actor", "robot:1"], "`robot` is no actor type"),
+        (&["history", "orders", "1", "--became", "x"], "--field"),
         (
             &["timeline", "--from", "yesterday"],
             "invalid value 'yesterday'",
@@ -350,6 +379,137 @@ fn the_trail_can_be_read_by_people_and_by_machines() {
 }
 
 #[test]
+fn lists_go_both_ways_and_come_as_lines() {
+    let database = captured_orders();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&out(&run(arguments))).unwrap()
+    };
+
+    let first = json(&["timeline", "--json", "--limit", "1"]);
+    assert_eq!(first["has_previous"], false);
+    let next = first["next"].as_str().unwrap();
+    let second = json(&["timeline", "--json", "--limit", "1", "--after", next]);
+    let previous = second["previous"].as_str().unwrap();
+    let back = json(&["timeline", "--json", "--limit", "1", "--before", previous]);
+    assert_eq!(back["entries"], first["entries"]);
+    let shown = out(&run(&["timeline", "--limit", "1", "--after", next]));
+    assert!(shown.contains("before: --before "), "{shown}");
+
+    let lines = out(&run(&["timeline", "--ndjson"]));
+    assert_eq!(lines.lines().count(), 2);
+    for line in lines.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(entry["change"]["table_name"], "orders");
+    }
+    let by_actor = json(&["actor", "user:42", "--json"]);
+    assert_eq!(by_actor["entries"].as_array().unwrap().len(), 1);
+    let changed = json(&["timeline", "--changed", "status", "--json"]);
+    assert_eq!(changed["entries"].as_array().unwrap().len(), 1);
+    let opened = out(&run(&[
+        "history", "orders", "1", "--field", "status", "--became", "open",
+    ]));
+    assert!(
+        opened.contains("user:42") && !opened.contains("nobody"),
+        "{opened}"
+    );
+    let nothing = run(&["correlation", "none"]);
+    assert_eq!(code(&nothing), 0);
+    assert!(out(&nothing).contains("nothing is known of correlation none"));
+    assert_eq!(out(&run(&["actions"])), "no actions match\n");
+}
+
+#[test]
+fn a_table_that_is_not_captured_is_a_bad_answer() {
+    let database = captured_orders();
+    database
+        .execute_script("CREATE TABLE notes (id int)")
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = threadline(
+        folder.path(),
+        Some(&database),
+        &["timeline", "--table", "notes"],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("is not captured"), "{}", err(&output));
+    let quiet = ["timeline", "--table", "orders", "--op", "delete"];
+    let quiet = threadline(folder.path(), Some(&database), &quiet);
+    assert_eq!(
+        (code(&quiet), out(&quiet).as_str()),
+        (0, "no changes match\n")
+    );
+}
+
+/// H 3.4.32: a transaction that begins first and commits last.
+#[test]
+fn following_prints_what_commits_late() {
+    use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+    use std::io::{BufRead, BufReader};
+
+    let database = captured_orders();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let session = || {
+        runtime
+            .block_on(AsyncPgConnection::establish(&database.url()))
+            .unwrap()
+    };
+    let (mut late, mut early) = (session(), session());
+    let run = |conn: &mut AsyncPgConnection, sql: &str| {
+        runtime.block_on(conn.batch_execute(sql)).unwrap();
+    };
+    run(
+        &mut late,
+        "BEGIN; INSERT INTO orders VALUES (2, 'late', NULL)",
+    );
+
+    let mut following = Command::new(env!("CARGO_BIN_EXE_threadline"))
+        .args(["timeline", "--follow", "--ndjson", "--table", "orders"])
+        .env("DATABASE_URL", database.url())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let (printed, keys) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let key = entry["change"]["table_pk"]["id"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            if printed.send(key).is_err() {
+                break;
+            }
+        }
+    });
+    // What is there when it begins is no news, so there is news until it has some.
+    let interval = std::time::Duration::from_millis(100);
+    let mut n = 10;
+    let first = loop {
+        run(
+            &mut early,
+            &format!("INSERT INTO orders VALUES ({n}, 'early', NULL)"),
+        );
+        n += 1;
+        if let Ok(key) = keys.recv_timeout(interval) {
+            break key;
+        }
+        assert!(following.try_wait().unwrap().is_none(), "it goes on");
+    };
+    assert_ne!(first, "2", "what is not committed is not printed");
+    run(&mut late, "COMMIT");
+    let late = keys.iter().find(|key| key == "2");
+    assert_eq!(late.as_deref(), Some("2"));
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let database = captured_orders();
     let script = format!(
@@ -386,12 +546,6 @@ fn a_baseline_says_first_what_it_would_do_and_needs_somebody_to_do_it() {
         err(&missing)
     );
     let generated = run(&[
-#[test]
-fn a_row_as_of_an_instant_is_shown_or_said_to_be_unknown() {
-    let database = installed(ORDERS);
-    let folder = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
-    let printed = out(&run(&[
         "gen-triggers",
         "--tables",
         "orders",
@@ -486,6 +640,8 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
     let incident = json(&run(&["incident", transaction, "--json"]));
     assert_eq!(incident["diffs"][1], document);
     assert_eq!(incident["changes"][1]["id"], 2);
+}
+
 #[test]
 fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
     let database = installed(ORDERS);
@@ -536,6 +692,20 @@ fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
         "{}",
         out(&none)
     );
+}
+
+#[test]
+fn a_row_as_of_an_instant_is_shown_or_said_to_be_unknown() {
+    let database = installed(ORDERS);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+    let printed = out(&run(&[
+        "gen-triggers",
+        "--tables",
+        "orders",
+        "--mask",
+        "orders.card",
+        "--print",
     ]));
     database.execute_script(&printed).unwrap();
     database
@@ -574,6 +744,8 @@ fn a_consumer_of_the_feed_is_made_read_for_and_dropped() {
         out(&before)
     );
     assert_eq!(code(&run(&["as-of", "orders", "1", "yesterday"])), 2);
+}
+
 #[test]
 fn retention_shows_first_and_removes_only_when_told() {
     let database = installed(ORDERS);

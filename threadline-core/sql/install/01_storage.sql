@@ -159,6 +159,22 @@ CREATE INDEX IF NOT EXISTS audit_transactions_job_idx
     ON @threadline@.audit_transactions (job_id, id) WHERE job_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_correlation_idx
     ON @threadline@.audit_actions (correlation_id, id) WHERE correlation_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_actions_request_idx
+    ON @threadline@.audit_actions (request_id, id) WHERE request_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_actions_job_idx
+    ON @threadline@.audit_actions (job_id, id) WHERE job_id IS NOT NULL;
+-- "What was done on behalf of this user?", "What did nobody sign?" and "What failed?": of the few
+-- rows that say so, and of no others.
+CREATE INDEX IF NOT EXISTS audit_transactions_represented_idx
+    ON @threadline@.audit_transactions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
+    WHERE on_behalf_of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_actions_represented_idx
+    ON @threadline@.audit_actions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
+    WHERE on_behalf_of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_transactions_unattributed_idx
+    ON @threadline@.audit_transactions (id) WHERE actor_ref IS NULL;
+CREATE INDEX IF NOT EXISTS audit_actions_failed_idx
+    ON @threadline@.audit_actions (id) WHERE status = 'error';
 -- "What actions were in this transaction?" and "When was this action done?"
 CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
     ON @threadline@.audit_actions (transaction_id, id);

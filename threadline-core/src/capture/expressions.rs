@@ -143,7 +143,14 @@ pub(super) fn changes(table: &AuditedTable, image: ImageForm, spaces: usize) -> 
             " THEN\n",
         ]);
         let mut collect = |variable: &str, row: &str| {
-            statements.push_str(&collected(table, group, variable, row, index > 0, spaces + 4));
+            statements.push_str(&collected(
+                table,
+                group,
+                variable,
+                row,
+                index > 0,
+                spaces + 4,
+            ));
         };
         collect("v_changed_from", "OLD");
         if image == ImageForm::Delta {

@@ -160,7 +160,10 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("table", &shared.comment_name),
             ("schema_literal", &shared.schema_literal),
             ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution(&suspended, &first_change)),
+            (
+                "attribution",
+                &shared.attribution(&suspended, &first_change),
+            ),
             ("root_literal", &quote_literal(&table.name().quoted())),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),

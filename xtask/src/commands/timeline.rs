@@ -1,46 +1,78 @@
 //! `timeline`: changes across tables.
 
-use anyhow::Context;
-use threadline_diesel::error::ReadError;
+use diesel_async::AsyncPgConnection;
+use threadline_core::table::TableName;
+use threadline_diesel::change::TimelineEntry;
 use threadline_diesel::nonblocking;
-use threadline_diesel::page::{Cursor, PageSize};
+use threadline_diesel::page::Page;
 use threadline_diesel::timeline::Timeline;
 
-use crate::cli::{OutputArgs, PageArgs, TimelineArgs};
+use super::follow::follow;
+use super::lists::{Asked, Output, print_page, unanswered, why_nothing};
+use crate::cli::{ListOutputArgs, PageArgs, TimelineArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{print_json, print_timeline};
+use crate::show::{EntryDocument, show_timeline};
 
 pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
+    let table = args.filters.table().cloned();
     let question = args.filters.question();
     let mut conn = connect(&args.database).await?;
-    answer(&mut conn, question, &args.page, &args.output).await
+    if args.follow {
+        if let Some(table) = &table
+            && why_nothing(&mut conn, table).await? == Answer::Bad
+        {
+            return Ok(Answer::Bad);
+        }
+        return follow(&mut conn, question, Output::from(&args.output)).await;
+    }
+    answer(
+        &mut conn,
+        &question,
+        table.as_ref(),
+        &args.page,
+        &args.output,
+    )
+    .await
 }
 
 /// Loads a page of a timeline and prints it.
 pub(super) async fn answer(
-    conn: &mut diesel_async::AsyncPgConnection,
-    mut question: Timeline,
+    conn: &mut AsyncPgConnection,
+    question: &Timeline,
+    table: Option<&TableName>,
     page: &PageArgs,
-    output: &OutputArgs,
+    output: &ListOutputArgs,
 ) -> Result<Answer, Failure> {
-    question = question
-        .page_size(PageSize::new(page.limit).map_err(|wrong| Failure::usage(wrong.to_string()))?);
-    if let Some(cursor) = &page.after {
-        question = question.after(Cursor::from_text(cursor));
+    let output = Output::from(output);
+    let asked = Asked::new(page, output)?;
+    let mut page = load(conn, question, &asked).await?;
+    if let Some(smaller) = asked.smaller(&page.entries, show_timeline) {
+        page = load(conn, question, &smaller).await?;
     }
-    let page = nonblocking::timeline(conn, &question)
-        .await
-        .map_err(|error| match error {
-            ReadError::Cursor(wrong) => Failure::usage(wrong.to_string()),
-            other => {
-                Failure::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail"))
-            }
-        })?;
-    if output.json {
-        print_json(&crate::show::PageDocument::from(&page)).context("cannot print")?;
-    } else {
-        print_timeline(&page).context("cannot print")?;
+    if page.entries.is_empty()
+        && let Some(table) = table
+        && why_nothing(conn, table).await? == Answer::Bad
+    {
+        return Ok(Answer::Bad);
     }
+    print_page::<_, EntryDocument<'_>>(&page, output, "no changes match", show_timeline)?;
     Ok(Answer::Fine)
+}
+
+async fn load(
+    conn: &mut AsyncPgConnection,
+    question: &Timeline,
+    asked: &Asked,
+) -> Result<Page<TimelineEntry>, Failure> {
+    let mut question = question.clone().page_size(asked.size);
+    if let Some(cursor) = &asked.after {
+        question = question.after(cursor.clone());
+    }
+    if let Some(cursor) = &asked.before {
+        question = question.before(cursor.clone());
+    }
+    nonblocking::timeline(conn, &question)
+        .await
+        .map_err(unanswered)
 }

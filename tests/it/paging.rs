@@ -1,0 +1,259 @@
+//! Pages in both directions: nothing twice, nothing left out, and no cursor where it does not
+//! belong.
+
+use std::collections::BTreeSet;
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use threadline::actions::Actions;
+use threadline::blocking;
+use threadline::error::ReadError;
+use threadline::page::{Cursor, InvalidCursor, Order, Page, PageSize};
+use threadline::prelude::*;
+use threadline::scope::Scope;
+use threadline::transactions::Transactions;
+
+use crate::harness::{Trail, captured};
+
+/// Changes, many of them at one instant each, with their actions.
+fn busy() -> (Trail, PgConnection) {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    for n in 0..9 {
+        trail.run(&format!(
+            "INSERT INTO t SELECT g, 0 FROM generate_series({n} * 10, {n} * 10 + {n}) AS g;
+             SELECT threadline.record_action(jsonb_build_object('id',
+                 '019a0000-0000-7000-8000-00000000000{n}', 'name', 'a'), NULL, '{{}}')"
+        ));
+    }
+    let conn = PgConnection::establish(&trail.url()).unwrap();
+    (trail, conn)
+}
+
+fn size(entries: u32) -> PageSize {
+    PageSize::new(entries).unwrap()
+}
+
+/// Walks a list to its end and back, and gives the keys in the order in which they were read.
+/// Between pages something else happens.
+fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
+    mut ask: impl FnMut(Option<(bool, Cursor)>) -> Page<T>,
+    key: impl Fn(&T) -> K,
+    mut between: impl FnMut(),
+) -> (Vec<K>, Vec<K>) {
+    let keys = |page: &Page<T>| page.entries.iter().map(&key).collect::<Vec<_>>();
+    let mut page = ask(None);
+    assert!(!page.has_previous(), "a list begins with its first page");
+    let mut there = keys(&page);
+    while let Some(next) = page.next {
+        between();
+        page = ask(Some((true, next)));
+        assert!(page.has_previous());
+        there.extend(keys(&page));
+    }
+    let mut back = keys(&page);
+    while let Some(previous) = page.previous {
+        between();
+        page = ask(Some((false, previous)));
+        assert!(page.has_more());
+        back.splice(0..0, keys(&page));
+    }
+    (there, back)
+}
+
+#[test]
+fn every_list_is_whole_in_both_directions_with_pages_of_any_size() {
+    let (_trail, mut conn) = busy();
+    let everything = size(10_000);
+    let changes = blocking::timeline(&mut conn, &Timeline::new().page_size(everything)).unwrap();
+    let changes: Vec<_> = changes.entries.iter().map(|e| e.change.id).collect();
+    let actions = blocking::actions(&mut conn, &Actions::new().page_size(everything)).unwrap();
+    let actions: Vec<_> = actions.entries.iter().map(|a| a.id).collect();
+    assert_eq!((changes.len(), actions.len()), (45, 9));
+    let mut runner = TestRunner::new(Config {
+        cases: 40,
+        ..Config::default()
+    });
+    let conn = std::cell::RefCell::new(conn);
+    runner
+        .run(&(1_u32..50, any::<bool>()), |(entries, reverse)| {
+            let conn = &mut *conn.borrow_mut();
+            let order = if reverse {
+                Order::OldestFirst
+            } else {
+                Order::NewestFirst
+            };
+            let question = Timeline::new().page_size(size(entries)).order(order);
+            let ask = |place: Option<(bool, Cursor)>| {
+                let question = match place {
+                    None => question.clone(),
+                    Some((true, cursor)) => question.clone().after(cursor),
+                    Some((false, cursor)) => question.clone().before(cursor),
+                };
+                blocking::timeline(conn, &question).unwrap()
+            };
+            let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
+            let mut expected = changes.clone();
+            if reverse {
+                expected.reverse();
+            }
+            prop_assert_eq!(&there, &expected);
+            prop_assert_eq!(&back, &expected);
+
+            let question = Actions::new().page_size(size(entries));
+            let ask = |place: Option<(bool, Cursor)>| {
+                let question = match place {
+                    None => question.clone(),
+                    Some((true, cursor)) => question.clone().after(cursor),
+                    Some((false, cursor)) => question.clone().before(cursor),
+                };
+                blocking::actions(conn, &question).unwrap()
+            };
+            let (there, back) = there_and_back(ask, |action| action.id, || {});
+            prop_assert_eq!(&there, &actions);
+            prop_assert_eq!(&back, &actions);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn pages_of_transactions_are_whole_in_both_directions() {
+    let (_trail, mut conn) = busy();
+    for entries in [1, 2, 4, 9, 10] {
+        let question = Transactions::new().page_size(size(entries));
+        let ask = |place: Option<(bool, Cursor)>| {
+            let question = match place {
+                None => question.clone(),
+                Some((true, cursor)) => question.clone().after(cursor),
+                Some((false, cursor)) => question.clone().before(cursor),
+            };
+            blocking::transactions(&mut conn, &question).unwrap()
+        };
+        let (there, back) = there_and_back(ask, |transaction| transaction.id, || {});
+        assert_eq!(there.len(), 9);
+        assert_eq!(there, back);
+    }
+}
+
+/// H 3.4.32: what commits while somebody reads pages.
+#[test]
+fn nothing_is_read_twice_or_left_out_while_writers_run() {
+    let (trail, mut conn) = busy();
+    let before: BTreeSet<_> = {
+        let page = blocking::timeline(&mut conn, &Timeline::new().page_size(size(10_000)));
+        page.unwrap().entries.iter().map(|e| e.change.id).collect()
+    };
+    let url = trail.url();
+    let running = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let keep_on = running.clone();
+    let writer = std::thread::spawn(move || {
+        let mut conn = PgConnection::establish(&url).unwrap();
+        while keep_on.load(std::sync::atomic::Ordering::Relaxed) {
+            diesel::sql_query("UPDATE t SET v = v + 1 WHERE id < 20")
+                .execute(&mut conn)
+                .unwrap();
+        }
+    });
+    let question = Timeline::new().page_size(size(4));
+    let ask = |place: Option<(bool, Cursor)>| {
+        let question = match place {
+            None => question.clone(),
+            Some((true, cursor)) => question.clone().after(cursor),
+            Some((false, cursor)) => question.clone().before(cursor),
+        };
+        blocking::timeline(&mut conn, &question).unwrap()
+    };
+    let mut pages = 0;
+    let (there, back) = there_and_back(
+        ask,
+        |entry| entry.change.id,
+        || {
+            pages += 1;
+            if pages > 20 {
+                // Half-way back: from here on the list has an end.
+                running.store(false, std::sync::atomic::Ordering::Relaxed);
+            }
+        },
+    );
+    running.store(false, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    for read in [&there, &back] {
+        let distinct: BTreeSet<_> = read.iter().copied().collect();
+        assert_eq!(distinct.len(), read.len(), "nothing twice");
+        assert!(before.is_subset(&distinct), "nothing left out");
+    }
+    let sorted = |read: &[i64]| read.windows(2).all(|pair| pair[0] > pair[1]);
+    assert!(sorted(&there));
+}
+
+#[test]
+fn the_side_that_a_page_came_from_is_told_exactly() {
+    let (trail, mut conn) = busy();
+    let question = Timeline::new().page_size(size(2));
+    let first = blocking::timeline(&mut conn, &question).unwrap();
+    let second = question.clone().after(first.next.clone().unwrap());
+    let second = blocking::timeline(&mut conn, &second).unwrap();
+    let back = question.clone().before(second.previous.unwrap());
+    let back = blocking::timeline(&mut conn, &back).unwrap();
+    assert_eq!(back.entries, first.entries);
+    assert!(!back.has_previous() && back.has_more());
+    trail.run("UPDATE t SET v = 1 WHERE id IN (20, 21)");
+    let again = question.clone().before(first.next.unwrap());
+    let again = blocking::timeline(&mut conn, &again).unwrap();
+    assert!(again.has_previous(), "there is something newer now");
+    // A page behind the end is empty, and leads back to the end.
+    let oldest = Timeline::new().order(Order::OldestFirst).page_size(size(1));
+    let end = blocking::timeline(&mut conn, &oldest).unwrap().entries[0]
+        .change
+        .id;
+    let whole = blocking::timeline(&mut conn, &Timeline::new().page_size(size(45))).unwrap();
+    let rest = Timeline::new()
+        .page_size(size(45))
+        .after(whole.next.unwrap());
+    let rest = blocking::timeline(&mut conn, &rest).unwrap();
+    assert_eq!(rest.entries.last().unwrap().change.id, end);
+    assert!(rest.has_previous() && !rest.has_more());
+}
+
+#[test]
+fn a_cursor_is_refused_by_every_question_but_its_own() {
+    let (_trail, mut conn) = busy();
+    let question = Timeline::new().page_size(size(1));
+    let page = blocking::timeline(&mut conn, &question).unwrap();
+    let cursor = page.next.unwrap();
+    let table: threadline::table::TableName = "t".parse().unwrap();
+    let others = [
+        Timeline::new().op(Op::Update),
+        Timeline::new().table(table.clone()),
+        Timeline::new().order(Order::OldestFirst),
+        Timeline::new().scope(&Scope::new().tables([table])),
+    ];
+    for other in others {
+        for other in [
+            other.clone().after(cursor.clone()),
+            other.before(cursor.clone()),
+        ] {
+            let refused = blocking::timeline(&mut conn, &other);
+            assert!(matches!(
+                refused,
+                Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+            ));
+        }
+    }
+    let refused = blocking::actions(&mut conn, &Actions::new().after(cursor.clone()));
+    assert!(matches!(
+        refused,
+        Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+    ));
+    // Another page size is the same question.
+    let larger = Timeline::new().page_size(size(7)).after(cursor);
+    assert_eq!(
+        blocking::timeline(&mut conn, &larger)
+            .unwrap()
+            .entries
+            .len(),
+        7
+    );
+}

@@ -1,0 +1,381 @@
+//! No question scans the trail: what PostgreSQL reads for each, and how it means to, over a hundred
+//! thousand changes in fourteen months.
+
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Text};
+use threadline::action::ActionStatus;
+use threadline::actions::Actions;
+use threadline::actor::ActorType;
+use threadline::blocking;
+use threadline::correlation::Correlation;
+use threadline::error::ReadError;
+use threadline::incident::Incident;
+use threadline::moments::{HasMoments, row_moment};
+use threadline::page::Order;
+use threadline::prelude::*;
+use threadline::schema::audit_actions;
+use threadline::scope::Scope;
+use threadline::terms::{MetaPattern, ScannedText};
+use threadline::timeline::{Attribution, actor_window};
+use threadline::transactions::{Transactions, actor_history};
+
+use crate::harness::{Trail, empty_trail};
+
+/// Twenty-five thousand transactions with an action and four changes each. Of the actors, one is
+/// everywhere and `u5` is rare; every thousandth transaction is nobody's.
+const GENERATE: &str = include_str!("plans/generate.sql");
+
+/// The trail, and a session that does everything itself: what parallel workers read is not counted.
+struct Watched {
+    _trail: Trail,
+    conn: PgConnection,
+    complaints: Vec<String>,
+}
+
+#[derive(Debug, QueryableByName)]
+struct Read {
+    #[diesel(sql_type = BigInt)]
+    in_sequence: i64,
+    #[diesel(sql_type = BigInt)]
+    by_index: i64,
+}
+
+/// Rows of the trail that the session read since it last reported.
+const READ: &str = "SELECT sum(seq_tup_read)::bigint AS in_sequence, \
+    sum(COALESCE(idx_tup_fetch, 0))::bigint AS by_index \
+    FROM pg_stat_xact_user_tables WHERE schemaname = 'threadline' AND relname LIKE 'audit\\_%'";
+
+/// `EXPLAIN` of any query, with its values.
+struct Explain<Q>(Q);
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explain<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("EXPLAIN (ANALYZE, TIMING OFF) ");
+        self.0.walk_ast(out)
+    }
+}
+
+impl<Q> Query for Explain<Q> {
+    type SqlType = Text;
+}
+
+impl<Q> QueryId for Explain<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q> RunQueryDsl<PgConnection> for Explain<Q> {}
+
+fn large_trail() -> Watched {
+    let trail = empty_trail();
+    trail.run(GENERATE);
+    trail.run("ANALYZE");
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    diesel::sql_query("SET max_parallel_workers_per_gather = 0")
+        .execute(&mut conn)
+        .unwrap();
+    Watched {
+        _trail: trail,
+        conn,
+        complaints: Vec::new(),
+    }
+}
+
+impl Watched {
+    /// Complains when an answer reads anything from end to end, or more rows than so many, or when
+    /// there is none.
+    fn reads_at_most(
+        &mut self,
+        most: i64,
+        name: &str,
+        answer: impl FnOnce(&mut PgConnection) -> Result<usize, ReadError>,
+    ) {
+        let (entries, read) = self
+            .conn
+            .transaction::<_, ReadError, _>(|conn| {
+                let before = diesel::sql_query(READ).get_result::<Read>(conn)?;
+                let entries = answer(conn)?;
+                let after = diesel::sql_query(READ).get_result::<Read>(conn)?;
+                let read = Read {
+                    in_sequence: after.in_sequence - before.in_sequence,
+                    by_index: after.by_index - before.by_index,
+                };
+                Ok((entries, read))
+            })
+            .unwrap();
+        if entries == 0 {
+            self.complaints.push(format!("{name} finds nothing"));
+        }
+        if read.in_sequence > 0 {
+            self.complaints.push(format!("{name} scans: {read:?}"));
+        }
+        if read.by_index > most {
+            self.complaints
+                .push(format!("{name} reads too much: {read:?}"));
+        }
+    }
+
+    fn changes(&mut self, most: i64, name: &str, question: &Timeline) {
+        self.reads_at_most(most, name, |conn| {
+            Ok(blocking::timeline(conn, question)?.entries.len())
+        });
+    }
+
+    fn plan(&mut self, query: impl QueryFragment<Pg>) -> String {
+        let plan: Vec<String> = Explain(query).load(&mut self.conn).unwrap();
+        plan.join("\n")
+    }
+}
+
+#[test]
+fn no_question_reads_the_trail_from_end_to_end() {
+    let mut trail = large_trail();
+    let all = Timeline::new;
+    let actor = |text: &str| text.parse::<ActorRef>().unwrap();
+    let table = |name: &str| name.parse::<threadline::table::TableName>().unwrap();
+    let instant = months_ago();
+    let page = 1_000;
+    trail.changes(page, "everything", &all());
+    trail.changes(
+        page,
+        "everything, from the beginning",
+        &all().order(Order::OldestFirst),
+    );
+    trail.changes(page, "until an instant", &all().to(instant));
+    trail.changes(page, "since an instant", &all().from(instant));
+    trail.changes(page, "a table", &all().table(table("table3")));
+    trail.changes(
+        page,
+        "a table until an instant",
+        &all().table(table("table3")).to(instant),
+    );
+    trail.changes(page, "a rare table", &all().table(table("rare")));
+    trail.changes(page, "ops", &all().op(Op::Insert));
+    trail.changes(
+        2_000,
+        "a changed field of a table",
+        &all()
+            .table(table("table3"))
+            .changed_field("v".parse().unwrap()),
+    );
+    trail.changes(
+        2_000,
+        "values",
+        &all()
+            .table(table("table3"))
+            .scanning_values(ScannedText::new("xxx").unwrap()),
+    );
+    trail.changes(
+        4_000,
+        "meta",
+        &all().meta(MetaPattern::field("tenant", "t3").unwrap()),
+    );
+    trail.changes(
+        20_000,
+        "a type of actor",
+        &all().actor_type(ActorType::Admin),
+    );
+    trail.changes(2_000, "a rare actor", &all().actor(actor("user:u5")));
+    trail.changes(
+        8_000,
+        "an actor who is everywhere",
+        &all().actor(actor("user:everywhere")),
+    );
+    trail.changes(
+        2_000,
+        "what nobody signed",
+        &all().attribution(Attribution::Unattributed),
+    );
+    trail.changes(
+        2_000,
+        "on behalf of somebody",
+        &all().on_behalf_of(actor("user:u5")),
+    );
+    trail.changes(
+        400,
+        "a correlation",
+        &all().correlation_id("c500".parse().unwrap()),
+    );
+    trail.changes(400, "a request", &all().request_id("r700".parse().unwrap()));
+    trail.changes(400, "a job", &all().job_id("j70".parse().unwrap()));
+    trail.changes(3_000, "a rare action", &all().action("rare"));
+    trail.changes(20_000, "a frequent action", &all().action("a.3"));
+    trail.changes(
+        3_000,
+        "failed actions",
+        &all().action_status(ActionStatus::Error),
+    );
+    trail.changes(200_000, "a category", &all().action_category("cat3"));
+    trail.changes(
+        3_000,
+        "a window of an actor",
+        &actor_window(actor("user:u5"), instant, now()),
+    );
+    let row = || row_moment(table("table9"), &"33".parse().unwrap());
+    trail.changes(600, "a row", &row().timeline());
+    trail.reads_at_most(600, "the first of a field", |conn| {
+        let field = row().field("v".parse().unwrap());
+        Ok(blocking::first_seen(conn, &field)?.into_iter().count())
+    });
+    trail.changes(
+        page,
+        "a scope of a table",
+        &all().scope(&Scope::new().tables([table("table3")])),
+    );
+    let two = Scope::new().tables([table("table3"), table("table4")]);
+    trail.changes(1_000, "a scope of tables", &all().scope(&two));
+    trail.changes(
+        4_000,
+        "a scope of a tenant",
+        &all().scope(&Scope::new().meta(&MetaPattern::field("tenant", "t3").unwrap())),
+    );
+
+    for (most, name, question) in [
+        (200, "all", Transactions::new()),
+        (200, "a rare actor's", actor_history(actor("user:u5"))),
+        (
+            3_000,
+            "an actor\'s who is everywhere",
+            actor_history(actor("user:everywhere")),
+        ),
+        (
+            200,
+            "of a request",
+            Transactions::new().request_id("r700".parse().unwrap()),
+        ),
+        (
+            200,
+            "since an instant",
+            Transactions::new().from(instant).to(now()),
+        ),
+        (
+            200,
+            "on behalf",
+            Transactions::new().on_behalf_of(actor("user:u5")),
+        ),
+        (
+            3_000,
+            "with a tenant",
+            Transactions::new().meta(MetaPattern::field("tenant", "t3").unwrap()),
+        ),
+        (2_000, "in a scope", Transactions::new().scope(&two)),
+    ] {
+        trail.reads_at_most(most, name, |conn| {
+            Ok(blocking::transactions(conn, &question)?.entries.len())
+        });
+    }
+    for (most, name, question) in [
+        (200, "all", Actions::new()),
+        (200, "of an actor", Actions::new().actor(actor("user:u5"))),
+        (
+            10_000,
+            "of an actor who is everywhere",
+            Actions::new().actor(actor("user:everywhere")),
+        ),
+        (
+            200,
+            "of a request",
+            Actions::new().request_id("r700".parse().unwrap()),
+        ),
+        (
+            200,
+            "of a job",
+            Actions::new().job_id("j70".parse().unwrap()),
+        ),
+        (
+            200,
+            "of a correlation",
+            Actions::new().correlation_id("c500".parse().unwrap()),
+        ),
+        (200, "of a name", Actions::new().name("rare")),
+        (
+            200,
+            "that failed",
+            Actions::new().status(ActionStatus::Error),
+        ),
+        (200, "since an instant", Actions::new().from(instant)),
+        (3_000, "of a category", Actions::new().category("cat3")),
+        (
+            2_000,
+            "in a scope",
+            Actions::new().scope(&two.clone().actions_with_visible_changes()),
+        ),
+        (
+            3_000,
+            "in a scope of their own",
+            Actions::new().scope(&two.clone().actions(audit_actions::category.eq("cat3"))),
+        ),
+    ] {
+        trail.reads_at_most(most, name, |conn| {
+            Ok(blocking::actions(conn, &question)?.entries.len())
+        });
+    }
+    let correlation = Correlation::of("c500".parse().unwrap());
+    trail.reads_at_most(600, "a correlation's bundle", |conn| {
+        Ok(blocking::correlation_bundle(conn, &correlation)?
+            .changes
+            .entries
+            .len())
+    });
+    let some = blocking::transactions(&mut trail.conn, &Transactions::new()).unwrap();
+    let incident = Incident::of(some.entries[0].id.into()).scope(&two);
+    trail.reads_at_most(300, "an incident", |conn| {
+        Ok(blocking::incident_bundle(conn, incident)?
+            .into_iter()
+            .count())
+    });
+    assert!(trail.complaints.is_empty(), "{:#?}", trail.complaints);
+}
+
+#[test]
+fn a_timeline_over_fourteen_months_sorts_nothing() {
+    let mut trail = large_trail();
+    let table: threadline::table::TableName = "table3".parse().unwrap();
+    let first = Timeline::new();
+    let cursor = blocking::timeline(&mut trail.conn, &first)
+        .unwrap()
+        .next
+        .unwrap();
+    for question in [
+        first.clone(),
+        first.clone().after(cursor.clone()),
+        first.before(cursor),
+        Timeline::new().order(Order::OldestFirst),
+        Timeline::new().table(table.clone()),
+        Timeline::new().table(table.clone()).op(Op::Update),
+        Timeline::new().table(table).to(months_ago()),
+        Timeline::new().scope(&Scope::new().meta(&MetaPattern::field("tenant", "t3").unwrap())),
+    ] {
+        let plan = trail.plan(question.query().unwrap());
+        assert!(plan.contains("Index Scan"), "{plan}");
+        assert!(most_sorted(&plan) <= 60, "{plan}");
+    }
+}
+
+/// The most rows that a step of a plan sorts.
+fn most_sorted(plan: &str) -> u64 {
+    let is_sort = |line: &&str| {
+        line.trim_start_matches([' ', '-', '>'])
+            .starts_with("Sort  ")
+    };
+    let rows = |line: &str| {
+        let (_, rest) = line.rsplit_once("rows=")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    plan.lines()
+        .filter(is_sort)
+        .map(|line| rows(line).unwrap_or(u64::MAX))
+        .max()
+        .unwrap_or(0)
+}
+
+fn now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}
+
+fn months_ago() -> chrono::DateTime<chrono::Utc> {
+    now() - chrono::TimeDelta::days(150)
+}

@@ -1,0 +1,18 @@
+-- A trail as if it had been written for more than a year.
+SELECT threadline.create_partitions(now() - interval '13 months', 13);
+INSERT INTO threadline.audit_transactions (id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id, correlation_id, job_id, meta, db_user)
+SELECT (encode(timestamptz_send(s) || int8send(n), 'hex'))::uuid, s, n::text::xid8,
+  (lpad(to_hex((extract(epoch from s)*1000)::bigint),12,'0') || '7000' || '8' || lpad(to_hex(n),15,'0'))::uuid, 1,
+  CASE WHEN n % 1000 <> 7 THEN jsonb_build_object('type', CASE WHEN n%50=0 THEN 'admin' ELSE 'user' END, 'id', CASE WHEN n % 3 = 0 THEN 'everywhere' ELSE 'u' || (n % 997) END) END,
+  CASE WHEN n % 500 = 0 THEN '{"type":"user","id":"u5"}'::jsonb END,
+  'r' || n, 'c' || n/3, CASE WHEN n % 20 = 0 THEN 'j' || n/20 END,
+  jsonb_build_object('tenant', 't' || n % 20), 'app'
+FROM (SELECT n, now() - interval '13 months' + n * (interval '13 months' / 25001) AS s FROM generate_series(1,25000) n) x;
+INSERT INTO threadline.audit_actions (id, transaction_id, recorded_at, name, status, actor_ref, category, correlation_id, request_id, job_id)
+SELECT action_id, id, occurred_at, CASE WHEN xid::text::int % 300 = 0 THEN 'rare' ELSE 'a.' || xid::text::int % 20 END, CASE WHEN xid::text::int % 400 = 0 THEN 'error' ELSE 'ok' END, actor_ref, 'cat' || xid::text::int % 7, correlation_id, request_id, job_id FROM threadline.audit_transactions;
+INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, action_id, op, table_schema, table_name, row_key, table_pk, data_after, changed_from)
+SELECT nextval('threadline.audit_changes_id_seq'), t.occurred_at + k * interval '1 ms', t.id, t.action_id,
+  CASE WHEN k = 1 THEN 'insert' ELSE 'update' END, 'public', CASE WHEN (n*4+k) % 2000 = 3 THEN 'rare' ELSE 'table' || (n + k) % 10 END,
+  ((n*4+k) % 3000)::text, jsonb_build_object('id', ((n*4+k) % 3000)::text),
+  jsonb_build_object('id', (n*4+k)%3000, 'v', n, 'note', repeat('x', 300)), CASE WHEN k > 1 THEN jsonb_build_object('v', n - 1) END
+FROM (SELECT *, xid::text::int AS n FROM threadline.audit_transactions) t, generate_series(1,4) k ORDER BY t.id, k;

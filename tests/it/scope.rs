@@ -1,0 +1,213 @@
+//! What is out of scope cannot be seen, not even by its shadow.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use threadline::actions::Actions;
+use threadline::blocking;
+use threadline::correlation::Correlation;
+use threadline::error::{InvalidQuestion, ReadError};
+use threadline::incident::Incident;
+use threadline::moments::row_moment;
+use threadline::page::PageSize;
+use threadline::prelude::*;
+use threadline::schema::{audit_actions, audit_changes, audit_transactions};
+use threadline::scope::{Scope, ScopeError};
+use threadline::terms::MetaPattern;
+use threadline::transactions::{Transactions, actor_history};
+
+use crate::harness::{Trail, captured};
+
+/// Two tenants, and a table of salaries. Of Rita's transactions one touched salaries alone.
+fn company() -> (Trail, PgConnection) {
+    let trail = captured(
+        "CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE salaries (id int PRIMARY KEY, v int)",
+        &["orders", "salaries"],
+    );
+    let work = |n: u32, name: &str, tenant: u32, sql: &str| {
+        trail.run(&format!(
+            r#"SELECT threadline.open_audited_work('{{"actor_ref": {{"type": "admin", "id": "rita"}},
+                "context": {{"correlation_id": "c", "meta": {{"tenant": {tenant}}}}},
+                "action": {{"id": "019a0000-0000-7000-8000-00000000000{n}", "name": "{name}", "category": "{name}"}}}}'); {sql}"#
+        ));
+    };
+    work(1, "sell", 1, "INSERT INTO orders VALUES (1, 0)");
+    work(2, "sell", 2, "INSERT INTO orders VALUES (2, 0)");
+    work(3, "raise", 1, "INSERT INTO salaries VALUES (1, 100)");
+    work(
+        4,
+        "mixed",
+        1,
+        "UPDATE orders SET v = 1 WHERE id = 1; UPDATE salaries SET v = 200",
+    );
+    work(5, "look", 1, "SELECT 1");
+    let conn = PgConnection::establish(&trail.url()).unwrap();
+    (trail, conn)
+}
+
+fn orders() -> Scope {
+    Scope::new().tables(["orders".parse().unwrap()])
+}
+
+fn rows(conn: &mut PgConnection, question: &Timeline) -> Vec<String> {
+    let page = blocking::timeline(conn, question).unwrap();
+    page.entries
+        .iter()
+        .map(|e| format!("{} {}", e.change.table_name, e.change.shown_key()))
+        .collect()
+}
+
+fn names(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
+    let page = blocking::actions(conn, question).unwrap();
+    page.entries
+        .iter()
+        .map(|action| action.name.clone())
+        .collect()
+}
+
+#[test]
+fn a_scope_narrows_changes_by_table_by_condition_and_by_meta() {
+    let (_trail, conn) = &mut company();
+    let seen = |conn: &mut PgConnection, scope: &Scope| rows(conn, &Timeline::new().scope(scope));
+    assert_eq!(seen(conn, &orders()), ["orders 1", "orders 2", "orders 1"]);
+    let both = Scope::new().tables(["orders".parse().unwrap(), "salaries".parse().unwrap()]);
+    assert_eq!(seen(conn, &both).len(), 5);
+    assert_eq!(seen(conn, &Scope::new().tables([])).len(), 0);
+    let tenant = Scope::new().meta(&MetaPattern::field("tenant", 2).unwrap());
+    assert_eq!(seen(conn, &tenant), ["orders 2"]);
+    let updates = Scope::new().changes(audit_changes::op.eq("update"));
+    assert_eq!(seen(conn, &updates).len(), 2);
+    let by_host = Scope::new().transactions(audit_transactions::db_user.eq("nobody"));
+    assert!(seen(conn, &by_host).is_empty());
+    // Every call narrows further, and so do the question's own filters.
+    let less = orders().meta(&MetaPattern::field("tenant", 1).unwrap());
+    assert_eq!(seen(conn, &less), ["orders 1", "orders 1"]);
+    let other = Timeline::new()
+        .scope(&orders())
+        .table("salaries".parse().unwrap());
+    assert!(rows(conn, &other).is_empty());
+    let by_action = Scope::new().actions(audit_actions::name.eq("raise"));
+    assert_eq!(seen(conn, &by_action), ["salaries 1"]);
+    let exported: Vec<threadline::change::TimelineEntry> = Timeline::new()
+        .scope(&orders())
+        .unpaged_query()
+        .load(conn)
+        .unwrap();
+    assert_eq!(exported.len(), 3);
+}
+
+#[test]
+fn a_transaction_is_not_seen_when_none_of_its_changes_is() {
+    let (_trail, conn) = &mut company();
+    let all = blocking::transactions(conn, &Transactions::new()).unwrap();
+    assert_eq!(all.entries.len(), 4);
+    let rita: ActorRef = "admin:rita".parse().unwrap();
+    let seen = actor_history(rita).scope(&orders());
+    let seen = blocking::transactions(conn, &seen).unwrap();
+    assert_eq!(seen.entries.len(), 3);
+    // The one that touched salaries alone is as if it were not there.
+    let hidden = all.entries[1].id;
+    assert!(
+        seen.entries
+            .iter()
+            .all(|transaction| transaction.id != hidden)
+    );
+    let hidden = Incident::of(hidden.into()).scope(&orders());
+    assert!(
+        blocking::transaction(conn, hidden.clone())
+            .unwrap()
+            .is_none()
+    );
+    assert!(blocking::incident_bundle(conn, hidden).unwrap().is_none());
+    // Of the mixed one, half is there.
+    let mixed = Incident::of(all.entries[0].id.into()).scope(&orders());
+    let mixed = blocking::incident_bundle(conn, mixed).unwrap().unwrap();
+    assert_eq!((mixed.changes.len(), mixed.truncated), (1, false));
+    assert_eq!(mixed.changes[0].table_name, "orders");
+}
+
+#[test]
+fn pages_do_not_tell_of_what_is_hidden() {
+    let (_trail, conn) = &mut company();
+    let question = Timeline::new()
+        .scope(&orders())
+        .page_size(PageSize::new(3).unwrap());
+    let page = blocking::timeline(conn, &question).unwrap();
+    assert_eq!((page.entries.len(), page.has_more()), (3, false));
+    let one = question.page_size(PageSize::ONE);
+    let page = blocking::timeline(conn, &one).unwrap();
+    let second = blocking::timeline(conn, &one.clone().after(page.next.unwrap())).unwrap();
+    let back = one.before(second.previous.unwrap());
+    let back = blocking::timeline(conn, &back).unwrap();
+    assert!(!back.has_previous(), "the newest change is hidden");
+}
+
+#[test]
+fn questions_for_actions_want_to_know_which_may_be_seen() {
+    let (_trail, conn) = &mut company();
+    let silent = blocking::actions(conn, &Actions::new().scope(&orders()));
+    assert!(matches!(
+        silent,
+        Err(ReadError::Question(InvalidQuestion::Scope(
+            ScopeError::SaysNothingOfActions
+        )))
+    ));
+    let bundle = Correlation::of("c".parse().unwrap());
+    assert!(blocking::correlation_bundle(conn, &bundle.clone().scope(&orders())).is_err());
+
+    let with_changes = orders().actions_with_visible_changes();
+    let question = Actions::new().scope(&with_changes);
+    assert_eq!(names(conn, &question), ["mixed", "sell", "sell"]);
+    let by_condition = orders().actions(audit_actions::category.eq("look"));
+    assert_eq!(names(conn, &Actions::new().scope(&by_condition)), ["look"]);
+    let bundle = bundle.scope(&with_changes);
+    let bundle = blocking::correlation_bundle(conn, &bundle).unwrap();
+    assert_eq!(bundle.transactions.entries.len(), 3);
+    assert_eq!(bundle.actions.entries.len(), 3);
+    assert_eq!(bundle.changes.entries.len(), 3);
+}
+
+#[test]
+fn moments_and_histories_are_of_what_may_be_seen() {
+    let (_trail, conn) = &mut company();
+    let salary = || row_moment("salaries".parse().unwrap(), &"1".parse().unwrap());
+    assert!(blocking::first_seen(conn, &salary()).unwrap().is_some());
+    assert!(
+        blocking::first_seen(conn, &salary().scope(&orders()))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        blocking::last_changed(conn, &salary().scope(&orders()))
+            .unwrap()
+            .is_none()
+    );
+    let field = salary().scope(&orders()).field("v".parse().unwrap());
+    assert!(blocking::last_changed(conn, &field).unwrap().is_none());
+    let history =
+        threadline::history::row_timeline("salaries".parse().unwrap(), &"1".parse().unwrap());
+    assert_eq!(rows(conn, &history).len(), 2);
+    assert!(rows(conn, &history.scope(&orders())).is_empty());
+}
+
+#[test]
+fn a_scope_that_narrows_nothing_is_refused_everywhere() {
+    let (_trail, conn) = &mut company();
+    let nothing = Scope::new();
+    let refused = |answer: Option<InvalidQuestion>| {
+        assert_eq!(
+            answer,
+            Some(InvalidQuestion::Scope(ScopeError::NarrowsNothing))
+        );
+    };
+    refused(Timeline::new().scope(&nothing).query().err());
+    refused(Actions::new().scope(&nothing).query().err());
+    refused(Transactions::new().scope(&nothing).query().err());
+    let id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+    assert!(blocking::incident_bundle(conn, Incident::of(id).scope(&nothing)).is_err());
+    let exported: Vec<threadline::change::TimelineEntry> = Timeline::new()
+        .scope(&nothing)
+        .unpaged_query()
+        .load(conn)
+        .unwrap();
+    assert!(exported.is_empty(), "what cannot fail shows nothing");
+}

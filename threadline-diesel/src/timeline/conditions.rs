@@ -1,0 +1,244 @@
+//! The filters of a timeline in SQL.
+
+use diesel::prelude::*;
+use threadline_core::actor::ActorRef;
+use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::table::TableName;
+
+use super::reach::FEW_CHANGES;
+use super::{Attribution, ChangesQuery, FieldSet, Filters, Reached, Route, Timeline};
+use crate::circumstances::{actor_is, indexed_actor, meta_contains};
+use crate::condition::Condition;
+use crate::schema::audit_changes;
+use crate::terms::{MetaPattern, ScannedText};
+
+/// The actor in force of a change, JSON null for nobody.
+const IN_FORCE: &str = "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
+
+impl Timeline {
+    /// What has to be counted before the question can be asked the best way; nothing where a
+    /// row's or a transaction's few changes are all there is to look at.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        let reaches = self.filters.reaches();
+        (!reaches.is_empty()).then_some(Reached(reaches))
+    }
+}
+
+impl Filters {
+    pub(super) fn apply(
+        &self,
+        mut query: ChangesQuery<'static>,
+        route: &Route,
+    ) -> ChangesQuery<'static> {
+        if let Some(table) = &self.table {
+            query = query
+                .filter(audit_changes::table_name.eq(table.name().to_owned()))
+                .filter(audit_changes::table_schema.eq(table.schema().to_owned()));
+        }
+        if let Some((table, key)) = &self.row {
+            query = query
+                .filter(audit_changes::table_name.eq(table.name().to_owned()))
+                .filter(audit_changes::table_schema.eq(table.schema().to_owned()))
+                // This is for the index, and the next is exact.
+                .filter(row_segments(
+                    "audit_changes.row_key = ANY (ARRAY(SELECT row_key FROM ",
+                    (table, key),
+                    "))",
+                ))
+                .filter(
+                    row_segments(
+                        "(SELECT true FROM ",
+                        (table, key),
+                        " AS segment WHERE segment.row_key = audit_changes.row_key \
+                         AND audit_changes.id BETWEEN segment.first_id AND segment.last_id LIMIT 1)",
+                    )
+                    .on_the_way(),
+                );
+        }
+        if let Some(id) = self.transaction {
+            query = query.filter(audit_changes::transaction_id.eq(id.as_uuid()));
+        }
+        if let Some(from) = self.circumstances.from {
+            query = query.filter(audit_changes::captured_at.ge(from));
+        }
+        if let Some(to) = self.circumstances.to {
+            query = query.filter(audit_changes::captured_at.le(to));
+        }
+        for (place, reach) in self.reaches().iter().enumerate() {
+            if let Some(found) = route.to("audit_changes.transaction_id", place, reach) {
+                query = query.filter(found).filter(Condition::sql(FEW_CHANGES));
+            }
+        }
+        for condition in self.on_the_way() {
+            query = query.filter(condition.on_the_way());
+        }
+        query
+    }
+
+    /// The transactions in which to look, as queries of ids that indexes answer: one for each filter
+    /// that is about transactions and actions.
+    fn reaches(&self) -> Vec<Condition> {
+        if self.row.is_some() || self.transaction.is_some() {
+            return Vec::new();
+        }
+        let mut reaches = Vec::new();
+        if let Some(actor) = &self.circumstances.actor {
+            let theirs = indexed_actor("actor_ref", actor);
+            reaches.push(
+                from_transactions(&theirs)
+                    .then(format!(
+                        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
+                    ))
+                    .with(&theirs),
+            );
+        }
+        if self.attribution == Some(Attribution::Unattributed) {
+            let nobody = "actor_ref IS NOT NULL AND actor_ref ->> 'id' IS NULL \
+                          AND actor_ref ->> 'type' IS NULL";
+            reaches.push(from_transactions(&Condition::sql("actor_ref IS NULL")).then(format!(
+                " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE {nobody}"
+            )));
+        }
+        if let Some(represented) = &self.circumstances.on_behalf_of {
+            let theirs = indexed_actor("on_behalf_of", represented);
+            reaches.push(
+                from_transactions(&theirs)
+                    .then(" UNION ALL ")
+                    .embed(&from_actions(&theirs)),
+            );
+        }
+        for (column, id) in self.circumstances.ids() {
+            let theirs = Condition::sql(format!("{column} = ")).text(id.as_str());
+            reaches.push(
+                from_transactions(&theirs)
+                    .then(" UNION ALL ")
+                    .embed(&from_actions(&theirs)),
+            );
+        }
+        if let Some(name) = self.deed.name_is() {
+            reaches.push(from_actions(&name));
+        }
+        if let Some(failed) = self.deed.failed() {
+            reaches.push(from_actions(&failed));
+        }
+        reaches
+    }
+
+    /// What each change is checked for.
+    fn on_the_way(&self) -> Vec<Condition> {
+        let mut conditions = self.deed.rest();
+        conditions.extend(self.deed.name_is());
+        if let Some(schema) = &self.schema {
+            conditions.push(Condition::sql("audit_changes.table_schema = ").text(schema));
+        }
+        if let Some(op) = self.op {
+            conditions.push(Condition::sql("audit_changes.op = ").text(op.as_str()));
+        } else if self.row.is_none() && self.transaction.is_none() {
+            // What was there before capture is no change; the history of a row begins with it.
+            conditions.push(Condition::sql("audit_changes.op <> 'baseline'"));
+        }
+        if let Some(field) = &self.changed_field {
+            let changed = "audit_changes.op = 'update' AND audit_changes.changed_from ? ";
+            conditions.push(Condition::sql(changed).text(field.as_str()));
+        }
+        conditions.extend(self.field_set.as_ref().map(came_to));
+        conditions.extend(self.text.as_ref().map(values_hold));
+        conditions.extend(self.circumstances.actor.as_ref().map(in_force_is));
+        if let Some(actor_type) = self.circumstances.actor_type {
+            let type_is = Condition::sql(format!("{IN_FORCE} ->> 'type' = "));
+            conditions.push(type_is.text(actor_type.as_str()));
+        }
+        if let Some(represented) = &self.circumstances.on_behalf_of {
+            let in_force = "COALESCE(audit_actions.on_behalf_of, audit_transactions.on_behalf_of)";
+            conditions.push(actor_is(in_force, represented));
+        }
+        for (column, id) in self.circumstances.ids() {
+            let in_force = format!("COALESCE(audit_actions.{column}, audit_transactions.{column})");
+            conditions.push(Condition::sql(format!("{in_force} = ")).text(id.as_str()));
+        }
+        conditions.extend(self.circumstances.meta.as_ref().map(meta_of_either));
+        match self.attribution {
+            Some(Attribution::Attributed) => {
+                conditions.push(Condition::sql(format!("{IN_FORCE} <> 'null'")));
+            }
+            Some(Attribution::Unattributed) => {
+                conditions.push(Condition::sql(format!("{IN_FORCE} = 'null'")));
+            }
+            None => {}
+        }
+        conditions
+    }
+}
+
+fn in_force_is(actor: &ActorRef) -> Condition {
+    actor_is(IN_FORCE, actor)
+}
+
+fn from_transactions(condition: &Condition) -> Condition {
+    Condition::sql(format!(
+        "SELECT id FROM {STORAGE_SCHEMA}.audit_transactions WHERE "
+    ))
+    .with(condition)
+}
+
+fn from_actions(condition: &Condition) -> Condition {
+    Condition::sql(format!(
+        "SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_actions WHERE "
+    ))
+    .with(condition)
+}
+
+fn meta_of_either(facts: &MetaPattern) -> Condition {
+    let either = Condition::default().with(&meta_contains("audit_transactions.meta", facts));
+    // Where either is unknown, the other decides.
+    either
+        .on_the_way()
+        .then(" OR ")
+        .embed(&meta_contains("audit_actions.meta", facts))
+}
+
+/// Some value of some column holds a text, upper and lower case alike.
+fn values_hold(text: &ScannedText) -> Condition {
+    Condition::sql(
+        "(SELECT true FROM jsonb_each_text(COALESCE(audit_changes.data_after, '{}')) AS field \
+         WHERE strpos(lower(field.value), lower(",
+    )
+    .text(text.as_str())
+    .then(
+        ")) > 0 LIMIT 1) OR (SELECT true \
+         FROM jsonb_each_text(COALESCE(audit_changes.changed_from, '{}')) AS field \
+         WHERE strpos(lower(field.value), lower(",
+    )
+    .text(text.as_str())
+    .then(")) > 0 LIMIT 1)")
+}
+
+/// A change gave a field its value: an insert that has the field, an update that changed it.
+fn came_to(set: &FieldSet) -> Condition {
+    let field = set.field.as_str();
+    let given = Condition::sql("audit_changes.op = 'insert' AND audit_changes.data_after ? ")
+        .text(field)
+        .then(" OR audit_changes.op = 'update' AND audit_changes.changed_from ? ")
+        .text(field);
+    let Some(value) = &set.value else {
+        return given;
+    };
+    let (operator, value, cast) = value.comparison();
+    let is = Condition::sql(format!("audit_changes.data_after {operator} "))
+        .text(field)
+        .then(" = ")
+        .text(value)
+        .then(cast);
+    given.and(&is)
+}
+
+/// A condition over the segments of a row: the keys it had, and when.
+fn row_segments(before: &str, (table, key): (&TableName, &str), after: &str) -> Condition {
+    Condition::sql(format!("{before}{STORAGE_SCHEMA}.row_segments("))
+        .text(table.schema())
+        .then(", ")
+        .text(table.name())
+        .then(", ")
+        .text(key)
+        .then(format!("){after}"))
+}

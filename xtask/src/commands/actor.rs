@@ -1,0 +1,87 @@
+//! `actor`: the transactions of an actor.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use diesel_async::AsyncPgConnection;
+use serde::Serialize;
+use threadline_core::actor::ActorRef;
+use threadline_diesel::change::AuditTransaction;
+use threadline_diesel::nonblocking;
+use threadline_diesel::page::Page;
+use threadline_diesel::transactions::{Transactions, actor_history};
+
+use super::lists::{Asked, Output, print_page, unanswered};
+use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs};
+use crate::connection::connect;
+use crate::exit::{Answer, Failure};
+use crate::show::show_transactions;
+
+#[derive(Debug, Args)]
+pub(crate) struct ActorArgs {
+    /// The actor: `user:42`.
+    actor: ActorRef,
+    /// Only transactions begun at this instant or later: `2026-01-31T12:00:00Z`.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<DateTime<Utc>>,
+    /// Only transactions begun at this instant or before.
+    #[arg(long, value_name = "INSTANT")]
+    to: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    output: ListOutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// A transaction as `--json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct TransactionDocument<'a>(&'a AuditTransaction);
+
+impl<'a> From<&'a AuditTransaction> for TransactionDocument<'a> {
+    fn from(transaction: &'a AuditTransaction) -> Self {
+        Self(transaction)
+    }
+}
+
+pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
+    let mut question = actor_history(args.actor);
+    if let Some(from) = args.from {
+        question = question.from(from);
+    }
+    if let Some(to) = args.to {
+        question = question.to(to);
+    }
+    let output = Output::from(&args.output);
+    let asked = Asked::new(&args.page, output)?;
+    let mut conn = connect(&args.database).await?;
+    let mut page = load(&mut conn, &question, &asked).await?;
+    if let Some(smaller) = asked.smaller(&page.entries, show_transactions) {
+        page = load(&mut conn, &question, &smaller).await?;
+    }
+    print_page::<_, TransactionDocument<'_>>(
+        &page,
+        output,
+        "no transactions match",
+        show_transactions,
+    )?;
+    Ok(Answer::Fine)
+}
+
+async fn load(
+    conn: &mut AsyncPgConnection,
+    question: &Transactions,
+    asked: &Asked,
+) -> Result<Page<AuditTransaction>, Failure> {
+    let mut question = question.clone().page_size(asked.size);
+    if let Some(cursor) = &asked.after {
+        question = question.after(cursor.clone());
+    }
+    if let Some(cursor) = &asked.before {
+        question = question.before(cursor.clone());
+    }
+    nonblocking::transactions(conn, &question)
+        .await
+        .map_err(unanswered)
+}
