@@ -878,7 +878,9 @@ fn the_index_of_the_feed_is_not_made_at_the_cost_of_a_stalled_writer() {
 fn partitions_made_later_have_the_index_of_the_feed() {
     let trail = captured(TABLE, &["t"]);
     let indexes = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indrelid \
-         WHERE indnatts = 1 AND indkey[0] = 1 AND relname ~ '^audit_changes_(2|d)'";
+         WHERE indnatts = 1 AND indkey[0] = 1 AND relname ~ '^audit_changes_(2|d)' \
+           AND (SELECT amname FROM pg_am JOIN pg_class AS i ON i.relam = pg_am.oid WHERE i.oid = indexrelid) \
+               = 'btree'";
     // Hosts without a consumer do not pay for it.
     assert_eq!(trail.ask(indexes), "0");
     Worker::new(&trail, "search");

@@ -493,8 +493,8 @@ fn every_finding_of_coverage_has_a_remedy_in_the_guides() {
         );
     }
     // And every code that SQL gives is known.
-    let sql = include_str!("../../threadline-core/sql/install/16a_capture_findings.sql").to_owned()
-        + include_str!("../../threadline-core/sql/install/16b_trail_findings.sql");
+    let sql = include_str!("../../threadline-core/sql/install/17_capture_findings.sql").to_owned()
+        + include_str!("../../threadline-core/sql/install/18_trail_findings.sql");
     let mut words = 0;
     for severity in ["'error', '", "'warning', '", "'info', '"] {
         for rest in sql.split(severity).skip(1) {

@@ -1,8 +1,8 @@
 -- What is captured, how well, and what a mechanism cannot see by itself. Only the catalog is asked,
 -- but for orphans and writers, which are looked for in what was captured since an instant.
 --
--- The findings themselves are in 16a_capture_findings.sql (triggers, functions, columns) and
--- 16b_trail_findings.sql (the trail, its rights, its surroundings).
+-- The findings themselves are in 17_capture_findings.sql (triggers, functions, columns) and
+-- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
 -- The policy a capture function carries; null where there is none, or none that can be read.
 CREATE OR REPLACE FUNCTION @threadline@.policy_of(function oid) RETURNS jsonb

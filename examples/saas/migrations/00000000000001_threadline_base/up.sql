@@ -2193,8 +2193,8 @@ CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON th
 -- What is captured, how well, and what a mechanism cannot see by itself. Only the catalog is asked,
 -- but for orphans and writers, which are looked for in what was captured since an instant.
 --
--- The findings themselves are in 16a_capture_findings.sql (triggers, functions, columns) and
--- 16b_trail_findings.sql (the trail, its rights, its surroundings).
+-- The findings themselves are in 17_capture_findings.sql (triggers, functions, columns) and
+-- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
 -- The policy a capture function carries; null where there is none, or none that can be read.
 CREATE OR REPLACE FUNCTION threadline.policy_of(function oid) RETURNS jsonb
@@ -3055,7 +3055,7 @@ BEGIN
 
     RETURN QUERY
     SELECT 'warning', 'default_partition_used', 'threadline', used.name,
-        'it holds rows of a month that has no partition', 'SELECT threadline.move_default_rows()'
+        'it holds rows of a month that has no partition', 'CALL threadline.maintain()'
     FROM (
         SELECT 'audit_changes_default' WHERE EXISTS (SELECT FROM threadline.audit_changes_default)
         UNION ALL
@@ -3110,55 +3110,6 @@ BEGIN
     ));
 END
 $findings$;
-
--- Moves what is in the default partitions to partitions of its months. Locks the trail for as long
--- as it takes, which is as long as copying those rows takes. Returns how many it moved.
-CREATE OR REPLACE FUNCTION threadline.move_default_rows() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $move$
-DECLARE
-    roots CONSTANT text[] := ARRAY['audit_changes', 'audit_transactions', 'audit_actions'];
-    root text;
-    months timestamptz[];
-    moved bigint := 0;
-    some_moved bigint;
-BEGIN
-    FOREACH root IN ARRAY roots LOOP
-        EXECUTE format('ALTER TABLE threadline.%I DETACH PARTITION threadline.%I', root, root || '_default');
-    END LOOP;
-    EXECUTE $months$
-        SELECT array_agg(DISTINCT date_trunc('month', instant, 'UTC')) FROM (
-            SELECT captured_at AS instant FROM threadline.audit_changes_default
-            UNION ALL SELECT threadline.transaction_start(id) FROM threadline.audit_transactions_default
-            UNION ALL SELECT threadline.action_instant(id) FROM threadline.audit_actions_default
-        ) AS recorded
-    $months$ INTO months;
-    FOR place IN 1 .. COALESCE(cardinality(months), 0) LOOP
-        PERFORM threadline.create_partitions(months[place], 0);
-    END LOOP;
-    FOREACH root IN ARRAY roots LOOP
-        EXECUTE format(
-            'WITH taken AS (DELETE FROM threadline.%2$I RETURNING *) INSERT INTO threadline.%1$I SELECT * FROM taken',
-            root, root || '_default'
-        );
-        GET DIAGNOSTICS some_moved = ROW_COUNT;
-        moved := moved + some_moved;
-        EXECUTE format('ALTER TABLE threadline.%I ATTACH PARTITION threadline.%I DEFAULT', root, root || '_default');
-    END LOOP;
-    RETURN moved;
-END
-$move$;
-
--- When a transaction started, from its id.
-CREATE OR REPLACE FUNCTION threadline.transaction_start(id uuid) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN timestamptz '2000-01-01 00:00:00+00' + make_interval(secs =>
-    ('x' || "left"(replace(id::text, '-', ''), 16))::bit(64)::bigint / 1000000.0
-);
-
--- When an action was recorded, from its id, to the millisecond.
-CREATE OR REPLACE FUNCTION threadline.action_instant(id uuid) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN to_timestamp(('x' || "left"(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0);
 
 -- Everything that is wrong with capture, or could make somebody believe it sees more than it does.
 -- What it says is for whoever may read deployed_policies; what it may not read it says.
@@ -4293,522 +4244,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $b
     ORDER BY feed.name
 $behind$;
 
--- What was, as of an instant: of one row, and of whole tables for any query.
---
--- A change is visible as of an instant if it was captured then or before, whenever its transaction
--- was committed. Of a row's visible changes the last in capture order (by id) counts. Everything
--- here runs with the caller's rights and reads the trail only, never the tables themselves.
-
--- Whether an update was captured in delta form: its image holds nothing but what changed.
-CREATE OR REPLACE FUNCTION threadline.is_delta(op text, data_after jsonb, changed_from jsonb)
-RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN op OPERATOR(pg_catalog.=) 'update' AND data_after OPERATOR(pg_catalog.-) ARRAY(
-    SELECT pg_catalog.jsonb_object_keys(changed_from)
-) OPERATOR(pg_catalog.=) '{}'::jsonb;
-
--- The image of a row after a change, put together from updates in delta form and the last whole
--- image before them. Columns of which nothing is known, because that image was removed or came
--- before capture, are missing in it.
-CREATE OR REPLACE FUNCTION threadline.whole_image(
-    of_schema text, of_table text, of_key text, of_change bigint
-) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $whole$
-DECLARE
-    here text := of_key;
-    upper_id bigint := of_change;
-    image jsonb := '{}';
-    change record;
-BEGIN
-    LOOP
-        FOR change IN
-            SELECT c.id, c.op, c.previous_key, c.data_after,
-                threadline.is_delta(c.op, c.data_after, c.changed_from) AS is_delta
-            FROM threadline.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
-                AND c.id <= upper_id
-            ORDER BY c.id DESC
-        LOOP
-            IF change.op = 'delete' THEN
-                RETURN image;
-            END IF;
-            image := change.data_after || image;
-            IF NOT change.is_delta THEN
-                RETURN image;
-            END IF;
-            EXIT WHEN change.previous_key IS NOT NULL;
-        END LOOP;
-        IF change.previous_key IS NULL THEN
-            RETURN image;
-        END IF;
-        here := change.previous_key;
-        upper_id := change.id - 1;
-        change := NULL;
-    END LOOP;
-END
-$whole$;
-
--- Whether a key tells the rows of a table apart at every moment: not where uniqueness is checked at
--- the commit, nor where children of the table have rows with the same keys.
-CREATE OR REPLACE FUNCTION threadline.tells_rows_apart(relation regclass, key text[])
-RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN cardinality(key) > 0 AND threadline.is_unique_key(relation, key) AND NOT EXISTS (
-    SELECT FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
-    WHERE inhparent = relation AND NOT child.relispartition
-);
-
--- Rows as of an instant where no key tells them apart at every moment: every change adds the image
--- after it and takes away the one before. What is left over are the rows; what is missing were
--- rows that the trail does not know, and then nothing is answered. `of_key` asks for one key only.
-CREATE OR REPLACE FUNCTION threadline.rows_by_counting(
-    of_schema text, of_table text, instant timestamptz, of_key text DEFAULT NULL
-) RETURNS TABLE (change_id bigint, image jsonb)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $counting$
-#variable_conflict use_column
-DECLARE
-    emptied bigint := (
-        SELECT max(t.id) FROM threadline.audit_changes AS t
-        WHERE t.table_name = of_table AND t.table_schema = of_schema AND t.row_key IS NULL
-            AND t.op = 'truncate' AND t.partition_name IS NULL AND t.captured_at <= instant
-    );
-    counted record;
-BEGIN
-    FOR counted IN
-        WITH visible AS (
-            SELECT c.id, c.op, c.row_key, COALESCE(c.previous_key, c.row_key) AS key_before,
-                c.data_after, c.changed_from
-            FROM threadline.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.captured_at <= instant
-                AND c.id > COALESCE(emptied, -1) AND c.op <> 'truncate'
-                AND (of_key IS NULL OR c.row_key = of_key OR c.previous_key = of_key)
-        ),
-        image AS (
-            SELECT id, 1 AS step, data_after AS image, is_delta
-            FROM visible, threadline.is_delta(op, data_after, changed_from) AS is_delta
-            WHERE data_after IS NOT NULL AND (of_key IS NULL OR row_key = of_key)
-            UNION ALL
-            -- An unclassified column is in changed_from alone, and in no image.
-            SELECT id, -1, COALESCE(
-                data_after || (changed_from - ARRAY(
-                    SELECT name FROM jsonb_object_keys(changed_from) AS name WHERE NOT data_after ? name
-                )),
-                changed_from
-            ), false
-            FROM visible
-            WHERE changed_from IS NOT NULL AND (of_key IS NULL OR key_before = of_key)
-        )
-        SELECT max(id) FILTER (WHERE step = 1) AS id, sum(step) AS copies,
-            (array_agg(image.image ORDER BY step DESC, id DESC))[1] AS image,
-            bool_or(is_delta) AS is_delta
-        FROM image
-        -- As text, for 1.0 is not 1.00; without nulls, for a column added since was not there before.
-        GROUP BY (
-            SELECT jsonb_object_agg(field.key, field.value)::text
-            FROM jsonb_each(image.image) AS field WHERE field.value <> 'null'
-        )
-        HAVING sum(step) <> 0 OR bool_or(is_delta)
-    LOOP
-        IF counted.copies < 0 OR counted.is_delta THEN
-            RAISE EXCEPTION 'the rows of %.% as of % cannot be told exactly', of_schema, of_table, instant
-                USING ERRCODE = 'data_exception',
-                      HINT = 'No key tells its rows apart at every moment, and changes are recorded of rows that the trail does not know whole.';
-        END IF;
-        FOR copy IN 1 .. counted.copies LOOP
-            change_id := counted.id;
-            image := counted.image;
-            RETURN NEXT;
-        END LOOP;
-    END LOOP;
-END
-$counting$;
-
--- Whether the row of an image was in a partition, by the partition's bounds as they are now.
-CREATE OR REPLACE FUNCTION threadline.was_in_partition(
-    partition text, relation regclass, key_image jsonb
-) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $partition$
-DECLARE
-    bounds text := pg_get_partition_constraintdef(to_regclass(partition));
-    inside boolean;
-BEGIN
-    IF bounds IS NULL THEN
-        RAISE EXCEPTION '% was emptied alone and is no partition any more: which rows it held cannot be told', partition
-            USING ERRCODE = 'data_exception';
-    END IF;
-    EXECUTE format('SELECT (%s) FROM threadline.row_from_image(NULL::%s, $1)', bounds, relation)
-        INTO inside USING key_image;
-    RETURN inside IS NOT FALSE;
-END
-$partition$;
-
--- The columns of a table, as it is now, whose values an image does not tell, each with the reason:
--- masked, excluded, erased, not_captured.
-CREATE OR REPLACE FUNCTION threadline.unknown_columns(relation regclass, image jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unknown$
-DECLARE
-    -- In a body whose plans are kept: this is most of what one row as of an instant costs.
-    policy jsonb := COALESCE((
-        SELECT obj_description(t.tgfoid, 'pg_proc') FROM pg_trigger AS t
-        WHERE t.tgrelid = relation AND t.tgname = '00_threadline_update'
-            AND obj_description(t.tgfoid, 'pg_proc') LIKE '{%'
-    )::jsonb -> 'table', '{}');
-    rules jsonb := COALESCE((
-        SELECT jsonb_object_agg(col ->> 'name', col ->> 'rule')
-        FROM jsonb_array_elements(policy -> 'columns') AS col
-    ), '{}');
-BEGIN
-    RETURN COALESCE((
-        SELECT jsonb_object_agg(found.name, found.reason)
-        FROM (
-            SELECT attribute.attname AS name, CASE
-                WHEN NOT image ? attribute.attname THEN
-                    CASE rules ->> attribute.attname WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
-                WHEN image ->> attribute.attname = '[ERASED]' THEN 'erased'
-                WHEN rules ->> attribute.attname = 'mask'
-                    OR image ->> attribute.attname IN ('[REDACTED]', policy ->> 'mask_with')
-                    THEN 'masked'
-            END AS reason
-            FROM pg_attribute AS attribute
-            WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
-        ) AS found
-        WHERE found.reason IS NOT NULL
-    ), '{}');
-END
-$unknown$;
-
--- What one row was as of an instant: the row that has a key now or had it last, followed back
--- through its keys.
---
--- `state` is `row` (with its image, and the change that made it so), `deleted` (with the change
--- that did it), or `not_yet_known` (with the first change known of the row, if there is one).
-CREATE OR REPLACE FUNCTION threadline.row_as_of(
-    of_schema text, of_table text, of_key text, instant timestamptz,
-    OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text,
-    OUT transaction_id uuid, OUT actor_ref jsonb, OUT image jsonb, OUT unknown jsonb
-)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $row$
-#variable_conflict use_column
-DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
-    last threadline.audit_changes;
-    left_over record;
-    emptied threadline.audit_changes;
-    row_image jsonb;
-BEGIN
-    SELECT found.* INTO last
-    FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
-    CROSS JOIN LATERAL (
-        SELECT c.* FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
-            AND c.id BETWEEN segment.first_id AND segment.last_id AND c.captured_at <= instant
-        ORDER BY c.id DESC LIMIT 1
-    ) AS found
-    ORDER BY found.id DESC LIMIT 1;
-
-    IF last.id IS NULL THEN
-        state := 'not_yet_known';
-        SELECT found.* INTO last
-        FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
-        CROSS JOIN LATERAL (
-            SELECT c.* FROM threadline.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
-                AND c.id BETWEEN segment.first_id AND segment.last_id
-            ORDER BY c.id LIMIT 1
-        ) AS found
-        ORDER BY found.id LIMIT 1;
-    ELSIF last.op = 'delete' THEN
-        state := 'deleted';
-        -- Where keys are unique at the commit only, the row that was deleted may have shared its key.
-        IF relation IS NOT NULL AND NOT threadline.tells_rows_apart(
-            relation, ARRAY(SELECT jsonb_object_keys(last.table_pk))
-        ) THEN
-            SELECT r.change_id, r.image INTO left_over
-            FROM threadline.rows_by_counting(of_schema, of_table, instant, last.row_key) AS r
-            ORDER BY r.change_id DESC LIMIT 1;
-            IF left_over.image IS NOT NULL THEN
-                state := 'row';
-                SELECT c.* INTO last FROM threadline.audit_changes AS c
-                WHERE c.table_name = of_table AND c.table_schema = of_schema
-                    AND c.row_key = last.row_key AND c.id = left_over.change_id;
-            END IF;
-        END IF;
-    ELSE
-        state := 'row';
-    END IF;
-
-    IF state = 'row' THEN
-        row_image := CASE
-            WHEN last.op = 'update'
-                AND (last.previous_key IS NOT NULL OR NOT last.data_after ?& ARRAY(SELECT jsonb_object_keys(last.table_pk)))
-                AND threadline.is_delta(last.op, last.data_after, last.changed_from)
-                THEN threadline.whole_image(of_schema, of_table, last.row_key, last.id)
-            ELSE last.data_after
-        END;
-        FOR emptied IN
-            SELECT c.* FROM threadline.audit_changes AS c
-            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
-                AND c.op = 'truncate' AND c.id > last.id AND c.captured_at <= instant
-            ORDER BY c.id
-        LOOP
-            IF emptied.partition_name IS NULL OR threadline.was_in_partition(
-                emptied.partition_name, relation, (
-                    SELECT jsonb_object_agg(field.key, field.value)
-                    FROM jsonb_each(row_image) AS field WHERE last.table_pk ? field.key
-                )
-            ) THEN
-                state := 'deleted';
-                last := emptied;
-                EXIT;
-            END IF;
-        END LOOP;
-    END IF;
-
-    IF state = 'row' THEN
-        image := row_image;
-        unknown := threadline.unknown_columns(relation, row_image);
-    END IF;
-    change_id := last.id;
-    captured_at := last.captured_at;
-    op := last.op;
-    transaction_id := last.transaction_id;
-    actor_ref := NULLIF(COALESCE(last.actor_ref, (
-        SELECT t.actor_ref FROM threadline.audit_transactions AS t WHERE t.id = last.transaction_id
-    )), 'null');
-END
-$row$;
-
--- The instant from which on changes of a table are known without a gap: its first change, or where
--- retention stopped removing. Null where nothing is known. With the owner's rights, for a reader of
--- changes may not be one of removals.
-CREATE OR REPLACE FUNCTION threadline.known_since(of_schema text, of_table text)
-RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-RETURN (
-    SELECT GREATEST(first.captured_at, removed.before)
-    FROM (
-        SELECT c.captured_at FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema
-        ORDER BY c.captured_at LIMIT 1
-    ) AS first
-    CROSS JOIN (
-        SELECT max((r.scope ->> 'before')::timestamptz) AS before
-        FROM threadline.audit_removals AS r
-        WHERE r.kind = 'retention'
-            AND COALESCE(r.scope ->> 'table_name', of_table) = of_table
-            AND COALESCE(r.scope ->> 'table_schema', of_schema) = of_schema
-    ) AS removed
-);
-
--- What stands for a value that is not there: NULL if the image says null, an error if the image
--- does not tell.
-CREATE OR REPLACE FUNCTION threadline.known_null(image jsonb, name text, shown_table text)
-RETURNS text
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $known$
-BEGIN
-    IF (image OPERATOR(pg_catalog.->) name) OPERATOR(pg_catalog.=) 'null'::pg_catalog.jsonb THEN
-        RETURN NULL;
-    END IF;
-    RAISE EXCEPTION 'column "%" of % is not known of every row as of the instant', name, shown_table
-        USING ERRCODE = 'data_exception',
-              HINT = 'It was masked, erased, excluded, or was not there then. Leave it out of the query, or allow unknown columns.';
-END
-$known$;
-
--- The expressions that turn images into the columns of a table as it is now, and the columns that
--- were left out with the reason. Values are read by the input functions of their types, without
--- limits of length or precision: those of today need not have held then.
-CREATE OR REPLACE FUNCTION threadline.columns_from_image(
-    relation regclass, allow_unknown boolean, OUT expressions text, OUT names text, OUT unknown jsonb
-)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT
-        COALESCE(string_agg(
-            format(
-                'CASE WHEN (%1$s) OPERATOR(pg_catalog.<>) ALL (%2$L::pg_catalog.text[]) THEN %3$s ELSE %4$s END AS %5$I',
-                col.as_text, col.placeholders, col.value,
-                CASE
-                    WHEN NOT allow_unknown THEN format(
-                        'threadline.known_null("image", %L, %L)::%s', col.name, relation, col.type_name)
-                    WHEN col.is_text THEN format('(%s)::%s', col.as_text, col.type_name)
-                    ELSE format('NULL::%s', col.type_name)
-                END,
-                col.name
-            ), ', ' ORDER BY col.attnum
-        ) FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
-        COALESCE(string_agg(quote_ident(col.name), ', ' ORDER BY col.attnum)
-            FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
-        COALESCE(jsonb_object_agg(col.name, col.reason) FILTER (WHERE col.reason IS NOT NULL), '{}')
-    FROM (
-        SELECT
-            attribute.attnum, attribute.attname AS name, format_type(type.oid, -1) AS type_name,
-            type.typcategory = 'S' AS is_text,
-            format('"image" OPERATOR(pg_catalog.->>) %L', attribute.attname) AS as_text,
-            array_remove(ARRAY['[ERASED]', '[REDACTED]', deployed.policy ->> 'mask_with'], NULL) AS placeholders,
-            CASE
-                WHEN type.oid = 'jsonb'::regtype
-                    THEN format('"image" OPERATOR(pg_catalog.->) %L', attribute.attname)
-                WHEN 'money'::regtype IN (type.oid, type.typelem)
-                    THEN format(
-                        '(threadline.row_from_image(NULL::%s, pg_catalog.jsonb_build_object(%L, "image" OPERATOR(pg_catalog.->) %2$L))).%I::%s',
-                        relation, attribute.attname, attribute.attname, format_type(type.oid, -1))
-                WHEN type.typcategory = 'A' AND type.typelem NOT IN ('json'::regtype, 'jsonb'::regtype)
-                    THEN format(
-                        '(pg_catalog.jsonb_populate_record(NULL::%s, pg_catalog.jsonb_build_object(%L, "image" OPERATOR(pg_catalog.->) %2$L))).%I::%s',
-                        relation, attribute.attname, attribute.attname, format_type(type.oid, -1))
-                ELSE format('("image" OPERATOR(pg_catalog.->>) %L)::%s', attribute.attname, format_type(type.oid, -1))
-            END AS value,
-            -- Where capture was taken off, the images alone tell.
-            CASE WHEN deployed.policy ? 'columns' THEN
-                CASE declared.rule WHEN 'clear' THEN NULL WHEN 'mask' THEN 'masked'
-                    WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
-            END AS reason
-        FROM threadline.deployed_policy(relation) AS deployed (policy)
-        CROSS JOIN pg_attribute AS attribute
-        JOIN pg_type AS type ON type.oid = threadline.base_type(attribute.atttypid)
-        LEFT JOIN LATERAL (
-            SELECT listed ->> 'rule' AS rule
-            FROM jsonb_array_elements(deployed.policy -> 'columns') AS listed
-            WHERE listed ->> 'name' = attribute.attname
-        ) AS declared ON true
-        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    ) AS col;
-END;
-
--- The images of the rows of a table as of an instant, as a query of "change id" and "image".
---
--- The last change of each key is found by one pass over the visible changes (faster, measured, than
--- DISTINCT ON, which sorts images, and than a look-up a key); rows that left a key later go.
-CREATE OR REPLACE FUNCTION threadline.images_as_of(
-    relation regclass, of_schema text, of_table text, key text[], instant timestamptz
-) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN threadline.tells_rows_apart(relation, key) THEN format(
-    $query$SELECT change.id AS "change id",
-    CASE
-        WHEN change.op OPERATOR(pg_catalog.=) 'update'
-            AND (NOT change.data_after OPERATOR(pg_catalog.?) %4$L OR change.previous_key IS NOT NULL)
-            AND threadline.is_delta(change.op, change.data_after, change.changed_from)
-        THEN threadline.whole_image(%1$L, %2$L, change.row_key, change.id)
-        ELSE change.data_after
-    END AS "image"
-FROM threadline.audit_changes AS change
-WHERE change.table_name OPERATOR(pg_catalog.=) %2$L AND change.table_schema OPERATOR(pg_catalog.=) %1$L
-    AND change.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-    AND change.op OPERATOR(pg_catalog.<>) 'delete'
-    -- Not a join: the set of last changes is what is to be hashed, not the changes.
-    AND change.id OPERATOR(pg_catalog.=) ANY (
-        SELECT pg_catalog.max(visible.id) FROM threadline.audit_changes AS visible
-        WHERE visible.table_name OPERATOR(pg_catalog.=) %2$L AND visible.table_schema OPERATOR(pg_catalog.=) %1$L
-            AND visible.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-            AND visible.row_key IS NOT NULL
-        GROUP BY visible.row_key
-    )
-    AND change.id OPERATOR(pg_catalog.>) COALESCE((
-        SELECT pg_catalog.max(emptied.id) FROM threadline.audit_changes AS emptied
-        WHERE emptied.table_name OPERATOR(pg_catalog.=) %2$L AND emptied.table_schema OPERATOR(pg_catalog.=) %1$L
-            AND emptied.row_key IS NULL AND emptied.op OPERATOR(pg_catalog.=) 'truncate'
-            AND emptied.partition_name IS NULL
-            AND emptied.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-    ), -1)
-    AND NOT EXISTS (
-        SELECT FROM threadline.audit_changes AS departed
-        WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
-            AND departed.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-            AND departed.previous_key IS NOT NULL
-            AND departed.previous_key OPERATOR(pg_catalog.=) change.row_key
-            AND departed.id OPERATOR(pg_catalog.>) change.id
-    )
--- A fence: what a query asks of columns must only ever be asked of the images that count.
-OFFSET 0$query$,
-    of_schema, of_table, to_jsonb(instant) #>> '{}', key[1]
-) ELSE format(
-    'SELECT counted.change_id AS "change id", counted.image AS "image" '
-    'FROM threadline.rows_by_counting(%L, %L, %L::pg_catalog.timestamptz) AS counted',
-    of_schema, of_table, to_jsonb(instant) #>> '{}'
-) END;
-
--- What stands for a table in a query as of an instant: `sql`, or the `problem` why there is none.
--- `unknown` names the columns that were not captured; they are left out unless allowed, and then
--- hold the placeholder (texts) or NULL.
-CREATE OR REPLACE FUNCTION threadline.table_as_of(
-    of_schema text, of_table text, instant timestamptz, allow_unknown boolean,
-    OUT problem text, OUT detail text, OUT horizon timestamptz, OUT unknown jsonb, OUT sql text
-)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $table$
-DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
-    key text[];
-    columns record;
-    emptied record;
-    bounds text;
-    conditions text := '';
-BEGIN
-    horizon := threadline.known_since(of_schema, of_table);
-    IF relation IS NULL THEN
-        problem := 'no_such_table';
-        RETURN;
-    ELSIF horizon IS NULL OR instant < horizon THEN
-        problem := 'before_horizon';
-        RETURN;
-    END IF;
-    -- The columns by which the trail identifies rows.
-    key := ARRAY(SELECT jsonb_object_keys((
-        SELECT c.table_pk FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NOT NULL
-            AND c.captured_at <= instant
-        ORDER BY c.captured_at DESC LIMIT 1
-    )));
-    columns := threadline.columns_from_image(relation, allow_unknown);
-    unknown := columns.unknown;
-    FOR emptied IN
-        SELECT c.partition_name, max(c.id) AS id FROM threadline.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
-            AND c.op = 'truncate' AND c.partition_name IS NOT NULL AND c.captured_at <= instant
-        GROUP BY c.partition_name
-    LOOP
-        bounds := pg_get_partition_constraintdef(to_regclass(emptied.partition_name));
-        IF bounds IS NULL OR NOT threadline.tells_rows_apart(relation, key) THEN
-            problem := 'inexact';
-            detail := format('%s was emptied alone, and which rows it held cannot be told any more', emptied.partition_name);
-            RETURN;
-        END IF;
-        conditions := conditions || format(
-            ' AND NOT ("change id" OPERATOR(pg_catalog.<) %s AND (%s) IS NOT FALSE)', emptied.id, bounds
-        );
-    END LOOP;
-    sql := format(
-        'SELECT %s FROM (%s) AS "state"', columns.expressions,
-        threadline.images_as_of(relation, of_schema, of_table, key, instant)
-    );
-    IF conditions <> '' THEN
-        sql := format(
-            'SELECT %s FROM (SELECT "change id", %s FROM (%s) AS "state") AS "typed" WHERE true%s',
-            columns.names, columns.expressions,
-            threadline.images_as_of(relation, of_schema, of_table, key, instant), conditions
-        );
-    END IF;
-END
-$table$;
-
--- Of the functions with these names, those that could read tables behind a query's back: a host's
--- own unless they are immutable, and PostgreSQL's own that run queries or read sequences.
-CREATE OR REPLACE FUNCTION threadline.functions_that_may_read(names text[]) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN ARRAY(
-    SELECT DISTINCT format('%I.%I', namespace.nspname, function.proname)
-    FROM pg_proc AS function
-    JOIN pg_namespace AS namespace ON namespace.oid = function.pronamespace
-    WHERE function.proname = ANY (names) AND CASE
-        WHEN namespace.nspname <> 'pg_catalog' THEN function.provolatile <> 'i'
-        ELSE function.proname ~ '_to_xml' OR function.proname IN (
-            'ts_stat', 'ts_rewrite', 'nextval', 'currval', 'lastval', 'setval'
-        )
-    END
-    ORDER BY 1
-);
-
 -- Partitions made ahead, and the default partitions emptied: one bounded step a call.
 --
 -- A month that has rows in the default partition cannot get a partition of its own while they are
@@ -5065,8 +4500,40 @@ BEGIN
 END
 $maintain$;
 
+-- All of maintenance by one command, for psql and cron: steps, each committed, until nothing is left
+-- to do. Call it outside of a transaction. Gives up where somebody else is at it, or where a table
+-- stays locked.
+CREATE OR REPLACE PROCEDURE threadline.maintain(
+    months integer DEFAULT 12, batch integer DEFAULT 5000, lock_wait interval DEFAULT '1 second'
+)
+LANGUAGE plpgsql AS $maintain$
+DECLARE
+    reached text;
+    refusals integer := 0;
+BEGIN
+    LOOP
+        SELECT done.step INTO reached
+        FROM threadline.maintain_partitions(months, batch, lock_wait) AS done;
+        COMMIT;
+        EXIT WHEN reached OPERATOR(pg_catalog.=) 'done';
+        IF reached OPERATOR(pg_catalog.=) 'busy' THEN
+            RAISE NOTICE 'somebody else is at it';
+            EXIT;
+        END IF;
+        IF reached OPERATOR(pg_catalog.=) 'locked' THEN
+            refusals := refusals OPERATOR(pg_catalog.+) 1;
+            IF refusals OPERATOR(pg_catalog.>) 30 THEN
+                RAISE EXCEPTION 'a table of the trail stays locked'
+                    USING ERRCODE = 'lock_not_available', HINT = 'See who holds the lock, and call it again.';
+            END IF;
+            PERFORM pg_catalog.pg_sleep(0.1);
+        END IF;
+    END LOOP;
+END
+$maintain$;
+
 -- Retention: how long what is kept, the record of every run, and from when on a table's trail is
--- complete. What a run does is in 21_retention_steps.sql.
+-- complete. What a run does is in 25_retention_steps.sql.
 
 CREATE TABLE IF NOT EXISTS threadline.audit_retention_runs (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -5147,10 +4614,10 @@ CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_ret
 
 -- From when on the trail of a table is complete: everything captured since is there. The cut-off of
 -- the last purge that took something; where nothing was purged, the table's first change; null
--- where nothing was ever captured.
+-- where nothing was ever captured. With the owner's rights, for whoever reads changes needs it.
 CREATE OR REPLACE FUNCTION threadline.audit_horizon(of_schema text, of_table text)
 RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT COALESCE(
         (
@@ -5252,6 +4719,17 @@ BEGIN
     RETURN (cutoffs ->> 'changes')::timestamptz;
 END
 $cutoff$;
+
+-- The latest instant before which a run removes changes of any table.
+CREATE OR REPLACE FUNCTION threadline.latest_cutoff(cutoffs jsonb) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT max(cutoff.before) FROM (
+        SELECT (cutoffs ->> 'changes')::timestamptz
+        UNION ALL
+        SELECT (rule ->> 'before')::timestamptz FROM jsonb_array_elements(cutoffs -> 'tables') AS rule
+    ) AS cutoff (before)
+);
 
 -- The tables that have changes in a partition, each found by one step down the index.
 CREATE OR REPLACE FUNCTION threadline.tables_in(partition regclass)
@@ -5384,7 +4862,7 @@ BEGIN
 END
 $end$;
 
--- How expired rows and partitions are removed, a bounded piece a call. 21_retention_steps.sql puts the
+-- How expired rows and partitions are removed, a bounded piece a call. 25_retention_steps.sql puts the
 -- pieces into an order.
 --
 -- Where an index is what makes a query cheap, the function forbids sequential scans, so that no stale
@@ -5996,6 +5474,7 @@ BEGIN
                 'retention', 'retention run ' || run,
                 jsonb_build_object(
                     'run', run, 'partition', result.subject, 'dropped', result.step = 'dropped',
+                    'before', threadline.latest_cutoff(this.cutoffs),
                     'tables', result.tables, 'transactions', result.transactions,
                     'actions', result.actions, 'baselines', result.baselines
                 ),
@@ -6149,6 +5628,500 @@ BEGIN
 END
 $plan$;
 
+-- What was, as of an instant: of one row, and of whole tables for any query.
+--
+-- A change is visible as of an instant if it was captured then or before, whenever its transaction
+-- was committed. Of a row's visible changes the last in capture order (by id) counts. Everything
+-- here runs with the caller's rights and reads the trail only, never the tables themselves.
+
+-- Whether an update was captured in delta form: its image holds nothing but what changed.
+CREATE OR REPLACE FUNCTION threadline.is_delta(op text, data_after jsonb, changed_from jsonb)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN op OPERATOR(pg_catalog.=) 'update' AND data_after OPERATOR(pg_catalog.-) ARRAY(
+    SELECT pg_catalog.jsonb_object_keys(changed_from)
+) OPERATOR(pg_catalog.=) '{}'::jsonb;
+
+-- The image of a row after a change, put together from updates in delta form and the last whole
+-- image before them. Columns of which nothing is known, because that image was removed or came
+-- before capture, are missing in it.
+CREATE OR REPLACE FUNCTION threadline.whole_image(
+    of_schema text, of_table text, of_key text, of_change bigint
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $whole$
+DECLARE
+    here text := of_key;
+    upper_id bigint := of_change;
+    image jsonb := '{}';
+    change record;
+BEGIN
+    LOOP
+        FOR change IN
+            SELECT c.id, c.op, c.previous_key, c.data_after,
+                threadline.is_delta(c.op, c.data_after, c.changed_from) AS is_delta
+            FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
+                AND c.id <= upper_id
+            ORDER BY c.id DESC
+        LOOP
+            IF change.op = 'delete' THEN
+                RETURN image;
+            END IF;
+            image := change.data_after || image;
+            IF NOT change.is_delta THEN
+                RETURN image;
+            END IF;
+            EXIT WHEN change.previous_key IS NOT NULL;
+        END LOOP;
+        IF change.previous_key IS NULL THEN
+            RETURN image;
+        END IF;
+        here := change.previous_key;
+        upper_id := change.id - 1;
+        change := NULL;
+    END LOOP;
+END
+$whole$;
+
+-- Whether a key tells the rows of a table apart at every moment: not where uniqueness is checked at
+-- the commit, nor where children of the table have rows with the same keys.
+CREATE OR REPLACE FUNCTION threadline.tells_rows_apart(relation regclass, key text[])
+RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN cardinality(key) > 0 AND threadline.is_unique_key(relation, key) AND NOT EXISTS (
+    SELECT FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+    WHERE inhparent = relation AND NOT child.relispartition
+);
+
+-- Rows as of an instant where no key tells them apart at every moment: every change adds the image
+-- after it and takes away the one before. What is left over are the rows; what is missing were
+-- rows that the trail does not know, and then nothing is answered. `of_key` asks for one key only.
+CREATE OR REPLACE FUNCTION threadline.rows_by_counting(
+    of_schema text, of_table text, instant timestamptz, of_key text DEFAULT NULL
+) RETURNS TABLE (change_id bigint, image jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $counting$
+#variable_conflict use_column
+DECLARE
+    emptied bigint := (
+        SELECT max(t.id) FROM threadline.audit_changes AS t
+        WHERE t.table_name = of_table AND t.table_schema = of_schema AND t.row_key IS NULL
+            AND t.op = 'truncate' AND t.partition_name IS NULL AND t.captured_at <= instant
+    );
+    counted record;
+BEGIN
+    FOR counted IN
+        WITH visible AS (
+            SELECT c.id, c.op, c.row_key, COALESCE(c.previous_key, c.row_key) AS key_before,
+                c.data_after, c.changed_from
+            FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.captured_at <= instant
+                AND c.id > COALESCE(emptied, -1) AND c.op <> 'truncate'
+                AND (of_key IS NULL OR c.row_key = of_key OR c.previous_key = of_key)
+        ),
+        image AS (
+            SELECT id, 1 AS step, data_after AS image, is_delta
+            FROM visible, threadline.is_delta(op, data_after, changed_from) AS is_delta
+            WHERE data_after IS NOT NULL AND (of_key IS NULL OR row_key = of_key)
+            UNION ALL
+            -- An unclassified column is in changed_from alone, and in no image.
+            SELECT id, -1, COALESCE(
+                data_after || (changed_from - ARRAY(
+                    SELECT name FROM jsonb_object_keys(changed_from) AS name WHERE NOT data_after ? name
+                )),
+                changed_from
+            ), false
+            FROM visible
+            WHERE changed_from IS NOT NULL AND (of_key IS NULL OR key_before = of_key)
+        )
+        SELECT max(id) FILTER (WHERE step = 1) AS id, sum(step) AS copies,
+            (array_agg(image.image ORDER BY step DESC, id DESC))[1] AS image,
+            bool_or(is_delta) AS is_delta
+        FROM image
+        -- As text, for 1.0 is not 1.00; without nulls, for a column added since was not there before.
+        GROUP BY (
+            SELECT jsonb_object_agg(field.key, field.value)::text
+            FROM jsonb_each(image.image) AS field WHERE field.value <> 'null'
+        )
+        HAVING sum(step) <> 0 OR bool_or(is_delta)
+    LOOP
+        IF counted.copies < 0 OR counted.is_delta THEN
+            RAISE EXCEPTION 'the rows of %.% as of % cannot be told exactly', of_schema, of_table, instant
+                USING ERRCODE = 'data_exception',
+                      HINT = 'No key tells its rows apart at every moment, and changes are recorded of rows that the trail does not know whole.';
+        END IF;
+        FOR copy IN 1 .. counted.copies LOOP
+            change_id := counted.id;
+            image := counted.image;
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$counting$;
+
+-- Whether the row of an image was in a partition, by the partition's bounds as they are now.
+CREATE OR REPLACE FUNCTION threadline.was_in_partition(
+    partition text, relation regclass, key_image jsonb
+) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $partition$
+DECLARE
+    bounds text := pg_get_partition_constraintdef(to_regclass(partition));
+    inside boolean;
+BEGIN
+    IF bounds IS NULL THEN
+        RAISE EXCEPTION '% was emptied alone and is no partition any more: which rows it held cannot be told', partition
+            USING ERRCODE = 'data_exception';
+    END IF;
+    EXECUTE format('SELECT (%s) FROM threadline.row_from_image(NULL::%s, $1)', bounds, relation)
+        INTO inside USING key_image;
+    RETURN inside IS NOT FALSE;
+END
+$partition$;
+
+-- The columns of a table, as it is now, whose values an image does not tell, each with the reason:
+-- masked, excluded, erased, not_captured.
+CREATE OR REPLACE FUNCTION threadline.unknown_columns(relation regclass, image jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unknown$
+DECLARE
+    -- In a body whose plans are kept: this is most of what one row as of an instant costs.
+    policy jsonb := COALESCE((
+        SELECT obj_description(t.tgfoid, 'pg_proc') FROM pg_trigger AS t
+        WHERE t.tgrelid = relation AND t.tgname = '00_threadline_update'
+            AND obj_description(t.tgfoid, 'pg_proc') LIKE '{%'
+    )::jsonb -> 'table', '{}');
+    rules jsonb := COALESCE((
+        SELECT jsonb_object_agg(col ->> 'name', col ->> 'rule')
+        FROM jsonb_array_elements(policy -> 'columns') AS col
+    ), '{}');
+BEGIN
+    RETURN COALESCE((
+        SELECT jsonb_object_agg(found.name, found.reason)
+        FROM (
+            SELECT attribute.attname AS name, CASE
+                WHEN NOT image ? attribute.attname THEN
+                    CASE rules ->> attribute.attname WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
+                WHEN image ->> attribute.attname = '[ERASED]' THEN 'erased'
+                WHEN rules ->> attribute.attname = 'mask'
+                    OR image ->> attribute.attname IN ('[REDACTED]', policy ->> 'mask_with')
+                    THEN 'masked'
+            END AS reason
+            FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        ) AS found
+        WHERE found.reason IS NOT NULL
+    ), '{}');
+END
+$unknown$;
+
+-- What one row was as of an instant: the row that has a key now or had it last, followed back
+-- through its keys.
+--
+-- `state` is `row` (with its image, and the change that made it so), `deleted` (with the change
+-- that did it), or `not_yet_known` (with the first change known of the row, if there is one).
+CREATE OR REPLACE FUNCTION threadline.row_as_of(
+    of_schema text, of_table text, of_key text, instant timestamptz,
+    OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text,
+    OUT transaction_id uuid, OUT actor_ref jsonb, OUT image jsonb, OUT unknown jsonb
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $row$
+#variable_conflict use_column
+DECLARE
+    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    last threadline.audit_changes;
+    left_over record;
+    emptied threadline.audit_changes;
+    row_image jsonb;
+BEGIN
+    SELECT found.* INTO last
+    FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+    CROSS JOIN LATERAL (
+        SELECT c.* FROM threadline.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
+            AND c.id BETWEEN segment.first_id AND segment.last_id AND c.captured_at <= instant
+        ORDER BY c.id DESC LIMIT 1
+    ) AS found
+    ORDER BY found.id DESC LIMIT 1;
+
+    IF last.id IS NULL THEN
+        state := 'not_yet_known';
+        SELECT found.* INTO last
+        FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+        CROSS JOIN LATERAL (
+            SELECT c.* FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
+                AND c.id BETWEEN segment.first_id AND segment.last_id
+            ORDER BY c.id LIMIT 1
+        ) AS found
+        ORDER BY found.id LIMIT 1;
+    ELSIF last.op = 'delete' THEN
+        state := 'deleted';
+        -- Where keys are unique at the commit only, the row that was deleted may have shared its key.
+        IF relation IS NOT NULL AND NOT threadline.tells_rows_apart(
+            relation, ARRAY(SELECT jsonb_object_keys(last.table_pk))
+        ) THEN
+            SELECT r.change_id, r.image INTO left_over
+            FROM threadline.rows_by_counting(of_schema, of_table, instant, last.row_key) AS r
+            ORDER BY r.change_id DESC LIMIT 1;
+            IF left_over.image IS NOT NULL THEN
+                state := 'row';
+                SELECT c.* INTO last FROM threadline.audit_changes AS c
+                WHERE c.table_name = of_table AND c.table_schema = of_schema
+                    AND c.row_key = last.row_key AND c.id = left_over.change_id;
+            END IF;
+        END IF;
+    ELSE
+        state := 'row';
+    END IF;
+
+    IF state = 'row' THEN
+        row_image := CASE
+            WHEN last.op = 'update'
+                AND (last.previous_key IS NOT NULL OR NOT last.data_after ?& ARRAY(SELECT jsonb_object_keys(last.table_pk)))
+                AND threadline.is_delta(last.op, last.data_after, last.changed_from)
+                THEN threadline.whole_image(of_schema, of_table, last.row_key, last.id)
+            ELSE last.data_after
+        END;
+        FOR emptied IN
+            SELECT c.* FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
+                AND c.op = 'truncate' AND c.id > last.id AND c.captured_at <= instant
+            ORDER BY c.id
+        LOOP
+            IF emptied.partition_name IS NULL OR threadline.was_in_partition(
+                emptied.partition_name, relation, (
+                    SELECT jsonb_object_agg(field.key, field.value)
+                    FROM jsonb_each(row_image) AS field WHERE last.table_pk ? field.key
+                )
+            ) THEN
+                state := 'deleted';
+                last := emptied;
+                EXIT;
+            END IF;
+        END LOOP;
+    END IF;
+
+    IF state = 'row' THEN
+        image := row_image;
+        unknown := threadline.unknown_columns(relation, row_image);
+    END IF;
+    change_id := last.id;
+    captured_at := last.captured_at;
+    op := last.op;
+    transaction_id := last.transaction_id;
+    actor_ref := NULLIF(COALESCE(last.actor_ref, (
+        SELECT t.actor_ref FROM threadline.audit_transactions AS t WHERE t.id = last.transaction_id
+    )), 'null');
+END
+$row$;
+
+-- What stands for a value that is not there: NULL if the image says null, an error if the image
+-- does not tell.
+CREATE OR REPLACE FUNCTION threadline.known_null(image jsonb, name text, shown_table text)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $known$
+BEGIN
+    IF (image OPERATOR(pg_catalog.->) name) OPERATOR(pg_catalog.=) 'null'::pg_catalog.jsonb THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'column "%" of % is not known of every row as of the instant', name, shown_table
+        USING ERRCODE = 'data_exception',
+              HINT = 'It was masked, erased, excluded, or was not there then. Leave it out of the query, or allow unknown columns.';
+END
+$known$;
+
+-- The expressions that turn images into the columns of a table as it is now, and the columns that
+-- were left out with the reason. Values are read by the input functions of their types, without
+-- limits of length or precision: those of today need not have held then.
+CREATE OR REPLACE FUNCTION threadline.columns_from_image(
+    relation regclass, allow_unknown boolean, OUT expressions text, OUT names text, OUT unknown jsonb
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT
+        COALESCE(string_agg(
+            format(
+                'CASE WHEN (%1$s) OPERATOR(pg_catalog.<>) ALL (%2$L::pg_catalog.text[]) THEN %3$s ELSE %4$s END AS %5$I',
+                col.as_text, col.placeholders, col.value,
+                CASE
+                    WHEN NOT allow_unknown THEN format(
+                        'threadline.known_null("image", %L, %L)::%s', col.name, relation, col.type_name)
+                    WHEN col.is_text THEN format('(%s)::%s', col.as_text, col.type_name)
+                    ELSE format('NULL::%s', col.type_name)
+                END,
+                col.name
+            ), ', ' ORDER BY col.attnum
+        ) FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
+        COALESCE(string_agg(quote_ident(col.name), ', ' ORDER BY col.attnum)
+            FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
+        COALESCE(jsonb_object_agg(col.name, col.reason) FILTER (WHERE col.reason IS NOT NULL), '{}')
+    FROM (
+        SELECT
+            attribute.attnum, attribute.attname AS name, format_type(type.oid, -1) AS type_name,
+            type.typcategory = 'S' AS is_text,
+            format('"image" OPERATOR(pg_catalog.->>) %L', attribute.attname) AS as_text,
+            array_remove(ARRAY['[ERASED]', '[REDACTED]', deployed.policy ->> 'mask_with'], NULL) AS placeholders,
+            CASE
+                WHEN type.oid = 'jsonb'::regtype
+                    THEN format('"image" OPERATOR(pg_catalog.->) %L', attribute.attname)
+                WHEN 'money'::regtype IN (type.oid, type.typelem)
+                    THEN format(
+                        '(threadline.row_from_image(NULL::%s, pg_catalog.jsonb_build_object(%L, "image" OPERATOR(pg_catalog.->) %2$L))).%I::%s',
+                        relation, attribute.attname, attribute.attname, format_type(type.oid, -1))
+                WHEN type.typcategory = 'A' AND type.typelem NOT IN ('json'::regtype, 'jsonb'::regtype)
+                    THEN format(
+                        '(pg_catalog.jsonb_populate_record(NULL::%s, pg_catalog.jsonb_build_object(%L, "image" OPERATOR(pg_catalog.->) %2$L))).%I::%s',
+                        relation, attribute.attname, attribute.attname, format_type(type.oid, -1))
+                ELSE format('("image" OPERATOR(pg_catalog.->>) %L)::%s', attribute.attname, format_type(type.oid, -1))
+            END AS value,
+            -- Where capture was taken off, the images alone tell.
+            CASE WHEN deployed.policy ? 'columns' THEN
+                CASE declared.rule WHEN 'clear' THEN NULL WHEN 'mask' THEN 'masked'
+                    WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
+            END AS reason
+        FROM threadline.deployed_policy(relation) AS deployed (policy)
+        CROSS JOIN pg_attribute AS attribute
+        JOIN pg_type AS type ON type.oid = threadline.base_type(attribute.atttypid)
+        LEFT JOIN LATERAL (
+            SELECT listed ->> 'rule' AS rule
+            FROM jsonb_array_elements(deployed.policy -> 'columns') AS listed
+            WHERE listed ->> 'name' = attribute.attname
+        ) AS declared ON true
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    ) AS col;
+END;
+
+-- The images of the rows of a table as of an instant, as a query of "change id" and "image".
+--
+-- The last change of each key is found by one pass over the visible changes (faster, measured, than
+-- DISTINCT ON, which sorts images, and than a look-up a key); rows that left a key later go.
+CREATE OR REPLACE FUNCTION threadline.images_as_of(
+    relation regclass, of_schema text, of_table text, key text[], instant timestamptz
+) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN threadline.tells_rows_apart(relation, key) THEN format(
+    $query$SELECT change.id AS "change id",
+    CASE
+        WHEN change.op OPERATOR(pg_catalog.=) 'update'
+            AND (NOT change.data_after OPERATOR(pg_catalog.?) %4$L OR change.previous_key IS NOT NULL)
+            AND threadline.is_delta(change.op, change.data_after, change.changed_from)
+        THEN threadline.whole_image(%1$L, %2$L, change.row_key, change.id)
+        ELSE change.data_after
+    END AS "image"
+FROM threadline.audit_changes AS change
+WHERE change.table_name OPERATOR(pg_catalog.=) %2$L AND change.table_schema OPERATOR(pg_catalog.=) %1$L
+    AND change.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+    AND change.op OPERATOR(pg_catalog.<>) 'delete'
+    -- Not a join: the set of last changes is what is to be hashed, not the changes.
+    AND change.id OPERATOR(pg_catalog.=) ANY (
+        SELECT pg_catalog.max(visible.id) FROM threadline.audit_changes AS visible
+        WHERE visible.table_name OPERATOR(pg_catalog.=) %2$L AND visible.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND visible.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+            AND visible.row_key IS NOT NULL
+        GROUP BY visible.row_key
+    )
+    AND change.id OPERATOR(pg_catalog.>) COALESCE((
+        SELECT pg_catalog.max(emptied.id) FROM threadline.audit_changes AS emptied
+        WHERE emptied.table_name OPERATOR(pg_catalog.=) %2$L AND emptied.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND emptied.row_key IS NULL AND emptied.op OPERATOR(pg_catalog.=) 'truncate'
+            AND emptied.partition_name IS NULL
+            AND emptied.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+    ), -1)
+    AND NOT EXISTS (
+        SELECT FROM threadline.audit_changes AS departed
+        WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND departed.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+            AND departed.previous_key IS NOT NULL
+            AND departed.previous_key OPERATOR(pg_catalog.=) change.row_key
+            AND departed.id OPERATOR(pg_catalog.>) change.id
+    )
+-- A fence: what a query asks of columns must only ever be asked of the images that count.
+OFFSET 0$query$,
+    of_schema, of_table, to_jsonb(instant) #>> '{}', key[1]
+) ELSE format(
+    'SELECT counted.change_id AS "change id", counted.image AS "image" '
+    'FROM threadline.rows_by_counting(%L, %L, %L::pg_catalog.timestamptz) AS counted',
+    of_schema, of_table, to_jsonb(instant) #>> '{}'
+) END;
+
+-- What stands for a table in a query as of an instant: `sql`, or the `problem` why there is none.
+-- `unknown` names the columns that were not captured; they are left out unless allowed, and then
+-- hold the placeholder (texts) or NULL.
+CREATE OR REPLACE FUNCTION threadline.table_as_of(
+    of_schema text, of_table text, instant timestamptz, allow_unknown boolean,
+    OUT problem text, OUT detail text, OUT horizon timestamptz, OUT unknown jsonb, OUT sql text
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $table$
+DECLARE
+    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    key text[];
+    columns record;
+    emptied record;
+    bounds text;
+    conditions text := '';
+BEGIN
+    horizon := threadline.audit_horizon(of_schema, of_table);
+    IF relation IS NULL THEN
+        problem := 'no_such_table';
+        RETURN;
+    ELSIF horizon IS NULL OR instant < horizon THEN
+        problem := 'before_horizon';
+        RETURN;
+    END IF;
+    -- The columns by which the trail identifies rows.
+    key := ARRAY(SELECT jsonb_object_keys((
+        SELECT c.table_pk FROM threadline.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NOT NULL
+            AND c.captured_at <= instant
+        ORDER BY c.captured_at DESC LIMIT 1
+    )));
+    columns := threadline.columns_from_image(relation, allow_unknown);
+    unknown := columns.unknown;
+    FOR emptied IN
+        SELECT c.partition_name, max(c.id) AS id FROM threadline.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
+            AND c.op = 'truncate' AND c.partition_name IS NOT NULL AND c.captured_at <= instant
+        GROUP BY c.partition_name
+    LOOP
+        bounds := pg_get_partition_constraintdef(to_regclass(emptied.partition_name));
+        IF bounds IS NULL OR NOT threadline.tells_rows_apart(relation, key) THEN
+            problem := 'inexact';
+            detail := format('%s was emptied alone, and which rows it held cannot be told any more', emptied.partition_name);
+            RETURN;
+        END IF;
+        conditions := conditions || format(
+            ' AND NOT ("change id" OPERATOR(pg_catalog.<) %s AND (%s) IS NOT FALSE)', emptied.id, bounds
+        );
+    END LOOP;
+    sql := format(
+        'SELECT %s FROM (%s) AS "state"', columns.expressions,
+        threadline.images_as_of(relation, of_schema, of_table, key, instant)
+    );
+    IF conditions <> '' THEN
+        sql := format(
+            'SELECT %s FROM (SELECT "change id", %s FROM (%s) AS "state") AS "typed" WHERE true%s',
+            columns.names, columns.expressions,
+            threadline.images_as_of(relation, of_schema, of_table, key, instant), conditions
+        );
+    END IF;
+END
+$table$;
+
+-- Of the functions with these names, those that could read tables behind a query's back: a host's
+-- own unless they are immutable, and PostgreSQL's own that run queries or read sequences.
+CREATE OR REPLACE FUNCTION threadline.functions_that_may_read(names text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(
+    SELECT DISTINCT format('%I.%I', namespace.nspname, function.proname)
+    FROM pg_proc AS function
+    JOIN pg_namespace AS namespace ON namespace.oid = function.pronamespace
+    WHERE function.proname = ANY (names) AND CASE
+        WHEN namespace.nspname <> 'pg_catalog' THEN function.provolatile <> 'i'
+        ELSE function.proname ~ '_to_xml' OR function.proname IN (
+            'ts_stat', 'ts_rewrite', 'nextval', 'currval', 'lastval', 'setval'
+        )
+    END
+    ORDER BY 1
+);
+
 -- The application can cause changes and say why; it can neither write, alter nor read the trail
 -- beyond that. Who may read is granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... .
 
@@ -6191,14 +6164,12 @@ GRANT EXECUTE ON FUNCTION threadline.record_findings(timestamptz) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION threadline.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.whole_image(text, text, text, bigint) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.is_unique_key(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.tells_rows_apart(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.rows_by_counting(text, text, timestamptz, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.was_in_partition(text, regclass, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.deployed_policy(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.unknown_columns(regclass, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_as_of(text, text, text, timestamptz) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.known_since(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.known_null(jsonb, text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.columns_from_image(regclass, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.images_as_of(regclass, text, text, text[], timestamptz) TO PUBLIC;
@@ -6207,4 +6178,4 @@ GRANT EXECUTE ON FUNCTION threadline.functions_that_may_read(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '8dba8496f7783f5f289dbc49ea190078533efb4944c2407825435a8a6b3ec44f');
+SELECT threadline.note_installation('0.1.0', 'e7789bdc6287663c41db8974917b52961f43f0ff0580c395859b3e6bb46856b3');

@@ -1,4 +1,4 @@
--- How expired rows and partitions are removed, a bounded piece a call. 21_retention_steps.sql puts the
+-- How expired rows and partitions are removed, a bounded piece a call. 25_retention_steps.sql puts the
 -- pieces into an order.
 --
 -- Where an index is what makes a query cheap, the function forbids sequential scans, so that no stale

@@ -347,6 +347,7 @@ BEGIN
                 'retention', 'retention run ' || run,
                 jsonb_build_object(
                     'run', run, 'partition', result.subject, 'dropped', result.step = 'dropped',
+                    'before', @threadline@.latest_cutoff(this.cutoffs),
                     'tables', result.tables, 'transactions', result.transactions,
                     'actions', result.actions, 'baselines', result.baselines
                 ),

@@ -319,7 +319,7 @@ BEGIN
 
     RETURN QUERY
     SELECT 'warning', 'default_partition_used', '@threadline@', used.name,
-        'it holds rows of a month that has no partition', 'SELECT @threadline@.move_default_rows()'
+        'it holds rows of a month that has no partition', 'CALL @threadline@.maintain()'
     FROM (
         SELECT 'audit_changes_default' WHERE EXISTS (SELECT FROM @threadline@.audit_changes_default)
         UNION ALL
@@ -374,55 +374,6 @@ BEGIN
     ));
 END
 $findings$;
-
--- Moves what is in the default partitions to partitions of its months. Locks the trail for as long
--- as it takes, which is as long as copying those rows takes. Returns how many it moved.
-CREATE OR REPLACE FUNCTION @threadline@.move_default_rows() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $move$
-DECLARE
-    roots CONSTANT text[] := ARRAY['audit_changes', 'audit_transactions', 'audit_actions'];
-    root text;
-    months timestamptz[];
-    moved bigint := 0;
-    some_moved bigint;
-BEGIN
-    FOREACH root IN ARRAY roots LOOP
-        EXECUTE format('ALTER TABLE @threadline@.%I DETACH PARTITION @threadline@.%I', root, root || '_default');
-    END LOOP;
-    EXECUTE $months$
-        SELECT array_agg(DISTINCT date_trunc('month', instant, 'UTC')) FROM (
-            SELECT captured_at AS instant FROM @threadline@.audit_changes_default
-            UNION ALL SELECT @threadline@.transaction_start(id) FROM @threadline@.audit_transactions_default
-            UNION ALL SELECT @threadline@.action_instant(id) FROM @threadline@.audit_actions_default
-        ) AS recorded
-    $months$ INTO months;
-    FOR place IN 1 .. COALESCE(cardinality(months), 0) LOOP
-        PERFORM @threadline@.create_partitions(months[place], 0);
-    END LOOP;
-    FOREACH root IN ARRAY roots LOOP
-        EXECUTE format(
-            'WITH taken AS (DELETE FROM @threadline@.%2$I RETURNING *) INSERT INTO @threadline@.%1$I SELECT * FROM taken',
-            root, root || '_default'
-        );
-        GET DIAGNOSTICS some_moved = ROW_COUNT;
-        moved := moved + some_moved;
-        EXECUTE format('ALTER TABLE @threadline@.%I ATTACH PARTITION @threadline@.%I DEFAULT', root, root || '_default');
-    END LOOP;
-    RETURN moved;
-END
-$move$;
-
--- When a transaction started, from its id.
-CREATE OR REPLACE FUNCTION @threadline@.transaction_start(id uuid) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN timestamptz '2000-01-01 00:00:00+00' + make_interval(secs =>
-    ('x' || "left"(replace(id::text, '-', ''), 16))::bit(64)::bigint / 1000000.0
-);
-
--- When an action was recorded, from its id, to the millisecond.
-CREATE OR REPLACE FUNCTION @threadline@.action_instant(id uuid) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN to_timestamp(('x' || "left"(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0);
 
 -- Everything that is wrong with capture, or could make somebody believe it sees more than it does.
 -- What it says is for whoever may read deployed_policies; what it may not read it says.

@@ -1,5 +1,5 @@
 -- Retention: how long what is kept, the record of every run, and from when on a table's trail is
--- complete. What a run does is in 21_retention_steps.sql.
+-- complete. What a run does is in 25_retention_steps.sql.
 
 CREATE TABLE IF NOT EXISTS @threadline@.audit_retention_runs (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -80,10 +80,10 @@ CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_r
 
 -- From when on the trail of a table is complete: everything captured since is there. The cut-off of
 -- the last purge that took something; where nothing was purged, the table's first change; null
--- where nothing was ever captured.
+-- where nothing was ever captured. With the owner's rights, for whoever reads changes needs it.
 CREATE OR REPLACE FUNCTION @threadline@.audit_horizon(of_schema text, of_table text)
 RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT COALESCE(
         (
@@ -185,6 +185,17 @@ BEGIN
     RETURN (cutoffs ->> 'changes')::timestamptz;
 END
 $cutoff$;
+
+-- The latest instant before which a run removes changes of any table.
+CREATE OR REPLACE FUNCTION @threadline@.latest_cutoff(cutoffs jsonb) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT max(cutoff.before) FROM (
+        SELECT (cutoffs ->> 'changes')::timestamptz
+        UNION ALL
+        SELECT (rule ->> 'before')::timestamptz FROM jsonb_array_elements(cutoffs -> 'tables') AS rule
+    ) AS cutoff (before)
+);
 
 -- The tables that have changes in a partition, each found by one step down the index.
 CREATE OR REPLACE FUNCTION @threadline@.tables_in(partition regclass)

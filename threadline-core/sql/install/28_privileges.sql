@@ -40,14 +40,12 @@ GRANT EXECUTE ON FUNCTION @threadline@.record_findings(timestamptz) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION @threadline@.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.whole_image(text, text, text, bigint) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.is_unique_key(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.tells_rows_apart(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.rows_by_counting(text, text, timestamptz, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.was_in_partition(text, regclass, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.deployed_policy(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.unknown_columns(regclass, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_as_of(text, text, text, timestamptz) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.known_since(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.known_null(jsonb, text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.columns_from_image(regclass, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.images_as_of(regclass, text, text, text[], timestamptz) TO PUBLIC;

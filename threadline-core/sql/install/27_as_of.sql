@@ -283,28 +283,6 @@ BEGIN
 END
 $row$;
 
--- The instant from which on changes of a table are known without a gap: its first change, or where
--- retention stopped removing. Null where nothing is known. With the owner's rights, for a reader of
--- changes may not be one of removals.
-CREATE OR REPLACE FUNCTION @threadline@.known_since(of_schema text, of_table text)
-RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-RETURN (
-    SELECT GREATEST(first.captured_at, removed.before)
-    FROM (
-        SELECT c.captured_at FROM @threadline@.audit_changes AS c
-        WHERE c.table_name = of_table AND c.table_schema = of_schema
-        ORDER BY c.captured_at LIMIT 1
-    ) AS first
-    CROSS JOIN (
-        SELECT max((r.scope ->> 'before')::timestamptz) AS before
-        FROM @threadline@.audit_removals AS r
-        WHERE r.kind = 'retention'
-            AND COALESCE(r.scope ->> 'table_name', of_table) = of_table
-            AND COALESCE(r.scope ->> 'table_schema', of_schema) = of_schema
-    ) AS removed
-);
-
 -- What stands for a value that is not there: NULL if the image says null, an error if the image
 -- does not tell.
 CREATE OR REPLACE FUNCTION @threadline@.known_null(image jsonb, name text, shown_table text)
@@ -450,7 +428,7 @@ DECLARE
     bounds text;
     conditions text := '';
 BEGIN
-    horizon := @threadline@.known_since(of_schema, of_table);
+    horizon := @threadline@.audit_horizon(of_schema, of_table);
     IF relation IS NULL THEN
         problem := 'no_such_table';
         RETURN;

@@ -253,3 +253,35 @@ BEGIN
     RETURN NEXT;
 END
 $maintain$;
+
+-- All of maintenance by one command, for psql and cron: steps, each committed, until nothing is left
+-- to do. Call it outside of a transaction. Gives up where somebody else is at it, or where a table
+-- stays locked.
+CREATE OR REPLACE PROCEDURE @threadline@.maintain(
+    months integer DEFAULT 12, batch integer DEFAULT 5000, lock_wait interval DEFAULT '1 second'
+)
+LANGUAGE plpgsql AS $maintain$
+DECLARE
+    reached text;
+    refusals integer := 0;
+BEGIN
+    LOOP
+        SELECT done.step INTO reached
+        FROM @threadline@.maintain_partitions(months, batch, lock_wait) AS done;
+        COMMIT;
+        EXIT WHEN reached OPERATOR(pg_catalog.=) 'done';
+        IF reached OPERATOR(pg_catalog.=) 'busy' THEN
+            RAISE NOTICE 'somebody else is at it';
+            EXIT;
+        END IF;
+        IF reached OPERATOR(pg_catalog.=) 'locked' THEN
+            refusals := refusals OPERATOR(pg_catalog.+) 1;
+            IF refusals OPERATOR(pg_catalog.>) 30 THEN
+                RAISE EXCEPTION 'a table of the trail stays locked'
+                    USING ERRCODE = 'lock_not_available', HINT = 'See who holds the lock, and call it again.';
+            END IF;
+            PERFORM pg_catalog.pg_sleep(0.1);
+        END IF;
+    END LOOP;
+END
+$maintain$;
