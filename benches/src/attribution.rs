@@ -17,7 +17,7 @@ use threadline_diesel::{blocking, nonblocking};
 use crate::server::Server;
 
 /// Pairs of transactions that are timed, one of each kind in turn.
-const PAIRS: usize = 4_000;
+const PAIRS: usize = 1_500;
 
 const UPDATE: &str = "UPDATE accounts SET balance = balance + 1 WHERE id = 1";
 
@@ -61,31 +61,42 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
     let mut conn = AsyncPgConnection::establish(&database.url()).await?;
     let table = nonblocking::introspect(&mut conn, &"accounts".parse()?).await?;
     database.execute_script(CaptureMigration::new([&table], |_| None).up())?;
-    println!("async: {}", with_async(&mut conn).await?);
-    let url = database.url();
-    let sync = tokio::task::spawn_blocking(move || with_sync(&url)).await??;
-    println!("sync:  {sync}");
-    Ok(())
-}
-
-fn write() -> Result<AuditedWrite> {
     let context = AuditContext::new(ActorRef::user("42")?)
         .request_id(TraceId::new("0af7651916cd43dd8448eb211c80319c")?)
         .correlation_id(TraceId::new("order-7001")?);
-    Ok(AuditedWrite::new(context).action(Action::new("account.change")?))
+    let context_alone = AuditedWrite::new(context);
+    let with_action = context_alone.clone().action(Action::new("account.change")?);
+    for commit in ["off", "on"] {
+        for (said, write) in [
+            ("context alone", &context_alone),
+            ("with an action", &with_action),
+        ] {
+            let found = with_async(&mut conn, write, commit).await?;
+            println!("synchronous_commit = {commit}, {said}, async: {found}");
+            let (url, write) = (database.url(), write.clone());
+            let found =
+                tokio::task::spawn_blocking(move || with_sync(&url, &write, commit)).await??;
+            println!("synchronous_commit = {commit}, {said}, sync:  {found}");
+        }
+    }
+    Ok(())
 }
 
-async fn with_async(conn: &mut AsyncPgConnection) -> Result<Medians> {
-    let write = write()?;
+async fn with_async(
+    conn: &mut AsyncPgConnection,
+    write: &AuditedWrite,
+    commit: &str,
+) -> Result<Medians> {
     let (mut plain, mut audited) = (Vec::new(), Vec::new());
-    conn.batch_execute("SET synchronous_commit = off").await?;
+    conn.batch_execute(&format!("SET synchronous_commit = {commit}"))
+        .await?;
     for _ in 0..PAIRS {
         let start = Instant::now();
         conn.transaction(async |conn| conn.batch_execute(UPDATE).await)
             .await?;
         plain.push(start.elapsed());
         let start = Instant::now();
-        nonblocking::audited(conn, &write, async |conn| {
+        nonblocking::audited(conn, write, async |conn| {
             conn.batch_execute(UPDATE).await.map_err(AuditError::from)
         })
         .await?;
@@ -94,18 +105,17 @@ async fn with_async(conn: &mut AsyncPgConnection) -> Result<Medians> {
     Ok(medians(plain, audited))
 }
 
-fn with_sync(url: &str) -> Result<Medians> {
+fn with_sync(url: &str, write: &AuditedWrite, commit: &str) -> Result<Medians> {
     use diesel::connection::SimpleConnection;
     let mut conn = PgConnection::establish(url)?;
-    let write = write()?;
     let (mut plain, mut audited) = (Vec::new(), Vec::new());
-    conn.batch_execute("SET synchronous_commit = off")?;
+    conn.batch_execute(&format!("SET synchronous_commit = {commit}"))?;
     for _ in 0..PAIRS {
         let start = Instant::now();
         conn.transaction(|conn| conn.batch_execute(UPDATE))?;
         plain.push(start.elapsed());
         let start = Instant::now();
-        blocking::audited(&mut conn, &write, |conn| {
+        blocking::audited(&mut conn, write, |conn| {
             conn.batch_execute(UPDATE).map_err(AuditError::from)
         })?;
         audited.push(start.elapsed());

@@ -25,7 +25,7 @@ BEGIN
     RETURN QUERY
     SELECT 'error', 'trail_function_executable', '@threadline@', NULL::text,
         format('everybody may execute %s', found.function::regprocedure),
-        format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', found.function::regprocedure)
+        format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', found.function::regprocedure)
     FROM @threadline@.trail_functions() AS found
     WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false);
 
@@ -131,7 +131,7 @@ BEGIN
     SELECT 'error', 'trail_owner_mixed', '@threadline@', NULL::text,
         format('function %s belongs to %s and not to the owner of the trail, %s', found.function::regprocedure,
             @threadline@.shown_role(function.proowner), @threadline@.shown_role(owner)),
-        format('ALTER FUNCTION %s OWNER TO %s', found.function::regprocedure, @threadline@.shown_role(owner))
+        format('ALTER ROUTINE %s OWNER TO %s', found.function::regprocedure, @threadline@.shown_role(owner))
     FROM @threadline@.trail_functions() AS found
     JOIN pg_proc AS function ON function.oid = found.function
     WHERE function.proowner <> owner;
@@ -157,7 +157,7 @@ BEGIN
     UNION ALL
     SELECT 'info', 'suspension_granted', '@threadline@', NULL::text,
         format('role %s may call %s', @threadline@.shown_role(privilege.grantee), function.oid::regprocedure),
-        format('REVOKE ALL ON FUNCTION %s FROM %s', function.oid::regprocedure, @threadline@.shown_role(privilege.grantee))
+        format('REVOKE ALL ON ROUTINE %s FROM %s', function.oid::regprocedure, @threadline@.shown_role(privilege.grantee))
     FROM pg_proc AS function
     CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
     WHERE function.pronamespace = trail AND function.proname IN ('suspend_capture', 'remove_changes', 'erase_values')

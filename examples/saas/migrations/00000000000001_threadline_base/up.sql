@@ -2761,7 +2761,7 @@ BEGIN
     RETURN QUERY
     SELECT 'error', 'trail_function_executable', 'threadline', NULL::text,
         format('everybody may execute %s', found.function::regprocedure),
-        format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', found.function::regprocedure)
+        format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', found.function::regprocedure)
     FROM threadline.trail_functions() AS found
     WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false);
 
@@ -2867,7 +2867,7 @@ BEGIN
     SELECT 'error', 'trail_owner_mixed', 'threadline', NULL::text,
         format('function %s belongs to %s and not to the owner of the trail, %s', found.function::regprocedure,
             threadline.shown_role(function.proowner), threadline.shown_role(owner)),
-        format('ALTER FUNCTION %s OWNER TO %s', found.function::regprocedure, threadline.shown_role(owner))
+        format('ALTER ROUTINE %s OWNER TO %s', found.function::regprocedure, threadline.shown_role(owner))
     FROM threadline.trail_functions() AS found
     JOIN pg_proc AS function ON function.oid = found.function
     WHERE function.proowner <> owner;
@@ -2893,7 +2893,7 @@ BEGIN
     UNION ALL
     SELECT 'info', 'suspension_granted', 'threadline', NULL::text,
         format('role %s may call %s', threadline.shown_role(privilege.grantee), function.oid::regprocedure),
-        format('REVOKE ALL ON FUNCTION %s FROM %s', function.oid::regprocedure, threadline.shown_role(privilege.grantee))
+        format('REVOKE ALL ON ROUTINE %s FROM %s', function.oid::regprocedure, threadline.shown_role(privilege.grantee))
     FROM pg_proc AS function
     CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
     WHERE function.pronamespace = trail AND function.proname IN ('suspend_capture', 'remove_changes', 'erase_values')
@@ -6127,7 +6127,7 @@ RETURN ARRAY(
 
 REVOKE ALL ON ALL TABLES IN SCHEMA threadline FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA threadline FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA threadline FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA threadline FROM PUBLIC;
 REVOKE ALL ON SCHEMA threadline FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA threadline TO PUBLIC;
@@ -6178,4 +6178,4 @@ GRANT EXECUTE ON FUNCTION threadline.functions_that_may_read(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', 'e7789bdc6287663c41db8974917b52961f43f0ff0580c395859b3e6bb46856b3');
+SELECT threadline.note_installation('0.1.0', '4612dfb32888885c680d282358105d90a4a7849dc4724e5dab883f5991cfa5f7');
