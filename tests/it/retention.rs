@@ -101,6 +101,31 @@ fn partitions(trail: &Trail, parent: &str) -> i64 {
 }
 
 #[test]
+fn keys_that_rows_had_are_kept_no_longer_than_the_changes_that_gave_them() {
+    let trail = trail_with_a_past();
+    trail.run(
+        "INSERT INTO orders VALUES (1, 1); UPDATE orders SET id = 2;
+         INSERT INTO sessions VALUES (1); UPDATE sessions SET id = 2;
+         INSERT INTO threadline.audit_renames
+         SELECT change_id - 1000, captured_at - interval '60 days', transaction_id, table_schema,
+             table_name, row_key, previous_key
+         FROM threadline.audit_renames",
+    );
+    let policy = RetentionPolicy::keep(Keep::days(30).unwrap())
+        .table("public.sessions".parse().unwrap(), Keep::days(90).unwrap())
+        .enabled()
+        .build()
+        .unwrap();
+    blocking::purge(&mut connect(&trail), &policy, &quick()).unwrap();
+    let left = "SELECT string_agg(table_name || ' ' || (captured_at < now() - interval '1 day'), ', ' \
+                ORDER BY captured_at, table_name) FROM threadline.audit_renames";
+    assert_eq!(
+        trail.ask(left),
+        "sessions true, orders false, sessions false"
+    );
+}
+
+#[test]
 fn expired_months_are_dropped_and_the_rest_goes_by_batches() {
     let trail = trail_with_a_past();
     trail.run("SELECT past('orders', 0, 3900, 390, 0, 3)");

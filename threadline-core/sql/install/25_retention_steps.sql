@@ -128,6 +128,12 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
+    -- Renames say keys, which are kept no longer than the changes that gave them.
+    DELETE FROM @threadline@.audit_renames AS rename
+    WHERE rename.captured_at < @threadline@.latest_cutoff(cutoffs)
+        AND rename.captured_at < @threadline@.cutoff_of_table(
+            cutoffs, rename.table_schema, rename.table_name
+        );
     result.progress := '{"phase": "transactions"}';
     RETURN result;
 END

@@ -5255,6 +5255,12 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
+    -- Renames say keys, which are kept no longer than the changes that gave them.
+    DELETE FROM threadline.audit_renames AS rename
+    WHERE rename.captured_at < threadline.latest_cutoff(cutoffs)
+        AND rename.captured_at < threadline.cutoff_of_table(
+            cutoffs, rename.table_schema, rename.table_name
+        );
     result.progress := '{"phase": "transactions"}';
     RETURN result;
 END
@@ -6178,4 +6184,4 @@ GRANT EXECUTE ON FUNCTION threadline.functions_that_may_read(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '4612dfb32888885c680d282358105d90a4a7849dc4724e5dab883f5991cfa5f7');
+SELECT threadline.note_installation('0.1.0', 'fe38dffd2c2f844aaaa0c70fdfdbe214d2a9d2ddcea25963a95ad1a257a0d49c');
