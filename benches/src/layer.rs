@@ -95,6 +95,10 @@ type Handler = fn(Request<()>) -> Answer;
 type Inner = tower::util::ServiceFn<Handler>;
 
 /// Looks at the context, as a handler does, and says whether there is an actor.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a service consumes its requests"
+)]
 fn handle(request: Request<()>) -> Answer {
     let context = request.extensions().get::<AuditContext>();
     let known = context.and_then(AuditContext::actor).is_some();
