@@ -208,9 +208,46 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
             .refused(&format!("{forged} INSERT INTO t VALUES (1, 1)"))
             .contains("unattributed")
     );
+    // Of nothing, nobody is asked who wrote it.
+    trail.run("INSERT INTO t SELECT 1, 1 WHERE false; UPDATE t SET v = 2; DELETE FROM t");
+    assert_eq!(trail.changes().len(), 0);
     let signed = set("actor_ref", r#"{"type":"system","id":"seed"}"#);
     trail.run(&format!(
         "{signed} INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t; TRUNCATE t"
     ));
     assert_eq!(trail.changes().len(), 4);
+}
+
+#[test]
+fn a_session_that_loses_the_note_of_its_transaction_loses_no_write_and_no_actor() {
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 9) AS g",
+        &["t"],
+    );
+    let a = json!({"type": "user", "id": "a"});
+    let b = json!({"type": "user", "id": "b"});
+    for write in [
+        "UPDATE t SET v = v + 1 WHERE id = 1",
+        "UPDATE t SET id = id + 100 WHERE id = 2",
+        "INSERT INTO t VALUES (20, 1), (21, 1)",
+        "DELETE FROM t WHERE id IN (3, 4)",
+    ] {
+        let before = trail.count();
+        trail.run(&format!(
+            "BEGIN; {} UPDATE t SET v = -v WHERE id = 9; RESET ALL; {} {write}; COMMIT",
+            set("actor_ref", &a.to_string()),
+            set("actor_ref", &b.to_string())
+        ));
+        let changes = trail.changes().split_off(before);
+        let mut transactions: Vec<_> = changes.iter().map(|c| &c.transaction_id).collect();
+        transactions.dedup();
+        assert_eq!(transactions.len(), 1, "{write}");
+        assert_eq!(changes[0].actor_ref, None, "{write}: the transaction's own");
+        assert!(
+            changes[1..]
+                .iter()
+                .all(|c| c.actor_ref.as_ref() == Some(&b)),
+            "{write}"
+        );
+    }
 }

@@ -68,6 +68,20 @@ fn statements_that_change_nothing_leave_nothing() {
 }
 
 #[test]
+fn statements_that_find_no_row_do_not_make_a_reader_a_writer() {
+    let trail = captured(ORDERS, &["orders"]);
+    for nothing in [
+        "DELETE FROM orders WHERE id = 99",
+        "INSERT INTO orders SELECT * FROM orders WHERE false",
+        "UPDATE orders SET status = 'x' WHERE id = 99",
+    ] {
+        trail.run(&format!(
+            "DO $$ BEGIN {nothing}; ASSERT pg_current_xact_id_if_assigned() IS NULL; END $$"
+        ));
+    }
+}
+
+#[test]
 fn bulk_statements_record_every_row_once() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders SELECT g, 'open', g FROM generate_series(1, 1000) AS g");

@@ -5,32 +5,37 @@
 <<capture>>
 DECLARE
     v_drifted boolean := false;
+    v_first boolean := false;
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context @threadline@.context_in_force;
     v_attribution @threadline@.attribution;
 BEGIN
-    -- Are there rows, and are the columns still what they were? Writes nothing, so the block
-    -- takes no subtransaction id.
+    -- Are the columns still what they were? Planned, and planned again when the table changes, but
+    -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM @probe@ FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        PERFORM FROM captured_rows AS r WHERE false AND ROW(@probe@) IS NULL;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
     END;
-    IF v_drifted THEN
+
+@transaction@    ELSIF NOT v_drifted AND pg_catalog.concat(
+        pg_catalog.current_setting('threadline.recorded', true),
+        pg_catalog.current_setting('threadline.suspended', true)
+    ) OPERATOR(pg_catalog.=) '' THEN
+        -- The transaction's first changes, if there are rows: its row is added after them.
+        v_first := true;
+@read_context@    ELSE
         PERFORM FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        IF FOUND THEN
+@attribution@        END IF;
     END IF;
 
-@attribution@
 @pin@    v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
         EXECUTE pg_catalog.format(
@@ -43,6 +48,7 @@ BEGIN
             @threadline@.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             @schema_literal@, @name_literal@;
+        PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO @threadline@.audit_changes (
             id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -75,6 +81,18 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT @image_columns@
         ) AS image;
+    END IF;
+    IF FOUND THEN
+@strict@        IF v_first THEN
+            @first_transaction@;
+            IF FOUND THEN
+                @note@;
+            ELSE
+                PERFORM @threadline@.attribute_first_changes(
+                    v_transaction, v_expected, @schema_literal@, @name_literal@, v_captured_at
+                );
+            END IF;
+        END IF;
     END IF;
 @unpin@    RETURN NULL;
 END

@@ -10,12 +10,19 @@ use crate::table::{ActorPolicy, AuditedTable, ImageForm, TableName};
 
 const ROW_BODY: &str = include_str!("../../sql/capture/row_body.sql");
 const STATEMENT_BODY: &str = include_str!("../../sql/capture/statement_body.sql");
+const UNLESS_ROWS: &str = include_str!("../../sql/capture/unless_rows.sql");
+const TRANSACTION: &str = include_str!("../../sql/capture/transaction.sql");
+const READ_CONTEXT: &str = include_str!("../../sql/capture/read_context.sql");
+const ROW_ATTRIBUTION: &str = include_str!("../../sql/capture/row_attribution.sql");
 const ATTRIBUTION: &str = include_str!("../../sql/capture/attribution.sql");
 const ROW_SUSPENDED: &str = include_str!("../../sql/capture/row_suspended.sql");
 const STATEMENT_SUSPENDED: &str = include_str!("../../sql/capture/statement_suspended.sql");
 const STRICT: &str = include_str!("../../sql/capture/strict.sql");
+const STRICT_STATEMENT: &str = include_str!("../../sql/capture/strict_statement.sql");
 const STRICT_FIRST: &str = include_str!("../../sql/capture/strict_first.sql");
 const FIRST_CHANGE: &str = include_str!("../../sql/capture/first_change.sql");
+const FIRST_TRANSACTION: &str = include_str!("../../sql/capture/first_transaction.sql");
+const NOTE: &str = include_str!("../../sql/capture/note.sql");
 
 /// The quoted, qualified name of one of a table's functions.
 ///
@@ -37,33 +44,17 @@ pub(super) fn function_name(table: &TableName, kind: &str) -> String {
     )
 }
 
-/// Values that both bodies use.
-struct Shared {
-    comment_name: String,
+/// What both bodies of a table have in common.
+struct Shared<'a> {
+    table: &'a AuditedTable,
     schema_literal: String,
     name_literal: String,
-    strict: String,
-    strict_first: String,
     pin: String,
     unpin: String,
 }
 
-impl Shared {
-    fn new(table: &AuditedTable) -> Self {
-        let schema_literal = quote_literal(table.name().schema());
-        let name_literal = quote_literal(table.name().name());
-        let refuse = |template| match table.actor() {
-            ActorPolicy::Required => fill(
-                template,
-                &[
-                    ("threadline", STORAGE_SCHEMA),
-                    ("schema_literal", &schema_literal),
-                    ("name_literal", &name_literal),
-                ],
-            ),
-            ActorPolicy::Optional => String::new(),
-        };
-        let (strict, strict_first) = (refuse(STRICT), refuse(STRICT_FIRST));
+impl<'a> Shared<'a> {
+    fn new(table: &'a AuditedTable) -> Self {
         let (pin, unpin) = match expressions::session_is_unusual(table) {
             None => (String::new(), String::new()),
             Some(unusual) => (
@@ -79,31 +70,45 @@ impl Shared {
             ),
         };
         Self {
-            // A name may hold a line break, which would end the comment.
-            comment_name: table.name().to_string().replace(['\n', '\r'], " "),
-            schema_literal,
-            name_literal,
-            strict,
-            strict_first,
+            table,
+            schema_literal: quote_literal(table.name().schema()),
+            name_literal: quote_literal(table.name().name()),
             pin,
             unpin,
         }
     }
 
-    /// The statements that find out who and in which transaction. `suspended` is what happens
-    /// where capture is suspended, `first_change` what a transaction's first change may do instead.
-    fn attribution(&self, suspended: &str, first_change: &str) -> String {
-        fill(
-            ATTRIBUTION.trim_end(),
-            &[
-                ("threadline", STORAGE_SCHEMA),
-                ("schema_literal", &self.schema_literal),
-                ("name_literal", &self.name_literal),
-                ("suspended", suspended),
-                ("first_change", first_change),
-                ("strict", &self.strict),
-            ],
-        )
+    /// Fills in a template: the names that every template may use, and its own.
+    fn fill(&self, template: &str, own: &[(&str, &str)]) -> String {
+        let common = [
+            ("threadline", STORAGE_SCHEMA),
+            ("schema_literal", &self.schema_literal),
+            ("name_literal", &self.name_literal),
+        ];
+        fill(template, &[&common, own].concat())
+    }
+
+    /// A template that only a table in strict mode needs.
+    fn strict(&self, template: &str) -> String {
+        match self.table.actor() {
+            ActorPolicy::Required => self.fill(template, &[]),
+            ActorPolicy::Optional => String::new(),
+        }
+    }
+
+    /// The statements that ask for the attribution of a change that is not a transaction's first.
+    fn attribution(&self, suspended: &str) -> String {
+        let suspended = self.fill(suspended, &[("unpin", &self.unpin_at(16))]);
+        self.fill(ATTRIBUTION, &[("suspended", &suspended)])
+    }
+
+    /// The statement that adds the transaction's row at its first change.
+    fn first_transaction(&self, occurred_at: &str) -> String {
+        let statement = self.fill(
+            FIRST_TRANSACTION.trim_end(),
+            &[("occurred_at", occurred_at)],
+        );
+        indent(&statement, 12)
     }
 
     fn unpin_at(&self, spaces: usize) -> String {
@@ -115,13 +120,49 @@ impl Shared {
     }
 }
 
+/// A table's name as a comment says it: it may hold a line break, which would end the comment.
+fn comment_name(table: &AuditedTable) -> String {
+    table.name().to_string().replace(['\n', '\r'], " ")
+}
+
+/// The statements of the row function that find out who and in which transaction.
+fn row_attribution(shared: &Shared<'_>) -> String {
+    let transaction = shared.fill(TRANSACTION, &[("unless_rows", "")]);
+    let read_context = shared.fill(READ_CONTEXT, &[]);
+    let first_transaction = shared.first_transaction("pg_catalog.clock_timestamp()");
+    let strict_first = shared.strict(STRICT_FIRST);
+    let note = indent(NOTE.trim_end(), 16);
+    let first_change = shared.fill(
+        FIRST_CHANGE,
+        &[
+            ("read_context", &read_context),
+            ("strict_first", &strict_first),
+            ("first_transaction", &first_transaction),
+            ("note", &note),
+            ("unpin_deep", &shared.unpin_at(12)),
+        ],
+    );
+    shared.fill(
+        ROW_ATTRIBUTION.trim_end(),
+        &[
+            ("transaction", &transaction),
+            ("first_change", &first_change),
+            ("read_context", &read_context),
+            ("strict_first", &strict_first),
+            ("first_transaction", &first_transaction),
+            ("note", &note),
+            ("attribution", &shared.attribution(ROW_SUSPENDED)),
+            ("strict", &shared.strict(STRICT)),
+        ],
+    )
+}
+
 /// The body of the row function: updates always, inserts and deletes where rows must be seen one
 /// by one.
 pub(super) fn row_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
-    let delta = table.image() == ImageForm::Delta;
     let changes = expressions::changes(table, table.image(), 12);
-    let data_after = if delta {
+    let data_after = if table.image() == ImageForm::Delta {
         "            -- delta form: the new values were collected above".to_owned()
     } else {
         format!(
@@ -129,41 +170,16 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             expressions::image(table, "NEW", 12)
         )
     };
-    let suspended = fill(
-        ROW_SUSPENDED,
-        &[
-            ("threadline", STORAGE_SCHEMA),
-            ("schema_literal", &shared.schema_literal),
-            ("name_literal", &shared.name_literal),
-            ("unpin", &shared.unpin_at(12)),
-        ],
-    );
-    let first_change = fill(
-        FIRST_CHANGE,
-        &[
-            ("threadline", STORAGE_SCHEMA),
-            ("schema_literal", &shared.schema_literal),
-            ("name_literal", &shared.name_literal),
-            ("strict", &shared.strict_first),
-            ("unpin_deep", &shared.unpin_at(12)),
-        ],
-    );
     let known: Vec<_> = table
         .columns()
         .iter()
         .map(|column| quote_literal(&column.name))
         .collect();
-    fill(
+    shared.fill(
         ROW_BODY,
         &[
-            ("threadline", STORAGE_SCHEMA),
-            ("table", &shared.comment_name),
-            ("schema_literal", &shared.schema_literal),
-            ("name_literal", &shared.name_literal),
-            (
-                "attribution",
-                &shared.attribution(&suspended, &first_change),
-            ),
+            ("table", &comment_name(table)),
+            ("attribution", &row_attribution(&shared)),
             ("root_literal", &quote_literal(&table.name().quoted())),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
@@ -190,28 +206,28 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
 /// The body of the statement function: inserts and deletes, all rows of a statement at once.
 pub(super) fn statement_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
-    let suspended = fill(
-        STATEMENT_SUSPENDED,
-        &[
-            ("threadline", STORAGE_SCHEMA),
-            ("schema_literal", &shared.schema_literal),
-            ("name_literal", &shared.name_literal),
-        ],
-    );
-    fill(
+    shared.fill(
         STATEMENT_BODY,
         &[
-            ("threadline", STORAGE_SCHEMA),
-            ("table", &shared.comment_name),
-            ("schema_literal", &shared.schema_literal),
-            ("name_literal", &shared.name_literal),
-            ("attribution", &shared.attribution(&suspended, "")),
+            ("table", &comment_name(table)),
+            ("probe", &expressions::probe(table, "r")),
+            (
+                "transaction",
+                &shared.fill(TRANSACTION, &[("unless_rows", UNLESS_ROWS)]),
+            ),
+            ("read_context", &shared.fill(READ_CONTEXT, &[])),
+            ("attribution", &shared.attribution(STATEMENT_SUSPENDED)),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
-            ("probe", &expressions::probe(table, "r")),
             ("table_pk", &expressions::table_pk(table, "r")),
             ("row_key", &expressions::row_key(table, "r")),
             ("image_columns", &expressions::image_columns(table, "r", 12)),
+            ("strict", &shared.strict(STRICT_STATEMENT)),
+            (
+                "first_transaction",
+                &shared.first_transaction("v_captured_at"),
+            ),
+            ("note", &indent(NOTE.trim_end(), 16)),
         ],
     )
 }

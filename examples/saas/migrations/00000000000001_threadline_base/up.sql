@@ -680,14 +680,15 @@ BEGIN
             v_context.job_id, v_context.source, v_context.remote_addr, v_context.meta,
             session_user, pg_catalog.current_setting('application_name'),
             pg_catalog.inet_client_addr()
-        ) ON CONFLICT DO NOTHING
-        RETURNING pg_catalog.set_config(
-            'threadline.recorded',
-            expected OPERATOR(pg_catalog.||)
-                CASE WHEN v_context.error IS NULL AND NOT v_suspended THEN '' ELSE '!' END,
-            true
-        ) INTO note;
+        ) ON CONFLICT DO NOTHING;
         IF FOUND THEN
+            note := pg_catalog.set_config(
+                'threadline.recorded',
+                pg_catalog.concat(
+                    expected, CASE WHEN v_context.error IS NOT NULL OR v_suspended THEN '!' END
+                ),
+                true
+            );
             RETURN v_found;
         END IF;
     END IF;
@@ -762,10 +763,11 @@ BEGIN
 END
 $attribute$;
 
--- Attributes a change that capture has just recorded in the belief that it was the transaction's
--- first, where it was not: the session had lost capture's note, by RESET ALL for instance.
-CREATE OR REPLACE FUNCTION threadline.attribute_first_change(
-    this_transaction uuid, expected text, table_schema text, table_name text
+-- Attributes changes that capture has just recorded in the belief that they were the transaction's
+-- first, where they were not: the session had lost capture's note, by RESET ALL for instance. Those
+-- of a statement have one instant; without one, it is the change with the newest id.
+CREATE OR REPLACE FUNCTION threadline.attribute_first_changes(
+    this_transaction uuid, expected text, table_schema text, table_name text, instant timestamptz
 ) RETURNS void
 LANGUAGE plpgsql AS $attribute$
 DECLARE
@@ -777,9 +779,10 @@ BEGIN
         UPDATE threadline.audit_changes AS change
         SET actor_ref = found.actor_ref
         WHERE change.transaction_id OPERATOR(pg_catalog.=) this_transaction
-            AND change.id OPERATOR(pg_catalog.=) pg_catalog.currval(
-                'threadline.audit_changes_id_seq'::pg_catalog.regclass
-            );
+            AND CASE WHEN instant IS NOT NULL THEN change.captured_at OPERATOR(pg_catalog.=) instant
+                ELSE change.id OPERATOR(pg_catalog.=) pg_catalog.currval(
+                    'threadline.audit_changes_id_seq'::pg_catalog.regclass
+                ) END;
     END IF;
 END
 $attribute$;
@@ -6184,4 +6187,4 @@ GRANT EXECUTE ON FUNCTION threadline.functions_that_may_read(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', 'fe38dffd2c2f844aaaa0c70fdfdbe214d2a9d2ddcea25963a95ad1a257a0d49c');
+SELECT threadline.note_installation('0.1.0', 'e9b590e1153f96b345ea3c6802bc0c0137ec946855af1a242cb7567208757229');

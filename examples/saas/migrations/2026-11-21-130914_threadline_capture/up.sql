@@ -106,11 +106,11 @@ BEGIN
         END IF;
     END;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
     v_expected := pg_catalog.concat(
@@ -131,7 +131,7 @@ BEGIN
         END;
     ELSE
         -- An update that is a transaction's first change and keeps its key: the change and the
-        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
             pg_catalog.current_setting('threadline.suspended', true),
@@ -143,6 +143,7 @@ BEGIN
                 pg_catalog.current_setting('threadline.action_id', true)
             ) OPERATOR(pg_catalog.<>) '' THEN
                 v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
             END IF;
             WITH change AS (
                 INSERT INTO threadline.audit_changes (
@@ -160,38 +161,72 @@ BEGIN
                 correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
                 client_addr
             ) VALUES (
-                capture.v_transaction, pg_catalog.clock_timestamp(),
-                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
-                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
-                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
                 v_context.source, v_context.remote_addr, v_context.meta, session_user,
                 pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
-            ) ON CONFLICT DO NOTHING
-            RETURNING pg_catalog.set_config(
-                'threadline.recorded',
-                capture.v_expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
-                true
-            ) INTO v_note;
-            IF NOT FOUND THEN
-                PERFORM threadline.attribute_first_change(
-                    v_transaction, v_expected, 'public', 'invoice_lines'
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'invoice_lines', NULL
                 );
             END IF;
             RETURN NEW;
         END IF;
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'invoice_lines'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'invoice_lines',
-                pg_catalog.lower(TG_OP), 1
-            );
-            RETURN NULL;
+        -- Another first change: the transaction's row, without a call. Where the row is there already,
+        -- the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true)
+        ) OPERATOR(pg_catalog.=) '' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            END IF;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
+        IF v_note IS NULL THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'invoice_lines'
+            );
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'invoice_lines',
+                    pg_catalog.lower(TG_OP), 1
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
+        END IF;
     END IF;
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
@@ -232,38 +267,35 @@ $capture$;
 <<capture>>
 DECLARE
     v_drifted boolean := false;
+    v_first boolean := false;
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
-    -- Are there rows, and are the columns still what they were? Writes nothing, so the block
-    -- takes no subtransaction id.
+    -- Are the columns still what they were? Planned, and planned again when the table changes, but
+    -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM r."invoice_id", r."line_no", r."description", r."amount_cents" FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."invoice_id", r."line_no", r."description", r."amount_cents") IS NULL;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
     END;
-    IF v_drifted THEN
-        PERFORM FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
-    END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
+    IF v_transaction IS NULL THEN
+        RETURN NULL; -- without an id, the database transaction has written no row
+    END IF;
     v_expected := pg_catalog.concat(
         pg_catalog.uuid_hash_extended(
             v_transaction,
@@ -280,19 +312,36 @@ BEGIN
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
+    ELSIF NOT v_drifted AND pg_catalog.concat(
+        pg_catalog.current_setting('threadline.recorded', true),
+        pg_catalog.current_setting('threadline.suspended', true)
+    ) OPERATOR(pg_catalog.=) '' THEN
+        -- The transaction's first changes, if there are rows: its row is added after them.
+        v_first := true;
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
     ELSE
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'invoice_lines'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'invoice_lines',
-                pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+        PERFORM FROM captured_rows AS r LIMIT 1;
+        IF FOUND THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'invoice_lines'
             );
-            RETURN NULL;
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'invoice_lines',
+                    pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
     END IF;
 
     v_captured_at := pg_catalog.clock_timestamp();
@@ -307,6 +356,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'invoice_lines';
+        PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
             id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -345,6 +395,32 @@ BEGIN
             r."description" AS "description",
             r."amount_cents" AS "amount_cents"
         ) AS image;
+    END IF;
+    IF FOUND THEN
+        IF v_first THEN
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, v_captured_at, pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'invoice_lines', v_captured_at
+                );
+            END IF;
+        END IF;
     END IF;
     RETURN NULL;
 END
@@ -481,11 +557,11 @@ BEGIN
         END IF;
     END;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
     v_expected := pg_catalog.concat(
@@ -506,7 +582,7 @@ BEGIN
         END;
     ELSE
         -- An update that is a transaction's first change and keeps its key: the change and the
-        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
             pg_catalog.current_setting('threadline.suspended', true),
@@ -518,6 +594,7 @@ BEGIN
                 pg_catalog.current_setting('threadline.action_id', true)
             ) OPERATOR(pg_catalog.<>) '' THEN
                 v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
             END IF;
             WITH change AS (
                 INSERT INTO threadline.audit_changes (
@@ -535,38 +612,72 @@ BEGIN
                 correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
                 client_addr
             ) VALUES (
-                capture.v_transaction, pg_catalog.clock_timestamp(),
-                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
-                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
-                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
                 v_context.source, v_context.remote_addr, v_context.meta, session_user,
                 pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
-            ) ON CONFLICT DO NOTHING
-            RETURNING pg_catalog.set_config(
-                'threadline.recorded',
-                capture.v_expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
-                true
-            ) INTO v_note;
-            IF NOT FOUND THEN
-                PERFORM threadline.attribute_first_change(
-                    v_transaction, v_expected, 'public', 'invoices'
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'invoices', NULL
                 );
             END IF;
             RETURN NEW;
         END IF;
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'invoices'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'invoices',
-                pg_catalog.lower(TG_OP), 1
-            );
-            RETURN NULL;
+        -- Another first change: the transaction's row, without a call. Where the row is there already,
+        -- the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true)
+        ) OPERATOR(pg_catalog.=) '' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            END IF;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
+        IF v_note IS NULL THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'invoices'
+            );
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'invoices',
+                    pg_catalog.lower(TG_OP), 1
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
+        END IF;
     END IF;
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
@@ -607,38 +718,35 @@ $capture$;
 <<capture>>
 DECLARE
     v_drifted boolean := false;
+    v_first boolean := false;
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
-    -- Are there rows, and are the columns still what they were? Writes nothing, so the block
-    -- takes no subtransaction id.
+    -- Are the columns still what they were? Planned, and planned again when the table changes, but
+    -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM r."id", r."organization_id", r."customer", r."total_cents", r."due_on", r."reminded_on", r."paid_on", r."voided_on" FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."organization_id", r."customer", r."total_cents", r."due_on", r."reminded_on", r."paid_on", r."voided_on") IS NULL;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
     END;
-    IF v_drifted THEN
-        PERFORM FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
-    END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
+    IF v_transaction IS NULL THEN
+        RETURN NULL; -- without an id, the database transaction has written no row
+    END IF;
     v_expected := pg_catalog.concat(
         pg_catalog.uuid_hash_extended(
             v_transaction,
@@ -655,19 +763,36 @@ BEGIN
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
+    ELSIF NOT v_drifted AND pg_catalog.concat(
+        pg_catalog.current_setting('threadline.recorded', true),
+        pg_catalog.current_setting('threadline.suspended', true)
+    ) OPERATOR(pg_catalog.=) '' THEN
+        -- The transaction's first changes, if there are rows: its row is added after them.
+        v_first := true;
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
     ELSE
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'invoices'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'invoices',
-                pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+        PERFORM FROM captured_rows AS r LIMIT 1;
+        IF FOUND THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'invoices'
             );
-            RETURN NULL;
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'invoices',
+                    pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
     END IF;
 
     v_captured_at := pg_catalog.clock_timestamp();
@@ -682,6 +807,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'invoices';
+        PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
             id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -728,6 +854,32 @@ BEGIN
             r."paid_on" AS "paid_on",
             r."voided_on" AS "voided_on"
         ) AS image;
+    END IF;
+    IF FOUND THEN
+        IF v_first THEN
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, v_captured_at, pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'invoices', v_captured_at
+                );
+            END IF;
+        END IF;
     END IF;
     RETURN NULL;
 END
@@ -845,11 +997,11 @@ BEGIN
         END IF;
     END;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
     v_expected := pg_catalog.concat(
@@ -870,7 +1022,7 @@ BEGIN
         END;
     ELSE
         -- An update that is a transaction's first change and keeps its key: the change and the
-        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
             pg_catalog.current_setting('threadline.suspended', true),
@@ -882,6 +1034,7 @@ BEGIN
                 pg_catalog.current_setting('threadline.action_id', true)
             ) OPERATOR(pg_catalog.<>) '' THEN
                 v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
             END IF;
             WITH change AS (
                 INSERT INTO threadline.audit_changes (
@@ -899,38 +1052,72 @@ BEGIN
                 correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
                 client_addr
             ) VALUES (
-                capture.v_transaction, pg_catalog.clock_timestamp(),
-                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
-                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
-                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
                 v_context.source, v_context.remote_addr, v_context.meta, session_user,
                 pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
-            ) ON CONFLICT DO NOTHING
-            RETURNING pg_catalog.set_config(
-                'threadline.recorded',
-                capture.v_expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
-                true
-            ) INTO v_note;
-            IF NOT FOUND THEN
-                PERFORM threadline.attribute_first_change(
-                    v_transaction, v_expected, 'public', 'members'
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'members', NULL
                 );
             END IF;
             RETURN NEW;
         END IF;
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'members'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'members',
-                pg_catalog.lower(TG_OP), 1
-            );
-            RETURN NULL;
+        -- Another first change: the transaction's row, without a call. Where the row is there already,
+        -- the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true)
+        ) OPERATOR(pg_catalog.=) '' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            END IF;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
+        IF v_note IS NULL THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'members'
+            );
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'members',
+                    pg_catalog.lower(TG_OP), 1
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
+        END IF;
     END IF;
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
@@ -971,38 +1158,35 @@ $capture$;
 <<capture>>
 DECLARE
     v_drifted boolean := false;
+    v_first boolean := false;
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
-    -- Are there rows, and are the columns still what they were? Writes nothing, so the block
-    -- takes no subtransaction id.
+    -- Are the columns still what they were? Planned, and planned again when the table changes, but
+    -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM r."handle", r."organization_id", r."name", r."email" FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."handle", r."organization_id", r."name", r."email") IS NULL;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
     END;
-    IF v_drifted THEN
-        PERFORM FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
-    END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
+    IF v_transaction IS NULL THEN
+        RETURN NULL; -- without an id, the database transaction has written no row
+    END IF;
     v_expected := pg_catalog.concat(
         pg_catalog.uuid_hash_extended(
             v_transaction,
@@ -1019,19 +1203,36 @@ BEGIN
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
+    ELSIF NOT v_drifted AND pg_catalog.concat(
+        pg_catalog.current_setting('threadline.recorded', true),
+        pg_catalog.current_setting('threadline.suspended', true)
+    ) OPERATOR(pg_catalog.=) '' THEN
+        -- The transaction's first changes, if there are rows: its row is added after them.
+        v_first := true;
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
     ELSE
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'members'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'members',
-                pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+        PERFORM FROM captured_rows AS r LIMIT 1;
+        IF FOUND THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'members'
             );
-            RETURN NULL;
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'members',
+                    pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
     END IF;
 
     v_captured_at := pg_catalog.clock_timestamp();
@@ -1046,6 +1247,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'members';
+        PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
             id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -1084,6 +1286,32 @@ BEGIN
             r."name" AS "name",
             '[REDACTED]'::pg_catalog.text AS "email"
         ) AS image;
+    END IF;
+    IF FOUND THEN
+        IF v_first THEN
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, v_captured_at, pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'members', v_captured_at
+                );
+            END IF;
+        END IF;
     END IF;
     RETURN NULL;
 END
@@ -1197,11 +1425,11 @@ BEGIN
         END IF;
     END;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
     v_expected := pg_catalog.concat(
@@ -1222,7 +1450,7 @@ BEGIN
         END;
     ELSE
         -- An update that is a transaction's first change and keeps its key: the change and the
-        -- transaction's row by one statement. Where the row is there already, the note was lost.
+        -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
             pg_catalog.current_setting('threadline.suspended', true),
@@ -1234,6 +1462,7 @@ BEGIN
                 pg_catalog.current_setting('threadline.action_id', true)
             ) OPERATOR(pg_catalog.<>) '' THEN
                 v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
             END IF;
             WITH change AS (
                 INSERT INTO threadline.audit_changes (
@@ -1251,38 +1480,72 @@ BEGIN
                 correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
                 client_addr
             ) VALUES (
-                capture.v_transaction, pg_catalog.clock_timestamp(),
-                pg_catalog.pg_current_xact_id(), v_context.root_action_id,
-                pg_catalog.pg_backend_pid(), v_context.actor_ref, v_context.on_behalf_of,
-                v_context.request_id, v_context.correlation_id, v_context.job_id,
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
                 v_context.source, v_context.remote_addr, v_context.meta, session_user,
                 pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
-            ) ON CONFLICT DO NOTHING
-            RETURNING pg_catalog.set_config(
-                'threadline.recorded',
-                capture.v_expected OPERATOR(pg_catalog.||)
-                    CASE WHEN v_context.error IS NULL THEN '' ELSE '!' END,
-                true
-            ) INTO v_note;
-            IF NOT FOUND THEN
-                PERFORM threadline.attribute_first_change(
-                    v_transaction, v_expected, 'public', 'organizations'
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'organizations', NULL
                 );
             END IF;
             RETURN NEW;
         END IF;
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'organizations'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'organizations',
-                pg_catalog.lower(TG_OP), 1
-            );
-            RETURN NULL;
+        -- Another first change: the transaction's row, without a call. Where the row is there already,
+        -- the note was lost.
+        IF pg_catalog.concat(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.current_setting('threadline.suspended', true)
+        ) OPERATOR(pg_catalog.=) '' THEN
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, pg_catalog.clock_timestamp(), pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            END IF;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
+        IF v_note IS NULL THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'organizations'
+            );
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'organizations',
+                    pg_catalog.lower(TG_OP), 1
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
+        END IF;
     END IF;
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
@@ -1323,38 +1586,35 @@ $capture$;
 <<capture>>
 DECLARE
     v_drifted boolean := false;
+    v_first boolean := false;
     v_session text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected text;
+    v_note text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
+    v_context threadline.context_in_force;
     v_attribution threadline.attribution;
 BEGIN
-    -- Are there rows, and are the columns still what they were? Writes nothing, so the block
-    -- takes no subtransaction id.
+    -- Are the columns still what they were? Planned, and planned again when the table changes, but
+    -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM r."id", r."name", r."closed_on" FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
+        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."name", r."closed_on") IS NULL;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
     END;
-    IF v_drifted THEN
-        PERFORM FROM captured_rows AS r LIMIT 1;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
-    END IF;
 
-    -- Which transaction, which action, and whether the context is the one noted before. Few
-    -- expressions: each costs as much again in every transaction.
+    -- Which transaction, and whether the context is the one noted before. Few expressions: each
+    -- costs as much again in every transaction.
     v_transaction := pg_catalog.encode(
         pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id()),
+            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
         'hex'
     )::pg_catalog.uuid;
+    IF v_transaction IS NULL THEN
+        RETURN NULL; -- without an id, the database transaction has written no row
+    END IF;
     v_expected := pg_catalog.concat(
         pg_catalog.uuid_hash_extended(
             v_transaction,
@@ -1371,19 +1631,36 @@ BEGIN
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
         END;
+    ELSIF NOT v_drifted AND pg_catalog.concat(
+        pg_catalog.current_setting('threadline.recorded', true),
+        pg_catalog.current_setting('threadline.suspended', true)
+    ) OPERATOR(pg_catalog.=) '' THEN
+        -- The transaction's first changes, if there are rows: its row is added after them.
+        v_first := true;
+            IF pg_catalog.concat(
+                pg_catalog.current_setting('threadline.actor_ref', true),
+                pg_catalog.current_setting('threadline.context', true),
+                pg_catalog.current_setting('threadline.action_id', true)
+            ) OPERATOR(pg_catalog.<>) '' THEN
+                v_context := threadline.read_context();
+                v_action_id := v_context.action_id;
+            END IF;
     ELSE
-        v_attribution := threadline.record_transaction(
-            v_transaction, v_expected, 'public', 'organizations'
-        );
-        IF v_attribution.suspension IS NOT NULL THEN
-            PERFORM threadline.count_suspended(
-                v_attribution.suspension, 'public', 'organizations',
-                pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+        PERFORM FROM captured_rows AS r LIMIT 1;
+        IF FOUND THEN
+            v_attribution := threadline.record_transaction(
+                v_transaction, v_expected, 'public', 'organizations'
             );
-            RETURN NULL;
+            IF v_attribution.suspension IS NOT NULL THEN
+                PERFORM threadline.count_suspended(
+                    v_attribution.suspension, 'public', 'organizations',
+                    pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
+                );
+                RETURN NULL;
+            END IF;
+            v_action_id := v_attribution.action_id;
+            v_actor_ref := v_attribution.actor_ref;
         END IF;
-        v_action_id := v_attribution.action_id;
-        v_actor_ref := v_attribution.actor_ref;
     END IF;
 
     v_captured_at := pg_catalog.clock_timestamp();
@@ -1398,6 +1675,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'organizations';
+        PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
             id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -1434,6 +1712,32 @@ BEGIN
             r."name" AS "name",
             r."closed_on" AS "closed_on"
         ) AS image;
+    END IF;
+    IF FOUND THEN
+        IF v_first THEN
+            INSERT INTO threadline.audit_transactions (
+                id, occurred_at, xid, action_id, backend_pid, actor_ref, on_behalf_of, request_id,
+                correlation_id, job_id, source, remote_addr, meta, db_user, application_name,
+                client_addr
+            ) VALUES (
+                capture.v_transaction, v_captured_at, pg_catalog.pg_current_xact_id(),
+                v_context.root_action_id, pg_catalog.pg_backend_pid(), v_context.actor_ref,
+                v_context.on_behalf_of, v_context.request_id, v_context.correlation_id, v_context.job_id,
+                v_context.source, v_context.remote_addr, v_context.meta, session_user,
+                pg_catalog.current_setting('application_name'), pg_catalog.inet_client_addr()
+            ) ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                v_note := pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+                    true
+                );
+            ELSE
+                PERFORM threadline.attribute_first_changes(
+                    v_transaction, v_expected, 'public', 'organizations', v_captured_at
+                );
+            END IF;
+        END IF;
     END IF;
     RETURN NULL;
 END

@@ -1,0 +1,5 @@
+v_note := pg_catalog.set_config(
+    'threadline.recorded',
+    pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
+    true
+)
