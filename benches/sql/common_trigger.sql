@@ -1,5 +1,6 @@
 -- Capture of the common kind, written for comparison: one row-level function for every table,
--- generic over columns, with random uuid keys and the indexes such systems usually have.
+-- generic over columns, with random uuid keys and the indexes such systems usually have: those of
+-- reading/common_layout.sql, which the same questions are put to.
 CREATE SCHEMA common;
 
 CREATE TABLE common.transactions (
@@ -9,27 +10,28 @@ CREATE TABLE common.transactions (
     actor jsonb,
     meta jsonb
 );
-CREATE INDEX ON common.transactions (occurred_at);
-CREATE INDEX ON common.transactions USING gin (actor);
+CREATE INDEX ON common.transactions (xid);
 -- Plans are cached, so they should be those of a system in use, not of an empty table.
 INSERT INTO common.transactions (xid) SELECT -g FROM generate_series(1, 20000) AS g;
 ANALYZE common.transactions;
 
 CREATE TABLE common.changes (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    transaction_id uuid NOT NULL REFERENCES common.transactions,
+    transaction_id uuid NOT NULL REFERENCES common.transactions ON DELETE CASCADE,
     table_schema text NOT NULL,
     table_name text NOT NULL,
     table_pk jsonb NOT NULL,
-    op text NOT NULL,
+    op text NOT NULL CHECK (op IN ('insert', 'update', 'delete')),
     data_after jsonb,
     changed_fields text[],
     changed_from jsonb,
     captured_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX ON common.changes (transaction_id);
-CREATE INDEX ON common.changes (table_schema, table_name);
+CREATE INDEX ON common.changes (table_name);
 CREATE INDEX ON common.changes (captured_at);
+CREATE INDEX ON common.changes
+    (table_schema, table_name, table_pk, captured_at DESC, id DESC);
 
 CREATE FUNCTION common.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, common AS $capture$
