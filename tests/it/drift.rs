@@ -87,6 +87,26 @@ fn a_column_of_another_type_does_not_cost_a_write() {
 }
 
 #[test]
+fn a_policy_that_somebody_overwrote_costs_no_write_and_stores_nothing_in_clear() {
+    for comment in ["{broken", "{}", r#"{"table": 1}"#, "our audit function"] {
+        let trail = people();
+        trail.run("ALTER TABLE people DROP COLUMN age");
+        trail.run(&format!(
+            "DO $$ DECLARE name regprocedure; BEGIN
+                 FOR name IN SELECT oid FROM pg_proc WHERE proname LIKE 'capture%people%' LOOP
+                     EXECUTE format('COMMENT ON FUNCTION %s IS %L', name, '{comment}');
+                 END LOOP; END $$"
+        ));
+        trail.run("INSERT INTO people VALUES (1, 'secret', '{secret}')");
+        trail.run("UPDATE people SET name = 'another secret'");
+        assert_eq!(trail.changes().len(), 2, "{comment}");
+        let everything =
+            trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+        assert!(!everything.contains("secret"), "{comment}: {everything}");
+    }
+}
+
+#[test]
 fn a_renamed_key_column_loses_the_identity_and_nothing_else() {
     let trail = people();
     trail.run("ALTER TABLE people RENAME COLUMN id TO person_id");

@@ -5,14 +5,31 @@
 -- undefined column and the second by a row image that changed where no known column did; both then
 -- ask here for a query built from the table as it is. Slow, exact, and reported by coverage.
 
--- The policy that the capture triggers of a table were generated from.
+-- The policy a capture function carries; null where there is none, or none that can be read.
+CREATE OR REPLACE FUNCTION @threadline@.policy_of(function oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $policy$
+DECLARE
+    policy jsonb;
+BEGIN
+    policy := obj_description(function, 'pg_proc')::jsonb;
+    IF jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
+        AND jsonb_typeof(policy -> 'version') = 'number'
+    THEN
+        RETURN policy;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- no JSON
+END
+$policy$;
+
+-- The declaration that the capture triggers of a table were generated from.
 CREATE OR REPLACE FUNCTION @threadline@.deployed_policy(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN COALESCE((
-    SELECT obj_description(tgfoid, 'pg_proc')::jsonb -> 'table'
-    FROM pg_trigger
-    WHERE tgrelid = relation AND tgname LIKE '00\_threadline\_%'
-        AND obj_description(tgfoid, 'pg_proc') LIKE '{%'
+    SELECT policy -> 'table'
+    FROM pg_trigger CROSS JOIN LATERAL @threadline@.policy_of(tgfoid) AS policy
+    WHERE tgrelid = relation AND tgname LIKE '00\_threadline\_%' AND policy IS NOT NULL
     LIMIT 1
 ), '{}'); -- without a policy nothing is classified, so nothing is stored in clear
 

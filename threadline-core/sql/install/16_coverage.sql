@@ -4,24 +4,6 @@
 -- The findings themselves are in 17_capture_findings.sql (triggers, functions, columns) and
 -- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
--- The policy a capture function carries; null where there is none, or none that can be read.
-CREATE OR REPLACE FUNCTION @threadline@.policy_of(function oid) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $policy$
-DECLARE
-    policy jsonb;
-BEGIN
-    policy := obj_description(function, 'pg_proc')::jsonb;
-    IF jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
-        AND jsonb_typeof(policy -> 'version') = 'number'
-    THEN
-        RETURN policy;
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RETURN NULL; -- no JSON
-END
-$policy$;
-
 -- Every capture policy that is deployed: the table it names, its functions, and the table it is on.
 CREATE OR REPLACE VIEW @threadline@.deployed_policies AS
 SELECT
