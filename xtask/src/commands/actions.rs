@@ -2,18 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
 use threadline_diesel::actions::Actions;
 use threadline_diesel::change::AuditAction;
-use threadline_diesel::nonblocking;
-use threadline_diesel::page::Page;
 use threadline_diesel::terms::MetaPattern;
 
-use super::lists::{Asked, Output, print_page, unanswered};
+use super::lists::{Asked, Output, load_page, print_page};
 use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs, action_status};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -81,10 +78,7 @@ pub(crate) async fn run(args: ActionsArgs) -> Result<Answer, Failure> {
     let asked = Asked::new(&args.page, output)?;
     let mut conn = connect(&args.database).await?;
     let question = question(args);
-    let mut page = load(&mut conn, &question, &asked).await?;
-    if let Some(smaller) = asked.smaller(&page.entries, show_actions) {
-        page = load(&mut conn, &question, &smaller).await?;
-    }
+    let page = load_page(&mut conn, &question, &asked, show_actions).await?;
     print_page::<_, ActionDocument<'_>>(&page, output, "no actions match", show_actions)?;
     Ok(Answer::Fine)
 }
@@ -110,21 +104,4 @@ fn question(args: ActionsArgs) -> Actions {
     let question = with(question, args.meta, Actions::meta);
     let question = with(question, args.from, Actions::from);
     with(question, args.to, Actions::to)
-}
-
-async fn load(
-    conn: &mut AsyncPgConnection,
-    question: &Actions,
-    asked: &Asked,
-) -> Result<Page<AuditAction>, Failure> {
-    let mut question = question.clone().page_size(asked.size);
-    if let Some(cursor) = &asked.after {
-        question = question.after(cursor.clone());
-    }
-    if let Some(cursor) = &asked.before {
-        question = question.before(cursor.clone());
-    }
-    nonblocking::actions(conn, &question)
-        .await
-        .map_err(unanswered)
 }

@@ -2,15 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
 use threadline_diesel::change::AuditTransaction;
-use threadline_diesel::nonblocking;
-use threadline_diesel::page::Page;
-use threadline_diesel::transactions::{Transactions, actor_history};
+use threadline_diesel::transactions::actor_history;
 
-use super::lists::{Asked, Output, print_page, unanswered};
+use super::lists::{Asked, Output, load_page, print_page};
 use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -56,10 +53,7 @@ pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
     let output = Output::from(&args.output);
     let asked = Asked::new(&args.page, output)?;
     let mut conn = connect(&args.database).await?;
-    let mut page = load(&mut conn, &question, &asked).await?;
-    if let Some(smaller) = asked.smaller(&page.entries, show_transactions) {
-        page = load(&mut conn, &question, &smaller).await?;
-    }
+    let page = load_page(&mut conn, &question, &asked, show_transactions).await?;
     print_page::<_, TransactionDocument<'_>>(
         &page,
         output,
@@ -67,21 +61,4 @@ pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
         show_transactions,
     )?;
     Ok(Answer::Fine)
-}
-
-async fn load(
-    conn: &mut AsyncPgConnection,
-    question: &Transactions,
-    asked: &Asked,
-) -> Result<Page<AuditTransaction>, Failure> {
-    let mut question = question.clone().page_size(asked.size);
-    if let Some(cursor) = &asked.after {
-        question = question.after(cursor.clone());
-    }
-    if let Some(cursor) = &asked.before {
-        question = question.before(cursor.clone());
-    }
-    nonblocking::transactions(conn, &question)
-        .await
-        .map_err(unanswered)
 }

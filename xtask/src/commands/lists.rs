@@ -6,10 +6,14 @@ use anyhow::Context;
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use threadline_core::table::TableName;
+use threadline_diesel::actions::Actions;
+use threadline_diesel::change::{AuditAction, AuditTransaction, TimelineEntry};
 use threadline_diesel::error::ReadError;
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, PageSize};
 use threadline_diesel::standing::Standing;
+use threadline_diesel::timeline::Timeline;
+use threadline_diesel::transactions::Transactions;
 
 use crate::cli::{ListOutputArgs, PageArgs};
 use crate::exit::{Answer, Failure};
@@ -47,7 +51,7 @@ impl Asked {
     }
 
     /// The same page, of fewer entries, if these take more lines than there are.
-    pub(super) fn smaller<T>(&self, entries: &[T], show: impl Fn(&[T]) -> String) -> Option<Self> {
+    fn smaller<T>(&self, entries: &[T], show: impl Fn(&[T]) -> String) -> Option<Self> {
         let lines = self.fits?;
         let fit = |count: &usize| show(&entries[..*count]).lines().count() <= lines + 2;
         if entries.is_empty() || fit(&entries.len()) {
@@ -116,6 +120,58 @@ impl<'a, T> PageDocument<'a, T> {
             has_previous: page.has_previous(),
             previous: page.previous.as_ref(),
         }
+    }
+}
+
+/// A question that is answered by pages.
+pub(super) trait Paged: Clone {
+    type Entry;
+
+    /// Loads the page that is asked for.
+    async fn load(
+        &self,
+        conn: &mut AsyncPgConnection,
+        asked: &Asked,
+    ) -> Result<Page<Self::Entry>, Failure>;
+}
+
+macro_rules! paged {
+    ($question:ty, $entry:ty, $load:path) => {
+        impl Paged for $question {
+            type Entry = $entry;
+
+            async fn load(
+                &self,
+                conn: &mut AsyncPgConnection,
+                asked: &Asked,
+            ) -> Result<Page<$entry>, Failure> {
+                let mut question = self.clone().page_size(asked.size);
+                if let Some(cursor) = &asked.after {
+                    question = question.after(cursor.clone());
+                }
+                if let Some(cursor) = &asked.before {
+                    question = question.before(cursor.clone());
+                }
+                $load(conn, &question).await.map_err(unanswered)
+            }
+        }
+    };
+}
+paged!(Actions, AuditAction, nonblocking::actions);
+paged!(Transactions, AuditTransaction, nonblocking::transactions);
+paged!(Timeline, TimelineEntry, nonblocking::timeline);
+
+/// Loads the page that is asked for: where it has to fit a terminal, so many entries as do.
+pub(super) async fn load_page<Q: Paged>(
+    conn: &mut AsyncPgConnection,
+    question: &Q,
+    asked: &Asked,
+    show: impl Fn(&[Q::Entry]) -> String,
+) -> Result<Page<Q::Entry>, Failure> {
+    let page = question.load(conn, asked).await?;
+    match asked.smaller(&page.entries, show) {
+        Some(smaller) => question.load(conn, &smaller).await,
+        None => Ok(page),
     }
 }
 

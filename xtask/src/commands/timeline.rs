@@ -2,13 +2,10 @@
 
 use diesel_async::AsyncPgConnection;
 use threadline_core::table::TableName;
-use threadline_diesel::change::TimelineEntry;
-use threadline_diesel::nonblocking;
-use threadline_diesel::page::Page;
 use threadline_diesel::timeline::Timeline;
 
 use super::follow::follow;
-use super::lists::{Asked, Output, print_page, unanswered, why_nothing};
+use super::lists::{Asked, Output, load_page, print_page, why_nothing};
 use crate::cli::{ListOutputArgs, PageArgs, TimelineArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -46,10 +43,7 @@ pub(super) async fn answer(
 ) -> Result<Answer, Failure> {
     let output = Output::from(output);
     let asked = Asked::new(page, output)?;
-    let mut page = load(conn, question, &asked).await?;
-    if let Some(smaller) = asked.smaller(&page.entries, show_timeline) {
-        page = load(conn, question, &smaller).await?;
-    }
+    let page = load_page(conn, question, &asked, show_timeline).await?;
     if page.entries.is_empty()
         && let Some(table) = table
         && why_nothing(conn, table).await? == Answer::Bad
@@ -58,21 +52,4 @@ pub(super) async fn answer(
     }
     print_page::<_, EntryDocument<'_>>(&page, output, "no changes match", show_timeline)?;
     Ok(Answer::Fine)
-}
-
-async fn load(
-    conn: &mut AsyncPgConnection,
-    question: &Timeline,
-    asked: &Asked,
-) -> Result<Page<TimelineEntry>, Failure> {
-    let mut question = question.clone().page_size(asked.size);
-    if let Some(cursor) = &asked.after {
-        question = question.after(cursor.clone());
-    }
-    if let Some(cursor) = &asked.before {
-        question = question.before(cursor.clone());
-    }
-    nonblocking::timeline(conn, &question)
-        .await
-        .map_err(unanswered)
 }
