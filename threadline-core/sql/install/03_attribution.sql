@@ -169,9 +169,9 @@ BEGIN
 END
 $read$;
 
--- The same, as cheaply as it goes: at every transaction's first change. A context that is in order
--- and says nothing rare is read by a handful of expressions (each costs as much again in every
--- transaction, and a call of a SQL function more than all of them); the rest is read with care.
+-- The same, as cheaply as it goes: at a transaction's first change, where a context is set. One that
+-- is in order and says nothing rare is read by a handful of expressions (each costs as much again in
+-- every transaction, and so does every function in it); the rest is read with care.
 CREATE OR REPLACE FUNCTION @threadline@.read_context() RETURNS @threadline@.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
@@ -182,9 +182,6 @@ DECLARE
     given jsonb;
     seen @threadline@.context_in_force;
 BEGIN
-    IF pg_catalog.concat(actor_text, context_text, action_text) OPERATOR(pg_catalog.=) '' THEN
-        RETURN seen;
-    END IF;
     -- Writes nothing, so the block takes no subtransaction id.
     BEGIN
         actor := CASE WHEN actor_text OPERATOR(pg_catalog.<>) '' THEN actor_text::pg_catalog.jsonb END;
@@ -195,22 +192,20 @@ BEGIN
                 OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
                     ARRAY['user', 'admin', 'service_account', 'job', 'system']
                 )
-                AND pg_catalog.jsonb_typeof(actor OPERATOR(pg_catalog.->) 'id') OPERATOR(pg_catalog.=) 'string'
                 AND (actor OPERATOR(pg_catalog.->>) 'id') OPERATOR(pg_catalog.<>) ''
+                -- Two texts, and nothing else.
+                AND actor OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object(
+                    'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
+                )
             )
-            AND pg_catalog.jsonb_typeof(given) OPERATOR(pg_catalog.=) 'object'
+            -- An object (nothing else is empty without these keys), whose meta is one.
             AND (given OPERATOR(pg_catalog.-) ARRAY[
                 'action_id', 'request_id', 'correlation_id', 'job_id', 'source', 'remote_addr', 'meta'
             ]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
-            AND COALESCE(
-                pg_catalog.jsonb_typeof(given OPERATOR(pg_catalog.->) 'meta') OPERATOR(pg_catalog.=) 'object',
-                true
-            )
+            AND ((given OPERATOR(pg_catalog.->) 'meta') OPERATOR(pg_catalog.@>) '{}') IS NOT FALSE
         THEN
             seen := ROW(
-                CASE WHEN actor IS NOT NULL THEN pg_catalog.jsonb_build_object(
-                    'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
-                ) END,
+                actor,
                 NULL,
                 CASE WHEN action_text OPERATOR(pg_catalog.<>) '' THEN action_text::pg_catalog.uuid END,
                 COALESCE(
@@ -264,7 +259,13 @@ BEGIN
             RETURN v_found;
         END IF;
     END IF;
-    v_context := @threadline@.read_context();
+    IF pg_catalog.concat(
+        pg_catalog.current_setting('threadline.actor_ref', true),
+        pg_catalog.current_setting('threadline.context', true),
+        pg_catalog.current_setting('threadline.action_id', true)
+    ) OPERATOR(pg_catalog.<>) '' THEN
+        v_context := @threadline@.read_context();
+    END IF;
     v_found.action_id := v_context.action_id;
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
