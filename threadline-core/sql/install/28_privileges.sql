@@ -8,6 +8,7 @@ REVOKE ALL ON SCHEMA @threadline@ FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA @threadline@ TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.open_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.leave_audited_work(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.close_audited_work(jsonb, uuid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.current_transaction_id() TO PUBLIC;
