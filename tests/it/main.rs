@@ -10,6 +10,7 @@
 mod actions;
 mod as_of;
 mod attribution;
+mod audited_commit;
 mod audited_write;
 mod baseline;
 mod capture;

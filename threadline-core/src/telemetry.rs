@@ -143,6 +143,17 @@ pub fn transaction_committed(changes: i64, tables: i64) {
     count(TRANSACTION_COMMITTED);
 }
 
+/// Whether somebody hears how much an audited transaction captured: counting costs a query.
+#[must_use]
+pub fn hears_counts() -> bool {
+    tracing::enabled!(target: TARGET, Level::DEBUG)
+}
+
+/// An audited transaction was committed, and nobody hears how much it captured.
+pub fn uncounted_transaction_committed() {
+    count(TRANSACTION_COMMITTED);
+}
+
 /// An action was recorded, and how it ended.
 pub fn action_recorded(status: &'static str) {
     tracing::debug!(target: TARGET, status, "action recorded");

@@ -1,9 +1,12 @@
 //! Running audited writes, on sync and on async connections: one body, expanded twice.
 //!
-//! The outermost call begins its transaction and publishes the context in one round trip, and asks
-//! what was captured in another before the commit. Nested calls are savepoints.
+//! The outermost call begins its transaction and publishes the context in one round trip. Nested calls
+//! are savepoints. How those begin, and how work ends, each kind of connection has its own way.
 
 /// The statements around a piece of work, on connections of a kind.
+///
+/// Needs two functions beside it: `begin_nested`, which makes a savepoint, opens the work and says what
+/// was in force before, and `close`, which sends the statement that ends the work.
 macro_rules! audited_work {
     ($connection:ty, $manager:ty, $dsl:path $(, $asyncness:ident, $await:ident)?) => {
         use serde_json::Value;
@@ -12,7 +15,6 @@ macro_rules! audited_work {
         use threadline_core::telemetry;
         use $dsl;
 
-        use crate::statements::{CloseWork, OpenWork};
         use crate::write::{
             AuditError, AuditedOutcome, AuditedWrite, Closing, Opening, action_alone,
         };
@@ -28,50 +30,29 @@ macro_rules! audited_work {
             conn: &mut $connection,
             opening: &Opening<'_>,
         ) -> Result<Option<Value>, AuditError> {
-            if !is_in_transaction(conn)? {
-                let begun = <$manager>::begin_transaction_sql(conn, &opening.begin_sql())$(.$await)?;
-                if let Err(error) = begun {
-                    // BEGIN may have succeeded where the rest failed; leave nothing open.
-                    let _ = conn.batch_execute("ROLLBACK")$(.$await)?;
-                    return Err(error.into());
-                }
-                return Ok(None);
+            if is_in_transaction(conn)? {
+                let before = begin_nested(conn, opening)$(.$await)??;
+                return Ok(Some(before));
             }
-            <$manager>::begin_transaction(conn)$(.$await)??;
-            let opened = OpenWork { work: opening.document() }
-                .get_result::<Value>(conn)$(.$await)?;
-            match opened {
-                Ok(before) => Ok(Some(before)),
-                Err(error) => {
-                    <$manager>::rollback_transaction(conn)$(.$await)??;
-                    Err(error.into())
-                }
+            let begun = <$manager>::begin_transaction_sql(conn, &opening.begin_sql())$(.$await)?;
+            if let Err(error) = begun {
+                // BEGIN may have succeeded where the rest failed; leave nothing open.
+                let _ = conn.batch_execute("ROLLBACK")$(.$await)?;
+                return Err(error.into());
             }
+            Ok(None)
         }
 
-        /// Puts back what was in force before, and asks what was captured: by nested work under
-        /// its own action, by outermost work in the whole transaction.
-        $($asyncness)? fn close(
-            conn: &mut $connection,
-            opening: &Opening<'_>,
-            before: Option<Value>,
-        ) -> Result<Closing, AuditError> {
-            let own_action = before.as_ref().and(opening.action_id);
-            let closing = CloseWork { before, action: own_action.map(ActionId::as_uuid) }
-                .get_result::<Closing>(conn)$(.$await)??;
-            Ok(closing)
-        }
-
-        /// Closes and commits, or rolls back.
-        $($asyncness)? fn finish<T>(
+        /// Closes, looks at what was captured, and then commits or rolls back.
+        $($asyncness)? fn close_and_commit<T>(
             conn: &mut $connection,
             opening: &Opening<'_>,
             before: Option<Value>,
             value: T,
         ) -> Result<AuditedOutcome<T>, AuditError> {
             let outermost = before.is_none();
-            let closed = close(conn, opening, before)$(.$await)?;
-            let checked = closed.and_then(|closing| {
+            let closed = close(conn, opening.closing(before))$(.$await)?;
+            let checked = closed.map_err(AuditError::from).and_then(|closing| {
                 opening.outcome(value, &closing).map(|outcome| (outcome, closing))
             });
             let (outcome, closing) = match checked {

@@ -47,10 +47,36 @@ pub mod past {
 /// The audited write on `PgConnection`.
 #[cfg(feature = "sync")]
 pub mod write {
+    use diesel::QueryResult;
     use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
     use diesel::pg::PgConnection;
 
+    use crate::write::CloseStatement;
+
     crate::audited::audited_work!(PgConnection, AnsiTransactionManager, diesel::RunQueryDsl);
+
+    /// Makes a savepoint and opens the work in it. Returns what was in force before.
+    fn begin_nested(conn: &mut PgConnection, opening: &Opening<'_>) -> QueryResult<Value> {
+        AnsiTransactionManager::begin_transaction(conn)?;
+        let opened = opening.statement().get_result::<Value>(conn);
+        if opened.is_err() {
+            AnsiTransactionManager::rollback_transaction(conn)?;
+        }
+        opened
+    }
+
+    /// Ends the work. Libpq sends nothing more before the answer is there, so this is a round trip
+    /// of its own.
+    fn close(conn: &mut PgConnection, closing: CloseStatement) -> QueryResult<Closing> {
+        match closing {
+            CloseStatement::Leaving(leave) => leave
+                .get_result::<Option<uuid::Uuid>>(conn)
+                .map(Closing::from),
+            CloseStatement::Counting(close) => close
+                .get_result::<(Option<uuid::Uuid>, i64, i64)>(conn)
+                .map(Closing::from),
+        }
+    }
 
     /// Runs a closure in a database transaction whose changes are attributed to the write's
     /// context and action. A pooled connection is passed as `&mut conn`.
@@ -73,7 +99,7 @@ pub mod write {
         let opening = write.opening()?;
         let before = begin(conn, &opening)?;
         match work(conn) {
-            Ok(value) => Ok(finish(conn, &opening, before, value)?),
+            Ok(value) => Ok(close_and_commit(conn, &opening, before, value)?),
             Err(error) => {
                 abandon(conn, &opening, "work_failed");
                 Err(error)

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "async")]
+mod accompanied;
 pub mod actions;
 mod answers;
 pub mod as_of;

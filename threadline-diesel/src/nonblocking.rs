@@ -86,9 +86,13 @@ pub mod retention {
 
 /// The audited write on `AsyncPgConnection`.
 pub mod write {
+    use diesel::QueryResult;
     use diesel_async::{
         AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
     };
+
+    use crate::accompanied::{Accompanied, close_on};
+    use crate::write::CloseStatement;
 
     crate::audited::audited_work!(
         AsyncPgConnection,
@@ -97,6 +101,56 @@ pub mod write {
         async,
         await
     );
+
+    /// Makes a savepoint and opens the work in it, in one round trip. Returns what was in force before.
+    async fn begin_nested(
+        conn: &mut AsyncPgConnection,
+        opening: &Opening<'_>,
+    ) -> QueryResult<Value> {
+        let mut accompanied = Accompanied::by_opening(conn, opening.statement());
+        AnsiTransactionManager::begin_transaction(&mut accompanied).await?;
+        let opened = accompanied.opened();
+        if opened.is_err() {
+            AnsiTransactionManager::rollback_transaction(conn).await?;
+        }
+        opened
+    }
+
+    /// Ends the work.
+    async fn close(conn: &mut AsyncPgConnection, closing: CloseStatement) -> QueryResult<Closing> {
+        close_on(conn, closing).await
+    }
+
+    /// Ends the work and commits: in one round trip, unless what was captured decides on the commit
+    /// or the work is nested.
+    async fn finish<T>(
+        conn: &mut AsyncPgConnection,
+        opening: &Opening<'_>,
+        before: Option<Value>,
+        value: T,
+    ) -> Result<AuditedOutcome<T>, AuditError> {
+        if before.is_some() || opening.must_check() {
+            return close_and_commit(conn, opening, before, value).await;
+        }
+        let mut accompanied = Accompanied::by_closing(conn, opening.closing(None));
+        let committed = AnsiTransactionManager::commit_transaction(&mut accompanied).await;
+        // Where the closing fails, COMMIT rolls back and succeeds.
+        let closing = match (accompanied.closed(), committed) {
+            (Ok(closing), Ok(())) => closing,
+            (Ok(_), Err(error)) => {
+                record_failure(conn, opening, "commit_failed").await;
+                return Err(error.into());
+            }
+            (Err(error), _) => {
+                let error = AuditError::from(error);
+                record_failure(conn, opening, error.reason()).await;
+                return Err(error);
+            }
+        };
+        let outcome = opening.outcome(value, &closing)?;
+        opening.report_done(&closing, true);
+        Ok(outcome)
+    }
 
     /// An async closure whose future can be named, so that it can be required to be `Send`.
     ///

@@ -32,6 +32,29 @@ impl Query for OpenWork {
 
 impl<Conn> RunQueryDsl<Conn> for OpenWork {}
 
+/// Leaves work; gives the audit transaction.
+#[derive(Debug, QueryId)]
+pub(crate) struct LeaveWork {
+    pub(crate) before: Option<Value>,
+}
+
+impl QueryFragment<Pg> for LeaveWork {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT ");
+        out.push_sql(STORAGE_SCHEMA);
+        out.push_sql(".leave_audited_work(");
+        out.push_bind_param::<Nullable<Jsonb>, _>(&self.before)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl Query for LeaveWork {
+    type SqlType = Nullable<SqlUuid>;
+}
+
+impl<Conn> RunQueryDsl<Conn> for LeaveWork {}
+
 /// Closes work; gives the audit transaction, and how many changes of how many tables.
 #[derive(Debug, QueryId)]
 pub(crate) struct CloseWork {

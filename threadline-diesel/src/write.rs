@@ -3,12 +3,13 @@
 use serde_json::Value;
 use threadline_core::action::{Action, ActionId, ActionStatus};
 use threadline_core::context::AuditContext;
+use threadline_core::identifier::quote_literal;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::telemetry;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_core::work::{action_document, context_document, open_document};
 
-use crate::statements::RecordAction;
+use crate::statements::{CloseWork, LeaveWork, OpenWork, RecordAction};
 
 /// Whether a write without an actor is allowed to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,27 +125,51 @@ pub(crate) struct Opening<'a> {
 
 impl Opening<'_> {
     /// What `open_audited_work` takes.
-    pub(crate) fn document(&self) -> Value {
+    fn document(&self) -> Value {
         let action = self.action_id.zip(self.write.action.as_ref());
         open_document(&self.write.context, action)
     }
 
-    /// BEGIN and the opening in one round trip.
-    ///
-    /// The simple query protocol has no parameters. The document travels as hexadecimal digits,
-    /// which leaves nothing to quote.
-    pub(crate) fn begin_sql(&self) -> String {
-        let document = self.document().to_string();
-        let mut digits = String::with_capacity(document.len() * 2);
-        for byte in document.bytes() {
-            for nibble in [byte >> 4, byte & 0xf] {
-                digits.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
+    /// The statement that opens nested work.
+    pub(crate) fn statement(&self) -> OpenWork {
+        OpenWork {
+            work: self.document(),
         }
+    }
+
+    /// BEGIN and the opening as one batch, and so in one round trip.
+    ///
+    /// The simple query protocol has no parameters, so the document is a literal. In JSON a NUL is
+    /// written `\u0000`, so none can end the batch.
+    ///
+    /// On async connections a prepared statement could travel with BEGIN too. Two answers wake the
+    /// client twice, which costs more than reading the literal.
+    pub(crate) fn begin_sql(&self) -> String {
         format!(
-            "BEGIN; SELECT {STORAGE_SCHEMA}.open_audited_work(\
-             pg_catalog.convert_from('\\x{digits}'::bytea, 'UTF8')::jsonb)"
+            "BEGIN; SELECT {STORAGE_SCHEMA}.open_audited_work({})",
+            quote_literal(&self.document().to_string())
         )
+    }
+
+    /// The statement that ends the work. Nested work puts back what was in force before.
+    ///
+    /// Counting reads the trail, so it is done only where somebody wants the number.
+    pub(crate) fn closing(&self, before: Option<Value>) -> CloseStatement {
+        let nested = before.is_some();
+        if self.must_check() || (!nested && telemetry::hears_counts()) {
+            let own_action = if nested { self.action_id } else { None };
+            CloseStatement::Counting(CloseWork {
+                before,
+                action: own_action.map(ActionId::as_uuid),
+            })
+        } else {
+            CloseStatement::Leaving(LeaveWork { before })
+        }
+    }
+
+    /// Whether what was captured decides on the commit.
+    pub(crate) fn must_check(&self) -> bool {
+        self.write.unchanged == Unchanged::Refused
     }
 
     /// Says what was done, once it is committed.
@@ -153,7 +178,12 @@ impl Opening<'_> {
             telemetry::action_recorded(action.ended_as().as_str());
         }
         if outermost && closing.transaction_id.is_some() {
-            telemetry::transaction_committed(closing.changes, closing.tables);
+            match closing.counted {
+                Some(Counted { changes, tables }) => {
+                    telemetry::transaction_committed(changes, tables);
+                }
+                None => telemetry::uncounted_transaction_committed(),
+            }
         }
     }
 
@@ -163,7 +193,7 @@ impl Opening<'_> {
         value: T,
         closing: &Closing,
     ) -> Result<AuditedOutcome<T>, AuditError> {
-        if closing.changes == 0 && self.write.unchanged == Unchanged::Refused {
+        if self.must_check() && closing.counted.is_none_or(|counted| counted.changes == 0) {
             telemetry::capture_refused("nothing_captured");
             return Err(AuditError::NothingCaptured);
         }
@@ -210,12 +240,43 @@ pub(crate) fn action_alone(
     Ok((id, statement))
 }
 
-/// What `close_audited_work` says.
-#[derive(Debug, diesel::Queryable)]
+/// How a piece of work ends.
+#[derive(Debug)]
+pub(crate) enum CloseStatement {
+    Leaving(LeaveWork),
+    Counting(CloseWork),
+}
+
+/// What there was to say when the work ended.
+#[derive(Debug)]
 pub(crate) struct Closing {
-    pub(crate) transaction_id: Option<uuid::Uuid>,
-    pub(crate) changes: i64,
-    pub(crate) tables: i64,
+    transaction_id: Option<uuid::Uuid>,
+    counted: Option<Counted>,
+}
+
+/// How much was captured.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    changes: i64,
+    tables: i64,
+}
+
+impl From<Option<uuid::Uuid>> for Closing {
+    fn from(transaction_id: Option<uuid::Uuid>) -> Self {
+        Self {
+            transaction_id,
+            counted: None,
+        }
+    }
+}
+
+impl From<(Option<uuid::Uuid>, i64, i64)> for Closing {
+    fn from((transaction_id, changes, tables): (Option<uuid::Uuid>, i64, i64)) -> Self {
+        Self {
+            transaction_id,
+            counted: Some(Counted { changes, tables }),
+        }
+    }
 }
 
 /// What came of an audited write.

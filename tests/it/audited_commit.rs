@@ -1,0 +1,252 @@
+//! How audited work begins and ends on the wire: what travels together must not get out of order, and
+//! a commit that fails must leave neither the work nor an open transaction behind.
+
+use std::cell::RefCell;
+
+use diesel::connection::{AnsiTransactionManager, CacheSize, SimpleConnection, TransactionManager};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use proptest::prelude::*;
+use threadline::prelude::*;
+use threadline::{blocking, nonblocking};
+use tracing::subscriber::{NoSubscriber, with_default};
+
+use crate::harness::{Trail, block_on, captured};
+
+/// A table with a constraint that is looked at when the transaction commits.
+fn accounts() -> Trail {
+    captured(
+        "CREATE TABLE accounts (
+             id int PRIMARY KEY,
+             holder int CONSTRAINT holder_exists REFERENCES accounts DEFERRABLE INITIALLY DEFERRED
+         )",
+        &["accounts"],
+    )
+}
+
+fn by(id: &str) -> AuditedWrite {
+    AuditedWrite::new(AuditContext::new(ActorRef::user(id).unwrap()))
+        .action(Action::new("account.open").unwrap())
+}
+
+/// While nobody hears how much was captured, nothing is counted.
+fn unheard<T>(work: impl FnOnce() -> T) -> T {
+    with_default(NoSubscriber::default(), work)
+}
+
+async fn run(conn: &mut AsyncPgConnection, sql: &str) -> Result<(), AuditError> {
+    Ok(conn.batch_execute(sql).await?)
+}
+
+fn actions(trail: &Trail) -> String {
+    trail.ask(
+        "SELECT COALESCE(string_agg(concat_ws(' ', status, reason), ', ' ORDER BY id), 'none') \
+         FROM threadline.audit_actions",
+    )
+}
+
+#[test]
+fn a_commit_never_overtakes_the_closing() {
+    let trail = accounts();
+    unheard(|| {
+        block_on(async {
+            for cache in [CacheSize::Unbounded, CacheSize::Disabled] {
+                // The first use of a connection has to prepare what later ones find prepared.
+                let mut conn = trail.connect().await;
+                conn.set_prepared_statement_cache_size(cache);
+                for _ in 0..3 {
+                    let done = nonblocking::audited(&mut conn, &by("1"), async |conn| {
+                        run(conn, "INSERT INTO accounts SELECT count(*) FROM accounts").await
+                    })
+                    .await
+                    .unwrap();
+                    assert!(done.transaction_id.is_some());
+                    let idle =
+                        nonblocking::audited(
+                            &mut conn,
+                            &by("1"),
+                            async |_| Ok::<_, AuditError>(()),
+                        )
+                        .await
+                        .unwrap();
+                    assert_eq!(idle.transaction_id, None);
+                }
+            }
+        });
+    });
+    assert_eq!(
+        (trail.changes().len(), trail.transactions()),
+        (6, 6),
+        "all of it is committed"
+    );
+}
+
+#[test]
+fn what_is_said_is_the_same_whether_or_not_somebody_hears_how_much() {
+    let trail = accounts();
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let mut say = |id: i32| {
+        let done = blocking::audited(&mut conn, &by("1"), |conn| {
+            conn.batch_execute(&format!("INSERT INTO accounts VALUES ({id})"))
+                .map_err(AuditError::from)
+        })
+        .unwrap();
+        let id = done.transaction_id.expect("something was captured");
+        let incident = blocking::incident_bundle(&mut conn, id).unwrap().unwrap();
+        assert_eq!(incident.changes.len(), 1);
+    };
+    say(1);
+    unheard(|| say(2));
+}
+
+#[test]
+fn a_commit_that_fails_on_an_async_connection_leaves_nothing() {
+    let trail = accounts();
+    unheard(|| {
+        block_on(async {
+            let mut conn = trail.connect().await;
+            let write = by("1").record_failures();
+            for _ in 0..2 {
+                let failed = nonblocking::audited(&mut conn, &write, async |conn| {
+                    run(conn, "INSERT INTO accounts VALUES (1, 2)").await
+                })
+                .await;
+                let error = failed.unwrap_err().to_string();
+                assert!(error.contains("holder_exists"), "{error}");
+                // The connection is in no transaction, and says so.
+                conn.transaction(async |conn| conn.batch_execute("SELECT 1").await)
+                    .await
+                    .unwrap();
+            }
+        });
+    });
+    assert_eq!(trail.changes().len(), 0);
+    assert_eq!(actions(&trail), "error commit_failed, error commit_failed");
+}
+
+#[test]
+fn a_commit_that_fails_on_a_sync_connection_leaves_nothing() {
+    let trail = accounts();
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let failed = unheard(|| {
+        blocking::audited(&mut conn, &by("1").record_failures(), |conn| {
+            conn.batch_execute("INSERT INTO accounts VALUES (1, 2)")
+                .map_err(AuditError::from)
+        })
+    });
+    let error = failed.unwrap_err().to_string();
+    assert!(error.contains("holder_exists"), "{error}");
+    let status = AnsiTransactionManager::transaction_manager_status_mut(&mut conn);
+    assert_eq!(status.transaction_depth().unwrap(), None);
+    assert_eq!(trail.changes().len(), 0);
+    assert_eq!(actions(&trail), "error commit_failed");
+}
+
+#[test]
+fn work_that_hides_an_error_of_the_database_fails_all_the_same() {
+    let trail = accounts();
+    unheard(|| {
+        block_on(async {
+            let mut conn = trail.connect().await;
+            let failed =
+                nonblocking::audited(&mut conn, &by("1").record_failures(), async |conn| {
+                    run(conn, "INSERT INTO accounts VALUES (1)").await?;
+                    let _ = run(conn, "SELECT 1 / 0").await;
+                    Ok::<_, AuditError>(())
+                })
+                .await;
+            assert!(matches!(failed, Err(AuditError::Database(_))), "{failed:?}");
+            run(&mut conn, "INSERT INTO accounts VALUES (2)")
+                .await
+                .unwrap();
+        });
+    });
+    assert_eq!(trail.events(), ["insert accounts 2"]);
+    assert_eq!(actions(&trail), "error database_error");
+}
+
+#[test]
+fn work_that_cannot_be_opened_leaves_no_transaction_open() {
+    let trail = accounts();
+    // PostgreSQL stores no NUL in a text.
+    let impossible = by("1").action(Action::new("x").unwrap().meta("note", "\0"));
+    block_on(async {
+        let mut conn = trail.connect().await;
+        let failed = nonblocking::audited(&mut conn, &impossible, async |conn| {
+            run(conn, "INSERT INTO accounts VALUES (1)").await
+        })
+        .await;
+        assert!(matches!(failed, Err(AuditError::Database(_))), "{failed:?}");
+        // Neither in work of its own nor inside other work.
+        nonblocking::audited(&mut conn, &by("1"), async |conn| {
+            let failed =
+                nonblocking::audited(conn, &impossible, async |_| Ok::<_, AuditError>(())).await;
+            assert!(failed.is_err());
+            run(conn, "INSERT INTO accounts VALUES (2)").await
+        })
+        .await
+        .unwrap();
+    });
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let failed = blocking::audited(&mut conn, &impossible, |conn| {
+        conn.batch_execute("INSERT INTO accounts VALUES (3)")
+            .map_err(AuditError::from)
+    });
+    assert!(failed.is_err());
+    conn.batch_execute("INSERT INTO accounts VALUES (4)")
+        .unwrap();
+    assert_eq!(trail.events(), ["insert accounts 2", "insert accounts 4"]);
+}
+
+#[test]
+fn a_note_of_the_sessions_own_making_is_not_taken_for_captures() {
+    let trail = accounts();
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    conn.batch_execute("SET threadline.recorded = '1|'")
+        .unwrap();
+    let done =
+        unheard(|| blocking::audited(&mut conn, &by("1"), |_| Ok::<_, AuditError>(())).unwrap());
+    assert_eq!(done.transaction_id, None);
+}
+
+#[test]
+fn any_text_arrives_as_it_is_whatever_backslashes_mean_in_the_session() {
+    let trail = accounts();
+    let conn = RefCell::new(PgConnection::establish(&trail.url()).unwrap());
+    let texts = prop_oneof![
+        "[^\\x00]{0,40}",
+        // What means something in literals, in JSON or in batches.
+        "(['\"\\\\;$]|E'|''|\\\\u00|--|/\\*|\\{\\}|\n){0,12}",
+    ];
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+    let outcome = runner.run(&(texts, any::<bool>()), |(text, standard)| {
+        let conn = &mut *conn.borrow_mut();
+        conn.batch_execute(&format!(
+            "SET standard_conforming_strings = {}; SET escape_string_warning = off",
+            if standard { "on" } else { "off" }
+        ))
+        .unwrap();
+        let action = Action::new("x")
+            .unwrap()
+            .comment(&text)
+            .meta(&text, text.clone());
+        let done =
+            blocking::audited(conn, &by("1").action(action), |_| Ok::<_, AuditError>(())).unwrap();
+        let id = done.action_id.unwrap().as_uuid();
+        let found: (String, serde_json::Value) = diesel::select((
+            diesel::dsl::sql::<diesel::sql_types::Text>(&format!(
+                "(SELECT comment FROM threadline.audit_actions WHERE id = '{id}')"
+            )),
+            diesel::dsl::sql::<diesel::sql_types::Jsonb>(&format!(
+                "(SELECT meta FROM threadline.audit_actions WHERE id = '{id}')"
+            )),
+        ))
+        .get_result(conn)
+        .unwrap();
+        prop_assert_eq!(&found.0, &text);
+        prop_assert_eq!(&found.1, &serde_json::json!({ text.clone(): text }));
+        Ok(())
+    });
+    outcome.unwrap();
+}
