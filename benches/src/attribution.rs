@@ -21,32 +21,36 @@ const PAIRS: usize = 1_500;
 
 const UPDATE: &str = "UPDATE accounts SET balance = balance + 1 WHERE id = 1";
 
-/// The medians of a plain transaction and of an audited write, and of the difference in a pair.
-#[derive(Debug, Clone, Copy)]
-struct Medians {
-    plain: Duration,
-    audited: Duration,
+/// How long plain transactions and audited writes took.
+#[derive(Debug, Default)]
+struct Timed {
+    plain: Vec<Duration>,
+    audited: Vec<Duration>,
 }
 
-impl std::fmt::Display for Medians {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (plain, audited) = (self.plain.as_secs_f64(), self.audited.as_secs_f64());
-        write!(
-            f,
-            "{:.0} µs plain, {:.0} µs audited ({:.2}x)",
-            plain * 1e6,
-            audited * 1e6,
-            audited / plain
-        )
+impl Timed {
+    fn sorted(mut self) -> Self {
+        self.plain.sort_unstable();
+        self.audited.sort_unstable();
+        self
     }
 }
 
-fn medians(mut plain: Vec<Duration>, mut audited: Vec<Duration>) -> Medians {
-    plain.sort_unstable();
-    audited.sort_unstable();
-    Medians {
-        plain: plain[plain.len() / 2],
-        audited: audited[audited.len() / 2],
+/// The medians, and the 10th percentiles: what it takes when nothing else is in the way.
+impl std::fmt::Display for Timed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, percent) in [("median", 50), ("10th percentile", 10)] {
+            let at = |times: &[Duration]| times[times.len() * percent / 100].as_secs_f64();
+            let (plain, audited) = (at(&self.plain), at(&self.audited));
+            write!(
+                f,
+                "\n  {name}: {:.0} µs plain, {:.0} µs audited ({:.2}x)",
+                plain * 1e6,
+                audited * 1e6,
+                audited / plain
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +80,7 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
             let (url, write) = (database.url(), write.clone());
             let found =
                 tokio::task::spawn_blocking(move || with_sync(&url, &write, commit)).await??;
-            println!("synchronous_commit = {commit}, {said}, sync:  {found}");
+            println!("synchronous_commit = {commit}, {said}, sync: {found}");
         }
     }
     Ok(())
@@ -86,39 +90,39 @@ async fn with_async(
     conn: &mut AsyncPgConnection,
     write: &AuditedWrite,
     commit: &str,
-) -> Result<Medians> {
-    let (mut plain, mut audited) = (Vec::new(), Vec::new());
+) -> Result<Timed> {
+    let mut timed = Timed::default();
     conn.batch_execute(&format!("SET synchronous_commit = {commit}"))
         .await?;
     for _ in 0..PAIRS {
         let start = Instant::now();
         conn.transaction(async |conn| conn.batch_execute(UPDATE).await)
             .await?;
-        plain.push(start.elapsed());
+        timed.plain.push(start.elapsed());
         let start = Instant::now();
         nonblocking::audited(conn, write, async |conn| {
             conn.batch_execute(UPDATE).await.map_err(AuditError::from)
         })
         .await?;
-        audited.push(start.elapsed());
+        timed.audited.push(start.elapsed());
     }
-    Ok(medians(plain, audited))
+    Ok(timed.sorted())
 }
 
-fn with_sync(url: &str, write: &AuditedWrite, commit: &str) -> Result<Medians> {
+fn with_sync(url: &str, write: &AuditedWrite, commit: &str) -> Result<Timed> {
     use diesel::connection::SimpleConnection;
     let mut conn = PgConnection::establish(url)?;
-    let (mut plain, mut audited) = (Vec::new(), Vec::new());
+    let mut timed = Timed::default();
     conn.batch_execute(&format!("SET synchronous_commit = {commit}"))?;
     for _ in 0..PAIRS {
         let start = Instant::now();
         conn.transaction(|conn| conn.batch_execute(UPDATE))?;
-        plain.push(start.elapsed());
+        timed.plain.push(start.elapsed());
         let start = Instant::now();
         blocking::audited(&mut conn, write, |conn| {
             conn.batch_execute(UPDATE).map_err(AuditError::from)
         })?;
-        audited.push(start.elapsed());
+        timed.audited.push(start.elapsed());
     }
-    Ok(medians(plain, audited))
+    Ok(timed.sorted())
 }
