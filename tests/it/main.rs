@@ -34,6 +34,7 @@ mod pooling;
 mod redaction;
 mod removal;
 mod retention;
+mod rewinding;
 mod scope;
 mod suspension;
 mod telemetry;

@@ -635,6 +635,9 @@ fn random_work_is_seen_at_every_instant_as_it_was_seen_then() {
                 let past = answer(&mut conn, Some(&then(*instant)))
                     .map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(&past, expected, "as of {}", instant);
+                let past = answer(&mut conn, Some(&then(*instant).trail_only()))
+                    .map_err(|error| TestCaseError::fail(error.to_string()))?;
+                prop_assert_eq!(&past, expected, "by the trail alone, as of {}", instant);
             }
             Ok(())
         })

@@ -36,6 +36,8 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/25_retention_steps.sql"),
     include_str!("../sql/install/26_retention_plan.sql"),
     include_str!("../sql/install/27_as_of.sql"),
+    include_str!("../sql/install/27_rewinding.sql"),
+    include_str!("../sql/install/27_rewound_tables.sql"),
     include_str!("../sql/install/28_privileges.sql"),
 ];
 

@@ -18,7 +18,7 @@ macro_rules! past {
         };
         use crate::json::StoredJson;
         use crate::time_travel::{
-            AsOfQuery, Journey, SourceRow, TimeTravel, TimeTravelError, tables_read,
+            AsOfQuery, Journey, SourceRow, TimeTravel, TimeTravelError,
         };
 
         /// What a row was as of an instant, as the trail stores it.
@@ -98,11 +98,15 @@ macro_rules! past {
             U: Send,
         {
             let query = query.as_query();
+            let outer = <C::TransactionManager as TransactionManager<C>>::transaction_manager_status_mut(conn)
+                .transaction_depth()?;
             <C::TransactionManager as TransactionManager<C>>::begin_transaction(conn)$(.$await)??;
             let answer = travelled(conn, travel, query)$(.$await)?;
             let ended = match &answer {
-                Ok(_) => <C::TransactionManager as TransactionManager<C>>::commit_transaction(conn)$(.$await)?,
-                Err(_) => <C::TransactionManager as TransactionManager<C>>::rollback_transaction(conn)$(.$await)?,
+                // Nothing was written. A savepoint is rolled back, so that the transaction around it
+                // goes on with the settings it had.
+                Ok(_) if outer.is_none() => <C::TransactionManager as TransactionManager<C>>::commit_transaction(conn)$(.$await)?,
+                _ => <C::TransactionManager as TransactionManager<C>>::rollback_transaction(conn)$(.$await)?,
             };
             let rows = answer?;
             ended?;
@@ -144,13 +148,21 @@ macro_rules! past {
             U: Send,
         {
             let rows = travel.sources().load::<SourceRow>(conn)$(.$await)??;
-            let query = Journey::new(travel, rows)?.query(query)?;
+            let mut journey = Journey::new(travel, rows)?;
+            let mut query = journey.query(query)?;
             let functions = query.functions().get_result::<Vec<String>>(conn)$(.$await)??;
             if !functions.is_empty() {
                 return Err(TimeTravelError::Functions(functions));
             }
+            if journey.probe(&mut query) {
+                let plan = plan_of(conn, &query)$(.$await)??;
+                for (place, of_keys) in journey.narrower(&query, &plan) {
+                    journey.narrow(place, of_keys.get_result::<String>(conn)$(.$await)??);
+                }
+                journey.put_before(&mut query);
+            }
             let plan = plan_of(conn, &query)$(.$await)??;
-            let present = tables_read(&plan);
+            let present = journey.present(&plan);
             if !present.is_empty() {
                 return Err(TimeTravelError::PresentDay(present));
             }

@@ -1,12 +1,15 @@
 //! Any query over audited tables, as of an instant.
 //!
 //! The query is not changed: the tables it reads are. In front of it stand common table expressions
-//! with the tables' names, whose rows are made from the trail. Before the query runs, PostgreSQL is
-//! asked for its plan, and a query that would read anything else is refused.
+//! with the tables' names, whose rows are made from the trail, or from the tables as they are now and
+//! what the trail knows of the time since. Before the query runs, PostgreSQL is asked for its plan, and
+//! a query that would read anything else is refused.
 
 mod errors;
 mod journey;
+mod narrowing;
 mod plan;
+mod sources;
 
 use chrono::{DateTime, Utc};
 use threadline_core::Audited;
@@ -15,8 +18,8 @@ use threadline_core::table::{InvalidTable, TableName};
 
 pub use self::errors::TimeTravelError;
 pub use self::journey::AsOfQuery;
-pub(crate) use self::journey::{Check, Journey, SourceRow, TableSources};
-pub(crate) use self::plan::tables_read;
+pub(crate) use self::journey::{Check, Journey};
+pub(crate) use self::sources::{SourceRow, TableSources};
 
 /// Begins a journey to an instant: say next which tables the query reads.
 ///
@@ -36,6 +39,7 @@ pub fn time_travel(instant: DateTime<Utc>) -> TimeTravel {
         instant,
         tables: Vec::new(),
         unknown: UnknownColumns::Refused,
+        way: Way::Shortest,
     }
 }
 
@@ -46,12 +50,21 @@ enum UnknownColumns {
     Allowed,
 }
 
+/// From what the past is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Rows that were not changed since are read from the table, where that is certain.
+    Shortest,
+    TrailOnly,
+}
+
 /// An instant, and the tables that are to be seen as of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeTravel {
     instant: DateTime<Utc>,
     tables: Vec<TableName>,
     unknown: UnknownColumns,
+    way: Way,
 }
 
 impl TimeTravel {
@@ -92,6 +105,15 @@ impl TimeTravel {
         self
     }
 
+    /// Makes the answer from the trail alone: what was recorded, whatever the tables hold now.
+    /// Slower. For who suspects that something was written past capture; rows that are older than
+    /// the trail are not in the answer.
+    #[must_use]
+    pub fn trail_only(mut self) -> Self {
+        self.way = Way::TrailOnly;
+        self
+    }
+
     /// The instant.
     #[must_use]
     pub fn instant(&self) -> DateTime<Utc> {
@@ -110,6 +132,7 @@ impl TimeTravel {
             names: parts(TableName::name),
             instant: self.instant,
             allow_unknown: self.unknown == UnknownColumns::Allowed,
+            trail_only: self.way == Way::TrailOnly,
         }
     }
 }

@@ -15,6 +15,9 @@ CREATE TABLE IF NOT EXISTS @threadline@.audit_enrolments (
 COMMENT ON TABLE @threadline@.audit_enrolments IS
     'When tables came under capture, and when they were taken out.';
 
+-- Whether capture began with an empty table, so that no row is older than the trail.
+ALTER TABLE @threadline@.audit_enrolments ADD COLUMN IF NOT EXISTS table_was_empty boolean;
+
 CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_enrolments
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 
@@ -89,16 +92,22 @@ CREATE OR REPLACE FUNCTION @threadline@.note_attached(
     table_schema text, table_name text, relation regclass
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $note$
+DECLARE
+    was_empty boolean;
 BEGIN
     IF @threadline@.is_captured(relation) THEN
         RETURN;
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    -- Where not every row is to be seen, it is not known.
+    IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', relation) INTO was_empty;
+    END IF;
     INSERT INTO @threadline@.audit_enrolments (
-        transaction_id, table_schema, table_name, event, enrolled_at, enrolled_by
+        transaction_id, table_schema, table_name, event, enrolled_at, enrolled_by, table_was_empty
     ) VALUES (
         @threadline@.current_transaction_id(), table_schema, table_name, 'attached',
-        clock_timestamp(), session_user
+        clock_timestamp(), session_user, was_empty
     );
 END
 $note$;

@@ -18,7 +18,7 @@ RETURN op OPERATOR(pg_catalog.=) 'update' AND data_after OPERATOR(pg_catalog.-) 
 CREATE OR REPLACE FUNCTION @threadline@.whole_image(
     of_schema text, of_table text, of_key text, of_change bigint
 ) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $whole$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $whole$
 DECLARE
     here text := of_key;
     upper_id bigint := of_change;
@@ -304,8 +304,9 @@ $known$;
 CREATE OR REPLACE FUNCTION @threadline@.columns_from_image(
     relation regclass, allow_unknown boolean, OUT expressions text, OUT names text, OUT unknown jsonb
 )
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
+BEGIN
+    -- In a body whose plan is kept: it takes longer to make than to use.
     SELECT
         COALESCE(string_agg(
             format(
@@ -323,6 +324,7 @@ BEGIN ATOMIC
         COALESCE(string_agg(quote_ident(col.name), ', ' ORDER BY col.attnum)
             FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
         COALESCE(jsonb_object_agg(col.name, col.reason) FILTER (WHERE col.reason IS NOT NULL), '{}')
+    INTO expressions, names, unknown
     FROM (
         SELECT
             attribute.attnum, attribute.attname AS name, format_type(type.oid, -1) AS type_name,
@@ -349,7 +351,9 @@ BEGIN ATOMIC
             END AS reason
         FROM @threadline@.deployed_policy(relation) AS deployed (policy)
         CROSS JOIN pg_attribute AS attribute
-        JOIN pg_type AS type ON type.oid = @threadline@.base_type(attribute.atttypid)
+        JOIN pg_type AS own ON own.oid = attribute.atttypid
+        JOIN pg_type AS type
+            ON type.oid = CASE WHEN own.typtype = 'd' THEN @threadline@.base_type(own.oid) ELSE own.oid END
         LEFT JOIN LATERAL (
             SELECT listed ->> 'rule' AS rule
             FROM jsonb_array_elements(deployed.policy -> 'columns') AS listed
@@ -357,7 +361,8 @@ BEGIN ATOMIC
         ) AS declared ON true
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
     ) AS col;
-END;
+END
+$columns$;
 
 -- The images of the rows of a table as of an instant, as a query of "change id" and "image".
 --
@@ -396,12 +401,11 @@ WHERE change.table_name OPERATOR(pg_catalog.=) %2$L AND change.table_schema OPER
             AND emptied.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
     ), -1)
     AND NOT EXISTS (
-        SELECT FROM @threadline@.audit_changes AS departed
+        SELECT FROM @threadline@.audit_renames AS departed
         WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
             AND departed.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-            AND departed.previous_key IS NOT NULL
             AND departed.previous_key OPERATOR(pg_catalog.=) change.row_key
-            AND departed.id OPERATOR(pg_catalog.>) change.id
+            AND departed.change_id OPERATOR(pg_catalog.>) change.id
     )
 -- A fence: what a query asks of columns must only ever be asked of the images that count.
 OFFSET 0$query$,

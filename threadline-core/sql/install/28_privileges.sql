@@ -52,4 +52,23 @@ GRANT EXECUTE ON FUNCTION @threadline@.columns_from_image(regclass, boolean) TO 
 GRANT EXECUTE ON FUNCTION @threadline@.images_as_of(regclass, text, text, text[], timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.table_as_of(text, text, timestamptz, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.functions_that_may_read(text[]) TO PUBLIC;
+-- By way of the present.
+GRANT EXECUTE ON FUNCTION @threadline@.kept_policy(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.rewinding_obstacle(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.can_still_rewind(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.is_known_whole(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.columns_of_present(regclass, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.images_of_keys(text, text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.images_of_older_keys(text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.erased_keys(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.touched_keys(text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.rows_without_changes(regclass, text, text, timestamptz, boolean, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.rewound_table(regclass, text, text, timestamptz, boolean, boolean, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.completed_table(regclass, text, text, timestamptz, boolean, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.expected_changes(text, text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.table_rewound(text, text, timestamptz, boolean, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.sees_whole_table(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.narrowing_column(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.table_of_keys(text, text, timestamptz, boolean, boolean, text, regtype, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.audit_horizon(text, text) TO PUBLIC;

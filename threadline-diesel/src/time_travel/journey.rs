@@ -4,119 +4,47 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Bool, Json, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::Json;
+use serde_json::Value;
 use threadline_core::identifier::quote_identifier;
-use threadline_core::storage::STORAGE_SCHEMA;
-use threadline_core::table::TableName;
 
-use super::{TimeTravel, TimeTravelError, UnknownColumns};
+use super::narrowing::keys_asked;
+use super::plan::tables_read;
+use super::sources::{FunctionsThatMayRead, SourceRow, TableOfKeys};
+use super::{TimeTravel, TimeTravelError, UnknownColumns, Way};
 use crate::as_of::{UnknownColumn, UnknownReason};
-use crate::json::StoredJson;
 use crate::rewriting::{Renamed, Rewritten, renamed, rendered, significant};
 use crate::sql_tokens::{Kind, tokens};
 
-/// Asks what stands for tables as of an instant, in the order in which they are named.
+/// What stands for a table.
 #[derive(Debug)]
-pub(crate) struct TableSources {
-    pub(crate) schemas: Vec<String>,
-    pub(crate) names: Vec<String>,
-    pub(crate) instant: DateTime<Utc>,
-    pub(crate) allow_unknown: bool,
+struct Source {
+    renamed: Renamed,
+    unknown: BTreeMap<String, UnknownReason>,
+    sql: String,
+    /// Whether that reads the table as it is now, on purpose.
+    rewound: bool,
+    /// What stands for it while PostgreSQL is asked which keys a query is about, and their column.
+    probe: Option<(String, String)>,
 }
-
-/// Problem, detail, horizon, unknown columns and SQL of a table.
-pub(crate) type SourceRow = (
-    Option<String>,
-    Option<String>,
-    Option<DateTime<Utc>>,
-    Option<StoredJson>,
-    Option<String>,
-);
-
-impl QueryFragment<Pg> for TableSources {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT found.* FROM ROWS FROM (pg_catalog.unnest(");
-        out.push_bind_param::<Array<Text>, _>(&self.schemas)?;
-        out.push_sql("), pg_catalog.unnest(");
-        out.push_bind_param::<Array<Text>, _>(&self.names)?;
-        out.push_sql(")) WITH ORDINALITY AS given (schema, name, place) CROSS JOIN LATERAL ");
-        out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".table_as_of(given.schema, given.name, ");
-        out.push_bind_param::<Timestamptz, _>(&self.instant)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Bool, _>(&self.allow_unknown)?;
-        out.push_sql(") AS found ORDER BY given.place");
-        Ok(())
-    }
-}
-
-impl QueryId for TableSources {
-    type QueryId = Self;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl Query for TableSources {
-    type SqlType = (
-        Nullable<Text>,
-        Nullable<Text>,
-        Nullable<Timestamptz>,
-        Nullable<Jsonb>,
-        Nullable<Text>,
-    );
-}
-
-impl<Conn> RunQueryDsl<Conn> for TableSources {}
-
-/// Asks which functions of some names may read tables.
-#[derive(Debug)]
-pub(crate) struct FunctionsThatMayRead(pub(crate) Vec<String>);
-
-impl QueryFragment<Pg> for FunctionsThatMayRead {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT ");
-        out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".functions_that_may_read(");
-        out.push_bind_param::<Array<Text>, _>(&self.0)?;
-        out.push_sql(")");
-        Ok(())
-    }
-}
-
-impl QueryId for FunctionsThatMayRead {
-    type QueryId = Self;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl Query for FunctionsThatMayRead {
-    type SqlType = Array<Text>;
-}
-
-impl<Conn> RunQueryDsl<Conn> for FunctionsThatMayRead {}
 
 /// What stands for the tables of a journey.
 #[derive(Debug)]
 pub(crate) struct Journey {
-    renamed: Vec<Renamed>,
-    unknown: Vec<BTreeMap<String, UnknownReason>>,
-    expressions: String,
-    unknown_allowed: bool,
+    travel: TimeTravel,
+    sources: Vec<Source>,
 }
 
 impl Journey {
     /// Puts together what the database said of each table.
     pub(crate) fn new(travel: &TimeTravel, rows: Vec<SourceRow>) -> Result<Self, TimeTravelError> {
-        let mut journey = Self {
-            renamed: Vec::new(),
-            unknown: Vec::new(),
-            expressions: String::new(),
-            unknown_allowed: travel.unknown == UnknownColumns::Allowed,
-        };
-        for (table, (problem, detail, horizon, unknown, sql)) in travel.tables.iter().zip(rows) {
+        let mut sources = Vec::new();
+        for (table, row) in travel.tables.iter().zip(rows) {
             let table = table.clone();
+            let (problem, detail, horizon, unknown, sql, rewound, probe, column) = row;
             let (None, Some(sql)) = (&problem, sql) else {
                 return Err(match problem.as_deref() {
                     Some("no_such_table") => TimeTravelError::NoSuchTable(table),
@@ -131,31 +59,27 @@ impl Journey {
                     },
                 });
             };
-            journey.add(table, &sql);
-            journey.unknown.push(
-                unknown
+            // A common table expression has no schema: tables of `public` are found by their names,
+            // and those of other schemas by names that nobody else has.
+            let name = if table.schema() == "public" {
+                table.name().to_owned()
+            } else {
+                format!("as of {}", sources.len() + 1)
+            };
+            sources.push(Source {
+                renamed: Renamed { table, name },
+                unknown: unknown
                     .and_then(|unknown| unknown.read().ok())
                     .unwrap_or_default(),
-            );
+                sql,
+                rewound,
+                probe: probe.zip(column),
+            });
         }
-        Ok(journey)
-    }
-
-    fn add(&mut self, table: TableName, sql: &str) {
-        // A common table expression has no schema: tables of `public` are found by their names,
-        // and those of other schemas by names that nobody else has.
-        let name = if table.schema() == "public" {
-            table.name().to_owned()
-        } else {
-            format!("as of {}", self.renamed.len() + 1)
-        };
-        let separator = if self.renamed.is_empty() { "" } else { ", " };
-        let _ = write!(
-            self.expressions,
-            "{separator}{} AS ({sql})",
-            quote_identifier(&name)
-        );
-        self.renamed.push(Renamed { table, name });
+        Ok(Self {
+            travel: travel.clone(),
+            sources,
+        })
     }
 
     /// The query with the tables as they were in front of it.
@@ -164,25 +88,103 @@ impl Journey {
         query: Q,
     ) -> Result<AsOfQuery<Q>, TimeTravelError> {
         let original = rendered(&query)?;
-        let changed = renamed(&original, &self.renamed);
-        if !self.unknown_allowed {
-            self.refuse_unknown(changed.as_deref().unwrap_or(&original))?;
+        let names: Vec<_> = self.sources.iter().map(|one| one.renamed.clone()).collect();
+        let changed = renamed(&original, &names);
+        let sql = changed.as_deref().unwrap_or(&original);
+        if self.travel.unknown == UnknownColumns::Refused {
+            self.refuse_unknown(sql)?;
         }
-        let (word, changed) = merged(&original, changed);
+        let mentions = names.iter().map(|one| mentions(sql, &one.name)).collect();
+        let (with, changed) = merged(&original, changed);
         let functions = functions_in(&original);
         let rewritten = Rewritten::new(&original, changed).map_err(|_| TimeTravelError::Comment)?;
-        let prefix = if self.renamed.is_empty() {
-            String::new()
-        } else {
-            let separator = if word.has_own { ", " } else { " " };
-            format!("WITH {}{}{separator}", word.recursive, self.expressions)
-        };
-        Ok(AsOfQuery {
-            prefix,
+        let mut asked = AsOfQuery {
+            prefix: String::new(),
+            with,
             rewritten,
             query,
             functions,
-        })
+            mentions,
+        };
+        asked.put_before(&self.expressions(|one| &one.sql));
+        Ok(asked)
+    }
+
+    fn expressions<'s>(&'s self, sql: impl Fn(&'s Source) -> &'s str) -> String {
+        let mut all = String::new();
+        for (n, source) in self.sources.iter().enumerate() {
+            let separator = if n == 0 { "" } else { ", " };
+            let name = quote_identifier(&source.renamed.name);
+            let _ = write!(all, "{separator}{name} AS ({})", sql(source));
+        }
+        all
+    }
+
+    /// Puts what asks for the keys of the query's tables in front of it, for a plan that tells
+    /// them. Whether there is anything to ask for: a table must be named once, so that what its
+    /// one place says holds for all of the table.
+    pub(crate) fn probe<Q>(&self, asked: &mut AsOfQuery<Q>) -> bool {
+        let worthwhile = self.probed(&asked.mentions).next().is_some();
+        if worthwhile {
+            asked.put_before(
+                &self.expressions(|one| one.probe.as_ref().map_or(&one.sql, |(probe, _)| probe)),
+            );
+        }
+        worthwhile
+    }
+
+    fn probed<'j>(&'j self, mentions: &'j [usize]) -> impl Iterator<Item = usize> + 'j {
+        let sources = self.sources.iter().zip(mentions).enumerate();
+        sources
+            .filter(|(_, (source, mentions))| source.probe.is_some() && **mentions == 1)
+            .map(|(place, _)| place)
+    }
+
+    /// The tables of which the plan of a probe says that only certain keys are asked for, by their
+    /// places, with the question what stands for them then.
+    pub(crate) fn narrower<Q>(
+        &self,
+        asked: &AsOfQuery<Q>,
+        plan: &Value,
+    ) -> Vec<(usize, TableOfKeys)> {
+        self.probed(&asked.mentions)
+            .filter_map(|place| {
+                let source = &self.sources[place];
+                let table = &source.renamed.table;
+                let (_, column) = source.probe.as_ref()?;
+                let question = TableOfKeys {
+                    table: table.clone(),
+                    instant: self.travel.instant(),
+                    allow_unknown: self.travel.unknown == UnknownColumns::Allowed,
+                    trail_only: self.travel.way == Way::TrailOnly,
+                    keys: keys_asked(plan, table, column)?,
+                };
+                Some((place, question))
+            })
+            .collect()
+    }
+
+    /// Lets something narrower stand for a table. It may read the table as it is now.
+    pub(crate) fn narrow(&mut self, place: usize, sql: String) {
+        let source = &mut self.sources[place];
+        source.sql = sql;
+        source.rewound = self.travel.way != Way::TrailOnly;
+    }
+
+    /// Puts what stands for the tables in front of the query again.
+    pub(crate) fn put_before<Q>(&self, asked: &mut AsOfQuery<Q>) {
+        asked.put_before(&self.expressions(|one| &one.sql));
+    }
+
+    /// What the query would see as it is now, by its plan.
+    pub(crate) fn present(&self, plan: &Value) -> Vec<String> {
+        let rewound: Vec<_> = self
+            .sources
+            .iter()
+            .filter(|source| source.rewound)
+            .map(|source| &source.renamed.table)
+            .collect();
+        tables_read(plan, &rewound)
     }
 
     /// Refuses a query that names a column that was not captured. A column that is not found here,
@@ -190,7 +192,10 @@ impl Journey {
     fn refuse_unknown(&self, sql: &str) -> Result<(), TimeTravelError> {
         let all = tokens(sql);
         let counting = significant(&all);
-        for (renamed, unknown) in self.renamed.iter().zip(&self.unknown) {
+        for Source {
+            renamed, unknown, ..
+        } in &self.sources
+        {
             let named: BTreeMap<String, UnknownReason> = counting
                 .windows(3)
                 .filter(|window| {
@@ -258,16 +263,44 @@ fn functions_in(sql: &str) -> Vec<String> {
     names
 }
 
+/// How often a query may name a table: wherever the name stands alone.
+fn mentions(sql: &str, table: &str) -> usize {
+    let all = tokens(sql);
+    let counting = significant(&all);
+    let is_dot = |at: Option<usize>| {
+        at.and_then(|at| counting.get(at))
+            .is_some_and(|(_, token)| token.is_mark("."))
+    };
+    (0..counting.len())
+        .filter(|at| counting[*at].1.name().as_deref() == Some(table))
+        .filter(|at| !is_dot(at.checked_sub(1)) && !is_dot(at.checked_add(1)))
+        .count()
+}
+
 /// A query over tables as they were.
 #[derive(Debug)]
 pub struct AsOfQuery<Q> {
     prefix: String,
+    with: With,
     rewritten: Rewritten,
     query: Q,
     functions: Vec<String>,
+    /// How often it names each table.
+    mentions: Vec<usize>,
 }
 
 impl<Q> AsOfQuery<Q> {
+    fn put_before(&mut self, expressions: &str) {
+        self.prefix = if expressions.is_empty() {
+            // What follows the query's own WITH was taken apart from it.
+            let word = if self.with.has_own { "WITH " } else { "" };
+            format!("{word}{}", self.with.recursive)
+        } else {
+            let separator = if self.with.has_own { ", " } else { " " };
+            format!("WITH {}{expressions}{separator}", self.with.recursive)
+        };
+    }
+
     pub(crate) fn functions(&self) -> FunctionsThatMayRead {
         FunctionsThatMayRead(self.functions.clone())
     }
@@ -326,6 +359,12 @@ mod tests {
         assert_eq!((with.has_own, with.recursive), (true, "RECURSIVE "));
         assert_eq!(rest.unwrap(), "a AS (SELECT 1) SELECT * FROM a");
         assert!(!merged("SELECT 1", None).0.has_own);
+    }
+
+    #[test]
+    fn a_table_is_mentioned_where_its_name_stands_alone() {
+        let sql = r#"SELECT "a"."a" FROM "a" WHERE "a"."b" IN (SELECT b.a FROM b, A)"#;
+        assert_eq!(mentions(sql, "a"), 2);
     }
 
     #[test]
