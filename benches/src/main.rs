@@ -17,6 +17,7 @@ mod sampling;
 mod server;
 mod small;
 mod tables;
+mod time_travel;
 mod variant;
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Command {
     Layer,
     /// Measures a purge of a million changes, by partition and by steps.
     Retention,
+    /// Measures queries as of an instant, beside the same on copies made then.
+    TimeTravel,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Reading(arguments) => return reading::measure(arguments).await,
         Command::Layer => return layer::measure(),
         Command::Retention => return retention::measure(&Server::start(None)?).await,
+        Command::TimeTravel => return time_travel::measure(&Server::start(None)?).await,
         Command::Attribution => return attribution::measure(&Server::start(None)?).await,
     };
     let effort = if arguments.quick {

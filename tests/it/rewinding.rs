@@ -45,6 +45,12 @@ struct Owner {
     item_id: i64,
 }
 
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
+}
+
 const TABLES: &str =
     "CREATE TABLE rw_items (id bigint PRIMARY KEY, label text NOT NULL, amount int);
      CREATE INDEX ON rw_items (label);
@@ -279,12 +285,7 @@ fn keys_that_are_asked_for_are_found_whatever_became_of_them() {
         let twice = diesel::sql_query(
             "SELECT count(*) AS n FROM rw_items AS a, rw_items AS b WHERE a.id = 7 AND b.amount > 0",
         );
-        #[derive(QueryableByName)]
-        struct N {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            n: i64,
-        }
-        let counted: Vec<N> = blocking::time_travel(&mut conn, &travel, twice).unwrap();
+        let counted: Vec<Counted> = blocking::time_travel(&mut conn, &travel, twice).unwrap();
         assert_eq!(counted[0].n, 2000);
     }
 }

@@ -1,0 +1,198 @@
+//! What queries as of an instant take, beside the same queries on copies that were made then.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
+use comfy_table::Table;
+use diesel::sql_types::{BigInt, Text, Timestamptz};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use threadline_core::capture::CaptureMigration;
+use threadline_core::column_type::ColumnType;
+use threadline_core::install;
+use threadline_core::table::{AuditedTable, Column, ImageForm, TableName};
+use threadline_diesel::nonblocking;
+use threadline_diesel::time_travel::{TimeTravel, time_travel};
+
+use crate::sampling::median;
+use crate::server::{Server, connect};
+use crate::tables;
+
+const FILL: &str = include_str!("../sql/time_travel.sql");
+
+/// Times that a question is asked in each way, after one that does not count.
+const TIMES: usize = 9;
+
+/// Questions that give one number, about `orders` and `customers`.
+const QUESTIONS: &[(&str, &str)] = &[
+    (
+        "sum of the whole table",
+        "SELECT sum(total)::bigint AS n FROM orders",
+    ),
+    (
+        "count of the whole table",
+        "SELECT count(*) AS n FROM orders",
+    ),
+    (
+        "one row by its key",
+        "SELECT total::bigint AS n FROM orders WHERE id = 4242",
+    ),
+    (
+        "20 rows by their keys",
+        "SELECT sum(total)::bigint AS n FROM orders WHERE id = ANY \
+         ('{5,505,1005,2005,3005,4005,5005,6005,7005,8005,9005,10005,11005,12005,13005,14005,\
+           15005,16005,17005,18005}'::bigint[])",
+    ),
+    (
+        "100 rows by a range of keys",
+        "SELECT sum(total)::bigint AS n FROM orders WHERE id BETWEEN 1000 AND 1099",
+    ),
+    (
+        "20 rows by an indexed column",
+        "SELECT sum(total)::bigint AS n FROM orders WHERE customer_id = 77",
+    ),
+    (
+        "20 rows by a join",
+        "SELECT sum(orders.total)::bigint AS n FROM orders \
+         JOIN customers ON customers.id = orders.customer_id WHERE customers.id = 77",
+    ),
+];
+
+/// A moment of which there is a copy.
+#[derive(diesel::QueryableByName)]
+struct Mark {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Timestamptz)]
+    instant: DateTime<Utc>,
+    #[diesel(sql_type = BigInt)]
+    since: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+/// Measures and prints what was found.
+pub(crate) async fn measure(server: &Server) -> Result<()> {
+    println!("{}\n", server.facts().await?);
+    let database = server.create_database()?;
+    eprintln!("a million changes are being written");
+    let client = connect(&database.url()).await?;
+    client.batch_execute(&install::up_sql()).await?;
+    client.batch_execute(&tables::schema()).await?;
+    client
+        .batch_execute("TRUNCATE orders; CREATE TABLE customers (id bigint PRIMARY KEY, name text)")
+        .await?;
+    let audited = audited()?;
+    client
+        .batch_execute(CaptureMigration::new(&audited, |_| None).up())
+        .await?;
+    for statement in FILL
+        .replace("$order", &tables::order_values("g"))
+        .split("\n\n")
+    {
+        for part in pieces(statement) {
+            client.batch_execute(part).await?;
+        }
+    }
+    client.batch_execute("VACUUM ANALYZE").await?;
+    client.batch_execute("CHECKPOINT").await?;
+
+    let mut conn = AsyncPgConnection::establish(&database.url()).await?;
+    let marks: Vec<Mark> = diesel::sql_query(
+        "SELECT name, instant, (SELECT count(*) FROM threadline.audit_changes WHERE captured_at > instant) \
+         AS since FROM marks ORDER BY instant DESC",
+    )
+    .load(&mut conn)
+    .await?;
+    let mut table = Table::new();
+    table.set_header([
+        "question",
+        "changes since",
+        "copy ms",
+        "as of ms",
+        "x copy",
+        "trail only ms",
+        "x copy",
+    ]);
+    for (name, question) in QUESTIONS {
+        for mark in &marks {
+            let travel = time_travel(mark.instant)
+                .tables(["orders".parse::<TableName>()?, "customers".parse()?]);
+            let on_copy = question.replace("orders", &mark.name);
+            let asked = ask(&mut conn, question, &on_copy, &travel).await;
+            let [copy, shortest, trail] = asked.with_context(|| (*name).to_owned())?;
+            table.add_row([
+                (*name).to_owned(),
+                mark.since.to_string(),
+                format!("{copy:.2}"),
+                format!("{shortest:.2}"),
+                format!("{:.1}", shortest / copy),
+                format!("{trail:.2}"),
+                format!("{:.1}", trail / copy),
+            ]);
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// Statements of a script, of which those in a block keep their semicolons.
+fn pieces(script: &str) -> Vec<&str> {
+    if script.contains("$fill$") {
+        vec![script]
+    } else {
+        script.split_inclusive(';').collect()
+    }
+}
+
+fn audited() -> Result<Vec<AuditedTable>> {
+    let mut audited = tables::audited(ImageForm::Full)?;
+    audited.retain(|table| table.name().name() == "orders");
+    audited.push(
+        AuditedTable::builder(TableName::new("public", "customers"))
+            .columns([
+                Column::new("id", ColumnType::builtin("int8")),
+                Column::new("name", ColumnType::builtin("text")),
+            ])
+            .key(["id"])
+            .build()?,
+    );
+    Ok(audited)
+}
+
+/// Milliseconds on the copy, as of the instant, and by the trail alone: medians, with everything that
+/// the library asks the server on the way.
+async fn ask(
+    conn: &mut AsyncPgConnection,
+    question: &str,
+    on_copy: &str,
+    travel: &TimeTravel,
+) -> Result<[f64; 3]> {
+    let trail = travel.clone().trail_only();
+    let mut samples = [const { Vec::new() }; 3];
+    for turn in 0..=TIMES {
+        let mut answers = [0; 3];
+        for way in 0..3 {
+            let start = Instant::now();
+            let found: Vec<Number> = match way {
+                0 => diesel::sql_query(on_copy).load(conn).await?,
+                1 => nonblocking::time_travel(conn, travel, diesel::sql_query(question)).await?,
+                _ => nonblocking::time_travel(conn, &trail, diesel::sql_query(question)).await?,
+            };
+            let taken = start.elapsed().as_secs_f64() * 1e3;
+            answers[way] = found.as_slice().first().context("no row")?.n;
+            if turn > 0 {
+                samples[way].push(taken);
+            }
+        }
+        ensure!(
+            answers[0] == answers[1] && answers[0] == answers[2],
+            "the answers differ: {answers:?}"
+        );
+    }
+    Ok(samples.map(|one| median(&one)))
+}
