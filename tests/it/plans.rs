@@ -169,7 +169,7 @@ fn no_question_reads_the_trail_from_end_to_end() {
             .scanning_values(ScannedText::new("xxx").unwrap()),
     );
     trail.changes(
-        4_000,
+        10_000,
         "meta",
         &all().meta(MetaPattern::field("tenant", "t3").unwrap()),
     );
@@ -216,6 +216,13 @@ fn no_question_reads_the_trail_from_end_to_end() {
     );
     let row = || row_moment(table("table9"), &"33".parse().unwrap());
     trail.changes(600, "a row", &row().timeline());
+    let hot = row_moment(table("table9"), &"hot".parse().unwrap());
+    trail.changes(600, "a row with many changes", &hot.timeline());
+    trail.changes(
+        600,
+        "a row with many changes, from the beginning",
+        &hot.timeline().order(Order::OldestFirst),
+    );
     trail.reads_at_most(600, "the first of a field", |conn| {
         let field = row().field("v".parse().unwrap());
         Ok(blocking::first_seen(conn, &field)?.into_iter().count())
@@ -228,7 +235,7 @@ fn no_question_reads_the_trail_from_end_to_end() {
     let two = Scope::new().tables([table("table3"), table("table4")]);
     trail.changes(1_000, "a scope of tables", &all().scope(&two));
     trail.changes(
-        4_000,
+        10_000,
         "a scope of a tenant",
         &all().scope(&Scope::new().meta(&MetaPattern::field("tenant", "t3").unwrap())),
     );

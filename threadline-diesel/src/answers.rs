@@ -6,10 +6,11 @@ macro_rules! answers {
         use diesel::pg::Pg;
         use diesel::prelude::*;
         use threadline_core::table::{AuditedTable, TableName};
+        use uuid::Uuid;
         use $dsl;
 
         use crate::actions::Actions;
-        use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
+        use crate::change::{AuditAction, AuditChange, AuditTransaction, TimelineEntry};
         use crate::deployed::{Declaration, declarations};
         use crate::correlation::{Correlation, CorrelationBundle};
         use crate::error::ReadError;
@@ -19,7 +20,8 @@ macro_rules! answers {
         use crate::moments::HasMoments;
         use crate::page::Page;
         use crate::standing::{Standing, StandingRow, standing_of};
-        use crate::timeline::{Route, Timeline, change_with_id};
+        use crate::schema::{audit_actions, audit_changes, audit_transactions};
+        use crate::timeline::{Attributions, Found, Next, Route, Timeline, change_with_id, looked_up};
         use crate::transactions::Transactions;
 
         /// A page of a timeline.
@@ -34,21 +36,95 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = match question.reached() {
-                Some(reached) => {
-                    Route::Counted(reached.get_result::<Vec<i64>>(conn)$(.$await)??)
-                }
-                None => Route::Counted(Vec::new()),
-            };
-            let rows = question.query_by(&route)?.load::<TimelineEntry>(conn)$(.$await)??;
-            let mut page = question.page(rows);
-            if let Some(paging) = question.paging().behind(&page) {
-                let behind = question.with_paging(paging).query_by(&route)?.limit(1);
-                if behind.load::<TimelineEntry>(conn)$(.$await)??.is_empty() {
-                    question.paging().nothing_behind(&mut page);
+            let route = Route::found(match question.reached() {
+                Some(reached) => reached.load::<(i32, Vec<Uuid>)>(conn)$(.$await)??,
+                None => Vec::new(),
+            });
+            let mut reading = question.reading(&route)?;
+            while let Some(next) = reading.next()? {
+                match next {
+                    Next::Changes(changes) => {
+                        let changes = changes.load::<AuditChange>(conn)$(.$await)??;
+                        let attributions = attributions(conn, &changes)$(.$await)??;
+                        reading.read_changes(changes, &attributions);
+                    }
+                    Next::Places(places) => {
+                        let found = places.load::<Found>(conn)$(.$await)??;
+                        if let Some(entries) = reading.entries(&found)? {
+                            reading.read(entries.load::<TimelineEntry>(conn)$(.$await)??);
+                        }
+                    }
                 }
             }
+            let mut page = question.page(reading.into_rows());
+            if let Some(paging) = question.paging().behind(&page)
+                && !has_any(conn, &question.with_paging(paging), &route)$(.$await)??
+            {
+                question.paging().nothing_behind(&mut page);
+            }
             Ok(page)
+        }
+
+        /// Whether a timeline has any entry.
+        $($asyncness)? fn has_any<C>(
+            conn: &mut C,
+            question: &Timeline,
+            route: &Route,
+        ) -> Result<bool, ReadError>
+        where
+            C: $connection,
+        {
+            let mut reading = question.reading(route)?;
+            while let Some(places) = reading.any()? {
+                let found = places.load::<Found>(conn)$(.$await)??;
+                if reading.is_exact() {
+                    return Ok(!found.is_empty());
+                }
+                if let Some(entries) = reading.entries(&found)? {
+                    reading.read(entries.load::<TimelineEntry>(conn)$(.$await)??);
+                }
+            }
+            Ok(!reading.is_empty())
+        }
+
+        /// The transactions and actions of changes.
+        $($asyncness)? fn attributions<C>(
+            conn: &mut C,
+            changes: &[AuditChange],
+        ) -> Result<Attributions, ReadError>
+        where
+            C: $connection,
+        {
+            if changes.is_empty() {
+                return Ok(Attributions::default());
+            }
+            let transactions = audit_transactions::table
+                .select(AuditTransaction::as_select())
+                .filter(audit_transactions::id.eq_any(Attributions::transactions_of(changes)))
+                .filter(looked_up("audit_transactions.id"))
+                .load(conn)$(.$await)??;
+            let ids = Attributions::actions_of(changes);
+            let actions = if ids.is_empty() {
+                Vec::new()
+            } else {
+                audit_actions::table
+                    .select(AuditAction::as_select())
+                    .filter(audit_actions::id.eq_any(ids))
+                    .filter(looked_up("audit_actions.id"))
+                    .load(conn)$(.$await)??
+            };
+            let mut found = Attributions::new(transactions, actions);
+            let doubtful = found.doubtful(changes);
+            if !doubtful.is_empty() {
+                let (instants, ids): (Vec<_>, Vec<_>) = doubtful.iter().copied().unzip();
+                let there: Vec<i64> = audit_changes::table
+                    .select(audit_changes::id)
+                    .filter(audit_changes::captured_at.eq_any(instants))
+                    .filter(audit_changes::id.eq_any(ids))
+                    .load(conn)$(.$await)??;
+                found.still_there(&doubtful, &there);
+            }
+            Ok(found)
         }
 
         /// A page of actions.
@@ -84,12 +160,10 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = match question.reached() {
-                Some(reached) => {
-                    Route::Counted(reached.get_result::<Vec<i64>>(conn)$(.$await)??)
-                }
-                None => Route::Counted(Vec::new()),
-            };
+            let route = Route::found(match question.reached() {
+                Some(reached) => reached.load::<(i32, Vec<Uuid>)>(conn)$(.$await)??,
+                None => Vec::new(),
+            });
             let rows = question.query_by(&route)?.load::<AuditTransaction>(conn)$(.$await)??;
             let mut page = question.page(rows);
             if let Some(paging) = question.paging().behind(&page) {
@@ -206,7 +280,9 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            Ok(change_with_id(id).first::<TimelineEntry>(conn)$(.$await)?.optional()?)
+            let changes = change_with_id(id).load::<AuditChange>(conn)$(.$await)??;
+            let attributions = attributions(conn, &changes)$(.$await)??;
+            Ok(attributions.of(changes).next())
         }
 
         /// The captured tables with their rules, as they are deployed in the database.
@@ -261,7 +337,15 @@ macro_rules! answers {
                 return Ok(None);
             };
             let actions = actions(conn, &question.actions())$(.$await)??;
-            let changes = timeline(conn, question.changes())$(.$await)??;
+            let asked = question.changes();
+            let changes = asked.changes_alone()?.load::<AuditChange>(conn)$(.$await)??;
+            let mut changes = asked.page_of_changes(changes);
+            if let Some(paging) = asked.paging().behind(&changes) {
+                let behind = asked.with_paging(paging).changes_alone()?;
+                if behind.load::<AuditChange>(conn)$(.$await)??.is_empty() {
+                    asked.paging().nothing_behind(&mut changes);
+                }
+            }
             Ok(Some(IncidentBundle::new(transaction, actions, changes)))
         }
     };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// A condition over the trail's tables, which are in every query by their own names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Condition(Vec<Part>);
+pub struct Condition(Vec<Part>);
 
 #[derive(Debug, Clone)]
 enum Part {
@@ -25,7 +25,11 @@ enum Part {
     Number(i64),
     Instant(DateTime<Utc>),
     Uuid(Uuid),
+    Uuids(Vec<Uuid>),
+    Numbers(Vec<i64>),
+    Instants(Vec<DateTime<Utc>>),
     Host(HostCondition),
+    PlannedAnew,
 }
 
 /// A condition that the host wrote in Diesel over one table of the trail.
@@ -66,6 +70,28 @@ impl Condition {
 
     pub(crate) fn uuid(mut self, value: Uuid) -> Self {
         self.0.push(Part::Uuid(value));
+        self
+    }
+
+    pub(crate) fn uuids(mut self, values: Vec<Uuid>) -> Self {
+        self.0.push(Part::Uuids(values));
+        self
+    }
+
+    pub(crate) fn numbers(mut self, values: Vec<i64>) -> Self {
+        self.0.push(Part::Numbers(values));
+        self
+    }
+
+    pub(crate) fn instants(mut self, values: Vec<DateTime<Utc>>) -> Self {
+        self.0.push(Part::Instants(values));
+        self
+    }
+
+    /// The same condition, in a query that is planned for its values at every call: its values say
+    /// which partitions there is nothing to look for in, and how much there is to find.
+    pub(crate) fn planned_anew(mut self) -> Self {
+        self.0.push(Part::PlannedAnew);
         self
     }
 
@@ -135,7 +161,6 @@ impl QueryId for Condition {
 
 impl QueryFragment<Pg> for Condition {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
         out.push_sql("(");
         for part in &self.0 {
             match part {
@@ -143,6 +168,14 @@ impl QueryFragment<Pg> for Condition {
                 Part::Text(value) => out.push_bind_param::<Text, _>(value)?,
                 Part::Texts(value) => out.push_bind_param::<Array<Text>, _>(value)?,
                 Part::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(value)?,
+                Part::Uuids(value) => {
+                    out.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(value)?;
+                }
+                Part::Numbers(value) => out.push_bind_param::<Array<BigInt>, _>(value)?,
+                Part::Instants(value) => {
+                    out.push_bind_param::<Array<Timestamptz>, _>(value)?;
+                }
+                Part::PlannedAnew => out.unsafe_to_cache_prepared(),
                 Part::Host(condition) => condition.0.walk_ast(out.reborrow())?,
                 Part::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
                 Part::Instant(value) => out.push_bind_param::<Timestamptz, _>(value)?,

@@ -154,7 +154,7 @@ impl IncidentBundle {
     pub(crate) fn new(
         transaction: AuditTransaction,
         actions: Page<AuditAction>,
-        changes: Page<TimelineEntry>,
+        changes: Page<AuditChange>,
     ) -> Self {
         let actions_truncated = actions.has_more();
         let mut actions = actions.entries;
@@ -164,11 +164,7 @@ impl IncidentBundle {
             actions,
             actions_truncated,
             truncated: changes.has_more(),
-            changes: changes
-                .entries
-                .into_iter()
-                .map(|entry| entry.change)
-                .collect(),
+            changes: changes.entries,
             next: changes.next,
             previous: changes.previous,
         }

@@ -197,6 +197,22 @@ impl Scope {
         Ok(all(self.changes.iter().chain(&self.transactions)))
     }
 
+    /// The same where a query has changes alone: it shows those too whose transaction is not seen.
+    pub(crate) fn of_changes_alone(&self) -> Result<Condition, ScopeError> {
+        if self.changes.is_empty() && !self.transactions.is_empty() {
+            return Ok(Condition::sql("true"));
+        }
+        if self.changes.is_empty() {
+            return self.of_changes();
+        }
+        Ok(all(&self.changes))
+    }
+
+    /// Whether it narrows transactions.
+    pub(crate) fn looks_at_transactions(&self) -> bool {
+        !self.transactions.is_empty()
+    }
+
     /// Changes under actions that are seen.
     fn with_visible_action(&self) -> Condition {
         let ActionsRule::Where(condition) = &self.actions else {

@@ -2,6 +2,8 @@
 
 mod conditions;
 mod reach;
+mod reading;
+mod stretch;
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{self, auto_type};
@@ -19,24 +21,35 @@ use crate::change::{AuditAction, AuditChange, AuditTransaction, Op, TimelineEntr
 use crate::circumstances::{Circumstances, Deed, questions_about};
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
-use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
+use crate::page::{Cursor, Order, Page, PageSize, Paging, Place, Start, digest};
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
 use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
 pub(crate) use reach::{Reached, Route};
+pub(crate) use reading::{Attributions, Next, looked_up};
+pub(crate) use stretch::{FindChanges, Found};
 
 /// Changes with their transactions and actions: what every reading of changes starts from.
 #[auto_type]
-fn changes_with_attribution() -> _ {
+fn changes_with_attribution(transaction: Condition, action: Condition) -> _ {
     audit_changes::table
-        .left_join(
-            audit_transactions::table.on(audit_transactions::id.eq(audit_changes::transaction_id)),
-        )
-        .left_join(
-            audit_actions::table.on(audit_actions::id.nullable().eq(audit_changes::action_id)),
-        )
+        .left_join(audit_transactions::table.on(transaction))
+        .left_join(audit_actions::table.on(action))
         .select(entry())
+}
+
+fn of_the_transaction() -> Condition {
+    Condition::sql("audit_transactions.id = audit_changes.transaction_id").planned_anew()
+}
+
+fn of_the_action() -> Condition {
+    Condition::sql("audit_actions.id = audit_changes.action_id").planned_anew()
+}
+
+/// The changes of all months.
+fn all_changes() -> ChangesQuery<'static> {
+    changes_with_attribution(of_the_transaction(), of_the_action()).into_boxed()
 }
 
 #[auto_type]
@@ -245,37 +258,46 @@ impl Timeline {
     /// [`InvalidQuestion`] when the cursor belongs to another question, the window is empty, a name
     /// is none, or the scope cannot be applied.
     pub fn query(&self) -> Result<ChangesQuery<'static>, InvalidQuestion> {
-        self.query_by(&Route::Planned)
-    }
-
-    pub(crate) fn query_by(&self, route: &Route) -> Result<ChangesQuery<'static>, InvalidQuestion> {
         self.checked()?;
-        let mut query = self.matching(route);
+        let mut query = self.matching();
         if let Some(scope) = &self.scope {
             query = query.filter(scope.of_changes()?);
         }
-        // A transaction's changes are found by id in its index; everything else by time.
-        let by_id = self.filters.transaction.is_some();
         let place = self.paging.place::<i64>(&self.digest(), self.order)?;
         if let Some((comparison, place)) = place {
-            query = query.filter(if by_id {
-                Condition::sql(format!("audit_changes.id {comparison} ")).number(place.id)
-            } else {
-                // The first for the index, the second to leave partitions out.
-                Condition::sql(format!(
-                    "(audit_changes.captured_at, audit_changes.id) {comparison} ("
-                ))
-                .instant(place.at)
-                .then(", ")
-                .number(place.id)
-                .then(format!(
-                    ") AND audit_changes.captured_at {}= ",
-                    &comparison[..1]
-                ))
-                .instant(place.at)
-            });
+            query = query.filter(self.beyond(comparison, &place));
         }
-        let query = match (by_id, self.paging.reads_descending(self.order)) {
+        Ok(self.ordered(query).limit(self.paging.size.limit()))
+    }
+
+    /// Whether changes are found by their ids in an index of their row or their transaction; all
+    /// others are found by time.
+    fn is_by_id(&self) -> bool {
+        self.filters.transaction.is_some() || self.filters.row.is_some()
+    }
+
+    /// The changes on one side of a place.
+    fn beyond(&self, comparison: &str, place: &Place<i64>) -> Condition {
+        if self.is_by_id() {
+            return Condition::sql(format!("audit_changes.id {comparison} ")).number(place.id);
+        }
+        // The first for the index, the second to leave partitions out.
+        Condition::sql(format!(
+            "(audit_changes.captured_at, audit_changes.id) {comparison} ("
+        ))
+        .instant(place.at)
+        .then(", ")
+        .number(place.id)
+        .then(format!(
+            ") AND audit_changes.captured_at {}= ",
+            &comparison[..1]
+        ))
+        .instant(place.at)
+    }
+
+    /// A query in the order of reading.
+    fn ordered(&self, query: ChangesQuery<'static>) -> ChangesQuery<'static> {
+        match (self.is_by_id(), self.paging.reads_descending(self.order)) {
             (true, true) => query.order(audit_changes::id.desc()),
             (true, false) => query.order(audit_changes::id.asc()),
             (false, true) => {
@@ -284,15 +306,14 @@ impl Timeline {
             (false, false) => {
                 query.order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
             }
-        };
-        Ok(query.limit(self.paging.size.limit()))
+        }
     }
 
     /// The query of every change that matches, oldest first, without pages: for exports, which
     /// stream it. Page size and cursor play no part; a scope that cannot be applied shows nothing.
     #[must_use]
     pub fn unpaged_query(&self) -> ChangesQuery<'static> {
-        let mut query = self.matching(&Route::Planned);
+        let mut query = self.matching();
         if let Some(scope) = &self.scope {
             let seen = scope.of_changes();
             query = query.filter(seen.unwrap_or_else(|_| Condition::sql("false")));
@@ -300,9 +321,12 @@ impl Timeline {
         query.order((audit_changes::captured_at.asc(), audit_changes::id.asc()))
     }
 
-    fn matching(&self, route: &Route) -> ChangesQuery<'static> {
-        self.filters
-            .apply(changes_with_attribution().into_boxed(), route)
+    fn matching(&self) -> ChangesQuery<'static> {
+        let mut query = all_changes();
+        for condition in self.filters.of_entries(&Route::Planned) {
+            query = query.filter(condition);
+        }
+        query
     }
 
     fn checked(&self) -> Result<(), InvalidQuestion> {
@@ -349,16 +373,19 @@ impl Timeline {
 }
 
 /// One change.
-pub(crate) fn change_with_id(id: i64) -> ChangesQuery<'static> {
-    changes_with_attribution()
-        .into_boxed()
-        .filter(audit_changes::id.eq(id))
+pub(crate) fn change_with_id(id: i64) -> FindChanges {
+    stretch::Stretch {
+        segments: None,
+        conditions: vec![Condition::sql("audit_changes.id = ").number(id)],
+        order: "audit_changes.id",
+        limit: 1,
+    }
+    .changes()
 }
 
 /// The changes with ids after one and up to another, in the order they were captured.
 pub(crate) fn changes_between(after_id: i64, to_id: i64) -> ChangesQuery<'static> {
-    changes_with_attribution()
-        .into_boxed()
+    all_changes()
         .filter(audit_changes::id.gt(after_id))
         .filter(audit_changes::id.le(to_id))
         .order(audit_changes::id.asc())

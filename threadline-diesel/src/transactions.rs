@@ -93,7 +93,7 @@ impl Transactions {
         self.query_by(&Route::Planned)
     }
 
-    /// What has to be counted before the question can be asked the best way.
+    /// What has to be looked up before the question can be asked the best way.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let actor = self.filters.circumstances.actor.as_ref()?;
         Some(Reached(vec![transactions_of(actor)]))

@@ -16,3 +16,8 @@ SELECT nextval('threadline.audit_changes_id_seq'), t.occurred_at + k * interval 
   ((n*4+k) % 3000)::text, jsonb_build_object('id', ((n*4+k) % 3000)::text),
   jsonb_build_object('id', (n*4+k)%3000, 'v', n, 'note', repeat('x', 300)), CASE WHEN k > 1 THEN jsonb_build_object('v', n - 1) END
 FROM (SELECT *, xid::text::int AS n FROM threadline.audit_transactions) t, generate_series(1,4) k ORDER BY t.id, k;
+-- One row is changed in every eighth transaction.
+INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, action_id, op, table_schema, table_name, row_key, table_pk, data_after, changed_from)
+SELECT nextval('threadline.audit_changes_id_seq'), occurred_at + interval '5 ms', id, action_id, 'update', 'public', 'table9', 'hot',
+  '{"id": "hot"}', jsonb_build_object('id', 'hot', 'v', xid::text::int), jsonb_build_object('v', xid::text::int - 8)
+FROM threadline.audit_transactions WHERE xid::text::int % 8 = 0 ORDER BY id;

@@ -38,6 +38,24 @@ RETURN '1970-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
     )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 millisecond'::interval
 );
 
+-- Always true, and dear: the planner asks it of as few rows as it can. Questions that name what they
+-- look up have it among their conditions, or a month with few rows would be read from end to end. Unsafe
+-- in parallel, because starting workers takes longer than looking up. Of a transaction or an action:
+CREATE OR REPLACE FUNCTION @threadline@.looked_up(id uuid) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE COST 1000 AS $looked_up$
+BEGIN
+    RETURN true;
+END
+$looked_up$;
+
+-- Of a change. There may be many, and so dear that they were worth compiling just in time is too dear.
+CREATE OR REPLACE FUNCTION @threadline@.looked_up(id bigint) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE COST 100 AS $looked_up$
+BEGIN
+    RETURN true;
+END
+$looked_up$;
+
 -- TRUNCATE passes row triggers by, so every partition is guarded by a trigger of its own.
 CREATE OR REPLACE FUNCTION @threadline@.guard_truncate() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$

@@ -17,6 +17,8 @@ GRANT EXECUTE ON FUNCTION @threadline@.changed_fields(text, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.transaction_id_from(timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.action_id_from(timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.looked_up(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.looked_up(bigint) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_from_image(anyelement, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.base_type(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_segments(text, text, text) TO PUBLIC;

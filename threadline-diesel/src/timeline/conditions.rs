@@ -1,22 +1,21 @@
 //! The filters of a timeline in SQL.
 
-use diesel::prelude::*;
 use threadline_core::actor::ActorRef;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use super::reach::FEW_CHANGES;
-use super::{Attribution, ChangesQuery, FieldSet, Filters, Reached, Route, Timeline};
+use super::reading::looked_up;
+use super::{Attribution, FieldSet, Filters, Reached, Route, Timeline};
 use crate::circumstances::{actor_is, indexed_actor, meta_contains};
 use crate::condition::Condition;
-use crate::schema::audit_changes;
 use crate::terms::{MetaPattern, ScannedText};
 
 /// The actor in force of a change, JSON null for nobody.
 const IN_FORCE: &str = "COALESCE(audit_changes.actor_ref, audit_transactions.actor_ref, 'null')";
 
 impl Timeline {
-    /// What has to be counted before the question can be asked the best way; nothing where a
+    /// What has to be looked up before the question can be asked the best way; nothing where a
     /// row's or a transaction's few changes are all there is to look at.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let reaches = self.filters.reaches();
@@ -25,54 +24,63 @@ impl Timeline {
 }
 
 impl Filters {
-    pub(super) fn apply(
-        &self,
-        mut query: ChangesQuery<'static>,
-        route: &Route,
-    ) -> ChangesQuery<'static> {
-        if let Some(table) = &self.table {
-            query = query
-                .filter(audit_changes::table_name.eq(table.name().to_owned()))
-                .filter(audit_changes::table_schema.eq(table.schema().to_owned()));
+    /// Everything, for a query that has changes, transactions and actions.
+    pub(super) fn of_entries(&self, route: &Route) -> Vec<Condition> {
+        let mut conditions = self.of_changes(route);
+        if let Some(row) = &self.row {
+            // This is for the index, and the next is exact.
+            conditions.push(row_segments(
+                "audit_changes.row_key = ANY (ARRAY(SELECT row_key FROM ",
+                row,
+                "))",
+            ));
+            conditions.push(
+                row_segments(
+                    "(SELECT true FROM ",
+                    row,
+                    " AS segment WHERE segment.row_key = audit_changes.row_key \
+                     AND audit_changes.id BETWEEN segment.first_id AND segment.last_id LIMIT 1)",
+                )
+                .on_the_way(),
+            );
         }
-        if let Some((table, key)) = &self.row {
-            query = query
-                .filter(audit_changes::table_name.eq(table.name().to_owned()))
-                .filter(audit_changes::table_schema.eq(table.schema().to_owned()))
-                // This is for the index, and the next is exact.
-                .filter(row_segments(
-                    "audit_changes.row_key = ANY (ARRAY(SELECT row_key FROM ",
-                    (table, key),
-                    "))",
-                ))
-                .filter(
-                    row_segments(
-                        "(SELECT true FROM ",
-                        (table, key),
-                        " AS segment WHERE segment.row_key = audit_changes.row_key \
-                         AND audit_changes.id BETWEEN segment.first_id AND segment.last_id LIMIT 1)",
-                    )
-                    .on_the_way(),
-                );
+        conditions.extend(self.of_attribution());
+        conditions
+    }
+
+    /// What changes say themselves, except which row they are of.
+    pub(super) fn of_changes(&self, route: &Route) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        let row = self.row.as_ref();
+        for table in self.table.iter().chain(row.map(|(table, _)| table)) {
+            conditions.push(
+                Condition::sql("audit_changes.table_name = ")
+                    .text(table.name())
+                    .then(" AND audit_changes.table_schema = ")
+                    .text(table.schema()),
+            );
         }
         if let Some(id) = self.transaction {
-            query = query.filter(audit_changes::transaction_id.eq(id.as_uuid()));
+            conditions.push(Condition::sql("audit_changes.transaction_id = ").uuid(id.as_uuid()));
         }
         if let Some(from) = self.circumstances.from {
-            query = query.filter(audit_changes::captured_at.ge(from));
+            conditions.push(Condition::sql("audit_changes.captured_at >= ").instant(from));
         }
         if let Some(to) = self.circumstances.to {
-            query = query.filter(audit_changes::captured_at.le(to));
+            conditions.push(Condition::sql("audit_changes.captured_at <= ").instant(to));
         }
         for (place, reach) in self.reaches().iter().enumerate() {
             if let Some(found) = route.to("audit_changes.transaction_id", place, reach) {
-                query = query.filter(found).filter(Condition::sql(FEW_CHANGES));
+                conditions.push(found);
+                conditions.push(Condition::sql(FEW_CHANGES));
+                if matches!(route, Route::Found(_)) {
+                    conditions.push(looked_up("audit_changes.id"));
+                }
             }
         }
-        for condition in self.on_the_way() {
-            query = query.filter(condition.on_the_way());
-        }
-        query
+        let checked = self.of_changes_on_the_way();
+        conditions.extend(checked.into_iter().map(Condition::on_the_way));
+        conditions
     }
 
     /// The transactions in which to look, as queries of ids that indexes answer: one for each filter
@@ -125,9 +133,8 @@ impl Filters {
     }
 
     /// What each change is checked for.
-    fn on_the_way(&self) -> Vec<Condition> {
-        let mut conditions = self.deed.rest();
-        conditions.extend(self.deed.name_is());
+    fn of_changes_on_the_way(&self) -> Vec<Condition> {
+        let mut conditions = Vec::new();
         if let Some(schema) = &self.schema {
             conditions.push(Condition::sql("audit_changes.table_schema = ").text(schema));
         }
@@ -143,6 +150,13 @@ impl Filters {
         }
         conditions.extend(self.field_set.as_ref().map(came_to));
         conditions.extend(self.text.as_ref().map(values_hold));
+        conditions
+    }
+
+    /// What each change's transaction and action are checked for.
+    pub(super) fn of_attribution(&self) -> Vec<Condition> {
+        let mut conditions = self.deed.rest();
+        conditions.extend(self.deed.name_is());
         conditions.extend(self.circumstances.actor.as_ref().map(in_force_is));
         if let Some(actor_type) = self.circumstances.actor_type {
             let type_is = Condition::sql(format!("{IN_FORCE} ->> 'type' = "));
@@ -166,7 +180,7 @@ impl Filters {
             }
             None => {}
         }
-        conditions
+        conditions.into_iter().map(Condition::on_the_way).collect()
     }
 }
 
@@ -233,7 +247,11 @@ fn came_to(set: &FieldSet) -> Condition {
 }
 
 /// A condition over the segments of a row: the keys it had, and when.
-fn row_segments(before: &str, (table, key): (&TableName, &str), after: &str) -> Condition {
+pub(super) fn row_segments(
+    before: &str,
+    (table, key): &(TableName, String),
+    after: &str,
+) -> Condition {
     Condition::sql(format!("{before}{STORAGE_SCHEMA}.row_segments("))
         .text(table.schema())
         .then(", ")
