@@ -28,6 +28,9 @@ pub(crate) struct ReadingArguments {
     /// A server to measure on, as superuser, instead of a throwaway one.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// A database in which both layouts are already: nothing is written.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["database_url", "changes"])]
+    trail: Option<String>,
 }
 
 /// Everything that was measured in one run.
@@ -41,10 +44,17 @@ struct Report {
 
 /// Builds the trail, asks everything, and prints what was found.
 pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
-    let server = Server::start(arguments.database_url.as_deref())?;
+    let url = arguments
+        .trail
+        .as_deref()
+        .or(arguments.database_url.as_deref());
+    let server = Server::start(url)?;
     let facts = server.facts().await?;
     println!("{facts}\n");
-    let trail = Trail::build(&server, arguments.changes).await?;
+    let trail = match &arguments.trail {
+        Some(url) => Trail::existing(url).await?,
+        None => Trail::build(&server, arguments.changes).await?,
+    };
     let questions = questions::ask(&trail).await?;
     let exports = export::measure(&trail).await?;
     let report = Report {

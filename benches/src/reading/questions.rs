@@ -11,6 +11,8 @@ use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
 use threadline_core::transaction::AuditTransactionId;
+use threadline_diesel::as_of::{DocumentAsOf, document_as_of};
+use threadline_diesel::correlation::Correlation;
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::PageSize;
 use threadline_diesel::timeline::Timeline;
@@ -28,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAGE: Option<f64> = Some(5.0);
 const HISTORY: Option<f64> = Some(2.0);
 const BUNDLE: Option<f64> = Some(1.0);
+const INCIDENT: Option<f64> = Some(2.0);
+const AS_OF: Option<f64> = Some(1.0);
 
 /// A question, on both sides.
 struct Question {
@@ -43,6 +47,10 @@ enum Asked {
     Timeline(Box<Timeline>),
     /// A transaction, through the library.
     Incident(AuditTransactionId),
+    /// Everything of a correlation, through the library.
+    Correlation(Correlation),
+    /// A row as of an instant, through the library.
+    AsOf(DocumentAsOf),
     /// Anything, in SQL.
     Sql(String),
 }
@@ -107,7 +115,14 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
             Timeline::new().table("table_40".parse()?),
             common_page("c.table_schema = 'public' AND c.table_name = 'table_40'"),
         ),
-        page_1000(trail).await?,
+        page_1000(trail, "page 1,000", Timeline::new(), "true").await?,
+        page_1000(
+            trail,
+            "page 1,000 of a busy table",
+            Timeline::new().table("table_1".parse()?),
+            "c.table_schema = 'public' AND c.table_name = 'table_1'",
+        )
+        .await?,
         page(
             "first page of a busy actor",
             Timeline::new().actor("user:1".parse()?),
@@ -120,32 +135,27 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
                 r#"t.actor_ref = '{{"type": "user", "id": "{rare}"}}'"#
             )),
         ),
+        page(
+            "first page of the tenth busiest actor",
+            Timeline::new().actor("user:10".parse()?),
+            common_page(r#"t.actor_ref = '{"type": "user", "id": "10"}'"#),
+        ),
         Question {
             goal: BUNDLE,
             ..page(
-                "correlation bundle",
+                "changes of a correlation",
                 Timeline::new().correlation_id("correlation-77".parse()?),
                 common_page("a.correlation_id = 'correlation-77'"),
             )
         },
+        Question {
+            name: "correlation bundle: transactions, actions, changes",
+            goal: BUNDLE,
+            ours: Asked::Correlation(Correlation::of("correlation-77".parse()?)),
+            common: None,
+        },
     ];
-    for (name, key) in [
-        ("history of a row with 3 changes", "cold"),
-        ("history of a row with 10,000 changes, first page", "hot-1"),
-    ] {
-        let common = format!(
-            "c.table_schema = 'public' AND c.table_name = 'table_1' \
-             AND c.table_pk = '{{\"id\": \"{key}\"}}'"
-        );
-        list.push(Question {
-            goal: HISTORY,
-            ..page(
-                name,
-                Timeline::new().row("table_1".parse()?, &key.parse()?),
-                common_page(&common),
-            )
-        });
-    }
+    list.extend(of_rows()?);
     list.push(incident(trail, "incident of 1 change", 1).await?);
     list.push(incident(trail, "incident of 5,000 changes", 5000).await?);
     list.push(Question {
@@ -165,26 +175,81 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
     Ok(list)
 }
 
-async fn page_1000(trail: &Trail) -> Result<Question> {
+/// The questions about one row.
+fn of_rows() -> Result<Vec<Question>> {
+    let mut list = Vec::new();
+    for (name, key) in [
+        ("history of a row with 3 changes", "cold"),
+        ("history of a row with 10,000 changes, first page", "hot-1"),
+    ] {
+        let common = format!(
+            "c.table_schema = 'public' AND c.table_name = 'table_1' \
+             AND c.table_pk = '{{\"id\": \"{key}\"}}'"
+        );
+        list.push(Question {
+            goal: HISTORY,
+            ..page(
+                name,
+                Timeline::new().row("table_1".parse()?, &key.parse()?),
+                common_page(&common),
+            )
+        });
+    }
+    for (name, key) in [
+        ("as of, a row with 3 changes", "cold"),
+        ("as of, a row with 10,000 changes", "hot-1"),
+    ] {
+        let instant = "2026-07-01T00:00:00Z";
+        list.push(Question {
+            name,
+            goal: AS_OF,
+            ours: Asked::AsOf(document_as_of(
+                "table_1".parse()?,
+                &key.parse()?,
+                instant.parse()?,
+            )),
+            common: Some(format!(
+                "SELECT c.data_after FROM common.changes AS c \
+                 WHERE c.table_schema = 'public' AND c.table_name = 'table_1' \
+                 AND c.table_pk = '{{\"id\": \"{key}\"}}' AND c.captured_at <= '{instant}' \
+                 ORDER BY c.captured_at DESC, c.id DESC LIMIT 1"
+            )),
+        });
+    }
+    Ok(list)
+}
+
+/// The page after so many entries.
+async fn far_page(trail: &Trail, list: &Timeline, entries: u32) -> Result<Timeline> {
     let mut conn = trail.connect().await?;
-    let mut question = Timeline::new();
-    let mut left = BEFORE_PAGE_1000;
+    let mut question = list.clone();
+    let mut left = entries;
     while left > 0 {
         let step = left.min(threadline_diesel::page::MAX_PAGE_SIZE);
         let sized = question.clone().page_size(PageSize::new(step)?);
         let next = nonblocking::timeline(&mut conn, &sized).await?.next;
-        question = Timeline::new().after(next.context("more than 1,000 pages")?);
+        question = list.clone().after(next.context("more pages")?);
         left -= step;
     }
-    let last = trail
+    Ok(question)
+}
+
+async fn page_1000(
+    trail: &Trail,
+    name: &'static str,
+    list: Timeline,
+    filter: &str,
+) -> Result<Question> {
+    let question = far_page(trail, &list, BEFORE_PAGE_1000).await?;
+    let place = trail
         .text(&format!(
-            "SELECT format('(%L::timestamptz, %L::uuid)', captured_at, id) FROM common.changes \
-             ORDER BY captured_at DESC, id DESC OFFSET {} LIMIT 1",
+            "SELECT format('(%L::timestamptz, %L::uuid)', captured_at, id) FROM common.changes AS c \
+             WHERE {filter} ORDER BY captured_at DESC, id DESC OFFSET {} LIMIT 1",
             BEFORE_PAGE_1000 - 1
         ))
         .await?;
-    let common = common_page(&format!("(c.captured_at, c.id) < {last}"));
-    Ok(page("page 1,000", question, common))
+    let common = common_page(&format!("{filter} AND (c.captured_at, c.id) < {place}"));
+    Ok(page(name, question, common))
 }
 
 /// A transaction with so many changes, or nearly.
@@ -199,7 +264,7 @@ async fn incident(trail: &Trail, name: &'static str, changes: i32) -> Result<Que
     let common = trail.text(&of("common", "changes")).await?;
     Ok(Question {
         name,
-        goal: (changes == 1).then_some(5.0),
+        goal: INCIDENT.filter(|_| changes == 1),
         ours: Asked::Incident(ours.parse()?),
         common: Some(format!(
             "{COMMON_PAGE} WHERE c.transaction_id = '{common}' ORDER BY c.captured_at, c.id"
@@ -230,7 +295,7 @@ async fn ask_one(
     let prepare = async |sql: &str| client.prepare(sql).await;
     let ours = match &question.ours {
         Asked::Sql(sql) => Some(prepare(sql).await?),
-        Asked::Timeline(_) | Asked::Incident(_) => None,
+        _ => None,
     };
     let common = match &question.common {
         Some(sql) => Some(prepare(sql).await?),
@@ -248,6 +313,14 @@ async fn ask_one(
             (Asked::Incident(id), _) => {
                 let bundle = nonblocking::incident_bundle(conn, *id).await?;
                 bundle.map_or(0, |bundle| bundle.changes.len())
+            }
+            (Asked::Correlation(question), _) => {
+                let bundle = nonblocking::correlation_bundle(conn, question).await?;
+                bundle.changes.entries.len()
+            }
+            (Asked::AsOf(question), _) => {
+                let known = nonblocking::document_as_of(conn, question).await?;
+                usize::from(known.row().is_some())
             }
             (Asked::Sql(_), Some(statement)) => rows_of(client, statement).await?,
             (Asked::Sql(_), None) => 0,

@@ -16,7 +16,9 @@ const CHANGES_OF_A_TRANSACTION: i64 = 50;
 
 /// A database with both.
 pub(crate) struct Trail {
-    database: Database,
+    /// Dropped with this, unless it was there before.
+    _database: Option<Database>,
+    url: String,
     client: Client,
     changes: i64,
 }
@@ -39,12 +41,23 @@ impl Trail {
         eprintln!("both are being vacuumed and analyzed");
         client.batch_execute("VACUUM ANALYZE").await?;
         client.batch_execute("CHECKPOINT").await?;
+        let built = Self::existing(&database.url()).await?;
+        Ok(Self {
+            _database: Some(database),
+            ..built
+        })
+    }
+
+    /// One that an earlier run has built.
+    pub(crate) async fn existing(url: &str) -> Result<Self> {
+        let client = server::connect(url).await?;
         let changes = client
             .query_one("SELECT count(*) FROM threadline.audit_changes", &[])
             .await?
             .get(0);
         Ok(Self {
-            database,
+            _database: None,
+            url: url.to_owned(),
             client,
             changes,
         })
@@ -62,7 +75,7 @@ impl Trail {
 
     /// For the library.
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection> {
-        Ok(AsyncPgConnection::establish(&self.database.url()).await?)
+        Ok(AsyncPgConnection::establish(&self.url).await?)
     }
 
     /// One text that a query gives.
