@@ -36,9 +36,9 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/25_retention_steps.sql"),
     include_str!("../sql/install/26_retention_plan.sql"),
     include_str!("../sql/install/27_as_of.sql"),
-    include_str!("../sql/install/27_rewinding.sql"),
-    include_str!("../sql/install/27_rewound_tables.sql"),
-    include_str!("../sql/install/28_privileges.sql"),
+    include_str!("../sql/install/28_rewinding.sql"),
+    include_str!("../sql/install/29_rewound_tables.sql"),
+    include_str!("../sql/install/30_privileges.sql"),
 ];
 
 /// The release whose trail this is.

@@ -240,6 +240,24 @@ RETURN '1970-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
     )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 millisecond'::interval
 );
 
+-- Always true, and dear: the planner asks it of as few rows as it can. Questions that name what they
+-- look up have it among their conditions, or a month with few rows would be read from end to end. Unsafe
+-- in parallel, because starting workers takes longer than looking up. Of a transaction or an action:
+CREATE OR REPLACE FUNCTION threadline.looked_up(id uuid) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE COST 1000 AS $looked_up$
+BEGIN
+    RETURN true;
+END
+$looked_up$;
+
+-- Of a change. There may be many, and so dear that they were worth compiling just in time is too dear.
+CREATE OR REPLACE FUNCTION threadline.looked_up(id bigint) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE COST 100 AS $looked_up$
+BEGIN
+    RETURN true;
+END
+$looked_up$;
+
 -- TRUNCATE passes row triggers by, so every partition is guarded by a trigger of its own.
 CREATE OR REPLACE FUNCTION threadline.guard_truncate() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
@@ -567,9 +585,9 @@ BEGIN
 END
 $read$;
 
--- The same, as cheaply as it goes: at every transaction's first change. A context that is in order
--- and says nothing rare is read by a handful of expressions (each costs as much again in every
--- transaction, and a call of a SQL function more than all of them); the rest is read with care.
+-- The same, as cheaply as it goes: at a transaction's first change, where a context is set. One that
+-- is in order and says nothing rare is read by a handful of expressions (each costs as much again in
+-- every transaction, and so does every function in it); the rest is read with care.
 CREATE OR REPLACE FUNCTION threadline.read_context() RETURNS threadline.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
@@ -580,9 +598,6 @@ DECLARE
     given jsonb;
     seen threadline.context_in_force;
 BEGIN
-    IF pg_catalog.concat(actor_text, context_text, action_text) OPERATOR(pg_catalog.=) '' THEN
-        RETURN seen;
-    END IF;
     -- Writes nothing, so the block takes no subtransaction id.
     BEGIN
         actor := CASE WHEN actor_text OPERATOR(pg_catalog.<>) '' THEN actor_text::pg_catalog.jsonb END;
@@ -593,22 +608,20 @@ BEGIN
                 OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
                     ARRAY['user', 'admin', 'service_account', 'job', 'system']
                 )
-                AND pg_catalog.jsonb_typeof(actor OPERATOR(pg_catalog.->) 'id') OPERATOR(pg_catalog.=) 'string'
                 AND (actor OPERATOR(pg_catalog.->>) 'id') OPERATOR(pg_catalog.<>) ''
+                -- Two texts, and nothing else.
+                AND actor OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object(
+                    'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
+                )
             )
-            AND pg_catalog.jsonb_typeof(given) OPERATOR(pg_catalog.=) 'object'
+            -- An object (nothing else is empty without these keys), whose meta is one.
             AND (given OPERATOR(pg_catalog.-) ARRAY[
                 'action_id', 'request_id', 'correlation_id', 'job_id', 'source', 'remote_addr', 'meta'
             ]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
-            AND COALESCE(
-                pg_catalog.jsonb_typeof(given OPERATOR(pg_catalog.->) 'meta') OPERATOR(pg_catalog.=) 'object',
-                true
-            )
+            AND ((given OPERATOR(pg_catalog.->) 'meta') OPERATOR(pg_catalog.@>) '{}') IS NOT FALSE
         THEN
             seen := ROW(
-                CASE WHEN actor IS NOT NULL THEN pg_catalog.jsonb_build_object(
-                    'type', actor OPERATOR(pg_catalog.->>) 'type', 'id', actor OPERATOR(pg_catalog.->>) 'id'
-                ) END,
+                actor,
                 NULL,
                 CASE WHEN action_text OPERATOR(pg_catalog.<>) '' THEN action_text::pg_catalog.uuid END,
                 COALESCE(
@@ -662,7 +675,13 @@ BEGIN
             RETURN v_found;
         END IF;
     END IF;
-    v_context := threadline.read_context();
+    IF pg_catalog.concat(
+        pg_catalog.current_setting('threadline.actor_ref', true),
+        pg_catalog.current_setting('threadline.context', true),
+        pg_catalog.current_setting('threadline.action_id', true)
+    ) OPERATOR(pg_catalog.<>) '' THEN
+        v_context := threadline.read_context();
+    END IF;
     v_found.action_id := v_context.action_id;
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
@@ -802,93 +821,193 @@ $refuse$;
 
 -- The doors the application comes in by. Everything it may say goes through these; it has no
 -- rights on the tables themselves.
+--
+-- They run around every audited write, so they are as short as they can be: an expression costs as
+-- much again in every transaction, and setting a search path for a call more than ten of them.
+-- They run with the owner's rights under the session's path instead, and qualify every name, as
+-- capture does.
 
 -- Records an action in the running transaction. `action` holds id, name, and optionally status,
 -- verb, category, reason, comment, meta; the rest comes from `actor` and `context`.
 CREATE OR REPLACE FUNCTION threadline.record_action(
     action jsonb, actor jsonb, context jsonb
 ) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $record$
+LANGUAGE plpgsql SECURITY DEFINER AS $record$
 #variable_conflict use_column
 DECLARE
-    action_id uuid := (action ->> 'id')::uuid;
-    actor_type text := actor ->> 'type';
-    actor_id text := actor ->> 'id';
-    represented jsonb;
+    represented pg_catalog.jsonb;
+    recorded pg_catalog.uuid;
 BEGIN
     -- As is_actor_ref and plain_actor_ref have it; a call of a SQL function would cost more than all
     -- of this.
     IF actor IS NOT NULL AND (
-        actor_type = 'anonymous'
-        OR actor_type IN ('user', 'admin', 'service_account', 'job', 'system') AND actor_id <> ''
+        (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) 'anonymous'
+        OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
+            ARRAY['user', 'admin', 'service_account', 'job', 'system']
+        ) AND (actor OPERATOR(pg_catalog.->>) 'id') OPERATOR(pg_catalog.<>) ''
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'no actor: %', actor
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'An actor is {"type": "user", "id": "42"}; see guides/domain-reference.md.';
     END IF;
-    IF actor_type = 'anonymous' THEN
-        actor_id := NULL;
-    END IF;
-    IF context ? 'on_behalf_of' THEN
-        represented := threadline.plain_actor_ref(context -> 'on_behalf_of');
+    IF context OPERATOR(pg_catalog.?) 'on_behalf_of' THEN
+        represented := threadline.plain_actor_ref(context OPERATOR(pg_catalog.->) 'on_behalf_of');
     END IF;
     INSERT INTO threadline.audit_actions (
         id, transaction_id, recorded_at, name, status, actor_ref, on_behalf_of, verb, category,
         reason, comment, correlation_id, request_id, job_id, meta
     ) VALUES (
-        action_id, threadline.current_transaction_id(), clock_timestamp(), action ->> 'name',
-        COALESCE(action ->> 'status', 'ok'),
-        CASE WHEN actor_type IS NOT NULL THEN
-            jsonb_strip_nulls(jsonb_build_object('type', actor_type, 'id', actor_id))
+        (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid,
+        threadline.current_transaction_id(),
+        pg_catalog.clock_timestamp(),
+        action OPERATOR(pg_catalog.->>) 'name',
+        COALESCE(action OPERATOR(pg_catalog.->>) 'status', 'ok'),
+        CASE
+            WHEN (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) 'anonymous'
+                THEN '{"type": "anonymous"}'
+            WHEN actor IS NOT NULL THEN pg_catalog.jsonb_build_object(
+                'type', actor OPERATOR(pg_catalog.->>) 'type',
+                'id', actor OPERATOR(pg_catalog.->>) 'id'
+            )
         END,
-        represented, action ->> 'verb',
-        action ->> 'category', action ->> 'reason', action ->> 'comment',
-        context ->> 'correlation_id', context ->> 'request_id', context ->> 'job_id',
-        action -> 'meta'
-    );
-    RETURN action_id;
+        represented,
+        action OPERATOR(pg_catalog.->>) 'verb',
+        action OPERATOR(pg_catalog.->>) 'category',
+        action OPERATOR(pg_catalog.->>) 'reason',
+        action OPERATOR(pg_catalog.->>) 'comment',
+        context OPERATOR(pg_catalog.->>) 'correlation_id',
+        context OPERATOR(pg_catalog.->>) 'request_id',
+        context OPERATOR(pg_catalog.->>) 'job_id',
+        action OPERATOR(pg_catalog.->) 'meta'
+    ) RETURNING id INTO recorded;
+    RETURN recorded;
 END
 $record$;
+
+-- The settings in force, as close_audited_work takes them to put them back.
+CREATE OR REPLACE FUNCTION threadline.published_context() RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $published$
+BEGIN
+    RETURN pg_catalog.jsonb_build_object(
+        'actor_ref', pg_catalog.current_setting('threadline.actor_ref', true),
+        'context', pg_catalog.current_setting('threadline.context', true),
+        'action_id', pg_catalog.current_setting('threadline.action_id', true)
+    );
+END
+$published$;
+
+-- The context of work inside other work: it says which action is the outermost.
+CREATE OR REPLACE FUNCTION threadline.nested_context(
+    context jsonb, action_id text, before jsonb
+) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE AS $nested$
+DECLARE
+    outermost text;
+BEGIN
+    BEGIN
+        outermost := (before OPERATOR(pg_catalog.->>) 'context')::pg_catalog.jsonb
+            OPERATOR(pg_catalog.->>) 'action_id';
+    EXCEPTION WHEN OTHERS THEN
+        outermost := NULL; -- malformed context of somebody else; capture reports it
+    END;
+    IF outermost IS NULL
+        AND (before OPERATOR(pg_catalog.->>) 'action_id') OPERATOR(pg_catalog.<>) ''
+    THEN
+        outermost := before OPERATOR(pg_catalog.->>) 'action_id';
+    END IF;
+    IF COALESCE(outermost, action_id) IS NULL THEN
+        RETURN context;
+    END IF;
+    RETURN context OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(
+        'action_id', COALESCE(outermost, action_id)
+    );
+END
+$nested$;
 
 -- Opens an audited piece of work in the running transaction: publishes the context by
 -- transaction-local settings and records the action, if there is one.
 --
 -- `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns what was in force
--- before, for close_audited_work.
+-- before, for leave_audited_work or close_audited_work.
 CREATE OR REPLACE FUNCTION threadline.open_audited_work(work jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $open$
+LANGUAGE plpgsql SECURITY DEFINER AS $open$
 DECLARE
-    before jsonb := jsonb_build_object(
-        'actor_ref', current_setting('threadline.actor_ref', true),
-        'context', current_setting('threadline.context', true),
-        'action_id', current_setting('threadline.action_id', true)
-    );
-    action jsonb := work -> 'action';
-    context jsonb := COALESCE(work -> 'context', '{}');
-    outermost text;
+    before pg_catalog.jsonb;
+    context pg_catalog.jsonb := COALESCE(work OPERATOR(pg_catalog.->) 'context', '{}');
+    action_id pg_catalog.text;
+    published pg_catalog.text;
 BEGIN
-    BEGIN
-        outermost := (before ->> 'context')::jsonb ->> 'action_id';
-    EXCEPTION WHEN OTHERS THEN
-        outermost := NULL; -- malformed context of somebody else; capture reports it
-    END;
-    outermost := COALESCE(outermost, NULLIF(before ->> 'action_id', ''), action ->> 'id');
-    IF outermost IS NOT NULL THEN
-        context := context || jsonb_build_object('action_id', outermost);
+    IF work OPERATOR(pg_catalog.?) 'action' THEN
+        action_id := threadline.record_action(
+            work OPERATOR(pg_catalog.->) 'action', work OPERATOR(pg_catalog.->) 'actor_ref', context
+        )::pg_catalog.text;
     END IF;
-    IF action IS NOT NULL THEN
-        PERFORM threadline.record_action(action, work -> 'actor_ref', context);
+    IF pg_catalog.concat(
+        pg_catalog.current_setting('threadline.actor_ref', true),
+        pg_catalog.current_setting('threadline.context', true),
+        pg_catalog.current_setting('threadline.action_id', true)
+    ) OPERATOR(pg_catalog.<>) '' THEN
+        before := threadline.published_context();
+        context := threadline.nested_context(context, action_id, before);
+        action_id := COALESCE(action_id, before OPERATOR(pg_catalog.->>) 'action_id');
     END IF;
-    PERFORM set_config('threadline.actor_ref', COALESCE((work -> 'actor_ref')::text, ''), true),
-            set_config('threadline.context', context::text, true),
-            set_config('threadline.action_id', COALESCE(action ->> 'id', before ->> 'action_id', ''), true);
-    RETURN before;
+    published := pg_catalog.concat(
+        pg_catalog.set_config(
+            'threadline.actor_ref', COALESCE(work OPERATOR(pg_catalog.->>) 'actor_ref', ''), true
+        ),
+        pg_catalog.set_config('threadline.context', context::pg_catalog.text, true),
+        pg_catalog.set_config('threadline.action_id', COALESCE(action_id, ''), true)
+    );
+    RETURN COALESCE(before, '{}');
 END
 $open$;
 
--- Closes an audited piece of work: puts back what was in force before it, and says which audit
--- transaction it belongs to (none if nothing was captured) and how much it captured: under the
--- given action, or in the whole transaction if there is none.
+-- Leaves an audited piece of work: puts back what was in force before it, where it was inside
+-- other work or a transaction that had begun (`before` is NULL otherwise: the settings end with the
+-- transaction), and says which audit transaction the running one is: none if nothing was captured.
+--
+-- Capture notes that it has made the transaction's row; the note begins with a hash that a session
+-- cannot make up, and is taken back with the row when a savepoint is rolled back.
+CREATE OR REPLACE FUNCTION threadline.leave_audited_work(before jsonb) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER AS $leave$
+DECLARE
+    put_back pg_catalog.text;
+    this_transaction pg_catalog.uuid;
+BEGIN
+    IF before IS NOT NULL THEN
+        put_back := pg_catalog.concat(
+            pg_catalog.set_config(
+                'threadline.actor_ref', COALESCE(before OPERATOR(pg_catalog.->>) 'actor_ref', ''), true
+            ),
+            pg_catalog.set_config(
+                'threadline.context', COALESCE(before OPERATOR(pg_catalog.->>) 'context', ''), true
+            ),
+            pg_catalog.set_config(
+                'threadline.action_id', COALESCE(before OPERATOR(pg_catalog.->>) 'action_id', ''), true
+            )
+        );
+    END IF;
+    -- As current_transaction_id has it, but a transaction that wrote nothing gets no id for this.
+    this_transaction := pg_catalog.encode(
+        pg_catalog.timestamptz_send(pg_catalog.now()) OPERATOR(pg_catalog.||)
+            pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+        'hex'
+    )::pg_catalog.uuid;
+    RETURN CASE
+        WHEN pg_catalog.starts_with(
+            pg_catalog.current_setting('threadline.recorded', true),
+            pg_catalog.uuid_hash_extended(
+                this_transaction,
+                pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+            )::pg_catalog.text
+        )
+            THEN this_transaction
+    END;
+END
+$leave$;
+
+-- Leaves an audited piece of work, and says besides how much it captured: under the given action,
+-- or in the whole transaction if there is none.
 CREATE OR REPLACE FUNCTION threadline.close_audited_work(
     before jsonb, action uuid,
     OUT transaction_id uuid, OUT changes bigint, OUT tables bigint
@@ -896,22 +1015,15 @@ CREATE OR REPLACE FUNCTION threadline.close_audited_work(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $close$
 #variable_conflict use_column
 DECLARE
-    this_transaction uuid;
-    this_moment timestamptz;
+    this_transaction uuid := threadline.leave_audited_work(before);
+    this_moment timestamptz := clock_timestamp();
 BEGIN
-    IF before IS NOT NULL THEN
-        PERFORM set_config('threadline.actor_ref', COALESCE(before ->> 'actor_ref', ''), true),
-                set_config('threadline.context', COALESCE(before ->> 'context', ''), true),
-                set_config('threadline.action_id', COALESCE(before ->> 'action_id', ''), true);
-    END IF;
+    transaction_id := this_transaction;
     changes := 0;
     tables := 0;
-    -- Capture notes that it has made the transaction's row. Without a note nothing was captured.
-    IF COALESCE(current_setting('threadline.recorded', true), '') = '' THEN
+    IF this_transaction IS NULL THEN
         RETURN;
     END IF;
-    this_transaction := threadline.current_transaction_id();
-    this_moment := clock_timestamp();
     -- The bounds on captured_at only spare the partitions of other months.
     SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
     INTO changes, tables
@@ -920,11 +1032,6 @@ BEGIN
         AND change.captured_at > now() - interval '1 day'
         AND change.captured_at < this_moment + interval '1 day'
         AND (action IS NULL OR change.action_id = action);
-    IF changes > 0 OR EXISTS (
-        SELECT FROM threadline.audit_transactions AS recorded WHERE recorded.id = this_transaction
-    ) THEN
-        transaction_id := this_transaction;
-    END IF;
 END
 $close$;
 
@@ -977,14 +1084,31 @@ $unpin$;
 -- undefined column and the second by a row image that changed where no known column did; both then
 -- ask here for a query built from the table as it is. Slow, exact, and reported by coverage.
 
--- The policy that the capture triggers of a table were generated from.
+-- The policy a capture function carries; null where there is none, or none that can be read.
+CREATE OR REPLACE FUNCTION threadline.policy_of(function oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $policy$
+DECLARE
+    policy jsonb;
+BEGIN
+    policy := obj_description(function, 'pg_proc')::jsonb;
+    IF jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
+        AND jsonb_typeof(policy -> 'version') = 'number'
+    THEN
+        RETURN policy;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- no JSON
+END
+$policy$;
+
+-- The declaration that the capture triggers of a table were generated from.
 CREATE OR REPLACE FUNCTION threadline.deployed_policy(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN COALESCE((
-    SELECT obj_description(tgfoid, 'pg_proc')::jsonb -> 'table'
-    FROM pg_trigger
-    WHERE tgrelid = relation AND tgname LIKE '00\_threadline\_%'
-        AND obj_description(tgfoid, 'pg_proc') LIKE '{%'
+    SELECT policy -> 'table'
+    FROM pg_trigger CROSS JOIN LATERAL threadline.policy_of(tgfoid) AS policy
+    WHERE tgrelid = relation AND tgname LIKE '00\_threadline\_%' AND policy IS NOT NULL
     LIMIT 1
 ), '{}'); -- without a policy nothing is classified, so nothing is stored in clear
 
@@ -2199,24 +2323,6 @@ CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON th
 -- The findings themselves are in 17_capture_findings.sql (triggers, functions, columns) and
 -- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
--- The policy a capture function carries; null where there is none, or none that can be read.
-CREATE OR REPLACE FUNCTION threadline.policy_of(function oid) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $policy$
-DECLARE
-    policy jsonb;
-BEGIN
-    policy := obj_description(function, 'pg_proc')::jsonb;
-    IF jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
-        AND jsonb_typeof(policy -> 'version') = 'number'
-    THEN
-        RETURN policy;
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RETURN NULL; -- no JSON
-END
-$policy$;
-
 -- Every capture policy that is deployed: the table it names, its functions, and the table it is on.
 CREATE OR REPLACE VIEW threadline.deployed_policies AS
 SELECT
@@ -3150,6 +3256,9 @@ CREATE TABLE IF NOT EXISTS threadline.audit_enrolments (
 COMMENT ON TABLE threadline.audit_enrolments IS
     'When tables came under capture, and when they were taken out.';
 
+-- Whether capture began with an empty table, so that no row is older than the trail.
+ALTER TABLE threadline.audit_enrolments ADD COLUMN IF NOT EXISTS table_was_empty boolean;
+
 CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_enrolments
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 
@@ -3224,16 +3333,22 @@ CREATE OR REPLACE FUNCTION threadline.note_attached(
     table_schema text, table_name text, relation regclass
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $note$
+DECLARE
+    was_empty boolean;
 BEGIN
     IF threadline.is_captured(relation) THEN
         RETURN;
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    -- Where not every row is to be seen, it is not known.
+    IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', relation) INTO was_empty;
+    END IF;
     INSERT INTO threadline.audit_enrolments (
-        transaction_id, table_schema, table_name, event, enrolled_at, enrolled_by
+        transaction_id, table_schema, table_name, event, enrolled_at, enrolled_by, table_was_empty
     ) VALUES (
         threadline.current_transaction_id(), table_schema, table_name, 'attached',
-        clock_timestamp(), session_user
+        clock_timestamp(), session_user, was_empty
     );
 END
 $note$;
@@ -5657,7 +5772,7 @@ RETURN op OPERATOR(pg_catalog.=) 'update' AND data_after OPERATOR(pg_catalog.-) 
 CREATE OR REPLACE FUNCTION threadline.whole_image(
     of_schema text, of_table text, of_key text, of_change bigint
 ) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $whole$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $whole$
 DECLARE
     here text := of_key;
     upper_id bigint := of_change;
@@ -5943,8 +6058,9 @@ $known$;
 CREATE OR REPLACE FUNCTION threadline.columns_from_image(
     relation regclass, allow_unknown boolean, OUT expressions text, OUT names text, OUT unknown jsonb
 )
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
+BEGIN
+    -- In a body whose plan is kept: it takes longer to make than to use.
     SELECT
         COALESCE(string_agg(
             format(
@@ -5962,6 +6078,7 @@ BEGIN ATOMIC
         COALESCE(string_agg(quote_ident(col.name), ', ' ORDER BY col.attnum)
             FILTER (WHERE allow_unknown OR col.reason IS NULL), ''),
         COALESCE(jsonb_object_agg(col.name, col.reason) FILTER (WHERE col.reason IS NOT NULL), '{}')
+    INTO expressions, names, unknown
     FROM (
         SELECT
             attribute.attnum, attribute.attname AS name, format_type(type.oid, -1) AS type_name,
@@ -5988,7 +6105,9 @@ BEGIN ATOMIC
             END AS reason
         FROM threadline.deployed_policy(relation) AS deployed (policy)
         CROSS JOIN pg_attribute AS attribute
-        JOIN pg_type AS type ON type.oid = threadline.base_type(attribute.atttypid)
+        JOIN pg_type AS own ON own.oid = attribute.atttypid
+        JOIN pg_type AS type
+            ON type.oid = CASE WHEN own.typtype = 'd' THEN threadline.base_type(own.oid) ELSE own.oid END
         LEFT JOIN LATERAL (
             SELECT listed ->> 'rule' AS rule
             FROM jsonb_array_elements(deployed.policy -> 'columns') AS listed
@@ -5996,7 +6115,8 @@ BEGIN ATOMIC
         ) AS declared ON true
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
     ) AS col;
-END;
+END
+$columns$;
 
 -- The images of the rows of a table as of an instant, as a query of "change id" and "image".
 --
@@ -6035,12 +6155,11 @@ WHERE change.table_name OPERATOR(pg_catalog.=) %2$L AND change.table_schema OPER
             AND emptied.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
     ), -1)
     AND NOT EXISTS (
-        SELECT FROM threadline.audit_changes AS departed
+        SELECT FROM threadline.audit_renames AS departed
         WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
             AND departed.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
-            AND departed.previous_key IS NOT NULL
             AND departed.previous_key OPERATOR(pg_catalog.=) change.row_key
-            AND departed.id OPERATOR(pg_catalog.>) change.id
+            AND departed.change_id OPERATOR(pg_catalog.>) change.id
     )
 -- A fence: what a query asks of columns must only ever be asked of the images that count.
 OFFSET 0$query$,
@@ -6131,6 +6250,596 @@ RETURN ARRAY(
     ORDER BY 1
 );
 
+-- Tables as of an instant by way of the present: what was not changed since then is as it is now, so
+-- only what was changed since is looked up in the trail. What that costs grows with the changes since
+-- the instant, not with those before it; and a condition on the table's columns finds its rows by the
+-- table's own indexes.
+--
+-- It is right only while nothing but captured changes can have made the present from the past. Where
+-- that is not certain, the trail alone answers, as in table_as_of.
+
+-- Whether a change that was visible as of an instant bears witness that the table has not been
+-- altered since: it was written by this very cluster (its row shows the transaction that its id
+-- names, or a savepoint of that), after every alteration of the table's columns; and it tells the
+-- same columns as the table has now, by the same rules and the same key.
+--
+-- Here and below in bodies whose plans are kept: making them takes several times as long as asking.
+CREATE OR REPLACE FUNCTION threadline.is_unaltered_since(
+    relation regclass, of_schema text, of_table text, policy jsonb, instant timestamptz
+) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unaltered$
+DECLARE
+    key text[] := ARRAY(
+        SELECT jsonb_array_elements_text(
+            CASE WHEN jsonb_typeof(policy -> 'key') = 'object' THEN policy #> '{key,columns}' ELSE '[]' END
+        )
+    );
+    newest bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    altered bigint;
+    witness record;
+BEGIN
+    -- A row shows half of an xid: the newest transaction that it can mean is the one to beware of.
+    SELECT max(shown.xid - CASE WHEN shown.xid > newest THEN 4294967296 ELSE 0 END) INTO altered
+    FROM (
+        SELECT (newest & ~4294967295) | attribute.xmin::text::bigint AS xid FROM pg_attribute AS attribute
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    ) AS shown;
+    FOR witness IN
+        SELECT recent.xmin::text::bigint AS shown,
+            ('x' || right(replace(recent.transaction_id::text, '-', ''), 16))::bit(64)::bigint AS xid,
+            CASE WHEN recent.op = 'delete' THEN recent.changed_from ELSE recent.data_after END AS image,
+            recent.table_pk
+        FROM threadline.audit_changes AS recent
+        WHERE recent.table_name = of_table AND recent.table_schema = of_schema
+            AND recent.captured_at <= instant
+        ORDER BY recent.captured_at DESC LIMIT 20
+    LOOP
+        CONTINUE WHEN (witness.shown - witness.xid) & 4294967295 >= 1000 OR witness.xid <= altered;
+        IF witness.table_pk ?& key AND witness.table_pk - key = '{}' AND NOT EXISTS (
+            SELECT FROM pg_attribute AS attribute
+            LEFT JOIN jsonb_array_elements(policy -> 'columns') AS declared
+                ON declared ->> 'name' = attribute.attname
+            WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+                AND CASE declared ->> 'rule'
+                    WHEN 'exclude' THEN witness.image ? attribute.attname
+                    WHEN 'mask' THEN (witness.image ->> attribute.attname = policy ->> 'mask_with') IS NOT TRUE
+                    WHEN 'clear' THEN NOT witness.image ? attribute.attname
+                        OR witness.image ->> attribute.attname IN ('[REDACTED]', policy ->> 'mask_with')
+                    ELSE true
+                END
+        ) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
+$unaltered$;
+
+-- The policy that a table's capture was generated from.
+CREATE OR REPLACE FUNCTION threadline.kept_policy(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $policy$
+BEGIN
+    RETURN COALESCE((
+        SELECT obj_description(tgfoid, 'pg_proc')::jsonb -> 'table' FROM pg_trigger
+        WHERE tgrelid = relation AND tgname = '00_threadline_update'
+            AND obj_description(tgfoid, 'pg_proc') LIKE '{%'
+        LIMIT 1
+    ), '{}');
+END
+$policy$;
+
+-- Why the present cannot tell a table's past; null if it can. With the owner's rights, for whoever
+-- reads changes needs it.
+CREATE OR REPLACE FUNCTION threadline.rewinding_obstacle(
+    of_schema text, of_table text, instant timestamptz
+) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $obstacle$
+DECLARE
+    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    policy jsonb := threadline.kept_policy(relation);
+    enrolled record;
+BEGIN
+    -- Partitions that are attached or detached bring and take rows without a change.
+    IF NOT EXISTS (
+        SELECT FROM pg_class AS class
+        WHERE class.oid = relation AND class.relkind = 'r' AND class.relpersistence = 'p'
+            AND NOT class.relispartition
+    ) OR EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhparent, inhrelid)) THEN
+        RETURN 'it is partitioned, inherits, or is not logged';
+    ELSIF 4 <> (
+        SELECT count(*) FROM pg_trigger
+        WHERE tgrelid = relation AND tgenabled IN ('O', 'A') AND tgname IN (
+            '00_threadline_insert', '00_threadline_update', '00_threadline_delete', '00_threadline_truncate'
+        )
+    ) THEN
+        RETURN 'it is not captured now';
+    ELSIF NOT threadline.tells_rows_apart(relation, threadline.declared_key(policy)) THEN
+        RETURN 'no key tells its rows apart at every moment';
+    END IF;
+    SELECT enrolment.event, enrolment.enrolled_at INTO enrolled
+    FROM threadline.audit_enrolments AS enrolment
+    WHERE enrolment.table_name = of_table AND enrolment.table_schema = of_schema
+    ORDER BY enrolment.id DESC LIMIT 1;
+    IF (enrolled.event = 'attached' AND enrolled.enrolled_at <= instant) IS NOT TRUE THEN
+        RETURN 'it has not been captured ever since';
+    ELSIF EXISTS (
+        SELECT FROM threadline.audit_suspended_writes AS unseen
+        -- When the statement began; a day is more than one takes.
+        WHERE unseen.table_name = of_table AND unseen.table_schema = of_schema
+            AND unseen.statement_at > instant - interval '1 day'
+    ) THEN
+        RETURN 'capture was suspended';
+    ELSIF EXISTS (
+        SELECT FROM threadline.audit_changes AS emptied
+        WHERE emptied.table_name = of_table AND emptied.table_schema = of_schema
+            AND emptied.row_key IS NULL AND emptied.captured_at > instant
+    ) OR EXISTS (
+        SELECT FROM threadline.audit_changes AS emptied
+        WHERE emptied.table_name = of_table AND emptied.table_schema = of_schema
+            AND emptied.row_key IS NULL AND emptied.partition_name IS NOT NULL
+    ) THEN
+        RETURN 'it was emptied';
+    ELSIF NOT threadline.is_unaltered_since(relation, of_schema, of_table, policy, instant) THEN
+        RETURN 'its columns were altered, or may have been';
+    END IF;
+    RETURN NULL;
+END
+$obstacle$;
+
+-- Stands in every query that rewinds, so that it is never run where its ground is gone.
+CREATE OR REPLACE FUNCTION threadline.can_still_rewind(
+    of_schema text, of_table text, instant timestamptz
+) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $still$
+DECLARE
+    obstacle text := threadline.rewinding_obstacle(of_schema, of_table, instant);
+BEGIN
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION 'table %.% cannot be rewound to % any more: %', of_schema, of_table, instant, obstacle
+            USING ERRCODE = 'serialization_failure', HINT = 'Ask again: the trail alone will answer.';
+    END IF;
+    RETURN true;
+END
+$still$;
+
+-- Whether the trail tells every row that a table had at an instant since when it is captured: because
+-- the table was empty when capture began, or a baseline had been finished by then.
+CREATE OR REPLACE FUNCTION threadline.is_known_whole(
+    of_schema text, of_table text, instant timestamptz
+) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURN COALESCE((
+    SELECT enrolment.table_was_empty OR EXISTS (
+        SELECT FROM threadline.audit_baseline_runs AS run
+        WHERE run.table_name = of_table AND run.table_schema = of_schema AND run.state = 'finished'
+            AND run.started_at > enrolment.enrolled_at AND run.ended_at <= instant
+    )
+    FROM threadline.audit_enrolments AS enrolment
+    WHERE enrolment.table_name = of_table AND enrolment.table_schema = of_schema
+    ORDER BY enrolment.id DESC LIMIT 1
+), false);
+
+-- The columns of a table as they are now, in the types and the order of columns_from_image. What
+-- capture does not store shows as it would in an image, never in clear. `row_key` is the expression
+-- for the key as capture writes it.
+CREATE OR REPLACE FUNCTION threadline.columns_of_present(
+    relation regclass, allow_unknown boolean, OUT expressions text, OUT row_key text
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $present$
+DECLARE
+    policy jsonb := threadline.kept_policy(relation);
+BEGIN
+    SELECT
+        COALESCE(string_agg(
+            CASE
+                WHEN col.rule = 'clear' AND col.is_plain THEN col.value
+                WHEN col.rule = 'clear' THEN format('%s::%s AS %I', col.value, col.type_name, col.name)
+                WHEN col.rule = 'mask' AND col.is_text
+                    THEN format('%L::%s AS %I', policy ->> 'mask_with', col.type_name, col.name)
+                ELSE format('NULL::%s AS %I', col.type_name, col.name)
+            END, ', ' ORDER BY col.attnum
+        ) FILTER (WHERE allow_unknown OR col.rule = 'clear'), ''),
+        format(
+            CASE WHEN bool_and(col.is_short) FILTER (WHERE col.is_key)
+                    AND count(*) FILTER (WHERE col.is_key) = 1
+                THEN '%s COLLATE pg_catalog."C"'
+                ELSE 'threadline.row_key(%s) COLLATE pg_catalog."C"' END,
+            string_agg(
+                CASE WHEN col.is_short OR col.shown_as_text THEN format('%s::pg_catalog.text', col.value)
+                    ELSE format('(pg_catalog.to_jsonb(%s) OPERATOR(pg_catalog.#>>) ''{}'')', col.value) END,
+                ', ' ORDER BY col.name COLLATE "C"
+            ) FILTER (WHERE col.is_key)
+        )
+    INTO expressions, row_key
+    FROM (
+        SELECT attribute.attnum, attribute.attname AS name, declared ->> 'rule' AS rule,
+            format('"as it is now".%I', attribute.attname) AS value,
+            format_type(type.oid, -1) AS type_name,
+            type.oid = attribute.atttypid AS is_plain, type.typcategory = 'S' AS is_text,
+            COALESCE(policy #> '{key,columns}' ? attribute.attname::text, false) AS is_key,
+            -- Never too long for an index, and the same as text as in JSON.
+            attribute.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AS is_short,
+            declared -> 'column_type' ? 'other' AS shown_as_text
+        FROM pg_attribute AS attribute
+        JOIN pg_type AS own ON own.oid = attribute.atttypid
+        JOIN pg_type AS type
+            ON type.oid = CASE WHEN own.typtype = 'd' THEN threadline.base_type(own.oid) ELSE own.oid END
+        LEFT JOIN jsonb_array_elements(policy -> 'columns') AS declared
+            ON declared ->> 'name' = attribute.attname
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    ) AS col;
+END
+$present$;
+
+-- What stands for a table in a query that rewinds it; on what ground that may be done, 28_rewinding.sql
+-- says.
+
+-- The images, as of an instant, of the rows that have certain keys, as a query of "image". `keys` is a
+-- query of row_key. The last change before the instant tells.
+CREATE OR REPLACE FUNCTION threadline.images_of_keys(
+    of_schema text, of_table text, key_column text, instant timestamptz, keys text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $images$
+BEGIN
+    RETURN format(
+    $query$SELECT CASE
+        WHEN before.op OPERATOR(pg_catalog.=) 'update'
+            AND (NOT before.data_after OPERATOR(pg_catalog.?) %4$L OR before.previous_key IS NOT NULL)
+            AND threadline.is_delta(before.op, before.data_after, before.changed_from)
+        THEN threadline.whole_image(%1$L, %2$L, before.row_key, before.id)
+        ELSE before.data_after
+    END AS "image"
+FROM (%5$s) AS asked
+CROSS JOIN LATERAL (
+    SELECT visible.id, visible.op, visible.row_key, visible.previous_key, visible.data_after, visible.changed_from
+    FROM threadline.audit_changes AS visible
+    WHERE visible.table_name OPERATOR(pg_catalog.=) %2$L AND visible.table_schema OPERATOR(pg_catalog.=) %1$L
+        AND visible.row_key OPERATOR(pg_catalog.=) asked.row_key
+        AND visible.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+    ORDER BY visible.id DESC LIMIT 1
+) AS before
+WHERE before.op OPERATOR(pg_catalog.<>) 'delete'
+    AND before.id OPERATOR(pg_catalog.>) COALESCE((
+        SELECT pg_catalog.max(emptied.id) FROM threadline.audit_changes AS emptied
+        WHERE emptied.table_name OPERATOR(pg_catalog.=) %2$L AND emptied.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND emptied.row_key IS NULL AND emptied.op OPERATOR(pg_catalog.=) 'truncate'
+            AND emptied.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+    ), -1)
+    AND NOT EXISTS (
+        SELECT FROM threadline.audit_renames AS departed
+        WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND departed.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+            AND departed.previous_key OPERATOR(pg_catalog.=) asked.row_key
+            AND departed.change_id OPERATOR(pg_catalog.>) before.id
+    )
+-- A fence: what a query asks of columns must only ever be asked of the images that count.
+OFFSET 0$query$,
+    of_schema, of_table, to_jsonb(instant) #>> '{}', key_column, keys
+);
+END
+$images$;
+
+-- The same of rows that are older than the trail: none of these keys has a change before the instant.
+-- The first change after it tells what was there, unless it is an insert, or the row came from
+-- another key.
+CREATE OR REPLACE FUNCTION threadline.images_of_older_keys(
+    of_schema text, of_table text, instant timestamptz, keys text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $images$
+BEGIN
+    RETURN format(
+    $query$SELECT first.image AS "image"
+FROM (%4$s) AS asked
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN event.op OPERATOR(pg_catalog.=) 'baseline' THEN event.data_after
+        WHEN event.op OPERATOR(pg_catalog.=) 'delete' THEN event.changed_from
+        -- An unclassified column is in changed_from alone, and in no image.
+        WHEN event.op OPERATOR(pg_catalog.=) 'update' AND event.previous_key IS NOT DISTINCT FROM event.left_key
+        THEN event.data_after OPERATOR(pg_catalog.||) (event.changed_from OPERATOR(pg_catalog.-) ARRAY(
+            SELECT name FROM pg_catalog.jsonb_object_keys(event.changed_from) AS name
+            WHERE NOT event.data_after OPERATOR(pg_catalog.?) name
+        ))
+    END AS image
+    FROM (
+        (
+            SELECT later.id, later.op, later.previous_key, NULL AS left_key, later.data_after, later.changed_from
+            FROM threadline.audit_changes AS later
+            WHERE later.table_name OPERATOR(pg_catalog.=) %2$L AND later.table_schema OPERATOR(pg_catalog.=) %1$L
+                AND later.row_key OPERATOR(pg_catalog.=) asked.row_key
+                AND later.captured_at OPERATOR(pg_catalog.>) %3$L::pg_catalog.timestamptz
+            ORDER BY later.id LIMIT 1
+        )
+        UNION ALL
+        (
+            SELECT later.id, later.op, later.previous_key, departed.previous_key, later.data_after, later.changed_from
+            FROM threadline.audit_renames AS departed
+            JOIN threadline.audit_changes AS later
+                ON later.captured_at OPERATOR(pg_catalog.=) departed.captured_at
+                AND later.id OPERATOR(pg_catalog.=) departed.change_id
+            WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
+                AND departed.previous_key OPERATOR(pg_catalog.=) asked.row_key
+                AND departed.captured_at OPERATOR(pg_catalog.>) %3$L::pg_catalog.timestamptz
+            ORDER BY departed.change_id LIMIT 1
+        )
+    ) AS event
+    ORDER BY event.id LIMIT 1
+) AS first
+WHERE first.image IS NOT NULL
+OFFSET 0$query$,
+    of_schema, of_table, to_jsonb(instant) #>> '{}', keys
+);
+END
+$images$;
+
+-- The keys of the rows of which values were erased from the trail: these rows are what the trail says
+-- and not what the table holds.
+CREATE OR REPLACE FUNCTION threadline.erased_keys(of_schema text, of_table text) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS $erased$
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT segment.row_key
+    FROM threadline.audit_removals AS removal
+    CROSS JOIN LATERAL threadline.row_segments(of_schema, of_table, removal.scope ->> 'row_key') AS segment
+    WHERE removal.kind = 'erasure' AND removal.scope ->> 'table_name' = of_table
+        AND removal.scope ->> 'table_schema' = of_schema;
+END
+$erased$;
+
+-- The keys that were touched since an instant, as a query of row_key. `condition` narrows them.
+CREATE OR REPLACE FUNCTION threadline.touched_keys(
+    of_schema text, of_table text, instant timestamptz, condition text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $keys$
+BEGIN
+    RETURN format(
+    $query$SELECT touched.row_key FROM (
+        SELECT change.row_key FROM threadline.audit_changes AS change
+        WHERE change.table_name OPERATOR(pg_catalog.=) %2$L AND change.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND change.captured_at OPERATOR(pg_catalog.>) %3$L::pg_catalog.timestamptz
+        UNION
+        SELECT departed.previous_key FROM threadline.audit_renames AS departed
+        WHERE departed.table_name OPERATOR(pg_catalog.=) %2$L AND departed.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND departed.captured_at OPERATOR(pg_catalog.>) %3$L::pg_catalog.timestamptz
+        UNION
+        SELECT erased.row_key FROM threadline.erased_keys(%1$L, %2$L) AS erased (row_key)
+    ) AS touched
+    WHERE %4$s$query$,
+    of_schema, of_table, to_jsonb(instant) #>> '{}', condition
+);
+END
+$keys$;
+
+-- The rows of a table as it is now whose keys have no change, or none since an instant. PostgreSQL
+-- chooses by the rows that are asked for between a look-up of each and one pass over the changes, as it
+-- could not if this were a join.
+CREATE OR REPLACE FUNCTION threadline.rows_without_changes(
+    relation regclass, of_schema text, of_table text, instant timestamptz, allow_unknown boolean,
+    since timestamptz
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $rows$
+DECLARE
+    present record := threadline.columns_of_present(relation, allow_unknown);
+BEGIN
+    RETURN format(
+        $query$SELECT %1$s FROM %2$s AS "as it is now"
+WHERE CASE WHEN EXISTS (
+    SELECT FROM threadline.audit_changes AS later
+    WHERE (SELECT threadline.can_still_rewind(%3$L, %4$L, %5$L::pg_catalog.timestamptz))
+        AND later.table_name OPERATOR(pg_catalog.=) %4$L AND later.table_schema OPERATOR(pg_catalog.=) %3$L
+        AND later.row_key OPERATOR(pg_catalog.=) %6$s
+        AND later.captured_at OPERATOR(pg_catalog.>) %7$L::pg_catalog.timestamptz
+) THEN false ELSE true END%8$s$query$,
+        present.expressions, relation, of_schema, of_table, to_jsonb(instant) #>> '{}', present.row_key,
+        to_jsonb(since) #>> '{}',
+        -- There is hardly ever one, and asking costs.
+        CASE WHEN EXISTS (SELECT FROM threadline.erased_keys(of_schema, of_table)) THEN format(
+            ' AND %s OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT threadline.erased_keys(%L, %L)))',
+            present.row_key, of_schema, of_table
+        ) END
+    );
+END
+$rows$;
+
+-- A table as of an instant, made from the table as it is now: the rows that were not touched since,
+-- and the images of those that were. A row that is there now and whose key was left since was touched
+-- by whatever came to that key. `condition` narrows touched.row_key.
+CREATE OR REPLACE FUNCTION threadline.rewound_table(
+    relation regclass, of_schema text, of_table text, instant timestamptz, allow_unknown boolean,
+    known_whole boolean, condition text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $rewound$
+DECLARE
+    columns text := (threadline.columns_from_image(relation, allow_unknown)).expressions;
+    touched text := threadline.touched_keys(of_schema, of_table, instant, condition);
+    sql text := format(
+        E'%s\nUNION ALL\nSELECT %s FROM (%s) AS "state"',
+        threadline.rows_without_changes(relation, of_schema, of_table, instant, allow_unknown, instant),
+        columns,
+        threadline.images_of_keys(
+            of_schema, of_table, threadline.kept_policy(relation) #>> '{key,columns,0}', instant, touched
+        )
+    );
+BEGIN
+    IF known_whole THEN
+        RETURN sql;
+    END IF;
+    RETURN format(
+        E'%s\nUNION ALL\nSELECT %s FROM (%s) AS "state"', sql, columns,
+        threadline.images_of_older_keys(of_schema, of_table, instant, format(
+            $query$%4$s AND NOT EXISTS (
+        SELECT FROM threadline.audit_changes AS known
+        WHERE known.table_name OPERATOR(pg_catalog.=) %2$L AND known.table_schema OPERATOR(pg_catalog.=) %1$L
+            AND known.row_key OPERATOR(pg_catalog.=) touched.row_key
+            AND known.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz
+    )$query$,
+            of_schema, of_table, to_jsonb(instant) #>> '{}', touched
+        ))
+    );
+END
+$rewound$;
+
+-- A table as of an instant, made from the trail, with the rows that are older than the trail.
+CREATE OR REPLACE FUNCTION threadline.completed_table(
+    relation regclass, of_schema text, of_table text, instant timestamptz, allow_unknown boolean,
+    from_trail text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $completed$
+BEGIN
+    RETURN format(
+        E'%s\nUNION ALL\n%s\nUNION ALL\nSELECT %s FROM (%s) AS "state"', from_trail,
+        threadline.rows_without_changes(relation, of_schema, of_table, instant, allow_unknown, '-infinity'),
+        (threadline.columns_from_image(relation, allow_unknown)).expressions,
+        threadline.images_of_older_keys(of_schema, of_table, instant, format(
+            $query$SELECT touched.row_key FROM (%4$s EXCEPT
+    SELECT known.row_key FROM threadline.audit_changes AS known
+    WHERE known.table_name OPERATOR(pg_catalog.=) %2$L AND known.table_schema OPERATOR(pg_catalog.=) %1$L
+        AND known.captured_at OPERATOR(pg_catalog.<=) %3$L::pg_catalog.timestamptz) AS touched$query$,
+            of_schema, of_table, to_jsonb(instant) #>> '{}',
+            threadline.touched_keys(of_schema, of_table, instant, 'true')
+        ))
+    );
+END
+$completed$;
+
+-- How many changes of a table PostgreSQL expects before or after an instant.
+CREATE OR REPLACE FUNCTION threadline.expected_changes(
+    of_schema text, of_table text, side text, instant timestamptz
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $expected$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE format(
+        'EXPLAIN (FORMAT JSON) SELECT FROM threadline.audit_changes AS change '
+        'WHERE change.table_name = %L AND change.table_schema = %L AND change.captured_at %s %L',
+        of_table, of_schema, side, instant
+    ) INTO plan;
+    RETURN (plan #>> '{0,Plan,Plan Rows}')::numeric;
+END
+$expected$;
+
+-- What stands for a table in a query as of an instant: as table_as_of, but by way of the present where
+-- that is certain and not dearer, unless the trail only is to tell.
+--
+-- `rewound` says whether the table itself is read, under the name "as it is now". `probe` stands for
+-- the table in a query whose plan shows which keys are asked for, by values of `key_column`, and that
+-- is what table_of_keys wants to know; it is null where that would gain nothing.
+CREATE OR REPLACE FUNCTION threadline.table_rewound(
+    of_schema text, of_table text, instant timestamptz, allow_unknown boolean, trail_only boolean,
+    OUT problem text, OUT detail text, OUT horizon timestamptz, OUT unknown jsonb, OUT sql text,
+    OUT rewound boolean, OUT probe text, OUT key_column text
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rewound$
+DECLARE
+    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    sees_whole_table boolean := COALESCE(threadline.sees_whole_table(relation), false);
+    is_certain boolean := NOT trail_only AND sees_whole_table
+        AND threadline.rewinding_obstacle(of_schema, of_table, instant) IS NULL;
+    known_whole boolean := is_certain AND threadline.is_known_whole(of_schema, of_table, instant);
+    after bigint := 0;
+BEGIN
+    IF sees_whole_table THEN
+        after := threadline.expected_changes(of_schema, of_table, '>', instant);
+    END IF;
+    -- A look-up of a key takes as long as reading ten changes in passing.
+    rewound := is_certain
+        AND (after <= 100 OR after * 10 < threadline.expected_changes(of_schema, of_table, '<=', instant) + 1000);
+    horizon := threadline.audit_horizon(of_schema, of_table);
+    IF rewound AND instant >= horizon THEN
+        unknown := (threadline.columns_from_image(relation, allow_unknown)).unknown;
+        sql := threadline.rewound_table(relation, of_schema, of_table, instant, allow_unknown, known_whole, 'true');
+    ELSE
+        SELECT found.* INTO problem, detail, horizon, unknown, sql
+        FROM threadline.table_as_of(of_schema, of_table, instant, allow_unknown) AS found;
+        rewound := problem IS NULL AND is_certain AND NOT known_whole;
+        IF rewound THEN
+            sql := threadline.completed_table(relation, of_schema, of_table, instant, allow_unknown, sql);
+        END IF;
+    END IF;
+    IF problem IS NULL AND sees_whole_table AND (after > 100 OR NOT is_certain) THEN
+        key_column := threadline.narrowing_column(relation);
+        IF key_column IS NOT NULL THEN
+            probe := format(
+                'SELECT %s FROM %s AS "as it is now"',
+                (threadline.columns_of_present(relation, allow_unknown)).expressions, relation
+            );
+        END IF;
+    END IF;
+END
+$rewound$;
+
+-- Whether the current role sees every row of a table. Who does not must not be told by it of the past.
+CREATE OR REPLACE FUNCTION threadline.sees_whole_table(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT has_schema_privilege(class.relnamespace, 'USAGE') AND has_table_privilege(relation, 'SELECT')
+        AND NOT row_security_active(relation)
+    FROM pg_class AS class WHERE class.oid = relation
+);
+
+-- The column whose values alone are a table's keys, if equal values of it are equal as texts.
+CREATE OR REPLACE FUNCTION threadline.narrowing_column(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $narrowing$
+DECLARE
+    policy jsonb := threadline.kept_policy(relation);
+    name text := policy #>> '{key,columns,0}';
+BEGIN
+    IF name IS NULL OR policy #> '{key,columns,1}' IS NOT NULL
+        OR NOT threadline.tells_rows_apart(relation, ARRAY[name])
+    THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT attribute.attname
+        FROM pg_attribute AS attribute
+        LEFT JOIN pg_collation AS "collation" ON "collation".oid = attribute.attcollation
+        WHERE attribute.attrelid = relation AND attribute.attname = name AND NOT attribute.attisdropped
+            AND attribute.atttypid IN (
+                'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype
+            )
+            AND "collation".collisdeterministic IS NOT FALSE
+    );
+END
+$narrowing$;
+
+-- What stands for a table in a query as of an instant that asks for certain keys only: `literal` is a
+-- value, or an array of values, of a type. Otherwise as table_rewound, when that has found no problem.
+CREATE OR REPLACE FUNCTION threadline.table_of_keys(
+    of_schema text, of_table text, instant timestamptz, allow_unknown boolean, trail_only boolean,
+    literal text, of_type regtype, is_array boolean, OUT sql text
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $keys$
+DECLARE
+    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    keys text[];
+BEGIN
+    EXECUTE format(
+        CASE WHEN is_array
+            THEN 'SELECT array_agg(DISTINCT threadline.row_key(value::text)) FROM unnest(%L::%s[]) AS value WHERE value IS NOT NULL'
+            ELSE 'SELECT ARRAY[threadline.row_key(%L::%s::text)]' END,
+        literal, of_type
+    ) INTO keys;
+    keys := COALESCE(keys, '{}');
+    IF NOT trail_only AND threadline.rewinding_obstacle(of_schema, of_table, instant) IS NULL THEN
+        sql := threadline.rewound_table(
+            relation, of_schema, of_table, instant, allow_unknown,
+            threadline.is_known_whole(of_schema, of_table, instant),
+            format('touched.row_key OPERATOR(pg_catalog.=) ANY (%L::pg_catalog.text[])', keys)
+        );
+    ELSE
+        sql := format(
+            'SELECT %s FROM (%s) AS "state"',
+            (threadline.columns_from_image(relation, allow_unknown)).expressions,
+            threadline.images_of_keys(
+                of_schema, of_table, threadline.narrowing_column(relation), instant,
+                format('SELECT given.row_key FROM pg_catalog.unnest(%L::pg_catalog.text[]) AS given (row_key)', keys)
+            )
+        );
+    END IF;
+END
+$keys$;
+
 -- The application can cause changes and say why; it can neither write, alter nor read the trail
 -- beyond that. Who may read is granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... .
 
@@ -6141,6 +6850,7 @@ REVOKE ALL ON SCHEMA threadline FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA threadline TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.open_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.leave_audited_work(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.close_audited_work(jsonb, uuid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.current_transaction_id() TO PUBLIC;
@@ -6149,6 +6859,8 @@ GRANT EXECUTE ON FUNCTION threadline.changed_fields(text, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_key(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.transaction_id_from(timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.action_id_from(timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.looked_up(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.looked_up(bigint) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_from_image(anyelement, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.base_type(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_segments(text, text, text) TO PUBLIC;
@@ -6184,7 +6896,26 @@ GRANT EXECUTE ON FUNCTION threadline.columns_from_image(regclass, boolean) TO PU
 GRANT EXECUTE ON FUNCTION threadline.images_as_of(regclass, text, text, text[], timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.table_as_of(text, text, timestamptz, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.functions_that_may_read(text[]) TO PUBLIC;
+-- By way of the present.
+GRANT EXECUTE ON FUNCTION threadline.kept_policy(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.rewinding_obstacle(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.can_still_rewind(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.is_known_whole(text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.columns_of_present(regclass, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.images_of_keys(text, text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.images_of_older_keys(text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.erased_keys(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.touched_keys(text, text, timestamptz, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.rows_without_changes(regclass, text, text, timestamptz, boolean, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.rewound_table(regclass, text, text, timestamptz, boolean, boolean, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.completed_table(regclass, text, text, timestamptz, boolean, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.expected_changes(text, text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.table_rewound(text, text, timestamptz, boolean, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.sees_whole_table(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.narrowing_column(regclass) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.table_of_keys(text, text, timestamptz, boolean, boolean, text, regtype, boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', 'e9b590e1153f96b345ea3c6802bc0c0137ec946855af1a242cb7567208757229');
+SELECT threadline.note_installation('0.1.0', '41f07d000f5e6930ae54894a0f90201d110fa68564214e7e50fd76963ee92283');

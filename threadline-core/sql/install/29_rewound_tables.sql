@@ -1,4 +1,4 @@
--- What stands for a table in a query that rewinds it; on what ground that may be done, 27_rewinding.sql
+-- What stands for a table in a query that rewinds it; on what ground that may be done, 28_rewinding.sql
 -- says.
 
 -- The images, as of an instant, of the rows that have certain keys, as a query of "image". `keys` is a
