@@ -48,7 +48,7 @@ impl Trail {
         })
     }
 
-    /// One that an earlier run has built.
+    /// One that is there already.
     pub(crate) async fn existing(url: &str) -> Result<Self> {
         let client = server::connect(url).await?;
         let changes = client
