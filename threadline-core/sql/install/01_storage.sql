@@ -140,9 +140,10 @@ CREATE INDEX IF NOT EXISTS audit_changes_row_idx
 -- "What happened to this table lately?"
 CREATE INDEX IF NOT EXISTS audit_changes_table_idx
     ON @threadline@.audit_changes (table_name, table_schema, captured_at, id);
--- "What did this actor do?" and, of those without an actor, "What did nobody sign?"
+-- "What did this actor do?"
 CREATE INDEX IF NOT EXISTS audit_transactions_actor_idx
-    ON @threadline@.audit_transactions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id);
+    ON @threadline@.audit_transactions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
+    WHERE actor_ref IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_changes_actor_idx
     ON @threadline@.audit_changes ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WHERE actor_ref IS NOT NULL;
@@ -162,14 +163,16 @@ CREATE INDEX IF NOT EXISTS audit_actions_request_idx
     ON @threadline@.audit_actions (request_id, id) WHERE request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_job_idx
     ON @threadline@.audit_actions (job_id, id) WHERE job_id IS NOT NULL;
--- "What was done on behalf of this user?" and "What failed?": of the few rows that say so, and of no
--- others.
+-- "What was done on behalf of this user?", "What did nobody sign?" and "What failed?": of the few
+-- rows that say so, and of no others.
 CREATE INDEX IF NOT EXISTS audit_transactions_represented_idx
     ON @threadline@.audit_transactions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WHERE on_behalf_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_represented_idx
     ON @threadline@.audit_actions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WHERE on_behalf_of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_transactions_unattributed_idx
+    ON @threadline@.audit_transactions (id) WHERE actor_ref IS NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_failed_idx
     ON @threadline@.audit_actions (id) WHERE status = 'error';
 -- "What actions were in this transaction?" and "When was this action done?"

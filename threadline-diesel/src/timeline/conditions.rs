@@ -101,10 +101,10 @@ impl Filters {
             );
         }
         if self.attribution == Some(Attribution::Unattributed) {
-            let nobody = "actor_ref ->> 'id' IS NULL AND actor_ref ->> 'type' IS NULL";
-            reaches.push(from_transactions(&Condition::sql(nobody)).then(format!(
-                " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes \
-                 WHERE actor_ref IS NOT NULL AND {nobody}"
+            let nobody = "actor_ref IS NOT NULL AND actor_ref ->> 'id' IS NULL \
+                          AND actor_ref ->> 'type' IS NULL";
+            reaches.push(from_transactions(&Condition::sql("actor_ref IS NULL")).then(format!(
+                " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE {nobody}"
             )));
         }
         if let Some(represented) = &self.circumstances.on_behalf_of {
