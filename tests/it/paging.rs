@@ -188,6 +188,37 @@ fn nothing_is_read_twice_or_left_out_while_writers_run() {
     assert!(sorted(&there));
 }
 
+/// Changes of one statement have one instant, and a busy actor's are found a stretch at a time.
+#[test]
+fn a_busy_actors_pages_leave_nothing_out_of_a_large_statement_and_repeat_nothing() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    let signed = r#"PERFORM set_config('threadline.actor_ref', '{"type":"user","id":"a"}', true)"#;
+    trail.run(&format!(
+        "DO $$ BEGIN
+             FOR i IN 1 .. 1100 LOOP {signed}; INSERT INTO t VALUES (i, 0); COMMIT; END LOOP;
+         END $$"
+    ));
+    trail.run(&format!(
+        "DO $$ BEGIN {signed}; INSERT INTO t SELECT g, 1 FROM generate_series(2000, 4999) AS g; END $$"
+    ));
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    let question = Timeline::new()
+        .actor("user:a".parse().unwrap())
+        .page_size(size(700));
+    let ask = |place: Option<(bool, Cursor)>| {
+        let question = match place {
+            None => question.clone(),
+            Some((true, cursor)) => question.clone().after(cursor),
+            Some((false, cursor)) => question.clone().before(cursor),
+        };
+        blocking::timeline(&mut conn, &question).unwrap()
+    };
+    let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
+    let distinct: BTreeSet<_> = there.iter().copied().collect();
+    assert_eq!((there.len(), distinct.len()), (4100, 4100));
+    assert_eq!(there, back);
+}
+
 #[test]
 fn the_side_that_a_page_came_from_is_told_exactly() {
     let (trail, mut conn) = busy();

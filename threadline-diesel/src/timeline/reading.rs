@@ -349,6 +349,8 @@ impl Attributions {
 
 /// Between what the changes that were found are, and their transactions and actions.
 struct Within {
+    /// The places of the earliest and the latest.
+    ends: [(DateTime<Utc>, i64); 2],
     captured_at: Vec<DateTime<Utc>>,
     transactions: Vec<Uuid>,
     actions: Vec<Uuid>,
@@ -356,10 +358,10 @@ struct Within {
 
 impl Within {
     fn of(found: &[Found]) -> Option<Self> {
-        if found.is_empty() {
-            return None;
-        }
+        let place = |found: &Found| (found.captured_at, found.id);
+        let (first, last) = (place(found.first()?), place(found.last()?));
         Some(Self {
+            ends: [first.min(last), first.max(last)],
             captured_at: distinct(found.iter().map(|found| found.captured_at)),
             transactions: distinct(found.iter().map(|found| found.transaction_id)),
             actions: distinct(found.iter().filter_map(|found| found.action_id)),
@@ -387,20 +389,28 @@ impl Within {
     /// Changes in a stretch of time, without those that were not there when it was seen, and whose
     /// transactions and actions are not looked for.
     fn between(&self) -> Condition {
-        let mut ends = self.captured_at.iter().copied();
-        let first = ends.next().unwrap_or_default();
-        let last = ends.next_back().unwrap_or(first);
+        let [(first, first_id), (last, last_id)] = self.ends;
         let known = Condition::sql("audit_changes.transaction_id = ANY (")
             .uuids(self.transactions.clone())
             .then(") AND (audit_changes.action_id IS NULL OR audit_changes.action_id = ANY (")
             .uuids(self.actions.clone())
             .then("))")
             .on_the_way();
+        // Many changes may have one instant, so the ids count as well; the instants alone leave out
+        // the other months.
         Condition::sql("audit_changes.captured_at BETWEEN ")
             .instant(first)
             .then(" AND ")
             .instant(last)
-            .then(" AND ")
+            .then(" AND (audit_changes.captured_at, audit_changes.id) >= (")
+            .instant(first)
+            .then(", ")
+            .number(first_id)
+            .then(") AND (audit_changes.captured_at, audit_changes.id) <= (")
+            .instant(last)
+            .then(", ")
+            .number(last_id)
+            .then(") AND ")
             .embed(&known)
     }
 
