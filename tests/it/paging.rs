@@ -35,6 +35,15 @@ fn size(entries: u32) -> PageSize {
     PageSize::new(entries).unwrap()
 }
 
+/// A timeline's page after a place, before it, or the first.
+fn turned_to(question: &Timeline, place: Option<(bool, Cursor)>) -> Timeline {
+    match place {
+        None => question.clone(),
+        Some((true, cursor)) => question.clone().after(cursor),
+        Some((false, cursor)) => question.clone().before(cursor),
+    }
+}
+
 /// Walks a list to its end and back, and gives the keys in the order in which they were read.
 /// Between pages something else happens.
 fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
@@ -157,14 +166,7 @@ fn nothing_is_read_twice_or_left_out_while_writers_run() {
         }
     });
     let question = Timeline::new().page_size(size(4));
-    let ask = |place: Option<(bool, Cursor)>| {
-        let question = match place {
-            None => question.clone(),
-            Some((true, cursor)) => question.clone().after(cursor),
-            Some((false, cursor)) => question.clone().before(cursor),
-        };
-        blocking::timeline(&mut conn, &question).unwrap()
-    };
+    let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
     let mut pages = 0;
     let (there, back) = there_and_back(
         ask,
@@ -205,14 +207,7 @@ fn a_busy_actors_pages_leave_nothing_out_of_a_large_statement_and_repeat_nothing
     let question = Timeline::new()
         .actor("user:a".parse().unwrap())
         .page_size(size(700));
-    let ask = |place: Option<(bool, Cursor)>| {
-        let question = match place {
-            None => question.clone(),
-            Some((true, cursor)) => question.clone().after(cursor),
-            Some((false, cursor)) => question.clone().before(cursor),
-        };
-        blocking::timeline(&mut conn, &question).unwrap()
-    };
+    let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
     let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
     let distinct: BTreeSet<_> = there.iter().copied().collect();
     assert_eq!((there.len(), distinct.len()), (4100, 4100));
