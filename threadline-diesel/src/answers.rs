@@ -20,8 +20,10 @@ macro_rules! answers {
         use crate::moments::HasMoments;
         use crate::page::Page;
         use crate::standing::{Standing, StandingRow, standing_of};
-        use crate::schema::{audit_actions, audit_changes, audit_transactions};
-        use crate::timeline::{Attributions, Found, Next, Route, Timeline, change_with_id, looked_up};
+        use crate::schema::audit_changes;
+        use crate::timeline::{
+            Attributable, Attributions, Found, Next, Route, Timeline, change_with_id,
+        };
         use crate::transactions::Transactions;
 
         /// A page of a timeline.
@@ -41,17 +43,21 @@ macro_rules! answers {
                 None => Vec::new(),
             });
             let mut reading = question.reading(&route)?;
+            let mut attributions = question.attributions();
             while let Some(next) = reading.next()? {
                 match next {
                     Next::Changes(changes) => {
                         let changes = changes.load::<AuditChange>(conn)$(.$await)??;
-                        let attributions = attributions(conn, &changes)$(.$await)??;
-                        reading.read_changes(changes, &attributions);
+                        look_up(conn, &mut attributions, &changes)$(.$await)??;
+                        look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
+                        reading.read(changes, &attributions);
                     }
                     Next::Places(places) => {
                         let found = places.load::<Found>(conn)$(.$await)??;
-                        if let Some(entries) = reading.entries(&found)? {
-                            reading.read(entries.load::<TimelineEntry>(conn)$(.$await)??);
+                        look_up(conn, &mut attributions, &found)$(.$await)??;
+                        if let Some(changes) = reading.changes_at(&found, &attributions) {
+                            let changes = changes.load::<AuditChange>(conn)$(.$await)??;
+                            reading.add(changes, &attributions);
                         }
                     }
                 }
@@ -75,46 +81,47 @@ macro_rules! answers {
             C: $connection,
         {
             let mut reading = question.reading(route)?;
+            let mut attributions = question.attributions();
             while let Some(places) = reading.any()? {
                 let found = places.load::<Found>(conn)$(.$await)??;
-                if reading.is_exact() {
-                    return Ok(!found.is_empty());
-                }
-                if let Some(entries) = reading.entries(&found)? {
-                    reading.read(entries.load::<TimelineEntry>(conn)$(.$await)??);
+                look_up(conn, &mut attributions, &found)$(.$await)??;
+                if reading.has_any(&found, &attributions) {
+                    return Ok(true);
                 }
             }
-            Ok(!reading.is_empty())
+            Ok(false)
         }
 
-        /// The transactions and actions of changes.
-        $($asyncness)? fn attributions<C>(
+        /// Looks up the transactions and actions of changes.
+        $($asyncness)? fn look_up<C>(
             conn: &mut C,
-            changes: &[AuditChange],
-        ) -> Result<Attributions, ReadError>
+            attributions: &mut Attributions<'_>,
+            rows: &[impl Attributable + Sync],
+        ) -> Result<(), ReadError>
         where
             C: $connection,
         {
-            if changes.is_empty() {
-                return Ok(Attributions::default());
+            if let Some(transactions) = attributions.transactions_of(rows) {
+                let found = transactions.load::<(AuditTransaction, bool)>(conn)$(.$await)??;
+                attributions.add_transactions(rows, found);
             }
-            let transactions = audit_transactions::table
-                .select(AuditTransaction::as_select())
-                .filter(audit_transactions::id.eq_any(Attributions::transactions_of(changes)))
-                .filter(looked_up("audit_transactions.id"))
-                .load(conn)$(.$await)??;
-            let ids = Attributions::actions_of(changes);
-            let actions = if ids.is_empty() {
-                Vec::new()
-            } else {
-                audit_actions::table
-                    .select(AuditAction::as_select())
-                    .filter(audit_actions::id.eq_any(ids))
-                    .filter(looked_up("audit_actions.id"))
-                    .load(conn)$(.$await)??
-            };
-            let mut found = Attributions::new(transactions, actions);
-            let doubtful = found.doubtful(changes);
+            if let Some(actions) = attributions.actions_of(rows) {
+                let found = actions.load::<(AuditAction, bool)>(conn)$(.$await)??;
+                attributions.add_actions(rows, found);
+            }
+            Ok(())
+        }
+
+        /// Looks which of the changes whose transactions were not found are there no more.
+        $($asyncness)? fn look_for_gone<C>(
+            conn: &mut C,
+            attributions: &mut Attributions<'_>,
+            changes: &[AuditChange],
+        ) -> Result<(), ReadError>
+        where
+            C: $connection,
+        {
+            let doubtful = attributions.doubtful(changes);
             if !doubtful.is_empty() {
                 let (instants, ids): (Vec<_>, Vec<_>) = doubtful.iter().copied().unzip();
                 let there: Vec<i64> = audit_changes::table
@@ -122,9 +129,9 @@ macro_rules! answers {
                     .filter(audit_changes::captured_at.eq_any(instants))
                     .filter(audit_changes::id.eq_any(ids))
                     .load(conn)$(.$await)??;
-                found.still_there(&doubtful, &there);
+                attributions.still_there(&doubtful, &there);
             }
-            Ok(found)
+            Ok(())
         }
 
         /// A page of actions.
@@ -281,8 +288,10 @@ macro_rules! answers {
             C: $connection,
         {
             let changes = change_with_id(id).load::<AuditChange>(conn)$(.$await)??;
-            let attributions = attributions(conn, &changes)$(.$await)??;
-            Ok(attributions.of(changes).next())
+            let mut attributions = Attributions::of_all();
+            look_up(conn, &mut attributions, &changes)$(.$await)??;
+            look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
+            Ok(attributions.entries(changes).next())
         }
 
         /// The captured tables with their rules, as they are deployed in the database.

@@ -29,6 +29,7 @@ enum Part {
     Numbers(Vec<i64>),
     Instants(Vec<DateTime<Utc>>),
     Host(HostCondition),
+    Unseen(Box<Self>),
     PlannedAnew,
 }
 
@@ -93,6 +94,20 @@ impl Condition {
     pub(crate) fn planned_anew(mut self) -> Self {
         self.0.push(Part::PlannedAnew);
         self
+    }
+
+    /// The same condition, in a statement whose plan is worth keeping. PostgreSQL plans anew for values
+    /// that it sees, as long as it hopes for a cheaper plan, and planning for every month takes longer
+    /// than to look into them. These values it does not see.
+    pub(crate) fn unseen(self) -> Self {
+        let hide = |part: Part| {
+            if part.is_one_value() {
+                Part::Unseen(Box::new(part))
+            } else {
+                part
+            }
+        };
+        Self(self.0.into_iter().map(hide).collect())
     }
 
     pub(crate) fn host(mut self, condition: &HostCondition) -> Self {
@@ -163,25 +178,44 @@ impl QueryFragment<Pg> for Condition {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("(");
         for part in &self.0 {
-            match part {
-                Part::Sql(sql) => out.push_sql(sql),
-                Part::Text(value) => out.push_bind_param::<Text, _>(value)?,
-                Part::Texts(value) => out.push_bind_param::<Array<Text>, _>(value)?,
-                Part::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(value)?,
-                Part::Uuids(value) => {
-                    out.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(value)?;
-                }
-                Part::Numbers(value) => out.push_bind_param::<Array<BigInt>, _>(value)?,
-                Part::Instants(value) => {
-                    out.push_bind_param::<Array<Timestamptz>, _>(value)?;
-                }
-                Part::PlannedAnew => out.unsafe_to_cache_prepared(),
-                Part::Host(condition) => condition.0.walk_ast(out.reborrow())?,
-                Part::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
-                Part::Instant(value) => out.push_bind_param::<Timestamptz, _>(value)?,
-            }
+            part.walk_ast(out.reborrow())?;
         }
         out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl Part {
+    fn is_one_value(&self) -> bool {
+        matches!(
+            self,
+            Self::Text(_) | Self::Number(_) | Self::Instant(_) | Self::Uuid(_)
+        )
+    }
+}
+
+impl QueryFragment<Pg> for Part {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Self::Sql(sql) => out.push_sql(sql),
+            Self::Text(value) => out.push_bind_param::<Text, _>(value)?,
+            Self::Texts(value) => out.push_bind_param::<Array<Text>, _>(value)?,
+            Self::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(value)?,
+            Self::Uuids(value) => {
+                out.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(value)?;
+            }
+            Self::Numbers(value) => out.push_bind_param::<Array<BigInt>, _>(value)?,
+            Self::Instants(value) => out.push_bind_param::<Array<Timestamptz>, _>(value)?,
+            Self::Unseen(value) => {
+                out.push_sql("(SELECT ");
+                value.walk_ast(out.reborrow())?;
+                out.push_sql(")");
+            }
+            Self::PlannedAnew => out.unsafe_to_cache_prepared(),
+            Self::Host(condition) => condition.0.walk_ast(out)?,
+            Self::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
+            Self::Instant(value) => out.push_bind_param::<Timestamptz, _>(value)?,
+        }
         Ok(())
     }
 }

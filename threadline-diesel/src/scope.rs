@@ -213,6 +213,12 @@ impl Scope {
         !self.transactions.is_empty()
     }
 
+    /// Which transactions are seen for what they are themselves; nothing where that does not matter.
+    pub(crate) fn of_transactions_alone(&self) -> Option<Condition> {
+        self.looks_at_transactions()
+            .then(|| all(&self.transactions))
+    }
+
     /// Changes under actions that are seen.
     fn with_visible_action(&self) -> Condition {
         let ActionsRule::Where(condition) = &self.actions else {

@@ -1,5 +1,6 @@
 //! Changes across tables, newest first.
 
+mod attributions;
 mod conditions;
 mod reach;
 mod reading;
@@ -26,8 +27,9 @@ use crate::schema::{audit_actions, audit_changes, audit_transactions};
 use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
+pub(crate) use attributions::{Attributable, Attributions};
 pub(crate) use reach::{Reached, Route};
-pub(crate) use reading::{Attributions, Next, looked_up};
+pub(crate) use reading::{Next, looked_up};
 pub(crate) use stretch::{FindChanges, Found};
 
 /// Changes with their transactions and actions: what every reading of changes starts from.

@@ -23,7 +23,9 @@ $record$;
 CREATE OR REPLACE FUNCTION @threadline@.row_segments(
     of_schema text, of_table text, of_key text
 ) RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
-LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $segments$
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+-- To plan for every month takes longer than to look into it.
+SET plan_cache_mode = force_generic_plan AS $segments$
 #variable_conflict use_variable
 DECLARE
     highest CONSTANT bigint := 9223372036854775807;
@@ -36,6 +38,21 @@ DECLARE
     departed bigint;
     seen record;
 BEGIN
+    -- Most rows have had one key, and then no month has to be looked into.
+    IF NOT EXISTS (
+        SELECT FROM @threadline@.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = of_key
+    ) AND NOT EXISTS (
+        SELECT FROM @threadline@.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.row_key = of_key
+    ) THEN
+        row_key := of_key;
+        first_id := 0;
+        last_id := highest;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
     -- Forwards: where did it go, if it left after it was last seen here? While keys are swapped,
     -- a row may come to a key before the row that had it leaves; then that one left, and not ours.
     SELECT c.id, c.previous_key, c.data_after INTO seen

@@ -192,7 +192,9 @@ CREATE OR REPLACE FUNCTION @threadline@.row_as_of(
     OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text,
     OUT transaction_id uuid, OUT actor_ref jsonb, OUT image jsonb, OUT unknown jsonb
 )
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $row$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- To plan for every month takes longer than to look into it.
+SET plan_cache_mode = force_generic_plan AS $row$
 #variable_conflict use_column
 DECLARE
     relation regclass := to_regclass(format('%I.%I', of_schema, of_table));

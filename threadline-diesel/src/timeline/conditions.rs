@@ -50,16 +50,16 @@ impl Filters {
 
     /// What changes say themselves, except which row they are of.
     pub(super) fn of_changes(&self, route: &Route) -> Vec<Condition> {
+        let row = self.row.as_ref().map(|(table, _)| table);
+        let tables = self.table.iter().chain(row);
+        let mut conditions: Vec<_> = tables.map(of_table).collect();
+        conditions.extend(self.of_changes_of_any_table(route));
+        conditions
+    }
+
+    /// The same without the table.
+    pub(super) fn of_changes_of_any_table(&self, route: &Route) -> Vec<Condition> {
         let mut conditions = Vec::new();
-        let row = self.row.as_ref();
-        for table in self.table.iter().chain(row.map(|(table, _)| table)) {
-            conditions.push(
-                Condition::sql("audit_changes.table_name = ")
-                    .text(table.name())
-                    .then(" AND audit_changes.table_schema = ")
-                    .text(table.schema()),
-            );
-        }
         if let Some(id) = self.transaction {
             conditions.push(Condition::sql("audit_changes.transaction_id = ").uuid(id.as_uuid()));
         }
@@ -182,6 +182,13 @@ impl Filters {
         }
         conditions.into_iter().map(Condition::on_the_way).collect()
     }
+}
+
+fn of_table(table: &TableName) -> Condition {
+    Condition::sql("audit_changes.table_name = ")
+        .text(table.name())
+        .then(" AND audit_changes.table_schema = ")
+        .text(table.schema())
 }
 
 fn in_force_is(actor: &ActorRef) -> Condition {

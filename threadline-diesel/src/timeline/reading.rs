@@ -1,31 +1,29 @@
 //! How a page is read: first where its changes are, then whose they are.
 //!
-//! Where a question is about changes alone, their transactions and actions are looked up by id. Where
-//! it is about who and why, changes are found a stretch at a time, and what belongs to them is read
-//! in one query between the ids that were found: that leaves out every month but theirs.
+//! Changes are found a stretch at a time, and their transactions and actions looked up by id. Where
+//! most of a stretch may be meant, its changes are read at once; where each has to be checked, only
+//! their places are, and the changes of those that are asked for.
 //!
 //! The statements see the trail at different moments. What commits between them is not read, as if it
 //! had committed afterwards; what retention removes between them is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
-use diesel::prelude::*;
 use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
-use uuid::Uuid;
 
+use super::attributions::Attributions;
 use super::conditions::row_segments;
 use super::stretch::{FindChanges, FindPlaces, Found, Stretch};
-use super::{ChangesQuery, Place, Route, Timeline};
-use crate::change::{AuditAction, AuditChange, AuditTransaction, TimelineEntry};
+use super::{Place, Route, Timeline};
+use crate::change::{AuditChange, TimelineEntry};
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 use crate::page::{Cursor, Page};
 use crate::scope::Scope;
 
-/// Changes found at a time where each still has to be checked for who made it and why.
-const CHECKED_AT_A_TIME: i64 = 1_000;
+/// Places looked at at a time where each change has to be checked.
+const CHECKED_AT_A_TIME: i64 = 200;
 const CHECKED_AT_MOST: i64 = 16_000;
 
 /// Fewer transactions than this are looked up in all months at once.
@@ -41,13 +39,14 @@ pub(crate) struct Reading<'q> {
     at_a_time: i64,
     from: Option<(&'static str, Place<i64>)>,
     months: MonthsBack,
+    is_first: bool,
     is_at_the_end: bool,
     rows: Vec<TimelineEntry>,
 }
 
 /// What to load next.
 pub(crate) enum Next {
-    /// Changes, to be read with what belongs to them.
+    /// Changes, most of which may be meant.
     Changes(FindChanges),
     /// Where changes are that have to be checked.
     Places(FindPlaces),
@@ -62,7 +61,7 @@ impl Timeline {
             (false, _) => limit,
             // Nearly all that the transactions changed is meant.
             (true, true) => 2 * limit,
-            (true, false) => CHECKED_AT_A_TIME.max(limit),
+            (true, false) => CHECKED_AT_A_TIME.max(4 * limit),
         };
         let from = self.paging.place::<i64>(&self.digest(), self.order)?;
         let months = match route.newest() {
@@ -80,6 +79,7 @@ impl Timeline {
             at_a_time,
             from,
             months,
+            is_first: true,
             is_at_the_end: false,
             rows: Vec::new(),
         })
@@ -104,13 +104,16 @@ impl Timeline {
         !self.is_by_id() && self.paging.reads_descending(self.order)
     }
 
+    /// Whether the scope narrows transactions.
+    pub(super) fn scopes_transactions(&self) -> bool {
+        self.scope
+            .as_ref()
+            .is_some_and(Scope::looks_at_transactions)
+    }
+
     /// Whether more must be known of a change than what it says itself.
     fn looks_at_attribution(&self) -> bool {
-        let by_scope = self
-            .scope
-            .as_ref()
-            .is_some_and(Scope::looks_at_transactions);
-        by_scope || !self.filters.of_attribution().is_empty()
+        self.scopes_transactions() || !self.filters.of_attribution().is_empty()
     }
 }
 
@@ -121,11 +124,14 @@ impl Reading<'_> {
             return Ok(None);
         }
         let stretch = self.stretch(self.at_a_time)?;
-        Ok(Some(if self.question.looks_at_attribution() {
-            Next::Places(stretch.places())
-        } else {
-            Next::Changes(stretch.changes())
-        }))
+        let is_checked = self.question.looks_at_attribution();
+        Ok(Some(
+            if is_checked && !(self.is_first && self.route.is_short()) {
+                Next::Places(stretch.places())
+            } else {
+                Next::Changes(stretch.changes())
+            },
+        ))
     }
 
     /// The same, where it is enough to know that there is something.
@@ -133,19 +139,18 @@ impl Reading<'_> {
         if self.is_at_the_end || !self.rows.is_empty() {
             return Ok(None);
         }
-        let exact = !self.question.looks_at_attribution();
-        let stretch = self.stretch(if exact { 1 } else { self.at_a_time })?;
+        let is_checked = self.question.looks_at_attribution();
+        let stretch = self.stretch(if is_checked { self.at_a_time } else { 1 })?;
         Ok(Some(stretch.places()))
-    }
-
-    /// Whether what is found needs no check.
-    pub(crate) fn is_exact(&self) -> bool {
-        !self.question.looks_at_attribution()
     }
 
     fn stretch(&self, limit: i64) -> Result<Stretch, InvalidQuestion> {
         let question = self.question;
-        let mut conditions = question.filters.of_changes(self.route);
+        let table = self.table_walked();
+        let mut conditions = match table {
+            Some(_) => question.filters.of_changes_of_any_table(self.route),
+            None => question.filters.of_changes(self.route),
+        };
         if let Some(scope) = &question.scope {
             conditions.push(scope.of_changes_alone()?);
         }
@@ -160,86 +165,154 @@ impl Reading<'_> {
                  AND audit_changes.id BETWEEN segment.first_id AND segment.last_id",
             ));
         }
-        let descending = question.paging.reads_descending(question.order);
+        if let Some(table) = table {
+            conditions.extend(self.within(table));
+        }
+        if !self.route.is_short() {
+            // An index in the order of reading is followed; there is nothing that values could tell.
+            conditions = conditions.into_iter().map(Condition::unseen).collect();
+        }
         Ok(Stretch {
             segments: row.map(|row| row_segments("SELECT * FROM ", row, "")),
             conditions,
-            order: match (question.is_by_id(), descending) {
-                (true, true) => "audit_changes.id DESC",
-                (true, false) => "audit_changes.id",
-                (false, true) => "audit_changes.captured_at DESC, audit_changes.id DESC",
-                (false, false) => "audit_changes.captured_at, audit_changes.id",
-            },
+            order: self.order(),
             limit,
         })
     }
 
-    /// Where to go on after what was found.
+    /// The table whose changes are read in the order of its index.
+    fn table_walked(&self) -> Option<&TableName> {
+        let is_walked = !self.question.is_by_id() && !self.route.is_short();
+        self.question.filters.table.as_ref().filter(|_| is_walked)
+    }
+
+    /// Where in the index by table and time reading begins, and where it ends. Said by bounds, for
+    /// where a table is given by equality, the planner may expect so many of its changes that it
+    /// follows time alone, through all tables.
+    fn within(&self, table: &TableName) -> [Condition; 2] {
+        let at_the_end = |comparison: &str| {
+            let columns = "(audit_changes.table_name, audit_changes.table_schema)";
+            Condition::sql(format!("{columns} {comparison} ("))
+                .text(table.name())
+                .then(", ")
+                .text(table.schema())
+                .then(")")
+        };
+        let (first, last) = if self.reads_descending() {
+            ("<=", ">=")
+        } else {
+            (">=", "<=")
+        };
+        let beginning = match &self.from {
+            Some((comparison, place)) => Condition::sql(
+                "(audit_changes.table_name, audit_changes.table_schema, audit_changes.captured_at, \
+                 audit_changes.id) ",
+            )
+            .then(*comparison)
+            .then(" (")
+            .text(table.name())
+            .then(", ")
+            .text(table.schema())
+            .then(", ")
+            .instant(place.at)
+            .then(", ")
+            .number(place.id)
+            .then(")"),
+            None => at_the_end(first),
+        };
+        [beginning, at_the_end(last)]
+    }
+
+    fn reads_descending(&self) -> bool {
+        self.question.paging.reads_descending(self.question.order)
+    }
+
+    fn order(&self) -> &'static str {
+        let by_table = self.table_walked().is_some();
+        match (self.question.is_by_id(), by_table, self.reads_descending()) {
+            (true, _, true) => "audit_changes.id DESC",
+            (true, _, false) => "audit_changes.id",
+            (false, false, true) => "audit_changes.captured_at DESC, audit_changes.id DESC",
+            (false, false, false) => "audit_changes.captured_at, audit_changes.id",
+            (false, true, true) => {
+                "audit_changes.table_name DESC, audit_changes.table_schema DESC, \
+                 audit_changes.captured_at DESC, audit_changes.id DESC"
+            }
+            (false, true, false) => {
+                "audit_changes.table_name, audit_changes.table_schema, \
+                 audit_changes.captured_at, audit_changes.id"
+            }
+        }
+    }
+
+    /// Goes on after the last change that was found; with longer stretches, for the filters take few.
     fn go_on(&mut self, found: usize, last: Option<(DateTime<Utc>, i64)>) {
         let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= self.at_a_time;
         if !is_full {
             self.is_at_the_end = self.months.is_last();
             self.months.go_back();
         }
+        self.is_first = false;
         self.at_a_time = (self.at_a_time * 4).min(CHECKED_AT_MOST.max(self.at_a_time));
         if let Some((at, id)) = last {
-            let descending = self.question.paging.reads_descending(self.question.order);
             let place = Place {
                 at,
                 id,
                 included: false,
             };
-            self.from = Some((if descending { "<" } else { ">" }, place));
+            self.from = Some((if self.reads_descending() { "<" } else { ">" }, place));
         }
     }
 
-    /// Adds changes with their transactions and actions.
-    pub(crate) fn read_changes(&mut self, changes: Vec<AuditChange>, attribution: &Attributions) {
+    /// Adds what is asked for of a stretch.
+    pub(crate) fn read(&mut self, changes: Vec<AuditChange>, attributions: &Attributions<'_>) {
         let last = changes.last().map(|last| (last.captured_at, last.id));
         self.go_on(changes.len(), last);
-        self.rows.extend(attribution.of(changes));
+        self.add(changes, attributions);
     }
 
-    /// The query of the entries that are where changes were found; none if there are none.
-    pub(crate) fn entries(
+    /// Adds what is asked for.
+    pub(crate) fn add(&mut self, changes: Vec<AuditChange>, attributions: &Attributions<'_>) {
+        self.rows.extend(attributions.entries(changes));
+    }
+
+    /// Of a stretch's places, whether there is one that is asked for.
+    pub(crate) fn has_any(&mut self, found: &[Found], attributions: &Attributions<'_>) -> bool {
+        self.go_on(found.len(), found.last().map(Found::place));
+        found.iter().any(|one| attributions.are_asked_for(one))
+    }
+
+    /// The changes at those places of a stretch that are asked for, no more than are wanted; none if
+    /// there are none.
+    pub(crate) fn changes_at(
         &mut self,
         found: &[Found],
-    ) -> Result<Option<ChangesQuery<'static>>, InvalidQuestion> {
-        let last = found.last().map(|last| (last.captured_at, last.id));
-        self.go_on(found.len(), last);
-        let Some(within) = Within::of(found) else {
-            return Ok(None);
+        attributions: &Attributions<'_>,
+    ) -> Option<FindChanges> {
+        self.go_on(found.len(), found.last().map(Found::place));
+        let (instants, ids): (Vec<_>, Vec<_>) = found
+            .iter()
+            .filter(|one| attributions.are_asked_for(*one))
+            .take(self.wanted - self.rows.len())
+            .map(Found::place)
+            .unzip();
+        let ids_are = Condition::sql("audit_changes.id = ANY (")
+            .numbers(ids.clone())
+            .then(")")
+            .on_the_way();
+        let condition = Condition::sql("audit_changes.captured_at = ANY (")
+            .instants(instants)
+            .then(") AND ")
+            .embed(&ids_are)
+            .then(" AND ")
+            .embed(&looked_up("audit_changes.id"));
+        let stretch = Stretch {
+            segments: None,
+            conditions: vec![condition],
+            order: self.order(),
+            limit: self.question.paging.size.limit(),
         };
-        let question = self.question;
-        let mut query = within.changes_with_attribution();
-        for condition in question.filters.of_changes(&Route::Found(Vec::new())) {
-            query = query.filter(condition);
-        }
-        for condition in question.filters.of_attribution() {
-            query = query.filter(condition);
-        }
-        if let Some(scope) = &question.scope {
-            query = query.filter(scope.of_changes()?);
-        }
-        let is_dense = !question.is_by_id() && !self.route.is_short();
-        query = query.filter(if is_dense {
-            within.between()
-        } else {
-            within.exactly(found)
-        });
-        let left = self.wanted - self.rows.len();
-        let query = question.ordered(query);
-        Ok(Some(query.limit(i64::try_from(left).unwrap_or(i64::MAX))))
-    }
-
-    /// Adds what was read.
-    pub(crate) fn read(&mut self, rows: Vec<TimelineEntry>) {
-        self.rows.extend(rows);
-    }
-
-    /// Whether nothing was read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        (!ids.is_empty()).then(|| stretch.changes())
     }
 
     /// The page.
@@ -287,157 +360,9 @@ impl MonthsBack {
     }
 }
 
-/// The transactions and actions of changes.
-#[derive(Debug, Default)]
-pub(crate) struct Attributions {
-    transactions: BTreeMap<Uuid, AuditTransaction>,
-    actions: BTreeMap<Uuid, AuditAction>,
-    gone: BTreeSet<i64>,
-}
-
-impl Attributions {
-    pub(crate) fn transactions_of(changes: &[AuditChange]) -> Vec<Uuid> {
-        let ids: BTreeSet<_> = changes.iter().map(|change| change.transaction_id).collect();
-        ids.into_iter().collect()
-    }
-
-    pub(crate) fn actions_of(changes: &[AuditChange]) -> Vec<Uuid> {
-        let ids: BTreeSet<_> = changes
-            .iter()
-            .filter_map(|change| change.action_id)
-            .collect();
-        ids.into_iter().collect()
-    }
-
-    pub(crate) fn new(transactions: Vec<AuditTransaction>, actions: Vec<AuditAction>) -> Self {
-        Self {
-            transactions: transactions.into_iter().map(|one| (one.id, one)).collect(),
-            actions: actions.into_iter().map(|one| (one.id, one)).collect(),
-            gone: BTreeSet::new(),
-        }
-    }
-
-    /// Changes whose transactions were not found: they may have been removed together.
-    pub(crate) fn doubtful(&self, changes: &[AuditChange]) -> Vec<(DateTime<Utc>, i64)> {
-        changes
-            .iter()
-            .filter(|change| !self.transactions.contains_key(&change.transaction_id))
-            .map(|change| (change.captured_at, change.id))
-            .collect()
-    }
-
-    /// Of the doubtful, only these are still there.
-    pub(crate) fn still_there(&mut self, doubtful: &[(DateTime<Utc>, i64)], there: &[i64]) {
-        let there: BTreeSet<_> = there.iter().collect();
-        let ids = doubtful.iter().map(|(_, id)| *id);
-        self.gone = ids.filter(|id| !there.contains(id)).collect();
-    }
-
-    pub(crate) fn of(&self, changes: Vec<AuditChange>) -> impl Iterator<Item = TimelineEntry> {
-        changes
-            .into_iter()
-            .filter(|change| !self.gone.contains(&change.id))
-            .map(|change| TimelineEntry {
-                transaction: self.transactions.get(&change.transaction_id).cloned(),
-                action: change
-                    .action_id
-                    .and_then(|id| self.actions.get(&id).cloned()),
-                change,
-            })
-    }
-}
-
-/// Between what the changes that were found are, and their transactions and actions.
-struct Within {
-    /// The places of the earliest and the latest.
-    ends: [(DateTime<Utc>, i64); 2],
-    captured_at: Vec<DateTime<Utc>>,
-    transactions: Vec<Uuid>,
-    actions: Vec<Uuid>,
-}
-
-impl Within {
-    fn of(found: &[Found]) -> Option<Self> {
-        let place = |found: &Found| (found.captured_at, found.id);
-        let (first, last) = (place(found.first()?), place(found.last()?));
-        Some(Self {
-            ends: [first.min(last), first.max(last)],
-            captured_at: distinct(found.iter().map(|found| found.captured_at)),
-            transactions: distinct(found.iter().map(|found| found.transaction_id)),
-            actions: distinct(found.iter().filter_map(|found| found.action_id)),
-        })
-    }
-
-    fn changes_with_attribution(&self) -> ChangesQuery<'static> {
-        let one_of = |column: &str, ids: &[Uuid]| {
-            looked_up(column)
-                .then(format!(" AND {column} = ANY ("))
-                .uuids(ids.to_vec())
-                .then(")")
-        };
-        super::changes_with_attribution(
-            super::of_the_transaction()
-                .then(" AND ")
-                .embed(&one_of("audit_transactions.id", &self.transactions)),
-            super::of_the_action()
-                .then(" AND ")
-                .embed(&one_of("audit_actions.id", &self.actions)),
-        )
-        .into_boxed()
-    }
-
-    /// Changes in a stretch of time, without those that were not there when it was seen, and whose
-    /// transactions and actions are not looked for.
-    fn between(&self) -> Condition {
-        let [(first, first_id), (last, last_id)] = self.ends;
-        let known = Condition::sql("audit_changes.transaction_id = ANY (")
-            .uuids(self.transactions.clone())
-            .then(") AND (audit_changes.action_id IS NULL OR audit_changes.action_id = ANY (")
-            .uuids(self.actions.clone())
-            .then("))")
-            .on_the_way();
-        // Many changes may have one instant, so the ids count as well; the instants alone leave out
-        // the other months.
-        Condition::sql("audit_changes.captured_at BETWEEN ")
-            .instant(first)
-            .then(" AND ")
-            .instant(last)
-            .then(" AND (audit_changes.captured_at, audit_changes.id) >= (")
-            .instant(first)
-            .then(", ")
-            .number(first_id)
-            .then(") AND (audit_changes.captured_at, audit_changes.id) <= (")
-            .instant(last)
-            .then(", ")
-            .number(last_id)
-            .then(") AND ")
-            .embed(&known)
-    }
-
-    /// The changes that were found.
-    fn exactly(&self, found: &[Found]) -> Condition {
-        let ids = Condition::sql("audit_changes.id = ANY (")
-            .numbers(found.iter().map(|found| found.id).collect())
-            .then(")")
-            .on_the_way();
-        Condition::sql("audit_changes.captured_at = ANY (")
-            .instants(self.captured_at.clone())
-            .then(") AND ")
-            .embed(&ids)
-            .then(" AND ")
-            .embed(&looked_up("audit_changes.id"))
-    }
-}
-
 /// Rows that are known by their ids are looked up, however few others there are.
 pub(crate) fn looked_up(column: &str) -> Condition {
     Condition::sql(format!("{STORAGE_SCHEMA}.looked_up({column})"))
-}
-
-/// Each once, in order.
-fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let values: BTreeSet<_> = values.collect();
-    values.into_iter().collect()
 }
 
 #[cfg(test)]

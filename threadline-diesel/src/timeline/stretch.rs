@@ -11,7 +11,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 
-use crate::change::AuditChange;
+use crate::change::{AuditChange, StoredActor};
 use crate::condition::Condition;
 use crate::schema::audit_changes;
 
@@ -23,6 +23,13 @@ pub(crate) struct Found {
     pub(super) id: i64,
     pub(super) transaction_id: Uuid,
     pub(super) action_id: Option<Uuid>,
+    pub(super) actor_ref: Option<StoredActor>,
+}
+
+impl Found {
+    pub(super) fn place(&self) -> (DateTime<Utc>, i64) {
+        (self.captured_at, self.id)
+    }
 }
 
 /// A stretch of the list.
@@ -55,6 +62,7 @@ type PlaceColumns = (
     audit_changes::id,
     audit_changes::transaction_id,
     audit_changes::action_id,
+    audit_changes::actor_ref,
 );
 
 impl Stretch {
@@ -73,6 +81,7 @@ impl Stretch {
                 audit_changes::id,
                 audit_changes::transaction_id,
                 audit_changes::action_id,
+                audit_changes::actor_ref,
             ),
         }
     }
