@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use threadline::actions::Actions;
 use threadline::blocking;
+use threadline::change::TimelineEntry;
 use threadline::error::ReadError;
 use threadline::page::{Cursor, InvalidCursor, Order, Page, PageSize};
 use threadline::prelude::*;
@@ -212,6 +214,62 @@ fn a_busy_actors_pages_leave_nothing_out_of_a_large_statement_and_repeat_nothing
     let distinct: BTreeSet<_> = there.iter().copied().collect();
     assert_eq!((there.len(), distinct.len()), (4100, 4100));
     assert_eq!(there, back);
+}
+
+/// An actor's newest transactions are read first. One that began before them may have changed
+/// something since: theirs belongs on the page, somebody else's does not matter.
+#[test]
+fn what_a_long_transaction_changed_late_is_in_its_place_on_its_actors_pages() {
+    for many in [30, 1_100] {
+        let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+        let sign = |actor: &str| {
+            format!(
+                "set_config('threadline.actor_ref', '{{\"type\":\"user\",\"id\":\"{actor}\"}}', true)"
+            )
+        };
+        let long = |actor: &str, first_id: i32| {
+            let mut conn = PgConnection::establish(&trail.url()).unwrap();
+            conn.batch_execute(&format!(
+                "BEGIN; SELECT {}; INSERT INTO t VALUES ({first_id}, 0)",
+                sign(actor)
+            ))
+            .unwrap();
+            conn
+        };
+        let (mut theirs, mut strangers) = (long("a", -1), long("b", -2));
+        let short_ones = |from: i32, to: i32| {
+            trail.run(&format!(
+                "DO $$ BEGIN FOR i IN {from} .. {to} LOOP
+                     PERFORM {}; INSERT INTO t VALUES (i * 2, 0), (i * 2 + 1, 0); COMMIT;
+                 END LOOP; END $$",
+                sign("a")
+            ));
+        };
+        short_ones(1, many);
+        for (conn, id) in [(&mut theirs, -1), (&mut strangers, -2)] {
+            let touch = format!("UPDATE t SET v = 1 WHERE id = {id}");
+            conn.batch_execute(&touch).unwrap();
+        }
+        short_ones(many + 1, many + 10);
+        for (mut conn, id) in [(theirs, -1), (strangers, -2)] {
+            let touch = format!("UPDATE t SET v = 2 WHERE id = {id}; COMMIT");
+            conn.batch_execute(&touch).unwrap();
+        }
+
+        let mut conn = PgConnection::establish(&trail.url()).unwrap();
+        let of_a = Timeline::new().actor("user:a".parse().unwrap());
+        let expected: Vec<TimelineEntry> = of_a.unpaged_query().load(&mut conn).unwrap();
+        let mut expected: Vec<_> = expected.iter().map(|entry| entry.change.id).collect();
+        expected.reverse();
+        assert_eq!(expected.len(), 3 + usize::try_from(many + 10).unwrap() * 2);
+        for entries in [3, 10, 15] {
+            let question = of_a.clone().page_size(size(entries));
+            let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
+            let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
+            assert_eq!(there, expected, "{entries} on a page, of {many}");
+            assert_eq!(back, expected, "{entries} on a page, of {many}, and back");
+        }
+    }
 }
 
 #[test]

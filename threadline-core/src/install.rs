@@ -38,7 +38,8 @@ const FILES: &[&str] = &[
     include_str!("../sql/install/27_as_of.sql"),
     include_str!("../sql/install/28_rewinding.sql"),
     include_str!("../sql/install/29_rewound_tables.sql"),
-    include_str!("../sql/install/30_privileges.sql"),
+    include_str!("../sql/install/30_late_changes.sql"),
+    include_str!("../sql/install/31_privileges.sql"),
 ];
 
 /// The release whose trail this is.

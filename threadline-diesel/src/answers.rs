@@ -22,7 +22,7 @@ macro_rules! answers {
         use crate::standing::{Standing, StandingRow, standing_of};
         use crate::schema::audit_changes;
         use crate::timeline::{
-            Attributable, Attributions, Found, Next, Route, Timeline, change_with_id,
+            Attributable, Attributions, Found, FoundRow, Next, Route, Timeline, change_with_id,
         };
         use crate::transactions::Transactions;
 
@@ -38,12 +38,21 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = Route::found(match question.reached() {
-                Some(reached) => reached.load::<(i32, Vec<Uuid>)>(conn)$(.$await)??,
-                None => Vec::new(),
-            });
+            let route = match question.reached() {
+                Some(reached) => Route::found(reached.load::<FoundRow>(conn)$(.$await)??),
+                None => Route::NONE,
+            };
             let mut reading = question.reading(&route)?;
             let mut attributions = question.attributions();
+            while let Some(newest) = reading.newest()? {
+                let changes = newest.load::<AuditChange>(conn)$(.$await)??;
+                look_up(conn, &mut attributions, &changes)$(.$await)??;
+                look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
+                if let Some(late) = reading.read_newest(changes, &attributions) {
+                    let late = late.load::<Uuid>(conn)$(.$await)??;
+                    reading.decide_on_newest(&late);
+                }
+            }
             while let Some(next) = reading.next()? {
                 match next {
                     Next::Changes(changes) => {
@@ -167,10 +176,10 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = Route::found(match question.reached() {
-                Some(reached) => reached.load::<(i32, Vec<Uuid>)>(conn)$(.$await)??,
-                None => Vec::new(),
-            });
+            let route = match question.reached() {
+                Some(reached) => Route::found(reached.load::<FoundRow>(conn)$(.$await)??),
+                None => Route::NONE,
+            };
             let rows = question.query_by(&route)?.load::<AuditTransaction>(conn)$(.$await)??;
             let mut page = question.page(rows);
             if let Some(paging) = question.paging().behind(&page) {

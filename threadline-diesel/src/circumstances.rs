@@ -9,6 +9,7 @@ use threadline_core::context::TraceId;
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 use crate::terms::{MetaPattern, checked_category};
+use crate::timeline::{NewestFirst, OfTransactions};
 
 /// Who, for whom, in what context, and when.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -113,6 +114,51 @@ impl Deed {
 /// A column that holds an actor is this one, in a form for the indexes.
 pub(crate) fn indexed_actor(column: &str, actor: &ActorRef) -> Condition {
     Condition::sql(format!("{column} IS NOT NULL AND ")).embed(&actor_is(column, actor))
+}
+
+/// The transactions whose column holds an actor, in the order they began where that can be followed.
+pub(crate) fn transactions_with_actor(column: &'static str, actor: &ActorRef) -> OfTransactions {
+    let indexed = format!("({column} ->> 'id'), ({column} ->> 'type')");
+    OfTransactions {
+        condition: indexed_actor(column, actor),
+        newest_first: actor.id().map(|id| NewestFirst {
+            condition: exactly(
+                column,
+                &indexed,
+                &Condition::default()
+                    .text(id)
+                    .then(", ")
+                    .text(actor.actor_type().as_str()),
+            ),
+            order: format!("({column} ->> 'id') DESC, ({column} ->> 'type') DESC, id DESC"),
+        }),
+    }
+}
+
+/// The transactions with an id of the context, in the order they began.
+pub(crate) fn transactions_with_id(column: &'static str, id: &TraceId) -> OfTransactions {
+    OfTransactions {
+        condition: Condition::sql(format!("{column} = ")).text(id.as_str()),
+        newest_first: Some(NewestFirst {
+            condition: exactly(column, column, &Condition::default().text(id.as_str())),
+            order: format!("{column} DESC, id DESC"),
+        }),
+    }
+}
+
+/// The first columns of an index, of those who have a column, are these values, by bounds: nothing but
+/// the index gives the order then. As equality, the planner may expect so many rows that it reads all in order.
+fn exactly(present: &str, columns: &str, values: &Condition) -> Condition {
+    let bound = |comparison: &str, id: &str| {
+        Condition::sql(format!("({columns}, id) {comparison} ("))
+            .embed(values)
+            .then(format!(", '{id}'::uuid)"))
+    };
+    Condition::sql(format!("{present} IS NOT NULL AND "))
+        .embed(&bound(">=", "00000000-0000-0000-0000-000000000000"))
+        .then(" AND ")
+        .embed(&bound("<=", "ffffffff-ffff-ffff-ffff-ffffffffffff"))
+        .unseen()
 }
 
 /// An expression that gives an actor gives this one.

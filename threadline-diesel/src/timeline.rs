@@ -2,6 +2,7 @@
 
 mod attributions;
 mod conditions;
+mod newest;
 mod reach;
 mod reading;
 mod stretch;
@@ -28,7 +29,7 @@ use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
 pub(crate) use attributions::{Attributable, Attributions};
-pub(crate) use reach::{Reached, Route};
+pub(crate) use reach::{FoundRow, NewestFirst, OfTransactions, Reach, Reached, Route};
 pub(crate) use reading::{Next, looked_up};
 pub(crate) use stretch::{FindChanges, Found};
 

@@ -18,7 +18,7 @@ use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
 use crate::schema::audit_transactions;
 use crate::scope::Scope;
 use crate::terms::MetaPattern;
-use crate::timeline::{Reached, Route};
+use crate::timeline::{OfTransactions, Reach, Reached, Route};
 
 /// The Diesel query behind a search for transactions, open to the host's own filters.
 pub type TransactionsQuery<'a> = dsl::IntoBoxed<
@@ -173,16 +173,20 @@ impl Filters {
 }
 
 /// The transactions that an actor signed, and those inside which they made a change.
-fn transactions_of(actor: &ActorRef) -> Condition {
+fn transactions_of(actor: &ActorRef) -> Reach {
     let theirs = indexed_actor("actor_ref", actor);
-    Condition::sql(format!(
-        "SELECT id FROM {STORAGE_SCHEMA}.audit_transactions WHERE "
-    ))
-    .with(&theirs)
-    .then(format!(
-        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
-    ))
-    .with(&theirs)
+    Reach {
+        transactions: Some(OfTransactions {
+            condition: theirs.clone(),
+            newest_first: None,
+        }),
+        others: Some(
+            Condition::sql(format!(
+                "SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
+            ))
+            .with(&theirs),
+        ),
+    }
 }
 
 /// The same, checked on the way through all transactions: for an actor who is in many.

@@ -56,10 +56,6 @@ COMMENT ON TABLE @threadline@.audit_baseline_runs IS
 CREATE INDEX IF NOT EXISTS audit_baseline_runs_table_idx
     ON @threadline@.audit_baseline_runs (table_name, table_schema, id);
 
--- "Which change has this id?" Ids grow with the table, so a summary of its pages is enough.
-CREATE INDEX IF NOT EXISTS audit_changes_id_idx
-    ON @threadline@.audit_changes USING brin (id) WITH (autosummarize = on);
-
 -- Runs move on by the functions below, and nobody takes them back.
 CREATE OR REPLACE FUNCTION @threadline@.guard_baseline_run() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$

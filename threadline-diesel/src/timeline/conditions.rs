@@ -4,10 +4,12 @@ use threadline_core::actor::ActorRef;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
-use super::reach::FEW_CHANGES;
+use super::reach::{FEW_CHANGES, NewestFirst, OfTransactions, Reach};
 use super::reading::looked_up;
 use super::{Attribution, FieldSet, Filters, Reached, Route, Timeline};
-use crate::circumstances::{actor_is, indexed_actor, meta_contains};
+use crate::circumstances::{
+    actor_is, indexed_actor, meta_contains, transactions_with_actor, transactions_with_id,
+};
 use crate::condition::Condition;
 use crate::terms::{MetaPattern, ScannedText};
 
@@ -85,49 +87,52 @@ impl Filters {
 
     /// The transactions in which to look, as queries of ids that indexes answer: one for each filter
     /// that is about transactions and actions.
-    fn reaches(&self) -> Vec<Condition> {
+    fn reaches(&self) -> Vec<Reach> {
         if self.row.is_some() || self.transaction.is_some() {
             return Vec::new();
         }
         let mut reaches = Vec::new();
         if let Some(actor) = &self.circumstances.actor {
-            let theirs = indexed_actor("actor_ref", actor);
-            reaches.push(
-                from_transactions(&theirs)
-                    .then(format!(
-                        " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
-                    ))
-                    .with(&theirs),
-            );
+            reaches.push(Reach {
+                transactions: Some(transactions_with_actor("actor_ref", actor)),
+                others: Some(from_changes(&indexed_actor("actor_ref", actor))),
+            });
         }
         if self.attribution == Some(Attribution::Unattributed) {
-            let nobody = "actor_ref IS NOT NULL AND actor_ref ->> 'id' IS NULL \
-                          AND actor_ref ->> 'type' IS NULL";
-            reaches.push(from_transactions(&Condition::sql("actor_ref IS NULL")).then(format!(
-                " UNION ALL SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE {nobody}"
-            )));
+            let nobody = Condition::sql(
+                "actor_ref IS NOT NULL AND actor_ref ->> 'id' IS NULL \
+                 AND actor_ref ->> 'type' IS NULL",
+            );
+            let unsigned = Condition::sql("actor_ref IS NULL");
+            reaches.push(Reach {
+                transactions: Some(OfTransactions {
+                    newest_first: Some(NewestFirst {
+                        condition: unsigned.clone(),
+                        order: "id DESC".to_owned(),
+                    }),
+                    condition: unsigned,
+                }),
+                others: Some(from_changes(&nobody)),
+            });
         }
         if let Some(represented) = &self.circumstances.on_behalf_of {
-            let theirs = indexed_actor("on_behalf_of", represented);
-            reaches.push(
-                from_transactions(&theirs)
-                    .then(" UNION ALL ")
-                    .embed(&from_actions(&theirs)),
-            );
+            reaches.push(Reach {
+                transactions: Some(transactions_with_actor("on_behalf_of", represented)),
+                others: Some(from_actions(&indexed_actor("on_behalf_of", represented))),
+            });
         }
         for (column, id) in self.circumstances.ids() {
             let theirs = Condition::sql(format!("{column} = ")).text(id.as_str());
-            reaches.push(
-                from_transactions(&theirs)
-                    .then(" UNION ALL ")
-                    .embed(&from_actions(&theirs)),
-            );
+            reaches.push(Reach {
+                transactions: Some(transactions_with_id(column, id)),
+                others: Some(from_actions(&theirs)),
+            });
         }
-        if let Some(name) = self.deed.name_is() {
-            reaches.push(from_actions(&name));
-        }
-        if let Some(failed) = self.deed.failed() {
-            reaches.push(from_actions(&failed));
+        for deed in self.deed.name_is().into_iter().chain(self.deed.failed()) {
+            reaches.push(Reach {
+                transactions: None,
+                others: Some(from_actions(&deed)),
+            });
         }
         reaches
     }
@@ -195,9 +200,9 @@ fn in_force_is(actor: &ActorRef) -> Condition {
     actor_is(IN_FORCE, actor)
 }
 
-fn from_transactions(condition: &Condition) -> Condition {
+fn from_changes(condition: &Condition) -> Condition {
     Condition::sql(format!(
-        "SELECT id FROM {STORAGE_SCHEMA}.audit_transactions WHERE "
+        "SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
     ))
     .with(condition)
 }

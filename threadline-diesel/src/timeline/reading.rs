@@ -14,6 +14,7 @@ use threadline_core::transaction::AuditTransactionId;
 
 use super::attributions::Attributions;
 use super::conditions::row_segments;
+use super::newest::Newest;
 use super::stretch::{FindChanges, FindPlaces, Found, Stretch};
 use super::{Place, Route, Timeline};
 use crate::change::{AuditChange, TimelineEntry};
@@ -32,16 +33,17 @@ const IN_ANY_MONTH: usize = 64;
 /// A page on its way.
 #[derive(Debug)]
 pub(crate) struct Reading<'q> {
-    question: &'q Timeline,
+    pub(super) question: &'q Timeline,
     route: &'q Route,
     /// Rows that are wanted, the one that tells whether there is more included.
-    wanted: usize,
+    pub(super) wanted: usize,
     at_a_time: i64,
-    from: Option<(&'static str, Place<i64>)>,
+    pub(super) from: Option<(&'static str, Place<i64>)>,
     months: MonthsBack,
     is_first: bool,
     is_at_the_end: bool,
-    rows: Vec<TimelineEntry>,
+    pub(super) newest: Newest,
+    pub(super) rows: Vec<TimelineEntry>,
 }
 
 /// What to load next.
@@ -81,13 +83,14 @@ impl Timeline {
             months,
             is_first: true,
             is_at_the_end: false,
+            newest: self.newest_of(route),
             rows: Vec::new(),
         })
     }
 
     /// The page's changes alone, where it is known that their transaction may be seen.
     pub(crate) fn changes_alone(&self) -> Result<FindChanges, InvalidQuestion> {
-        let route = Route::Found(Vec::new());
+        let route = Route::NONE;
         let reading = self.reading(&route)?;
         Ok(reading.stretch(self.paging.size.limit())?.changes())
     }
@@ -100,7 +103,7 @@ impl Timeline {
         })
     }
 
-    fn reads_back_in_time(&self) -> bool {
+    pub(super) fn reads_back_in_time(&self) -> bool {
         !self.is_by_id() && self.paging.reads_descending(self.order)
     }
 

@@ -22,6 +22,8 @@ GRANT EXECUTE ON FUNCTION @threadline@.looked_up(bigint) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_from_image(anyelement, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.base_type(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_segments(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.late_transactions(timestamptz, timestamptz, uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.late_transactions_by_summary(timestamptz, timestamptz, uuid, uuid) TO PUBLIC;
 -- Coverage is for whoever may read deployed_policies; what it is made of shows only the catalog.
 GRANT EXECUTE ON FUNCTION @threadline@.policy_of(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.captured_tables() TO PUBLIC;
