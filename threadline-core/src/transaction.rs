@@ -31,6 +31,19 @@ impl AuditTransactionId {
         epoch.checked_add_signed(TimeDelta::microseconds(micros))
     }
 
+    /// The smallest id of transactions that start after an instant, to the microsecond.
+    #[must_use]
+    pub fn first_after(instant: DateTime<Utc>) -> Self {
+        let epoch = TimeDelta::seconds(946_684_800);
+        let micros = instant
+            .checked_sub_signed(epoch)
+            .map_or(0, |since| since.timestamp_micros().saturating_add(1));
+        Self(Uuid::from_u64_pair(
+            u64::try_from(micros).unwrap_or_default(),
+            0,
+        ))
+    }
+
     /// The transaction's xid; meaningful only in the cluster it ran in.
     #[must_use]
     pub fn xid(self) -> u64 {
@@ -68,5 +81,11 @@ mod tests {
         assert_eq!(id.xid(), 760);
         let started = id.started_at().unwrap();
         assert_eq!(started.to_rfc3339(), "2026-11-21T06:31:27.137257+00:00");
+        let next = AuditTransactionId::first_after(started);
+        assert_eq!(
+            next.started_at(),
+            started.checked_add_signed(TimeDelta::microseconds(1))
+        );
+        assert!(next > id && next.xid() == 0);
     }
 }

@@ -22,7 +22,7 @@ macro_rules! answers {
         use crate::standing::{Standing, StandingRow, standing_of};
         use crate::schema::audit_changes;
         use crate::timeline::{
-            Attributable, Attributions, Found, FoundRow, Next, Route, Timeline, change_with_id,
+            Attributable, Attributions, Found, FoundRow, Next, Reached, Route, Timeline, change_with_id,
         };
         use crate::transactions::Transactions;
 
@@ -38,46 +38,100 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = match question.reached() {
-                Some(reached) => Route::found(reached.load::<FoundRow>(conn)$(.$await)??),
+            let mut attributions = question.attributions();
+            let reached = question.reached();
+            let mut route = match &reached {
+                Some(reached) => {
+                    let newest = reached.clone().newest();
+                    Route::found(newest.load::<FoundRow>(conn)$(.$await)??)
+                }
                 None => Route::NONE,
             };
-            let mut reading = question.reading(&route)?;
-            let mut attributions = question.attributions();
-            while let Some(newest) = reading.newest()? {
-                let changes = newest.load::<AuditChange>(conn)$(.$await)??;
-                look_up(conn, &mut attributions, &changes)$(.$await)??;
-                look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
-                if let Some(late) = reading.read_newest(changes, &attributions) {
-                    let late = late.load::<Uuid>(conn)$(.$await)??;
-                    reading.decide_on_newest(&late);
+            let mut rows = None;
+            let many = reached.filter(|_| !route.is_short());
+            if let Some(reached) = &many {
+                rows = of_newest(conn, question, reached, &route, &mut attributions)$(.$await)??;
+                if rows.is_none() || question.paging().is_past_the_first() {
+                    route = Route::found(reached.clone().load::<FoundRow>(conn)$(.$await)??);
                 }
             }
-            while let Some(next) = reading.next()? {
-                match next {
-                    Next::Changes(changes) => {
-                        let changes = changes.load::<AuditChange>(conn)$(.$await)??;
-                        look_up(conn, &mut attributions, &changes)$(.$await)??;
-                        look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
-                        reading.read(changes, &attributions);
-                    }
-                    Next::Places(places) => {
-                        let found = places.load::<Found>(conn)$(.$await)??;
-                        look_up(conn, &mut attributions, &found)$(.$await)??;
-                        if let Some(changes) = reading.changes_at(&found, &attributions) {
-                            let changes = changes.load::<AuditChange>(conn)$(.$await)??;
-                            reading.add(changes, &attributions);
-                        }
-                    }
-                }
-            }
-            let mut page = question.page(reading.into_rows());
+            let rows = match rows {
+                Some(rows) => rows,
+                None => rows_of(conn, question, &route, &mut attributions)$(.$await)??,
+            };
+            let mut page = question.page(rows);
             if let Some(paging) = question.paging().behind(&page)
                 && !has_any(conn, &question.with_paging(paging), &route)$(.$await)??
             {
                 question.paging().nothing_behind(&mut page);
             }
             Ok(page)
+        }
+
+        /// A page's rows by way of the newest transactions that were reached, if that gives them.
+        $($asyncness)? fn of_newest<C>(
+            conn: &mut C,
+            question: &Timeline,
+            reached: &Reached,
+            route: &Route,
+            attributions: &mut Attributions<'_>,
+        ) -> Result<Option<Vec<TimelineEntry>>, ReadError>
+        where
+            C: $connection,
+        {
+            if !question.is_read_by_newest(reached) {
+                return Ok(None);
+            }
+            let by_then = match question.until()? {
+                Some(until) => {
+                    let newest = reached.clone().newest_until(until);
+                    Some(Route::found(newest.load::<FoundRow>(conn)$(.$await)??))
+                }
+                None => None,
+            };
+            let mut reading = question.reading(by_then.as_ref().unwrap_or(route))?;
+            while let Some(newest) = reading.newest()? {
+                let changes = newest.load::<AuditChange>(conn)$(.$await)??;
+                look_up(conn, attributions, &changes)$(.$await)??;
+                look_for_gone(conn, attributions, &changes)$(.$await)??;
+                if let Some(late) = reading.read_newest(changes, attributions)? {
+                    let late = late.load::<Uuid>(conn)$(.$await)??;
+                    reading.decide_on_newest(&late);
+                }
+            }
+            Ok(reading.into_page())
+        }
+
+        /// A page's rows.
+        $($asyncness)? fn rows_of<C>(
+            conn: &mut C,
+            question: &Timeline,
+            route: &Route,
+            attributions: &mut Attributions<'_>,
+        ) -> Result<Vec<TimelineEntry>, ReadError>
+        where
+            C: $connection,
+        {
+            let mut reading = question.reading(route)?;
+            while let Some(next) = reading.next()? {
+                match next {
+                    Next::Changes(changes) => {
+                        let changes = changes.load::<AuditChange>(conn)$(.$await)??;
+                        look_up(conn, attributions, &changes)$(.$await)??;
+                        look_for_gone(conn, attributions, &changes)$(.$await)??;
+                        reading.read(changes, attributions);
+                    }
+                    Next::Places(places) => {
+                        let found = places.load::<Found>(conn)$(.$await)??;
+                        look_up(conn, attributions, &found)$(.$await)??;
+                        if let Some(changes) = reading.changes_at(&found, attributions) {
+                            let changes = changes.load::<AuditChange>(conn)$(.$await)??;
+                            reading.add(changes, attributions);
+                        }
+                    }
+                }
+            }
+            Ok(reading.into_rows())
         }
 
         /// Whether a timeline has any entry.

@@ -118,47 +118,34 @@ pub(crate) fn indexed_actor(column: &str, actor: &ActorRef) -> Condition {
 
 /// The transactions whose column holds an actor, in the order they began where that can be followed.
 pub(crate) fn transactions_with_actor(column: &'static str, actor: &ActorRef) -> OfTransactions {
-    let indexed = format!("({column} ->> 'id'), ({column} ->> 'type')");
+    let values = |id: &str| {
+        Condition::default()
+            .text(id)
+            .then(", ")
+            .text(actor.actor_type().as_str())
+    };
     OfTransactions {
         condition: indexed_actor(column, actor),
-        newest_first: actor.id().map(|id| NewestFirst {
-            condition: exactly(
+        newest_first: actor.id().map(|id| {
+            NewestFirst::with(
                 column,
-                &indexed,
-                &Condition::default()
-                    .text(id)
-                    .then(", ")
-                    .text(actor.actor_type().as_str()),
-            ),
-            order: format!("({column} ->> 'id') DESC, ({column} ->> 'type') DESC, id DESC"),
+                &[
+                    &format!("({column} ->> 'id')"),
+                    &format!("({column} ->> 'type')"),
+                ],
+                &values(id),
+            )
         }),
     }
 }
 
 /// The transactions with an id of the context, in the order they began.
 pub(crate) fn transactions_with_id(column: &'static str, id: &TraceId) -> OfTransactions {
+    let value = Condition::default().text(id.as_str());
     OfTransactions {
         condition: Condition::sql(format!("{column} = ")).text(id.as_str()),
-        newest_first: Some(NewestFirst {
-            condition: exactly(column, column, &Condition::default().text(id.as_str())),
-            order: format!("{column} DESC, id DESC"),
-        }),
+        newest_first: Some(NewestFirst::with(column, &[column], &value)),
     }
-}
-
-/// The first columns of an index, of those who have a column, are these values, by bounds: nothing but
-/// the index gives the order then. As equality, the planner may expect so many rows that it reads all in order.
-fn exactly(present: &str, columns: &str, values: &Condition) -> Condition {
-    let bound = |comparison: &str, id: &str| {
-        Condition::sql(format!("({columns}, id) {comparison} ("))
-            .embed(values)
-            .then(format!(", '{id}'::uuid)"))
-    };
-    Condition::sql(format!("{present} IS NOT NULL AND "))
-        .embed(&bound(">=", "00000000-0000-0000-0000-000000000000"))
-        .then(" AND ")
-        .embed(&bound("<=", "ffffffff-ffff-ffff-ffff-ffffffffffff"))
-        .unseen()
 }
 
 /// An expression that gives an actor gives this one.

@@ -177,11 +177,18 @@ impl QueryId for Condition {
 impl QueryFragment<Pg> for Condition {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("(");
-        for part in &self.0 {
-            part.walk_ast(out.reborrow())?;
-        }
+        self.walk_bare(out.reborrow())?;
         out.push_sql(")");
         Ok(())
+    }
+}
+
+impl Condition {
+    /// Without the parentheses around it.
+    pub(crate) fn walk_bare<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0
+            .iter()
+            .try_for_each(|part| part.walk_ast(out.reborrow()))
     }
 }
 

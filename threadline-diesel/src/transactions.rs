@@ -96,7 +96,7 @@ impl Transactions {
     /// What has to be looked up before the question can be asked the best way.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let actor = self.filters.circumstances.actor.as_ref()?;
-        Some(Reached(vec![transactions_of(actor)]))
+        Some(Reached::few(vec![transactions_of(actor)]))
     }
 
     pub(crate) fn query_by(

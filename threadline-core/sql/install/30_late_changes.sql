@@ -33,7 +33,7 @@ CREATE OR REPLACE FUNCTION @threadline@.late_transactions(
 LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET jit = off AS $late$
 DECLARE
-    at_a_time CONSTANT integer := 1000;
+    at_a_time CONSTANT integer := 300;
     began_after uuid := @threadline@.transaction_id_from(to_instant);
     looked_at record;
 BEGIN

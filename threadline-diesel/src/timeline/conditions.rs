@@ -21,7 +21,7 @@ impl Timeline {
     /// row's or a transaction's few changes are all there is to look at.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let reaches = self.filters.reaches();
-        (!reaches.is_empty()).then_some(Reached(reaches))
+        (!reaches.is_empty()).then(|| Reached::few(reaches))
     }
 }
 
@@ -103,14 +103,10 @@ impl Filters {
                 "actor_ref IS NOT NULL AND actor_ref ->> 'id' IS NULL \
                  AND actor_ref ->> 'type' IS NULL",
             );
-            let unsigned = Condition::sql("actor_ref IS NULL");
             reaches.push(Reach {
                 transactions: Some(OfTransactions {
-                    newest_first: Some(NewestFirst {
-                        condition: unsigned.clone(),
-                        order: "id DESC".to_owned(),
-                    }),
-                    condition: unsigned,
+                    newest_first: Some(NewestFirst::where_id_is_first("actor_ref IS NULL")),
+                    condition: Condition::sql("actor_ref IS NULL"),
                 }),
                 others: Some(from_changes(&nobody)),
             });

@@ -15,16 +15,17 @@ use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
 use super::attributions::Attributions;
-use super::reach::{FEW_CHANGES, NewestTransactions, one_of};
+use super::reach::{FEW_CHANGES, FoundTransactions, NewestTransactions, one_of};
 use super::reading::{Reading, looked_up};
 use super::stretch::{FindChanges, Stretch};
-use super::{Route, Timeline};
-use crate::change::AuditChange;
+use super::{Reached, Route, Timeline};
+use crate::change::{AuditChange, TimelineEntry};
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 
 /// How many transactions are tried, one after the other.
-const TRIED: [usize; 2] = [8, 64];
+const TRIED: [usize; 2] = [8, TRIED_AT_MOST];
+pub(super) const TRIED_AT_MOST: usize = 64;
 
 /// The newest transactions, while they are tried.
 #[derive(Debug, Default)]
@@ -33,6 +34,16 @@ pub(super) struct Newest {
     tries: usize,
     /// The oldest of those that are being tried.
     oldest_tried: Option<Uuid>,
+}
+
+impl Newest {
+    /// Those of a route.
+    pub(super) fn of(route: &Route) -> Self {
+        Self {
+            transactions: route.only().and_then(FoundTransactions::newest),
+            ..Self::default()
+        }
+    }
 }
 
 /// Gives the transactions that changed something between two instants though they began before one.
@@ -44,14 +55,17 @@ pub(crate) struct LateTransactions {
 }
 
 impl Timeline {
-    /// The newest transactions of a route, where a page may be read by them.
-    pub(super) fn newest_of(&self, route: &Route) -> Newest {
-        let is_read_so = self.reads_back_in_time() && self.filters.table.is_none();
-        let found = route.only().filter(|_| is_read_so);
-        Newest {
-            transactions: found.and_then(super::reach::FoundTransactions::newest),
-            ..Newest::default()
-        }
+    /// Whether a page may be read by the newest transactions that were reached.
+    pub(crate) fn is_read_by_newest(&self, reached: &Reached) -> bool {
+        self.reads_back_in_time() && self.filters.table.is_none() && reached.has_order()
+    }
+
+    /// The last instant of which changes are read, if it is said.
+    pub(crate) fn until(&self) -> Result<Option<DateTime<Utc>>, InvalidQuestion> {
+        let place = self.paging.place::<i64>(&self.digest(), self.order)?;
+        let place = place.map(|(_, place)| place.at);
+        let asked = self.filters.circumstances.to;
+        Ok(place.into_iter().chain(asked).min())
     }
 }
 
@@ -65,33 +79,13 @@ impl Reading<'_> {
         let Some(transactions) = &self.newest.transactions else {
             return Ok(None);
         };
-        let until = self.until();
-        let started = |id: &Uuid| AuditTransactionId::from(*id).started_at();
-        let before = transactions
-            .ids
-            .iter()
-            .rev()
-            .filter(|id| started(id).is_none_or(|started| started <= until));
-        let newest: Vec<_> = before.take(tried + 1).copied().collect();
-        let Some((_, newest)) = newest.split_last().filter(|_| newest.len() > tried) else {
-            // There are no more than that: they are looked up all.
-            self.newest.tries = TRIED.len();
-            return Ok(None);
-        };
+        let newest: Vec<_> = transactions.ids.iter().rev().take(tried).copied().collect();
         let oldest = newest.last().copied();
-        let floor = oldest.as_ref().and_then(started);
-        let stretch = self.stretch_of(newest.to_vec(), floor)?;
+        let floor = oldest.and_then(|id| AuditTransactionId::from(id).started_at());
+        let stretch = self.stretch_of(newest, floor)?;
         self.newest.tries += 1;
         self.newest.oldest_tried = oldest;
         Ok(Some(stretch.changes()))
-    }
-
-    /// The last instant of which changes are read.
-    fn until(&self) -> DateTime<Utc> {
-        let place = self.from.as_ref().map(|(_, place)| place.at);
-        let asked = self.question.filters.circumstances.to;
-        let until = place.into_iter().chain(asked).min();
-        until.unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     fn stretch_of(
@@ -105,7 +99,8 @@ impl Reading<'_> {
         conditions.push(Condition::sql(FEW_CHANGES));
         conditions.push(looked_up("audit_changes.id"));
         if let Some(floor) = floor {
-            conditions.push(Condition::sql("audit_changes.captured_at >= ").instant(floor));
+            let since = Condition::sql("audit_changes.captured_at >= ").instant(floor);
+            conditions.push(since.unseen());
         }
         if let Some(scope) = &question.scope {
             conditions.push(scope.of_changes_alone()?);
@@ -127,20 +122,26 @@ impl Reading<'_> {
         &mut self,
         changes: Vec<AuditChange>,
         attributions: &Attributions<'_>,
-    ) -> Option<LateTransactions> {
+    ) -> Result<Option<LateTransactions>, InvalidQuestion> {
+        let until = self.question.until()?;
         self.rows = attributions.entries(changes).take(self.wanted).collect();
         let last = self.rows.last().filter(|_| self.rows.len() == self.wanted);
         let late = last
             .zip(self.newest.oldest_tried)
             .map(|(last, oldest)| LateTransactions {
                 from: last.change.captured_at,
-                to: self.until(),
+                to: until.unwrap_or(DateTime::<Utc>::MAX_UTC),
                 began_before: oldest,
             });
         if late.is_none() {
             self.rows.clear();
         }
-        late
+        Ok(late)
+    }
+
+    /// The page, if there is one.
+    pub(crate) fn into_page(self) -> Option<Vec<TimelineEntry>> {
+        (!self.rows.is_empty()).then_some(self.rows)
     }
 
     /// Keeps the page, unless a late transaction may belong to it.

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Bool, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Integer, Uuid as SqlUuid};
 use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
 use crate::condition::Condition;
@@ -42,20 +44,56 @@ pub(crate) struct OfTransactions {
     pub(crate) newest_first: Option<NewestFirst>,
 }
 
-/// A condition in a form that nothing but the index can follow, and its order.
+/// A condition up to its bound for the id, and the order of the index that it is for.
 #[derive(Debug, Clone)]
 pub(crate) struct NewestFirst {
-    pub(crate) condition: Condition,
-    pub(crate) order: String,
+    up_to_id: Condition,
+    order: String,
+}
+
+impl NewestFirst {
+    /// The first columns of an index, of rows that have a column, are these values, by bounds: nothing
+    /// but the index gives the order then. As equality, the planner may expect so many rows that it
+    /// reads all in order.
+    pub(crate) fn with(present: &str, columns: &[&str], values: &Condition) -> Self {
+        let listed = columns.join(", ");
+        let up_to_id = Condition::sql(format!("{present} IS NOT NULL AND ({listed}, id) >= ("))
+            .embed(values)
+            .then(format!(", '{}') AND ({listed}, id) <= (", Uuid::nil()))
+            .embed(values)
+            .then(", ")
+            .unseen();
+        let descending = columns.iter().map(|column| format!("{column} DESC, "));
+        Self {
+            up_to_id,
+            order: descending.chain(["id DESC".to_owned()]).collect(),
+        }
+    }
+
+    /// The index has these rows alone, by their ids.
+    pub(crate) fn where_id_is_first(condition: &str) -> Self {
+        Self {
+            up_to_id: Condition::sql(format!("{condition} AND (id) <= (")),
+            order: "id DESC".to_owned(),
+        }
+    }
+
+    fn walk<'b>(&'b self, until: &'b Uuid, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.up_to_id.walk_bare(out.reborrow())?;
+        out.push_sql("(SELECT ");
+        out.push_bind_param::<SqlUuid, _>(until)?;
+        out.push_sql(")) ORDER BY ");
+        out.push_sql(&self.order);
+        Ok(())
+    }
 }
 
 impl Reach {
     /// All of them, as one query.
     fn query(&self) -> Condition {
-        let transactions = self
-            .transactions
-            .as_ref()
-            .map(|transactions| from_transactions().with(&transactions.condition));
+        let transactions = self.transactions.as_ref().map(|transactions| {
+            Condition::sql(from_transactions_where()).with(&transactions.condition)
+        });
         match (transactions, &self.others) {
             (Some(transactions), Some(others)) => transactions.then(" UNION ALL ").embed(others),
             (Some(one), None) => one,
@@ -65,24 +103,19 @@ impl Reach {
     }
 }
 
-pub(crate) fn from_transactions() -> Condition {
-    Condition::sql(format!(
-        "SELECT id FROM {STORAGE_SCHEMA}.audit_transactions WHERE "
-    ))
-}
-
 /// The transactions that a reach found, no more than one too many of each kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct FoundTransactions {
-    /// Those whose own row says so; the newest first, where `is_in_order`.
+    /// How many were asked for.
+    most: usize,
+    /// Those whose own row says so, the newest first.
     transactions: Vec<Uuid>,
     others: Vec<Uuid>,
-    is_in_order: bool,
 }
 
 impl FoundTransactions {
     fn are_few(&self) -> bool {
-        self.transactions.len() + self.others.len() <= FEW
+        self.transactions.len() + self.others.len() <= self.most
     }
 
     fn all(&self) -> impl Iterator<Item = Uuid> {
@@ -92,10 +125,10 @@ impl FoundTransactions {
     /// The newest transactions, as far as they are known without a gap: all, or those that are not older
     /// than the oldest found.
     pub(super) fn newest(&self) -> Option<NewestTransactions> {
-        if !self.is_in_order || self.others.len() > FEW {
+        if self.others.len() > self.most {
             return None;
         }
-        let is_complete = self.transactions.len() <= FEW;
+        let is_complete = self.transactions.len() <= self.most;
         let oldest = self.transactions.last().copied().filter(|_| !is_complete);
         let ids = self
             .all()
@@ -125,12 +158,12 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// What was found, as [`Reached`] gives it.
+    /// What [`Reached`] gives.
     pub(crate) fn found(rows: Vec<FoundRow>) -> Self {
-        let of = |(_, is_in_order, transactions, others)| FoundTransactions {
+        let of = |(_, most, transactions, others): FoundRow| FoundTransactions {
+            most: usize::try_from(most).unwrap_or_default(),
             transactions,
             others,
-            is_in_order,
         };
         Self::Found(rows.into_iter().map(of).collect())
     }
@@ -196,15 +229,55 @@ pub(super) fn one_of(column: &str, mut ids: Vec<Uuid>) -> Condition {
 /// actions of all months than look up those of a few.
 pub(crate) const FEW_CHANGES: &str = "audit_changes.id + 0 = audit_changes.id";
 
-/// Gives the transactions of each reach, and one too many where there are more than a few.
+/// Gives the transactions of each reach, and one too many where there are more than are asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Reached(pub(crate) Vec<Reach>);
+pub(crate) struct Reached {
+    reaches: Vec<Reach>,
+    most: usize,
+    until: Uuid,
+}
 
-/// What it gives: the reach's place, whether its transactions are in order, they, and the others.
-pub(crate) type FoundRow = (i32, bool, Vec<Uuid>, Vec<Uuid>);
+impl Reached {
+    /// As many as are worth looking up one by one.
+    pub(crate) fn few(reaches: Vec<Reach>) -> Self {
+        Self {
+            reaches,
+            most: FEW,
+            until: Uuid::max(),
+        }
+    }
+
+    /// Whether they can be had in the order they began.
+    pub(crate) fn has_order(&self) -> bool {
+        let has_order = |reach: &Reach| {
+            let transactions = reach.transactions.as_ref();
+            transactions.is_some_and(|one| one.newest_first.is_some())
+        };
+        self.reaches.len() == 1 && self.reaches.iter().all(has_order)
+    }
+
+    /// As many as are tried first.
+    pub(crate) fn newest(self) -> Self {
+        Self {
+            most: super::newest::TRIED_AT_MOST,
+            ..self
+        }
+    }
+
+    /// As many as are tried first of those that began by an instant.
+    pub(crate) fn newest_until(self, instant: DateTime<Utc>) -> Self {
+        Self {
+            until: AuditTransactionId::first_after(instant).as_uuid(),
+            ..self.newest()
+        }
+    }
+}
+
+/// What it gives: the reach's place, how many were asked for, the transactions, and the others.
+pub(crate) type FoundRow = (i32, i32, Vec<Uuid>, Vec<Uuid>);
 
 impl Query for Reached {
-    type SqlType = (Integer, Bool, Array<SqlUuid>, Array<SqlUuid>);
+    type SqlType = (Integer, Integer, Array<SqlUuid>, Array<SqlUuid>);
 }
 
 impl QueryId for Reached {
@@ -217,24 +290,35 @@ impl<Conn> RunQueryDsl<Conn> for Reached {}
 
 impl QueryFragment<Pg> for Reached {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (place, reach) in self.0.iter().enumerate() {
+        const NONE: &str = "SELECT NULL::uuid LIMIT 0";
+        let limit = format!(" LIMIT {}", self.most + 1);
+        for (place, reach) in self.reaches.iter().enumerate() {
             if place > 0 {
                 out.push_sql(" UNION ALL ");
             }
             let transactions = reach.transactions.as_ref();
-            let is_in_order = transactions.is_some_and(|one| one.newest_first.is_some());
-            out.push_sql(&format!("SELECT {place}, {is_in_order}, ARRAY("));
-            match &reach.transactions {
-                Some(transactions) => transactions.walk_ast(out.reborrow())?,
-                None => out.push_sql("SELECT NULL::uuid LIMIT 0"),
+            let newest_first = transactions.and_then(|one| one.newest_first.as_ref());
+            out.push_sql(&format!("SELECT {place}, {}, ARRAY(", self.most));
+            match (newest_first, transactions) {
+                (Some(newest_first), _) => {
+                    out.push_sql(&from_transactions_where());
+                    newest_first.walk(&self.until, out.reborrow())?;
+                    out.push_sql(&limit);
+                }
+                (None, Some(transactions)) => {
+                    out.push_sql(&from_transactions_where());
+                    transactions.condition.walk_ast(out.reborrow())?;
+                    out.push_sql(&limit);
+                }
+                (None, None) => out.push_sql(NONE),
             }
             out.push_sql("), ARRAY(");
             match &reach.others {
                 Some(others) => {
                     others.walk_ast(out.reborrow())?;
-                    out.push_sql(&format!(" LIMIT {}", FEW + 1));
+                    out.push_sql(&limit);
                 }
-                None => out.push_sql("SELECT NULL::uuid LIMIT 0"),
+                None => out.push_sql(NONE),
             }
             out.push_sql(")");
         }
@@ -243,20 +327,6 @@ impl QueryFragment<Pg> for Reached {
     }
 }
 
-impl QueryFragment<Pg> for OfTransactions {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT id FROM ");
-        out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".audit_transactions WHERE ");
-        match &self.newest_first {
-            Some(newest_first) => {
-                newest_first.condition.walk_ast(out.reborrow())?;
-                out.push_sql(" ORDER BY ");
-                out.push_sql(&newest_first.order);
-            }
-            None => self.condition.walk_ast(out.reborrow())?,
-        }
-        out.push_sql(&format!(" LIMIT {}", FEW + 1));
-        Ok(())
-    }
+fn from_transactions_where() -> String {
+    format!("SELECT id FROM {STORAGE_SCHEMA}.audit_transactions WHERE ")
 }

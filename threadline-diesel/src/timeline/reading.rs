@@ -83,7 +83,7 @@ impl Timeline {
             months,
             is_first: true,
             is_at_the_end: false,
-            newest: self.newest_of(route),
+            newest: Newest::of(route),
             rows: Vec::new(),
         })
     }
