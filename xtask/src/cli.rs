@@ -4,15 +4,19 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{ArgAction, Args, Parser, Subcommand};
+use diesel_async::AsyncPgConnection;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
-use threadline_core::row_key::RowKeyText;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::change::Op;
 use threadline_diesel::terms::{ColumnName, MetaPattern, ScannedText};
 use threadline_diesel::timeline::{Attribution, Timeline};
+
+use crate::commands::subject::{Subject, TypedKey};
+use crate::exit::Failure;
+use crate::instant::instant;
 
 /// The audit trail inside your application: who changed what, and why.
 #[derive(Debug, Parser)]
@@ -172,7 +176,7 @@ pub(crate) struct TimelineFilterArgs {
     table: Option<TableName>,
     /// Only changes of the row with this key: the value, or `column=value,column=value`.
     #[arg(long, requires = "table")]
-    key: Option<RowKeyText>,
+    key: Option<TypedKey>,
     /// Only changes of the tables of this schema.
     #[arg(long, conflicts_with = "table")]
     schema: Option<String>,
@@ -220,10 +224,10 @@ pub(crate) struct TimelineFilterArgs {
     #[arg(long, value_name = "TEXT")]
     scan_values: Option<ScannedText>,
     /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     from: Option<DateTime<Utc>>,
     /// Only changes captured at this instant or before.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     to: Option<DateTime<Utc>>,
 }
 
@@ -236,19 +240,33 @@ pub(crate) fn action_status(text: &str) -> Result<ActionStatus, String> {
 }
 
 impl TimelineFilterArgs {
-    /// The one table that is meant, if it is one.
-    pub(crate) fn table(&self) -> Option<&TableName> {
-        self.table.as_ref()
+    /// What they are about, if it is one table.
+    pub(crate) fn subject(&self) -> Option<Subject> {
+        Some(Subject {
+            table: self.table.clone()?,
+            key: self.key.clone(),
+            column: self.changed.clone(),
+        })
     }
 
-    /// The question these filters ask.
-    pub(crate) fn question(mut self) -> Timeline {
-        let mut question = Timeline::new();
-        match (self.table.take(), &self.key) {
-            (Some(table), Some(key)) => question = question.row(table, key),
-            (Some(table), None) => question = question.table(table),
-            (None, _) => {}
-        }
+    /// The question these filters ask. The database knows which row a key means.
+    pub(crate) async fn question(
+        mut self,
+        conn: &mut AsyncPgConnection,
+    ) -> Result<Timeline, Failure> {
+        let question = match (self.table.take(), self.key.take()) {
+            (Some(table), Some(key)) => {
+                let key = key.of(conn, &table).await?;
+                Timeline::new().row(table, &key)
+            }
+            (Some(table), None) => Timeline::new().table(table),
+            (None, _) => Timeline::new(),
+        };
+        Ok(self.narrowed(question))
+    }
+
+    /// The question, about these changes only.
+    fn narrowed(mut self, mut question: Timeline) -> Timeline {
         if let Some(schema) = self.schema.take() {
             question = question.schema(schema);
         }
@@ -329,7 +347,7 @@ pub(crate) struct HistoryArgs {
     /// The table.
     pub(crate) table: TableName,
     /// The row's key: the value, or `column=value,column=value` for a composite one.
-    pub(crate) key: RowKeyText,
+    pub(crate) key: TypedKey,
     /// Show when this column came to its values, and who did it.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) field: Option<ColumnName>,
@@ -349,8 +367,9 @@ pub(crate) struct AsOfArgs {
     /// The table.
     pub(crate) table: TableName,
     /// The row's key: the value, or `column=value,column=value` for a composite one.
-    pub(crate) key: RowKeyText,
+    pub(crate) key: TypedKey,
     /// The instant: `2026-01-31T12:00:00Z`.
+    #[arg(value_parser = instant)]
     pub(crate) instant: DateTime<Utc>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,

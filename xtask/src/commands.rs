@@ -20,6 +20,7 @@ mod lists;
 pub(crate) mod policy;
 mod redeploy;
 pub(crate) mod retention;
+pub(crate) mod subject;
 mod timeline;
 pub(crate) mod verify;
 

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod connection;
 mod exit;
+mod instant;
 mod migrations_dir;
 mod on_disk;
 mod report;

@@ -16,7 +16,7 @@ use threadline_diesel::json::StoredJson;
 use threadline_diesel::page::Cursor;
 
 /// The width of tables where no terminal says how wide it is.
-const PIPED_WIDTH: u16 = 100;
+const PIPED_WIDTH: u16 = 120;
 
 /// A line below the header, and nothing between rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -71,11 +71,22 @@ pub(crate) fn print_ndjson<T: Serialize>(documents: impl IntoIterator<Item = T>)
 /// A timeline as a table for people.
 #[must_use]
 pub fn show_timeline(entries: &[TimelineEntry]) -> String {
+    let mut table = timeline_rows(entries);
+    table.set_header(["when (UTC)", "change", "who", "action", "op", "row", "what"]);
+    table.to_string()
+}
+
+/// More of a timeline, whose header was shown.
+pub(crate) fn show_more_of_timeline(entries: &[TimelineEntry]) -> String {
+    timeline_rows(entries).to_string()
+}
+
+fn timeline_rows(entries: &[TimelineEntry]) -> Table {
     let mut table = new_table();
-    table.set_header(["when (UTC)", "who", "action", "op", "row", "what"]);
     for entry in entries {
         table.add_row([
             Cell::new(shown_instant(entry.change.captured_at)),
+            Cell::new(entry.change.id),
             actor_cell(shown_actor(entry)),
             Cell::new(
                 entry
@@ -89,10 +100,29 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
         ]);
     }
     // Only what was done may be wrapped; the rest is made of words.
-    for column in table.column_iter_mut().take(4) {
+    for column in table.column_iter_mut().take(5) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table.to_string()
+    table
+}
+
+/// Who made a change and why, on one line.
+pub(crate) fn show_attribution(entry: &TimelineEntry) -> String {
+    let mut text = format!("by {}", shown_actor(entry).replace('\n', " "));
+    if let Some(action) = &entry.action {
+        text.push_str(" under ");
+        text.push_str(&plain(&action.name));
+        for why in [&action.reason, &action.comment].into_iter().flatten() {
+            text.push_str(": ");
+            text.push_str(&plain(why));
+        }
+    }
+    let context = entry.transaction.as_ref().map(shown_context);
+    for id in context.iter().flat_map(|context| context.lines()) {
+        text.push_str(", ");
+        text.push_str(id);
+    }
+    text
 }
 
 pub(crate) fn print_incident(bundle: &IncidentBundle) -> io::Result<()> {
@@ -175,30 +205,33 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
 #[must_use]
 pub fn show_transactions(transactions: &[AuditTransaction]) -> String {
     let mut table = new_table();
-    table.set_header([
-        "begun (UTC)",
-        "who",
-        "request",
-        "correlation",
-        "job",
-        "transaction",
-    ]);
+    table.set_header(["begun (UTC)", "who", "context", "transaction"]);
     for transaction in transactions {
-        let id = |id: &Option<String>| id.as_deref().map_or_else(String::new, plain);
         table.add_row([
             Cell::new(shown_instant(transaction.occurred_at)),
             actor_cell(shown_pair(
                 transaction.actor_ref.as_ref(),
                 transaction.on_behalf_of.as_ref(),
             )),
-            Cell::new(id(&transaction.request_id)),
-            Cell::new(id(&transaction.correlation_id)),
-            Cell::new(id(&transaction.job_id)),
+            Cell::new(shown_context(transaction)),
             Cell::new(transaction.id),
         ]);
     }
-    keep_whole(&mut table, &[0, 1, 5]);
+    keep_whole(&mut table, &[0, 1, 3]);
     table.to_string()
+}
+
+/// The ids of a transaction's context, one a line.
+fn shown_context(transaction: &AuditTransaction) -> String {
+    [
+        ("request", &transaction.request_id),
+        ("correlation", &transaction.correlation_id),
+        ("job", &transaction.job_id),
+    ]
+    .into_iter()
+    .filter_map(|(name, id)| Some(format!("{name} {}", plain(id.as_deref()?))))
+    .collect::<Vec<_>>()
+    .join("\n")
 }
 
 /// Actions as a table for people.
@@ -241,7 +274,7 @@ fn keep_whole(table: &mut Table, columns: &[usize]) {
 }
 
 fn shown_instant(instant: chrono::DateTime<chrono::Utc>) -> String {
-    instant.format("%m-%d %H:%M:%S").to_string()
+    instant.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn shown_pair(actor: Option<&StoredActor>, represented: Option<&StoredActor>) -> String {

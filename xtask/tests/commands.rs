@@ -6,6 +6,8 @@
     reason = "a test that cannot go on says why by panicking"
 )]
 
+#[path = "commands/asking.rs"]
+mod asking;
 #[path = "commands/keeping.rs"]
 mod keeping;
 #[path = "commands/reading.rs"]

@@ -14,6 +14,7 @@ use super::lists::{Asked, Output, load_page, print_page};
 use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs, action_status};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
+use crate::instant::instant;
 use crate::show::show_actions;
 
 #[derive(Debug, Args)]
@@ -49,10 +50,10 @@ pub(crate) struct ActionsArgs {
     #[arg(long, value_name = "JSON")]
     meta: Option<MetaPattern>,
     /// Only actions recorded at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     from: Option<DateTime<Utc>>,
     /// Only actions recorded at this instant or before.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     to: Option<DateTime<Utc>>,
     #[command(flatten)]
     page: PageArgs,

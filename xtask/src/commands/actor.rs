@@ -11,6 +11,7 @@ use super::lists::{Asked, Output, load_page, print_page};
 use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
+use crate::instant::instant;
 use crate::show::show_transactions;
 
 #[derive(Debug, Args)]
@@ -18,10 +19,10 @@ pub(crate) struct ActorArgs {
     /// The actor: `user:42`.
     actor: ActorRef,
     /// Only transactions begun at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     from: Option<DateTime<Utc>>,
     /// Only transactions begun at this instant or before.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     to: Option<DateTime<Utc>>,
     #[command(flatten)]
     page: PageArgs,

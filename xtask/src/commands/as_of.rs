@@ -7,6 +7,7 @@ use threadline_diesel::as_of::{AsOf, ChangeRef, KnownRow, document_as_of};
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::nonblocking;
 
+use super::subject::Subject;
 use crate::cli::AsOfArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -14,10 +15,19 @@ use crate::show::{new_table, print_json, shown_value};
 
 pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
-    let question = document_as_of(args.table, &args.key, args.instant);
+    let key = args.key.of(&mut conn, &args.table).await?;
+    let question = document_as_of(args.table.clone(), &key, args.instant);
     let answer = nonblocking::document_as_of(&mut conn, &question)
         .await
         .context("cannot read the trail")?;
+    if matches!(&answer, AsOf::NotYetKnown(horizon) if horizon.first.is_none()) {
+        let subject = Subject {
+            table: args.table,
+            key: Some(args.key),
+            column: None,
+        };
+        subject.why_nothing(&mut conn).await?;
+    }
     if args.output.json {
         print_json(&answer).context("cannot print")?;
     } else {

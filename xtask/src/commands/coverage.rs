@@ -16,6 +16,7 @@ use crate::Host;
 use crate::cli::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
+use crate::instant::instant;
 use crate::report::{complete_commands, show_coverage};
 use crate::show::print_json;
 
@@ -45,7 +46,7 @@ pub(crate) struct CoverageQuestionArgs {
     #[arg(long, value_name = "ROLE")]
     application_role: Vec<String>,
     /// Look at what was recorded at this instant or later; a day ago unless set.
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     since: Option<DateTime<Utc>>,
 }
 

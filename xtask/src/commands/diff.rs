@@ -14,7 +14,7 @@ use threadline_diesel::nonblocking::{change, deployed_tables};
 use crate::cli::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::print_json;
+use crate::show::{print_json, show_attribution};
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: DiffArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&diff).context("cannot print")?;
     } else {
-        writeln!(stdout(), "{diff}").context("cannot print")?;
+        writeln!(stdout(), "{diff}\n{}", show_attribution(&entry)).context("cannot print")?;
     }
     Ok(Answer::Fine)
 }

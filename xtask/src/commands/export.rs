@@ -79,8 +79,14 @@ pub(crate) enum FormatName {
 
 pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     check(&args)?;
-    let question = args.filters.clone().question();
     let mut conn = connect(&args.database).await?;
+    let question = args.filters.clone().question(&mut conn).await?;
+    // Before a file is written that holds nothing because of a slip of the pen.
+    if let Some(subject) = args.filters.subject()
+        && subject.why_nothing(&mut conn).await? == Answer::Bad
+    {
+        return Ok(Answer::Bad);
+    }
     if args.dry_run {
         let rows = count(&mut conn, &question).await.context("cannot count")?;
         show_count(rows, args.max_rows, args.report.json).context("cannot print")?;

@@ -21,7 +21,7 @@ use threadline_diesel::timeline::Timeline;
 
 use super::lists::{Output, unanswered};
 use crate::exit::{Answer, Failure};
-use crate::show::{EntryDocument, print_ndjson, show_timeline};
+use crate::show::{EntryDocument, print_ndjson, show_more_of_timeline, show_timeline};
 
 /// How often there is a look.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -56,12 +56,14 @@ pub(super) async fn follow(
     let mut printed = BTreeMap::new();
     let known = look(conn, &question, from, &printed).await?;
     note(&mut printed, &known);
+    let mut show: fn(&[TimelineEntry]) -> String = show_timeline;
     loop {
         // In this order: what the look does not see yet is bounded by what was running before it.
         let next = oldest_running(conn, Warn::Never).await?;
         let fresh = look(conn, &question, from, &printed).await?;
         if !fresh.is_empty() {
-            print(&fresh, output).context("cannot print")?;
+            print(&fresh, output, show).context("cannot print")?;
+            show = show_more_of_timeline;
         }
         note(&mut printed, &fresh);
         from = next;
@@ -133,11 +135,15 @@ async fn look(
     }
 }
 
-fn print(fresh: &[TimelineEntry], output: Output) -> std::io::Result<()> {
+fn print(
+    fresh: &[TimelineEntry],
+    output: Output,
+    show: fn(&[TimelineEntry]) -> String,
+) -> std::io::Result<()> {
     if output == Output::Ndjson {
         return print_ndjson(fresh.iter().map(EntryDocument::from));
     }
     let mut out = stdout().lock();
-    writeln!(out, "{}", show_timeline(fresh))?;
+    writeln!(out, "{}", show(fresh))?;
     out.flush()
 }

@@ -1,19 +1,29 @@
 //! `history`: the changes of one row, or when a field of it came to a value.
 
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use threadline_core::row_key::RowKeyText;
+use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::table::TableName;
 use threadline_diesel::history::row_timeline;
 use threadline_diesel::moments::{HasMoments, row_moment};
 use threadline_diesel::terms::FieldValue;
 
+use super::subject::Subject;
 use super::timeline::answer;
 use crate::cli::HistoryArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 
 pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
-    let question = match args.field {
-        None => row_timeline(args.table.clone(), &args.key),
+    let mut conn = connect(&args.database).await?;
+    let key = args.key.of(&mut conn, &args.table).await?;
+    let question = match args.field.clone() {
+        None => row_timeline(args.table.clone(), &key),
         Some(field) => {
-            let mut moment = row_moment(args.table.clone(), &args.key).field(field);
+            let mut moment = row_moment(args.table.clone(), &key).field(field);
             if let Some(value) = &args.became {
                 let value = FieldValue::typed(value);
                 moment = moment.became(value.map_err(|wrong| Failure::usage(wrong.to_string()))?);
@@ -21,13 +31,62 @@ pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
             moment.timeline()
         }
     };
-    let mut conn = connect(&args.database).await?;
-    answer(
+    let subject = Subject {
+        table: args.table,
+        key: Some(args.key),
+        column: args.field,
+    };
+    let answered = answer(
         &mut conn,
         &question,
-        Some(&args.table),
+        Some(&subject),
         &args.page,
         &args.output,
     )
-    .await
+    .await?;
+    for other in earlier_holders(&mut conn, &subject.table, &key).await? {
+        eprintln!(
+            "until {} this was the key of another row, which became `{}`",
+            other.captured_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            other.became
+        );
+    }
+    Ok(answered)
+}
+
+/// A row that had a key which another has now.
+#[derive(Debug, diesel::QueryableByName)]
+struct EarlierHolder {
+    #[diesel(sql_type = Timestamptz)]
+    captured_at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    became: String,
+}
+
+/// The rows that left the key behind, and are not the row whose history it names.
+async fn earlier_holders(
+    conn: &mut AsyncPgConnection,
+    table: &TableName,
+    key: &RowKeyText,
+) -> Result<Vec<EarlierHolder>, Failure> {
+    let query = format!(
+        "SELECT departure.captured_at, departure.row_key AS became
+         FROM {STORAGE_SCHEMA}.audit_renames AS departure
+         WHERE departure.table_schema = $1 AND departure.table_name = $2
+             AND departure.previous_key = $3
+             AND NOT EXISTS (
+                 SELECT FROM {STORAGE_SCHEMA}.row_segments($1, $2, $3) AS segment
+                 WHERE segment.row_key = departure.row_key
+                     AND departure.change_id BETWEEN segment.first_id AND segment.last_id
+             )
+         ORDER BY departure.change_id"
+    );
+    let found = diesel::sql_query(query)
+        .bind::<Text, _>(table.schema())
+        .bind::<Text, _>(table.name())
+        .bind::<Text, _>(key.as_str())
+        .load(conn)
+        .await
+        .context("cannot read who had the key")?;
+    Ok(found)
 }

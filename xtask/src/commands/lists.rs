@@ -5,18 +5,16 @@ use std::io::{self, IsTerminal, Write, stdout};
 use anyhow::Context;
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
-use threadline_core::table::TableName;
 use threadline_diesel::actions::Actions;
 use threadline_diesel::change::{AuditAction, AuditTransaction, TimelineEntry};
 use threadline_diesel::error::ReadError;
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, PageSize};
-use threadline_diesel::standing::Standing;
 use threadline_diesel::timeline::Timeline;
 use threadline_diesel::transactions::Transactions;
 
 use crate::cli::{ListOutputArgs, PageArgs};
-use crate::exit::{Answer, Failure};
+use crate::exit::Failure;
 use crate::show::{print_json, print_ndjson, show_neighbours};
 
 /// Lines of a terminal that are no entries: the header and its line, the cursors, the prompt.
@@ -213,27 +211,31 @@ pub(super) fn unanswered(error: ReadError) -> Failure {
     match error {
         ReadError::Cursor(wrong) => Failure::usage(wrong.to_string()),
         ReadError::Question(wrong) => Failure::usage(wrong.to_string()),
-        other => Failure::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail")),
+        other => {
+            let remedy = remedy(&other);
+            let error = anyhow::Error::new(other).context("cannot read the trail");
+            Failure::CouldNotRun(match remedy {
+                Some(remedy) => error.context(remedy),
+                None => error,
+            })
+        }
     }
 }
 
-/// Says why there is nothing of a table: misspelt tables are wrong usage, tables that are not under
-/// capture a bad answer, and quiet ones no complaint.
-pub(super) async fn why_nothing(
-    conn: &mut AsyncPgConnection,
-    table: &TableName,
-) -> Result<Answer, Failure> {
-    match nonblocking::standing(conn, table)
-        .await
-        .map_err(unanswered)?
-    {
-        Standing::Unknown => Err(Failure::usage(format!(
-            "there is no table {table}, and the trail knows none of that name"
-        ))),
-        Standing::NotCaptured => {
-            eprintln!("table {table} is not captured: nothing is known of it");
-            Ok(Answer::Bad)
-        }
-        _ => Ok(Answer::Fine),
+/// What to do where there is no trail, or none for this role.
+fn remedy(error: &ReadError) -> Option<&'static str> {
+    let ReadError::Database(diesel::result::Error::DatabaseError(_, facts)) = error else {
+        return None;
+    };
+    let message = facts.message();
+    // Diesel does not tell the SQLSTATE of these.
+    if message.starts_with("permission denied") {
+        Some(
+            "this role may not read the trail: ask for a role that may, or grant it (guide Roles and trust)",
+        )
+    } else if message.contains("does not exist") {
+        Some("there is no trail in this database, or one of another release: is the URL right?")
+    } else {
+        None
     }
 }

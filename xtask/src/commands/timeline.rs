@@ -1,23 +1,23 @@
 //! `timeline`: changes across tables.
 
 use diesel_async::AsyncPgConnection;
-use threadline_core::table::TableName;
 use threadline_diesel::timeline::Timeline;
 
 use super::follow::follow;
-use super::lists::{Asked, Output, load_page, print_page, why_nothing};
+use super::lists::{Asked, Output, load_page, print_page};
+use super::subject::Subject;
 use crate::cli::{ListOutputArgs, PageArgs, TimelineArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 use crate::show::{EntryDocument, show_timeline};
 
 pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
-    let table = args.filters.table().cloned();
-    let question = args.filters.question();
+    let subject = args.filters.subject();
     let mut conn = connect(&args.database).await?;
+    let question = args.filters.question(&mut conn).await?;
     if args.follow {
-        if let Some(table) = &table
-            && why_nothing(&mut conn, table).await? == Answer::Bad
+        if let Some(subject) = &subject
+            && subject.why_nothing(&mut conn).await? == Answer::Bad
         {
             return Ok(Answer::Bad);
         }
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     answer(
         &mut conn,
         &question,
-        table.as_ref(),
+        subject.as_ref(),
         &args.page,
         &args.output,
     )
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
 pub(super) async fn answer(
     conn: &mut AsyncPgConnection,
     question: &Timeline,
-    table: Option<&TableName>,
+    subject: Option<&Subject>,
     page: &PageArgs,
     output: &ListOutputArgs,
 ) -> Result<Answer, Failure> {
@@ -45,8 +45,8 @@ pub(super) async fn answer(
     let asked = Asked::new(page, output)?;
     let page = load_page(conn, question, &asked, show_timeline).await?;
     if page.entries.is_empty()
-        && let Some(table) = table
-        && why_nothing(conn, table).await? == Answer::Bad
+        && let Some(subject) = subject
+        && subject.why_nothing(conn).await? == Answer::Bad
     {
         return Ok(Answer::Bad);
     }

@@ -1,0 +1,238 @@
+//! What a question about a table is about, and why nothing may be known of it.
+
+use std::str::FromStr;
+
+use diesel_async::AsyncPgConnection;
+use threadline_core::row_key::{InvalidRowKey, RowKeyText};
+use threadline_core::table::{AuditedTable, TableName};
+use threadline_diesel::change::AuditChange;
+use threadline_diesel::json::StoredJson;
+use threadline_diesel::nonblocking;
+use threadline_diesel::page::PageSize;
+use threadline_diesel::standing::Standing;
+use threadline_diesel::terms::ColumnName;
+use threadline_diesel::timeline::Timeline;
+
+use super::lists::unanswered;
+use crate::exit::{Answer, Failure};
+
+/// How many of the newest changes are looked at for one that names its row.
+const LOOKED_AT: u32 = 20;
+
+/// A key as it was typed. Which row it means, its table says: `a=1` is a column's value, or the value
+/// of a column by another name.
+#[derive(Debug, Clone)]
+pub(crate) struct TypedKey(String);
+
+impl FromStr for TypedKey {
+    type Err = InvalidRowKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRowKey> {
+        RowKeyText::from_str(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+impl TypedKey {
+    /// The key of a row of this table.
+    ///
+    /// The names that were typed must be the key's own, now or when the row was captured. Otherwise a
+    /// single column's value only looks like a pair, and pairs name no row: only their values are
+    /// compared, which might find another one.
+    pub(crate) async fn of(
+        &self,
+        conn: &mut AsyncPgConnection,
+        table: &TableName,
+    ) -> Result<RowKeyText, Failure> {
+        let key =
+            RowKeyText::from_str(&self.0).map_err(|wrong| Failure::usage(wrong.to_string()))?;
+        let names = self.names();
+        if names.is_empty() {
+            return Ok(key);
+        }
+        let Some(rules) = captured(conn, table).await else {
+            return Ok(key);
+        };
+        if names == key_columns(&rules) {
+            return Ok(key);
+        }
+        let of_row = Timeline::new().row(table.clone(), &key);
+        let newest = changes(conn, of_row, 1).await?;
+        if newest.iter().any(|change| key_names(change) == names) {
+            return Ok(key);
+        }
+        match rules.key().columns() {
+            [_] => Ok(RowKeyText::from_named(vec![(
+                String::new(),
+                self.0.clone(),
+            )])),
+            columns => Err(other_columns(table, columns)),
+        }
+    }
+
+    /// The names that were typed, in the order of the alphabet; none for a bare value.
+    fn names(&self) -> Vec<String> {
+        let names: Option<Vec<_>> = self
+            .0
+            .split(',')
+            .map(|pair| Some(pair.split_once('=')?.0.trim().to_owned()))
+            .collect();
+        sorted(names.unwrap_or_default())
+    }
+}
+
+/// A table, and perhaps a row and a column of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) table: TableName,
+    pub(crate) key: Option<TypedKey>,
+    pub(crate) column: Option<ColumnName>,
+}
+
+impl Subject {
+    /// Says why there is nothing of it. A misspelt table and a key of other columns than the table's
+    /// are wrong usage; a table that is not under capture and a column that it does not have (now, at
+    /// least) a bad answer; a quiet table, and a row that never was, no complaint.
+    pub(crate) async fn why_nothing(
+        &self,
+        conn: &mut AsyncPgConnection,
+    ) -> Result<Answer, Failure> {
+        let table = &self.table;
+        match nonblocking::standing(conn, table)
+            .await
+            .map_err(unanswered)?
+        {
+            Standing::Unknown => {
+                return Err(Failure::usage(format!(
+                    "there is no table {table}, and the trail knows none of that name{}",
+                    meant(table, &all_captured(conn).await)
+                )));
+            }
+            Standing::NotCaptured => {
+                eprintln!("table {table} is not captured: nothing is known of it");
+                return Ok(Answer::Bad);
+            }
+            _ => {}
+        }
+        if let Some(rules) = captured(conn, table).await {
+            self.check_key(&rules)?;
+            if self.check_column(&rules) == Answer::Bad {
+                return Ok(Answer::Bad);
+            }
+        }
+        if let Some(key) = &self.key {
+            let key = key.of(conn, table).await?;
+            let of_row = Timeline::new().row(table.clone(), &key);
+            if changes(conn, of_row, 1).await?.is_empty() {
+                self.show_another_row(conn).await?;
+            }
+        }
+        Ok(Answer::Fine)
+    }
+
+    fn check_column(&self, rules: &AuditedTable) -> Answer {
+        let columns = rules.columns().iter();
+        let names: Vec<_> = columns.map(|column| column.name.as_str()).collect();
+        match &self.column {
+            Some(column) if !names.contains(&column.as_str()) => {
+                eprintln!(
+                    "no changes match: table {} is captured with the columns {}, and without `{}`",
+                    self.table,
+                    names.join(", "),
+                    column.as_str()
+                );
+                Answer::Bad
+            }
+            _ => Answer::Fine,
+        }
+    }
+
+    fn check_key(&self, rules: &AuditedTable) -> Result<(), Failure> {
+        let Some(key) = &self.key else {
+            return Ok(());
+        };
+        match rules.key().columns() {
+            columns @ [_, _, ..] if key.names().is_empty() => {
+                Err(other_columns(&self.table, columns))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn show_another_row(&self, conn: &mut AsyncPgConnection) -> Result<(), Failure> {
+        let of_table = Timeline::new().table(self.table.clone());
+        let newest = changes(conn, of_table, LOOKED_AT).await?;
+        let known = newest.iter().map(AuditChange::shown_key);
+        if let Some(known) = known.into_iter().find(|known| !known.is_empty()) {
+            eprintln!(
+                "nothing is known of this row; the table's rows are named like `{known}`, and the \
+                 spelling counts"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The newest changes.
+async fn changes(
+    conn: &mut AsyncPgConnection,
+    question: Timeline,
+    most: u32,
+) -> Result<Vec<AuditChange>, Failure> {
+    let size = PageSize::new(most).unwrap_or_default();
+    let page = nonblocking::timeline(conn, &question.page_size(size))
+        .await
+        .map_err(unanswered)?;
+    Ok(page.entries.into_iter().map(|entry| entry.change).collect())
+}
+
+/// What is captured; nothing where that cannot be read, since it only helps to explain.
+async fn all_captured(conn: &mut AsyncPgConnection) -> Vec<AuditedTable> {
+    nonblocking::deployed_tables(conn).await.unwrap_or_default()
+}
+
+async fn captured(conn: &mut AsyncPgConnection, table: &TableName) -> Option<AuditedTable> {
+    let all = all_captured(conn).await;
+    all.into_iter().find(|captured| captured.name() == table)
+}
+
+fn key_columns(table: &AuditedTable) -> Vec<String> {
+    sorted(table.key().columns().to_vec())
+}
+
+fn key_names(change: &AuditChange) -> Vec<String> {
+    let fields = change.table_pk.as_ref().map(StoredJson::fields);
+    let names = fields.into_iter().flatten().map(|(name, _)| name);
+    sorted(names.collect())
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}
+
+fn other_columns(table: &TableName, columns: &[String]) -> Failure {
+    let pairs: Vec<_> = columns.iter().map(|name| format!("{name}=…")).collect();
+    Failure::usage(format!(
+        "a row of table {table} is named by {}",
+        pairs.join(",")
+    ))
+}
+
+/// The captured tables that a misspelt name may mean: in another schema, in other letters, singular
+/// for plural.
+fn meant(table: &TableName, captured: &[AuditedTable]) -> String {
+    let given = table.name().to_lowercase();
+    let alike: Vec<_> = captured
+        .iter()
+        .map(AuditedTable::name)
+        .filter(|name| {
+            let name = name.name().to_lowercase();
+            name.starts_with(&given) || given.starts_with(&name)
+        })
+        .map(ToString::to_string)
+        .collect();
+    if alike.is_empty() {
+        return String::new();
+    }
+    format!("; there is {}", alike.join(", "))
+}

@@ -1,0 +1,289 @@
+//! What a question gets that was asked in haste: misspelt, half, or about the wrong row.
+
+use super::*;
+
+const WAREHOUSE: &str = "
+    CREATE SCHEMA wms;
+    CREATE TABLE wms.items (sku text PRIMARY KEY, cents int);
+    CREATE TABLE \"Shipments\" (\"Id\" bigint PRIMARY KEY, \"Status\" text);
+    CREATE TABLE lines (shipment bigint, place int, sku text, PRIMARY KEY (shipment, place));
+    CREATE TABLE customers (id uuid PRIMARY KEY, name text)";
+
+const CUSTOMER: &str = "0e3c8a4e-5c8e-4d0f-9a51-3f0c53c1c0de";
+
+fn captured_warehouse() -> Database {
+    let database = installed(WAREHOUSE);
+    let folder = tempfile::tempdir().unwrap();
+    let tables = "wms.items,\"Shipments\",lines,customers";
+    let arguments = ["gen-triggers", "--tables", tables, "--print"];
+    let sql = out(&threadline(folder.path(), Some(&database), &arguments));
+    database.execute_script(&sql).unwrap();
+    database
+        .execute_script(&format!(
+            "INSERT INTO \"Shipments\" VALUES (150, 'new');
+             INSERT INTO lines VALUES (7, 1, 'a');
+             INSERT INTO customers VALUES ('{CUSTOMER}', 'Ada');
+             INSERT INTO wms.items VALUES ('old', 1), ('50', 2);
+             UPDATE wms.items SET sku = 'x=50' WHERE sku = 'old';"
+        ))
+        .unwrap();
+    database
+        .execute_script(
+            "SELECT threadline.open_audited_work('{
+                 \"actor_ref\": {\"type\": \"admin\", \"id\": \"7\"},
+                 \"context\": {\"request_id\": \"req-1\",
+                               \"on_behalf_of\": {\"type\": \"user\", \"id\": \"4\"}},
+                 \"action\": {\"id\": \"019a0000-0000-7000-8000-000000000001\",
+                              \"name\": \"item.add\", \"reason\": \"shelf\"}}');
+             INSERT INTO wms.items VALUES ('old', 9);",
+        )
+        .unwrap();
+    database
+}
+
+/// Code, standard output and standard error of a command.
+fn said(database: &Database, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = threadline(folder.path(), Some(database), arguments);
+    (code(&output), out(&output), err(&output))
+}
+
+#[test]
+fn a_misspelt_table_is_answered_with_those_that_may_be_meant() {
+    let database = captured_warehouse();
+    for (given, meant) in [
+        ("items", "; there is wms.items"),
+        ("shipments", "; there is public.\"Shipments\""),
+        ("customer", "; there is public.customers"),
+        ("WMS.Items", "; there is wms.items"),
+        ("nothing_like_it", "none of that name\n"),
+    ] {
+        for question in [
+            vec!["timeline", "--table", given],
+            vec!["history", given, "1"],
+            vec!["as-of", given, "1", "2099-01-01T00:00:00Z"],
+        ] {
+            let (code, _, err) = said(&database, &question);
+            assert_eq!(code, 2, "{question:?}: {err}");
+            assert!(err.contains(meant), "{question:?}: {err}");
+        }
+    }
+}
+
+#[test]
+fn an_export_of_a_misspelt_table_writes_nothing() {
+    let database = captured_warehouse();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("items.csv");
+    let arguments = ["export", "--table", "items", "-o", file.to_str().unwrap()];
+    let (code, _, err) = said(&database, &arguments);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("there is wms.items"), "{err}");
+    assert!(!file.exists());
+    let quiet = [
+        "export",
+        "--table",
+        "lines",
+        "--op",
+        "delete",
+        "-o",
+        file.to_str().unwrap(),
+    ];
+    let (code, out, err) = said(&database, &quiet);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("wrote 0 changes"), "{out}");
+}
+
+#[test]
+fn a_key_of_several_columns_is_asked_for_where_one_value_was_given() {
+    let database = captured_warehouse();
+    for key in ["7", "7,1", "shipment=7", "shipment=7,line=1"] {
+        let (code, _, err) = said(&database, &["history", "lines", key]);
+        assert_eq!(code, 2, "{key}: {err}");
+        assert!(err.contains("shipment=…,place=…"), "{key}: {err}");
+    }
+    let (code, out, err) = said(&database, &["history", "lines", "place=1,shipment=7"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("insert"), "{out}");
+}
+
+/// The key's columns were others once: rows captured then go by their own.
+#[test]
+fn a_row_can_be_asked_for_by_the_key_columns_that_it_had() {
+    let database = captured_warehouse();
+    database
+        .execute_script(
+            "ALTER TABLE lines DROP CONSTRAINT lines_pkey;
+             ALTER TABLE lines RENAME COLUMN place TO position;
+             ALTER TABLE lines ADD PRIMARY KEY (shipment, position)",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["gen-triggers", "--tables", "lines", "--print"];
+    let sql = out(&threadline(folder.path(), Some(&database), &arguments));
+    database.execute_script(&sql).unwrap();
+    let (code, out, err) = said(&database, &["history", "lines", "place=1,shipment=7"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("insert"), "{out}");
+}
+
+#[test]
+fn a_row_of_which_nothing_is_known_is_answered_with_how_rows_are_named() {
+    let database = captured_warehouse();
+    let shouted = CUSTOMER.to_uppercase();
+    for question in [
+        vec!["history", "customers", shouted.as_str()],
+        vec![
+            "timeline",
+            "--table",
+            "customers",
+            "--key",
+            shouted.as_str(),
+        ],
+    ] {
+        let (code, out, err) = said(&database, &question);
+        assert_eq!((code, out.as_str()), (0, "no changes match\n"));
+        assert!(err.contains(&format!("like `{CUSTOMER}`")), "{err}");
+    }
+    let quiet = [
+        "timeline",
+        "--table",
+        "customers",
+        "--key",
+        CUSTOMER,
+        "--op",
+        "delete",
+    ];
+    let (code, out, err) = said(&database, &quiet);
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "no changes match\n", "")
+    );
+}
+
+/// A value may look like `column=value`, and must not be taken for the row with that value.
+#[test]
+fn a_value_with_an_equals_sign_is_not_the_row_of_what_follows_it() {
+    let database = captured_warehouse();
+    for key in ["x=50", "sku=x=50"] {
+        let (code, out, err) = said(&database, &["history", "wms.items", key]);
+        assert_eq!((code, err.as_str()), (0, ""), "{key}");
+        assert!(out.contains("old → x=50"), "{key}: {out}");
+    }
+    let (_, out, _) = said(&database, &["history", "wms.items", "sku=50"]);
+    assert!(out.contains("cents=2") && !out.contains("x=50"), "{out}");
+    let at = ["as-of", "wms.items", "x=50", "2099-01-01T00:00:00Z"];
+    let (code, out, _) = said(&database, &at);
+    assert_eq!(code, 0);
+    assert!(out.contains("x=50"), "{out}");
+}
+
+#[test]
+fn a_history_names_the_rows_that_had_the_key_before() {
+    let database = captured_warehouse();
+    let (code, out, err) = said(&database, &["history", "wms.items", "old"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("cents=9") && !out.contains("x=50"), "{out}");
+    assert!(err.contains("another row, which became `x=50`"), "{err}");
+    let (_, _, err) = said(&database, &["history", "wms.items", "x=50"]);
+    assert_eq!(err, "");
+}
+
+#[test]
+fn a_misspelt_column_is_told_from_one_that_did_not_change() {
+    let database = captured_warehouse();
+    for question in [
+        vec![
+            "timeline",
+            "--table",
+            "\"Shipments\"",
+            "--changed",
+            "status",
+        ],
+        vec!["history", "\"Shipments\"", "150", "--field", "status"],
+    ] {
+        let (code, _, err) = said(&database, &question);
+        assert_eq!(code, 1, "{err}");
+        assert!(
+            err.contains("the columns Id, Status, and without `status`"),
+            "{err}"
+        );
+    }
+    let quiet = [
+        "timeline",
+        "--table",
+        "\"Shipments\"",
+        "--changed",
+        "Status",
+    ];
+    let (code, out, err) = said(&database, &quiet);
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "no changes match\n", "")
+    );
+}
+
+#[test]
+fn an_instant_without_a_zone_is_wrong_usage_and_says_what_is_missing() {
+    let database = captured_warehouse();
+    for question in [
+        vec!["timeline", "--from", "2026-11-21 02:30"],
+        vec!["actor", "user:1", "--to", "2026-11-21 02:30"],
+        vec!["actions", "--from", "2026-11-21 02:30"],
+        vec!["as-of", "customers", "1", "2026-11-21 02:30"],
+        vec!["export", "--to", "2026-11-21 02:30"],
+    ] {
+        let (code, _, err) = said(&database, &question);
+        assert_eq!(code, 2, "{question:?}");
+        assert!(
+            err.contains("no time zone: write 2026-11-21T02:30:00Z"),
+            "{err}"
+        );
+    }
+    let pasted = [
+        "timeline",
+        "--from",
+        "2026-11-21 02:30:00 UTC",
+        "--to",
+        "2099-01-01 00:00+02",
+    ];
+    assert_eq!(said(&database, &pasted).0, 0);
+}
+
+#[test]
+fn a_list_gives_the_id_by_which_diff_says_who_and_why() {
+    let database = captured_warehouse();
+    let (_, out, _) = said(&database, &["timeline", "--request", "req-1"]);
+    let row = out.lines().find(|line| line.contains("item.add")).unwrap();
+    // Date, time, id.
+    let id = row.split_whitespace().nth(2).unwrap();
+    let (code, out, _) = said(&database, &["diff", id]);
+    assert_eq!(code, 0);
+    assert!(out.contains("insert wms.items sku=old"), "{out}");
+    assert!(
+        out.contains("by admin:7 for user:4 under item.add: shelf, request req-1"),
+        "{out}"
+    );
+    let (_, out, _) = said(&database, &["actor", "admin:7"]);
+    assert!(out.contains("request req-1"), "{out}");
+}
+
+#[test]
+fn who_may_not_read_the_trail_is_told_so_and_who_finds_none_too() {
+    let database = captured_warehouse();
+    let role = format!("stranger_{}", database.name());
+    database
+        .execute_script(&format!("CREATE ROLE {role} LOGIN"))
+        .unwrap();
+    let url = database.url_as(&role);
+    let (code, _, err) = said(&database, &["timeline", "--database-url", &url]);
+    database
+        .execute_script(&format!("DROP ROLE {role}"))
+        .unwrap();
+    assert_eq!(code, 3);
+    assert!(err.contains("this role may not read the trail"), "{err}");
+    let without = super::database();
+    let (code, _, err) = said(&without, &["timeline"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("there is no trail in this database"), "{err}");
+}
