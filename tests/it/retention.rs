@@ -606,6 +606,24 @@ fn last_images_of_rows_stay_as_baselines() {
     assert_eq!((again.changes, again.baselines), (0, 0));
 }
 
+/// A step that made baselines, removed nothing and came to a month to be dropped forgot them.
+#[test]
+fn baselines_are_counted_where_nothing_was_removed_before_a_month_is_dropped() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 10, 300, 299, 1)");
+    trail.run("SELECT past('orders', 10, 10, 200, 199, 1)");
+    let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
+        .last_images(LastImages::Kept)
+        .enabled()
+        .build()
+        .unwrap();
+    let run = blocking::purge(&mut connect(&trail), &policy, &quick())
+        .unwrap()
+        .run;
+    assert!(run.partitions > 0, "{run:?}");
+    assert_eq!((run.changes, run.baselines), (0, 20));
+}
+
 #[test]
 fn a_default_partition_is_emptied_without_anybody_missing_a_row() {
     let trail = captured(

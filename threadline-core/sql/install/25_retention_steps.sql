@@ -39,7 +39,8 @@ BEGIN
         IF @threadline@.partition_is_expired(part.partition, part.to_instant, cutoffs)
             AND (NOT keeps_images OR NOT EXISTS (SELECT FROM @threadline@.tables_in(part.partition)))
         THEN
-            IF result.changes > 0 THEN
+            -- What this step did so far is counted before a drop counts for itself.
+            IF result.changes + result.baselines > 0 THEN
                 result.progress := jsonb_build_object('phase', 'changes', 'from', part.place);
                 RETURN result;
             END IF;
