@@ -222,15 +222,17 @@ fn other_columns(table: &TableName, columns: &[String]) -> Failure {
 /// for plural.
 fn meant(table: &TableName, captured: &[AuditedTable]) -> String {
     let given = table.name().to_lowercase();
-    let alike: Vec<_> = captured
+    let mut alike: Vec<_> = captured
         .iter()
         .map(AuditedTable::name)
         .filter(|name| {
             let name = name.name().to_lowercase();
             name.starts_with(&given) || given.starts_with(&name)
         })
-        .map(ToString::to_string)
         .collect();
+    // The likeliest first.
+    alike.sort_by_key(|name| name.name().len().abs_diff(given.len()));
+    let alike: Vec<_> = alike.iter().take(3).map(ToString::to_string).collect();
     if alike.is_empty() {
         return String::new();
     }
