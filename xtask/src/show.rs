@@ -71,18 +71,8 @@ pub(crate) fn print_ndjson<T: Serialize>(documents: impl IntoIterator<Item = T>)
 /// A timeline as a table for people.
 #[must_use]
 pub fn show_timeline(entries: &[TimelineEntry]) -> String {
-    let mut table = timeline_rows(entries);
-    table.set_header(["when (UTC)", "change", "who", "action", "op", "row", "what"]);
-    table.to_string()
-}
-
-/// More of a timeline, whose header was shown.
-pub(crate) fn show_more_of_timeline(entries: &[TimelineEntry]) -> String {
-    timeline_rows(entries).to_string()
-}
-
-fn timeline_rows(entries: &[TimelineEntry]) -> Table {
     let mut table = new_table();
+    table.set_header(["when (UTC)", "change", "who", "action", "op", "row", "what"]);
     for entry in entries {
         table.add_row([
             Cell::new(shown_instant(entry.change.captured_at)),
@@ -103,7 +93,17 @@ fn timeline_rows(entries: &[TimelineEntry]) -> Table {
     for column in table.column_iter_mut().take(5) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table
+    table.to_string()
+}
+
+/// More of a timeline, whose header was shown: it still says how wide columns are at least.
+pub(crate) fn show_more_of_timeline(entries: &[TimelineEntry]) -> String {
+    let shown = show_timeline(entries);
+    let below_the_header = shown
+        .lines()
+        .skip_while(|line| !line.starts_with('─'))
+        .skip(1);
+    below_the_header.collect::<Vec<_>>().join("\n")
 }
 
 /// Who made a change and why, on one line.

@@ -287,3 +287,50 @@ fn who_may_not_read_the_trail_is_told_so_and_who_finds_none_too() {
     assert_eq!(code, 3);
     assert!(err.contains("there is no trail in this database"), "{err}");
 }
+
+#[test]
+fn following_shows_its_header_once() {
+    use std::io::{BufRead, BufReader};
+
+    let database = captured_warehouse();
+    let mut following = Command::new(env!("CARGO_BIN_EXE_threadline"))
+        .args(["timeline", "--follow", "--table", "lines"])
+        .env("DATABASE_URL", database.url())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let (printed, read) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if printed.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    // Long enough for several looks, each of which prints something.
+    let interval = std::time::Duration::from_millis(100);
+    let (mut n, mut shown) = (100, Vec::new());
+    while shown
+        .iter()
+        .filter(|line: &&String| line.contains("insert"))
+        .count()
+        < 25
+    {
+        n += 1;
+        assert!(n < 1000, "it goes on: {shown:?}");
+        database
+            .execute_script(&format!("INSERT INTO lines VALUES ({n}, 1, 'b')"))
+            .unwrap();
+        if let Ok(line) = read.recv_timeout(interval) {
+            shown.push(line);
+        }
+        shown.extend(read.try_iter());
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let headers = shown.iter().filter(|line| line.contains("when (UTC)"));
+    assert_eq!(headers.count(), 1, "{shown:?}");
+    let rules = shown.iter().filter(|line| line.starts_with('─'));
+    assert_eq!(rules.count(), 1, "{shown:?}");
+}
