@@ -52,14 +52,16 @@ impl From<StandingRow> for Standing {
 /// The query that says how a table stands.
 pub(crate) fn standing_of(table: &TableName) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     diesel::sql_query(format!(
-        "SELECT pg_catalog.to_regclass($1) IS NOT NULL AS is_there, \
+        // By the catalogs, which a role may read that may not enter the table's schema.
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c \
+             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relname = $2) AS is_there, \
          EXISTS (SELECT FROM {STORAGE_SCHEMA}.deployed_policies \
-             WHERE table_schema = $2 AND table_name = $3) AS is_captured, \
+             WHERE table_schema = $1 AND table_name = $2) AS is_captured, \
          EXISTS (SELECT FROM {STORAGE_SCHEMA}.audit_changes \
-             WHERE table_schema = $2 AND table_name = $3) AS has_changes"
+             WHERE table_schema = $1 AND table_name = $2) AS has_changes"
     ))
     .into_boxed::<Pg>()
-    .bind::<Text, _>(table.quoted())
     .bind::<Text, _>(table.schema().to_owned())
     .bind::<Text, _>(table.name().to_owned())
 }

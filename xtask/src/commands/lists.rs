@@ -230,9 +230,7 @@ fn remedy(error: &ReadError) -> Option<&'static str> {
     let message = facts.message();
     // Diesel does not tell the SQLSTATE of these.
     if message.starts_with("permission denied") {
-        Some(
-            "this role may not read the trail: ask for a role that may, or grant it (guide Roles and trust)",
-        )
+        Some("this role lacks a right; the guide Roles and trust says which a reader needs")
     } else if message.contains("does not exist") {
         Some("there is no trail in this database, or one of another release: is the URL right?")
     } else {

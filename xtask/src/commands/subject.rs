@@ -61,6 +61,7 @@ impl TypedKey {
             return Ok(key);
         }
         match rules.key().columns() {
+            [] => Ok(key),
             [_] => Ok(RowKeyText::from_named(vec![(
                 String::new(),
                 self.0.clone(),
@@ -151,6 +152,9 @@ impl Subject {
             return Ok(());
         };
         match rules.key().columns() {
+            [] => Err(Failure::usage(
+                InvalidRowKey::TableWithoutKey(self.table.to_string()).to_string(),
+            )),
             columns @ [_, _, ..] if key.names().is_empty() => {
                 Err(other_columns(&self.table, columns))
             }

@@ -7,14 +7,15 @@ const WAREHOUSE: &str = "
     CREATE TABLE wms.items (sku text PRIMARY KEY, cents int);
     CREATE TABLE \"Shipments\" (\"Id\" bigint PRIMARY KEY, \"Status\" text);
     CREATE TABLE lines (shipment bigint, place int, sku text, PRIMARY KEY (shipment, place));
-    CREATE TABLE customers (id uuid PRIMARY KEY, name text)";
+    CREATE TABLE customers (id uuid PRIMARY KEY, name text);
+    CREATE TABLE notes (line text)";
 
 const CUSTOMER: &str = "0e3c8a4e-5c8e-4d0f-9a51-3f0c53c1c0de";
 
 fn captured_warehouse() -> Database {
     let database = installed(WAREHOUSE);
     let folder = tempfile::tempdir().unwrap();
-    let tables = "wms.items,\"Shipments\",lines,customers";
+    let tables = "wms.items,\"Shipments\",lines,customers,notes";
     let arguments = ["gen-triggers", "--tables", tables, "--print"];
     let sql = out(&threadline(folder.path(), Some(&database), &arguments));
     database.execute_script(&sql).unwrap();
@@ -125,6 +126,16 @@ fn a_row_can_be_asked_for_by_the_key_columns_that_it_had() {
     let (code, out, err) = said(&database, &["history", "lines", "place=1,shipment=7"]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("insert"), "{out}");
+}
+
+#[test]
+fn a_table_without_a_key_is_said_to_have_none() {
+    let database = captured_warehouse();
+    for key in ["1", "line=1", "line=1,id=2"] {
+        let (code, _, err) = said(&database, &["history", "notes", key]);
+        assert_eq!(code, 2, "{key}: {err}");
+        assert!(err.contains("notes has no key"), "{key}: {err}");
+    }
 }
 
 #[test]
@@ -281,11 +292,40 @@ fn who_may_not_read_the_trail_is_told_so_and_who_finds_none_too() {
         .execute_script(&format!("DROP ROLE {role}"))
         .unwrap();
     assert_eq!(code, 3);
-    assert!(err.contains("this role may not read the trail"), "{err}");
+    assert!(err.contains("this role lacks a right"), "{err}");
     let without = super::database();
     let (code, _, err) = said(&without, &["timeline"]);
     assert_eq!(code, 3);
     assert!(err.contains("there is no trail in this database"), "{err}");
+}
+
+/// A reader of the trail need not be allowed into the schemas of the tables.
+#[test]
+fn a_reader_of_the_trail_alone_is_answered_about_tables_of_any_schema() {
+    let database = captured_warehouse();
+    let role = format!("reader_{}", database.name());
+    database
+        .execute_script(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA threadline TO {role};
+             GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
+        ))
+        .unwrap();
+    let url = database.url_as(&role);
+    let said = |arguments: &[&str]| {
+        let arguments = [arguments, &["--database-url", url.as_str()]].concat();
+        said(&database, &arguments)
+    };
+    let quiet = said(&["timeline", "--table", "wms.items", "--op", "delete"]);
+    let export = said(&["export", "--table", "wms.items", "--no-formula-guard"]);
+    let history = said(&["history", "wms.items", "old"]);
+    let misspelt = said(&["history", "items", "old"]);
+    database
+        .execute_script(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .unwrap();
+    assert_eq!(quiet, (0, "no changes match\n".to_owned(), String::new()));
+    assert_eq!((export.0, export.1.lines().count()), (0, 5), "{export:?}");
+    assert!(history.2.contains("became `x=50`"), "{history:?}");
+    assert!(misspelt.2.contains("there is wms.items"), "{misspelt:?}");
 }
 
 #[test]
