@@ -186,7 +186,7 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
         );
     }
     let mut changes = new_table();
-    changes.set_header(["action", "op", "row", "field", "before", "after"]);
+    changes.set_header(["change", "action", "op", "row", "field", "before", "after"]);
     for change in &bundle.changes {
         let action = bundle
             .actions
@@ -334,7 +334,12 @@ fn add_change_rows(table: &mut Table, change: &AuditChange, action: &str) {
     };
     let mut fields = image.as_ref().map(StoredJson::fields).unwrap_or_default();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut head = [action.to_owned(), change.op.to_string(), shown_row(change)];
+    let mut head = [
+        change.id.to_string(),
+        action.to_owned(),
+        change.op.to_string(),
+        shown_row(change),
+    ];
     if fields.is_empty() {
         table.add_row(
             head.into_iter()
