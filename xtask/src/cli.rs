@@ -246,6 +246,7 @@ impl TimelineFilterArgs {
             table: self.table.clone()?,
             key: self.key.clone(),
             column: self.changed.clone(),
+            value: None,
         })
     }
 

@@ -25,6 +25,7 @@ pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
             table: args.table,
             key: Some(args.key),
             column: None,
+            value: None,
         };
         subject.why_nothing(&mut conn).await?;
     }

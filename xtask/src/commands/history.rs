@@ -35,6 +35,7 @@ pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
         table: args.table,
         key: Some(args.key),
         column: args.field,
+        value: args.became,
     };
     let answered = answer(
         &mut conn,

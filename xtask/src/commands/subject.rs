@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use diesel_async::AsyncPgConnection;
 use threadline_core::row_key::{InvalidRowKey, RowKeyText};
-use threadline_core::table::{AuditedTable, TableName};
+use threadline_core::table::{AuditedTable, ColumnRule, TableName};
 use threadline_diesel::change::AuditChange;
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::nonblocking;
@@ -81,18 +81,20 @@ impl TypedKey {
     }
 }
 
-/// A table, and perhaps a row and a column of it.
+/// A table, and perhaps a row and a column of it, and a value that is looked for there.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
     pub(crate) table: TableName,
     pub(crate) key: Option<TypedKey>,
     pub(crate) column: Option<ColumnName>,
+    pub(crate) value: Option<String>,
 }
 
 impl Subject {
     /// Says why there is nothing of it. A misspelt table and a key of other columns than the table's
-    /// are wrong usage; a table that is not under capture and a column that it does not have (now, at
-    /// least) a bad answer; a quiet table, and a row that never was, no complaint.
+    /// are wrong usage; a table that is not under capture, and a column that it does not have (now, at
+    /// least) or whose values are not stored, a bad answer; a quiet table, and a row that never was, no
+    /// complaint.
     pub(crate) async fn why_nothing(
         &self,
         conn: &mut AsyncPgConnection,
@@ -131,20 +133,32 @@ impl Subject {
     }
 
     fn check_column(&self, rules: &AuditedTable) -> Answer {
-        let columns = rules.columns().iter();
-        let names: Vec<_> = columns.map(|column| column.name.as_str()).collect();
-        match &self.column {
-            Some(column) if !names.contains(&column.as_str()) => {
+        let Some(name) = self.column.as_ref().map(ColumnName::as_str) else {
+            return Answer::Fine;
+        };
+        let table = &self.table;
+        let columns = rules.columns();
+        match columns.iter().find(|column| column.name == name) {
+            None => {
+                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
                 eprintln!(
-                    "no changes match: table {} is captured with the columns {}, and without `{}`",
-                    self.table,
-                    names.join(", "),
-                    column.as_str()
+                    "no changes match: table {table} is captured with the columns {}, and without \
+                     `{name}`",
+                    names.join(", ")
                 );
-                Answer::Bad
             }
-            _ => Answer::Fine,
+            Some(column) if column.rule == ColumnRule::Exclude => {
+                eprintln!("no changes match: column `{name}` of table {table} is never stored");
+            }
+            Some(column) if column.rule == ColumnRule::Mask && self.value.is_some() => {
+                eprintln!(
+                    "no changes match: column `{name}` of table {table} is masked, so its values are \
+                     not known; without a value, its changes are shown"
+                );
+            }
+            Some(_) => return Answer::Fine,
         }
+        Answer::Bad
     }
 
     fn check_key(&self, rules: &AuditedTable) -> Result<(), Failure> {
@@ -168,8 +182,8 @@ impl Subject {
         let known = newest.iter().map(AuditChange::shown_key);
         if let Some(known) = known.into_iter().find(|known| !known.is_empty()) {
             eprintln!(
-                "nothing is known of this row; the table's rows are named like `{known}`, and the \
-                 spelling counts"
+                "nothing is known of this row: it never was, or is older than capture and has not \
+                 changed since, or is written otherwise; a row is named like `{known}`"
             );
         }
         Ok(())

@@ -7,7 +7,7 @@ const WAREHOUSE: &str = "
     CREATE TABLE wms.items (sku text PRIMARY KEY, cents int);
     CREATE TABLE \"Shipments\" (\"Id\" bigint PRIMARY KEY, \"Status\" text);
     CREATE TABLE lines (shipment bigint, place int, sku text, PRIMARY KEY (shipment, place));
-    CREATE TABLE customers (id uuid PRIMARY KEY, name text);
+    CREATE TABLE customers (id uuid PRIMARY KEY, name text, email text, password text);
     CREATE TABLE notes (line text)";
 
 const CUSTOMER: &str = "0e3c8a4e-5c8e-4d0f-9a51-3f0c53c1c0de";
@@ -16,14 +16,23 @@ fn captured_warehouse() -> Database {
     let database = installed(WAREHOUSE);
     let folder = tempfile::tempdir().unwrap();
     let tables = "wms.items,\"Shipments\",lines,customers,notes";
-    let arguments = ["gen-triggers", "--tables", tables, "--print"];
+    let arguments = [
+        "gen-triggers",
+        "--tables",
+        tables,
+        "--mask",
+        "customers.email",
+        "--exclude",
+        "customers.password",
+        "--print",
+    ];
     let sql = out(&threadline(folder.path(), Some(&database), &arguments));
     database.execute_script(&sql).unwrap();
     database
         .execute_script(&format!(
             "INSERT INTO \"Shipments\" VALUES (150, 'new');
              INSERT INTO lines VALUES (7, 1, 'a');
-             INSERT INTO customers VALUES ('{CUSTOMER}', 'Ada');
+             INSERT INTO customers VALUES ('{CUSTOMER}', 'Ada', 'a@b.c', 'x');
              INSERT INTO wms.items VALUES ('old', 1), ('50', 2);
              UPDATE wms.items SET sku = 'x=50' WHERE sku = 'old';"
         ))
@@ -231,6 +240,32 @@ fn a_misspelt_column_is_told_from_one_that_did_not_change() {
     assert_eq!(
         (code, out.as_str(), err.as_str()),
         (0, "no changes match\n", "")
+    );
+}
+
+/// A value that is not stored cannot be found, which is not to say that it never was there.
+#[test]
+fn a_value_that_is_not_stored_is_told_from_one_that_never_was() {
+    let database = captured_warehouse();
+    let became = |column: &str, value: &str| {
+        let question = ["history", "customers", CUSTOMER, "--field", column];
+        said(&database, &[&question[..], &["--became", value]].concat())
+    };
+    let (code, _, err) = became("email", "a@b.c");
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains("`email` of table public.customers is masked"),
+        "{err}"
+    );
+    let (code, _, err) = became("password", "x");
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains("`password` of table public.customers is never stored"),
+        "{err}"
+    );
+    assert_eq!(
+        became("name", "Bob"),
+        (0, "no changes match\n".to_owned(), String::new())
     );
 }
 
