@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Text, Timestamptz};
+use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline_core::row_key::RowKeyText;
 use threadline_core::storage::STORAGE_SCHEMA;
@@ -52,6 +52,13 @@ pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
             other.became
         );
     }
+    if let Some(emptied) = emptied(&mut conn, &subject.table, &key).await? {
+        eprintln!(
+            "the table was emptied {}, and this row with it: `diff {}` says by whom",
+            emptied.captured_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            emptied.change_id
+        );
+    }
     Ok(answered)
 }
 
@@ -90,4 +97,49 @@ async fn earlier_holders(
         .await
         .context("cannot read who had the key")?;
     Ok(found)
+}
+
+/// A truncate of the table, which is a change of no row.
+#[derive(Debug, diesel::QueryableByName)]
+struct Emptied {
+    #[diesel(sql_type = BigInt)]
+    change_id: i64,
+    #[diesel(sql_type = Timestamptz)]
+    captured_at: DateTime<Utc>,
+}
+
+/// The truncate that took a row away: the first after its last change, which was no delete.
+async fn emptied(
+    conn: &mut AsyncPgConnection,
+    table: &TableName,
+    key: &RowKeyText,
+) -> Result<Option<Emptied>, Failure> {
+    let query = format!(
+        "SELECT emptied.id AS change_id, emptied.captured_at
+         FROM (
+             SELECT known.id, known.op
+             FROM {STORAGE_SCHEMA}.row_segments($1, $2, $3) AS segment
+             CROSS JOIN LATERAL (
+                 SELECT change.id, change.op FROM {STORAGE_SCHEMA}.audit_changes AS change
+                 WHERE change.table_schema = $1 AND change.table_name = $2
+                     AND change.row_key = segment.row_key
+                     AND change.id BETWEEN segment.first_id AND segment.last_id
+                 ORDER BY change.id DESC LIMIT 1
+             ) AS known
+             ORDER BY known.id DESC LIMIT 1
+         ) AS last
+         JOIN {STORAGE_SCHEMA}.audit_changes AS emptied ON emptied.id > last.id
+         WHERE last.op <> 'delete' AND emptied.op = 'truncate' AND emptied.row_key IS NULL
+             AND emptied.partition_name IS NULL
+             AND emptied.table_schema = $1 AND emptied.table_name = $2
+         ORDER BY emptied.id LIMIT 1"
+    );
+    let mut found: Vec<Emptied> = diesel::sql_query(query)
+        .bind::<Text, _>(table.schema())
+        .bind::<Text, _>(table.name())
+        .bind::<Text, _>(key.as_str())
+        .load(conn)
+        .await
+        .context("cannot read whether the table was emptied")?;
+    Ok(found.pop())
 }

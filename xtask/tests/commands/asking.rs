@@ -209,6 +209,36 @@ fn a_history_names_the_rows_that_had_the_key_before() {
     assert_eq!(err, "");
 }
 
+/// A truncate is a change of no row, so no row's history has it.
+#[test]
+fn a_history_says_that_its_row_went_with_the_whole_table() {
+    let database = captured_warehouse();
+    let history = |key: &str| said(&database, &["history", "wms.items", key]);
+    assert!(!history("50").2.contains("emptied"));
+    database
+        .execute_script(
+            "DELETE FROM wms.items WHERE sku = 'x=50'; TRUNCATE wms.items;
+             INSERT INTO wms.items VALUES ('old', 10)",
+        )
+        .unwrap();
+    let (_, _, err) = history("50");
+    assert!(err.contains("the table was emptied 20"), "{err}");
+    let change = err
+        .split("`diff ")
+        .nth(1)
+        .unwrap()
+        .split('`')
+        .next()
+        .unwrap();
+    let (_, out, _) = said(&database, &["diff", change]);
+    assert!(out.contains("truncate wms.items"), "{out}");
+    // Deleted before, and there again.
+    for key in ["x=50", "old"] {
+        let (_, _, err) = history(key);
+        assert!(!err.contains("emptied"), "{key}: {err}");
+    }
+}
+
 #[test]
 fn a_misspelt_column_is_told_from_one_that_did_not_change() {
     let database = captured_warehouse();
