@@ -498,6 +498,28 @@ fn a_key_that_two_rows_shared_until_the_commit_names_the_one_that_stayed() {
 }
 
 #[test]
+fn a_reader_of_the_trail_need_not_enter_the_schema_of_the_table() {
+    let trail = captured(
+        "CREATE SCHEMA vault; CREATE TABLE vault.safes (id int PRIMARY KEY, content text)",
+        &["vault.safes"],
+    );
+    trail.run("INSERT INTO vault.safes VALUES (1, 'gold')");
+    let role = format!("outsider_{}", std::process::id());
+    trail.run(&format!(
+        "CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
+    ));
+    let known = trail.ask(&format!(
+        "SET ROLE {role}; SELECT image ->> 'content' FROM threadline.row_as_of('vault', 'safes', '1', now())"
+    ));
+    assert_eq!(known, "gold");
+    let sql = trail.ask(&format!(
+        "SET ROLE {role}; SELECT sql FROM threadline.table_as_of('vault', 'safes', now(), false)"
+    ));
+    let content = format!("SET ROLE {role}; SELECT content FROM ({sql}) AS t");
+    assert_eq!(trail.ask(&content), "gold");
+}
+
+#[test]
 fn whoever_may_read_the_trail_may_ask_and_nobody_else() {
     let trail = accounts();
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");

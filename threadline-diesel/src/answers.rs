@@ -22,7 +22,7 @@ macro_rules! answers {
         use crate::standing::{Standing, StandingRow, standing_of};
         use crate::schema::audit_changes;
         use crate::timeline::{
-            Attributable, Attributions, Found, FoundRow, Next, Reached, Route, Timeline, change_with_id,
+            Attributable, Attributions, Found, FoundRow, LookedUpRow, Next, Reached, Route, Timeline, change_with_id,
         };
         use crate::transactions::Transactions;
 
@@ -92,6 +92,9 @@ macro_rules! answers {
             let mut reading = question.reading(by_then.as_ref().unwrap_or(route))?;
             while let Some(newest) = reading.newest()? {
                 let changes = newest.load::<AuditChange>(conn)$(.$await)??;
+                if !reading.may_be_a_page(&changes) {
+                    continue;
+                }
                 look_up(conn, attributions, &changes)$(.$await)??;
                 look_for_gone(conn, attributions, &changes)$(.$await)??;
                 if let Some(late) = reading.read_newest(changes, attributions)? {
@@ -164,13 +167,9 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            if let Some(transactions) = attributions.transactions_of(rows) {
-                let found = transactions.load::<(AuditTransaction, bool)>(conn)$(.$await)??;
-                attributions.add_transactions(rows, found);
-            }
-            if let Some(actions) = attributions.actions_of(rows) {
-                let found = actions.load::<(AuditAction, bool)>(conn)$(.$await)??;
-                attributions.add_actions(rows, found);
+            if let Some(wanted) = attributions.of(rows) {
+                let found = wanted.load::<LookedUpRow>(conn)$(.$await)??;
+                attributions.add(rows, found);
             }
             Ok(())
         }
@@ -256,10 +255,21 @@ macro_rules! answers {
         where
             C: $connection,
         {
+            let transactions = transactions(conn, &question.transactions())$(.$await)??;
+            let actions = actions(conn, &question.actions())$(.$await)??;
+            let asked = question.changes();
+            let changes = match question.route_by(&transactions, &actions) {
+                Some(route) => {
+                    let mut attributions = asked.attributions();
+                    attributions.know(&transactions.entries, &actions.entries);
+                    asked.page(rows_of(conn, &asked, &route, &mut attributions)$(.$await)??)
+                }
+                None => timeline(conn, &asked)$(.$await)??,
+            };
             Ok(CorrelationBundle {
-                transactions: transactions(conn, &question.transactions())$(.$await)??,
-                actions: actions(conn, &question.actions())$(.$await)??,
-                changes: timeline(conn, &question.changes())$(.$await)??,
+                transactions,
+                actions,
+                changes,
             })
         }
 

@@ -7,7 +7,7 @@ use crate::actions::Actions;
 use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
 use crate::page::{Page, PageSize};
 use crate::scope::Scope;
-use crate::timeline::Timeline;
+use crate::timeline::{Route, Timeline};
 use crate::transactions::Transactions;
 
 /// Everything of one correlation, asked for.
@@ -91,6 +91,21 @@ impl Correlation {
             Some(scope) => question.scope(scope),
             None => question,
         }
+    }
+
+    /// The transactions that its changes are in, where the first pages of transactions and actions say
+    /// it all.
+    pub(crate) fn route_by(
+        &self,
+        transactions: &Page<AuditTransaction>,
+        actions: &Page<AuditAction>,
+    ) -> Option<Route> {
+        if self.scope.is_some() || transactions.has_more() || actions.has_more() {
+            return None;
+        }
+        let own = transactions.entries.iter().map(|one| one.id);
+        let of_actions = actions.entries.iter().map(|one| one.transaction_id);
+        Route::along(own.chain(of_actions).collect())
     }
 }
 

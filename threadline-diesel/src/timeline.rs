@@ -28,9 +28,9 @@ use crate::schema::{audit_actions, audit_changes, audit_transactions};
 use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
-pub(crate) use attributions::{Attributable, Attributions};
+pub(crate) use attributions::{Attributable, Attributions, LookedUpRow};
 pub(crate) use reach::{FoundRow, NewestFirst, OfTransactions, Reach, Reached, Route};
-pub(crate) use reading::{Next, looked_up};
+pub(crate) use reading::Next;
 pub(crate) use stretch::{FindChanges, Found};
 
 /// Changes with their transactions and actions: what every reading of changes starts from.

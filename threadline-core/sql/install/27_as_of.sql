@@ -53,6 +53,16 @@ BEGIN
 END
 $whole$;
 
+-- The table with a name, by the catalogs: who may read the trail need not enter the table's schema.
+CREATE OR REPLACE FUNCTION @threadline@.relation_named(of_schema text, of_table text) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT class.oid
+    FROM pg_class AS class
+    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE namespace.nspname = of_schema AND class.relname = of_table
+);
+
 -- Whether a key tells the rows of a table apart at every moment: not where uniqueness is checked at
 -- the commit, nor where children of the table have rows with the same keys.
 CREATE OR REPLACE FUNCTION @threadline@.tells_rows_apart(relation regclass, key text[])
@@ -197,7 +207,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan AS $row$
 #variable_conflict use_column
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := @threadline@.relation_named(of_schema, of_table);
     last @threadline@.audit_changes;
     left_over record;
     emptied @threadline@.audit_changes;
@@ -427,7 +437,7 @@ CREATE OR REPLACE FUNCTION @threadline@.table_as_of(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $table$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := @threadline@.relation_named(of_schema, of_table);
     key text[];
     columns record;
     emptied record;

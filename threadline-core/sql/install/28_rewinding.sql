@@ -83,7 +83,7 @@ CREATE OR REPLACE FUNCTION @threadline@.rewinding_obstacle(
 ) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $obstacle$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := @threadline@.relation_named(of_schema, of_table);
     policy jsonb := @threadline@.kept_policy(relation);
     enrolled record;
 BEGIN

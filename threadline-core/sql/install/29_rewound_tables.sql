@@ -259,7 +259,7 @@ CREATE OR REPLACE FUNCTION @threadline@.table_rewound(
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rewound$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := @threadline@.relation_named(of_schema, of_table);
     sees_whole_table boolean := COALESCE(@threadline@.sees_whole_table(relation), false);
     is_certain boolean := NOT trail_only AND sees_whole_table
         AND @threadline@.rewinding_obstacle(of_schema, of_table, instant) IS NULL;
@@ -338,7 +338,7 @@ CREATE OR REPLACE FUNCTION @threadline@.table_of_keys(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $keys$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := @threadline@.relation_named(of_schema, of_table);
     keys text[];
 BEGIN
     EXECUTE format(

@@ -45,6 +45,7 @@ GRANT EXECUTE ON FUNCTION @threadline@.record_findings(timestamptz) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION @threadline@.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.whole_image(text, text, text, bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.relation_named(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.tells_rows_apart(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.rows_by_counting(text, text, timestamptz, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.was_in_partition(text, regclass, jsonb) TO PUBLIC;

@@ -9,9 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{self, auto_type};
+use diesel::dsl;
+use diesel::expression::Expression;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, Bool, Nullable, Uuid as SqlUuid};
+use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 
 use super::stretch::Found;
@@ -19,7 +23,7 @@ use super::{Attribution, Filters, Timeline};
 use crate::change::{AuditAction, AuditChange, AuditTransaction, StoredActor, TimelineEntry};
 use crate::circumstances::meta_contains;
 use crate::condition::Condition;
-use crate::schema::{audit_actions, audit_transactions};
+use crate::scope::Scope;
 
 /// What says itself which transaction and action it belongs to.
 pub(crate) trait Attributable {
@@ -66,26 +70,77 @@ pub(crate) struct Attributions<'q> {
     gone: BTreeSet<i64>,
 }
 
-/// Transactions, each with whether its `meta` holds what is asked for.
-pub(crate) type TransactionsById = dsl::IntoBoxed<'static, transactions_by_id, Pg>;
-/// Actions, the same.
-pub(crate) type ActionsById = dsl::IntoBoxed<'static, actions_by_id, Pg>;
+type TransactionColumns = dsl::AsSelect<Option<AuditTransaction>, Pg>;
+type ActionColumns = dsl::AsSelect<Option<AuditAction>, Pg>;
 
-#[auto_type]
-fn transactions_by_id(ids: Vec<Uuid>, meta: Condition) -> _ {
-    let columns: dsl::AsSelect<AuditTransaction, Pg> = AuditTransaction::as_select();
-    audit_transactions::table
-        .select((columns, meta))
-        .filter(audit_transactions::id.eq_any(ids))
+/// Gives transactions and actions by their ids, in one round trip; each with whether its `meta` holds
+/// what is asked for.
+pub(crate) struct LookUp {
+    transactions: Vec<Uuid>,
+    actions: Vec<Uuid>,
+    transaction_meta: Condition,
+    action_meta: Condition,
+    seen: Condition,
+    transaction_columns: TransactionColumns,
+    action_columns: ActionColumns,
 }
 
-#[auto_type]
-fn actions_by_id(ids: Vec<Uuid>, meta: Condition) -> _ {
-    let columns: dsl::AsSelect<AuditAction, Pg> = AuditAction::as_select();
-    audit_actions::table
-        .select((columns, meta))
-        .filter(audit_actions::id.eq_any(ids))
+/// What it gives: a transaction or an action.
+pub(crate) type LookedUpRow = (
+    Option<AuditTransaction>,
+    Option<bool>,
+    Option<AuditAction>,
+    Option<bool>,
+);
+
+impl QueryFragment<Pg> for LookUp {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT transactions.*, actions.* FROM (SELECT ");
+        self.transaction_columns.walk_ast(out.reborrow())?;
+        out.push_sql(", ");
+        self.transaction_meta.walk_ast(out.reborrow())?;
+        out.push_sql(" AS has_meta FROM ");
+        out.push_sql(STORAGE_SCHEMA);
+        out.push_sql(".audit_transactions WHERE audit_transactions.id = ANY (");
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.transactions)?;
+        out.push_sql(") AND ");
+        out.push_sql(&format!(
+            "{STORAGE_SCHEMA}.looked_up(audit_transactions.id)"
+        ));
+        out.push_sql(" AND ");
+        self.seen.walk_ast(out.reborrow())?;
+        out.push_sql(") AS transactions FULL JOIN (SELECT ");
+        self.action_columns.walk_ast(out.reborrow())?;
+        out.push_sql(", ");
+        self.action_meta.walk_ast(out.reborrow())?;
+        out.push_sql(" AS has_meta FROM ");
+        out.push_sql(STORAGE_SCHEMA);
+        out.push_sql(".audit_actions WHERE audit_actions.id = ANY (");
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.actions)?;
+        out.push_sql(") AND ");
+        out.push_sql(&format!("{STORAGE_SCHEMA}.looked_up(audit_actions.id)"));
+        // Two lists, not pairs.
+        out.push_sql(") AS actions ON false");
+        Ok(())
+    }
 }
+
+impl Query for LookUp {
+    type SqlType = (
+        <TransactionColumns as Expression>::SqlType,
+        Nullable<Bool>,
+        <ActionColumns as Expression>::SqlType,
+        Nullable<Bool>,
+    );
+}
+
+impl QueryId for LookUp {
+    type QueryId = ();
+    // What is seen and asked of `meta` may be any SQL.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Conn> RunQueryDsl<Conn> for LookUp {}
 
 impl Timeline {
     /// Nothing looked up yet.
@@ -120,55 +175,54 @@ impl Attributions<'_> {
         }
     }
 
-    /// The transactions of rows that were not looked up before; none if there are none.
-    pub(crate) fn transactions_of(&self, rows: &[impl Attributable]) -> Option<TransactionsById> {
-        let ids = rows.iter().map(Attributable::transaction_id);
-        let ids = unknown(ids, &self.transactions)?;
-        let query = transactions_by_id(ids, self.meta_of("audit_transactions"))
-            .filter(super::looked_up("audit_transactions.id"))
-            .into_boxed();
+    /// Of rows, the transactions and actions that were not looked up before; none if there are none.
+    pub(crate) fn of(&self, rows: &[impl Attributable]) -> Option<LookUp> {
+        let transactions = rows.iter().map(Attributable::transaction_id);
+        let transactions = unknown(transactions, &self.transactions);
+        let actions = rows.iter().filter_map(Attributable::action_id);
+        let actions = unknown(actions, &self.actions);
+        if transactions.is_empty() && actions.is_empty() {
+            return None;
+        }
         let scope = self.question.and_then(|question| question.scope.as_ref());
-        Some(
-            match scope.and_then(crate::scope::Scope::of_transactions_alone) {
-                Some(seen) => query.filter(seen),
-                None => query,
-            },
-        )
+        let seen = scope.and_then(Scope::of_transactions_alone);
+        Some(LookUp {
+            transactions,
+            actions,
+            transaction_meta: self.meta_of("audit_transactions"),
+            action_meta: self.meta_of("audit_actions"),
+            seen: seen.unwrap_or_else(|| Condition::sql("true")),
+            transaction_columns: Option::<AuditTransaction>::as_select(),
+            action_columns: Option::<AuditAction>::as_select(),
+        })
     }
 
-    /// Of rows, the actions that were not looked up before; none if there are none.
-    pub(crate) fn actions_of(&self, rows: &[impl Attributable]) -> Option<ActionsById> {
-        let ids = rows.iter().filter_map(Attributable::action_id);
-        let ids = unknown(ids, &self.actions)?;
-        let query = actions_by_id(ids, self.meta_of("audit_actions"))
-            .filter(super::looked_up("audit_actions.id"));
-        Some(query.into_boxed())
-    }
-
-    /// What was found of the transactions of rows.
-    pub(crate) fn add_transactions(
-        &mut self,
-        rows: &[impl Attributable],
-        found: Vec<(AuditTransaction, bool)>,
-    ) {
+    /// What was found of rows.
+    pub(crate) fn add(&mut self, rows: &[impl Attributable], found: Vec<LookedUpRow>) {
         for row in rows {
             self.transactions.entry(row.transaction_id()).or_default();
+            if let Some(action) = row.action_id() {
+                self.actions.entry(action).or_default();
+            }
         }
-        let found = found.into_iter().map(|one| (one.0.id, Some(one)));
-        self.transactions.extend(found);
+        for (transaction, transaction_has, action, action_has) in found {
+            if let Some(found) = transaction.zip(transaction_has) {
+                self.transactions.insert(found.0.id, Some(found));
+            }
+            if let Some(found) = action.zip(action_has) {
+                self.actions.insert(found.0.id, Some(found));
+            }
+        }
     }
 
-    /// What was found of the actions of rows.
-    pub(crate) fn add_actions(
-        &mut self,
-        rows: &[impl Attributable],
-        found: Vec<(AuditAction, bool)>,
-    ) {
-        for id in rows.iter().filter_map(Attributable::action_id) {
-            self.actions.entry(id).or_default();
-        }
-        let found = found.into_iter().map(|one| (one.0.id, Some(one)));
-        self.actions.extend(found);
+    /// What was loaded before, by a question that asks nothing of `meta`.
+    pub(crate) fn know(&mut self, transactions: &[AuditTransaction], actions: &[AuditAction]) {
+        let transactions = transactions.iter().cloned();
+        self.transactions
+            .extend(transactions.map(|one| (one.id, Some((one, false)))));
+        let actions = actions.iter().cloned();
+        self.actions
+            .extend(actions.map(|one| (one.id, Some((one, false)))));
     }
 
     /// Changes whose transactions were not found: they may have been removed together.
@@ -233,10 +287,10 @@ impl Attributions<'_> {
     }
 }
 
-/// Each id once of which nothing is known; none if there are none.
-fn unknown<T>(ids: impl Iterator<Item = Uuid>, known: &BTreeMap<Uuid, T>) -> Option<Vec<Uuid>> {
+/// Each id once of which nothing is known.
+fn unknown<T>(ids: impl Iterator<Item = Uuid>, known: &BTreeMap<Uuid, T>) -> Vec<Uuid> {
     let ids: BTreeSet<_> = ids.filter(|id| !known.contains_key(id)).collect();
-    (!ids.is_empty()).then(|| ids.into_iter().collect())
+    ids.into_iter().collect()
 }
 
 /// What is known of a change beside itself.

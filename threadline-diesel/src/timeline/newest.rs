@@ -116,6 +116,11 @@ impl Reading<'_> {
         })
     }
 
+    /// Whether so many changes may be a page: one that is the last is read the other ways.
+    pub(crate) fn may_be_a_page(&self, changes: &[AuditChange]) -> bool {
+        changes.len() >= self.wanted
+    }
+
     /// Reads what the newest transactions changed. Gives what has to be asked before it counts, if it is
     /// a page.
     pub(crate) fn read_newest(

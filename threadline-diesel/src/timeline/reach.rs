@@ -168,6 +168,17 @@ impl Route {
         Self::Found(rows.into_iter().map(of).collect())
     }
 
+    /// Along transactions that are known, where they are few.
+    pub(crate) fn along(transactions: BTreeSet<Uuid>) -> Option<Self> {
+        (transactions.len() <= FEW).then(|| {
+            Self::Found(vec![FoundTransactions {
+                most: FEW,
+                transactions: Vec::new(),
+                others: transactions.into_iter().collect(),
+            }])
+        })
+    }
+
     /// Where there is nothing to look up.
     pub(crate) const NONE: Self = Self::Found(Vec::new());
 
