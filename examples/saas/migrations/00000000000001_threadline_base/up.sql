@@ -1739,7 +1739,9 @@ $record$;
 CREATE OR REPLACE FUNCTION threadline.row_segments(
     of_schema text, of_table text, of_key text
 ) RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
-LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp AS $segments$
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+-- To plan for every month takes longer than to look into it.
+SET plan_cache_mode = force_generic_plan AS $segments$
 #variable_conflict use_variable
 DECLARE
     highest CONSTANT bigint := 9223372036854775807;
@@ -1752,6 +1754,21 @@ DECLARE
     departed bigint;
     seen record;
 BEGIN
+    -- Most rows have had one key, and then no month has to be looked into.
+    IF NOT EXISTS (
+        SELECT FROM threadline.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.previous_key = of_key
+    ) AND NOT EXISTS (
+        SELECT FROM threadline.audit_renames AS r
+        WHERE r.table_name = of_table AND r.table_schema = of_schema AND r.row_key = of_key
+    ) THEN
+        row_key := of_key;
+        first_id := 0;
+        last_id := highest;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
     -- Forwards: where did it go, if it left after it was last seen here? While keys are swapped,
     -- a row may come to a key before the row that had it leaves; then that one left, and not ours.
     SELECT c.id, c.previous_key, c.data_after INTO seen
@@ -3296,10 +3313,6 @@ COMMENT ON TABLE threadline.audit_baseline_runs IS
 
 CREATE INDEX IF NOT EXISTS audit_baseline_runs_table_idx
     ON threadline.audit_baseline_runs (table_name, table_schema, id);
-
--- "Which change has this id?" Ids grow with the table, so a summary of its pages is enough.
-CREATE INDEX IF NOT EXISTS audit_changes_id_idx
-    ON threadline.audit_changes USING brin (id) WITH (autosummarize = on);
 
 -- Runs move on by the functions below, and nobody takes them back.
 CREATE OR REPLACE FUNCTION threadline.guard_baseline_run() RETURNS trigger
@@ -5284,7 +5297,8 @@ BEGIN
         IF threadline.partition_is_expired(part.partition, part.to_instant, cutoffs)
             AND (NOT keeps_images OR NOT EXISTS (SELECT FROM threadline.tables_in(part.partition)))
         THEN
-            IF result.changes > 0 THEN
+            -- What this step did so far is counted before a drop counts for itself.
+            IF result.changes + result.baselines > 0 THEN
                 result.progress := jsonb_build_object('phase', 'changes', 'from', part.place);
                 RETURN result;
             END IF;
@@ -5807,6 +5821,16 @@ BEGIN
 END
 $whole$;
 
+-- The table with a name, by the catalogs: who may read the trail need not enter the table's schema.
+CREATE OR REPLACE FUNCTION threadline.relation_named(of_schema text, of_table text) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT class.oid
+    FROM pg_class AS class
+    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE namespace.nspname = of_schema AND class.relname = of_table
+);
+
 -- Whether a key tells the rows of a table apart at every moment: not where uniqueness is checked at
 -- the commit, nor where children of the table have rows with the same keys.
 CREATE OR REPLACE FUNCTION threadline.tells_rows_apart(relation regclass, key text[])
@@ -5946,10 +5970,12 @@ CREATE OR REPLACE FUNCTION threadline.row_as_of(
     OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text,
     OUT transaction_id uuid, OUT actor_ref jsonb, OUT image jsonb, OUT unknown jsonb
 )
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $row$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- To plan for every month takes longer than to look into it.
+SET plan_cache_mode = force_generic_plan AS $row$
 #variable_conflict use_column
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := threadline.relation_named(of_schema, of_table);
     last threadline.audit_changes;
     left_over record;
     emptied threadline.audit_changes;
@@ -6179,7 +6205,7 @@ CREATE OR REPLACE FUNCTION threadline.table_as_of(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $table$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := threadline.relation_named(of_schema, of_table);
     key text[];
     columns record;
     emptied record;
@@ -6335,7 +6361,7 @@ CREATE OR REPLACE FUNCTION threadline.rewinding_obstacle(
 ) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $obstacle$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := threadline.relation_named(of_schema, of_table);
     policy jsonb := threadline.kept_policy(relation);
     enrolled record;
 BEGIN
@@ -6732,7 +6758,7 @@ CREATE OR REPLACE FUNCTION threadline.table_rewound(
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rewound$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := threadline.relation_named(of_schema, of_table);
     sees_whole_table boolean := COALESCE(threadline.sees_whole_table(relation), false);
     is_certain boolean := NOT trail_only AND sees_whole_table
         AND threadline.rewinding_obstacle(of_schema, of_table, instant) IS NULL;
@@ -6811,7 +6837,7 @@ CREATE OR REPLACE FUNCTION threadline.table_of_keys(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $keys$
 DECLARE
-    relation regclass := to_regclass(format('%I.%I', of_schema, of_table));
+    relation regclass := threadline.relation_named(of_schema, of_table);
     keys text[];
 BEGIN
     EXECUTE format(
@@ -6840,6 +6866,67 @@ BEGIN
 END
 $keys$;
 
+-- Changes that came late: long after their transaction began.
+
+-- "Which change has this id?" and "Which changes came late?" Ids and instants grow with the table, so a
+-- summary of its pages is enough.
+CREATE INDEX IF NOT EXISTS audit_changes_order_idx
+    ON threadline.audit_changes USING brin (id, captured_at, transaction_id)
+    WITH (autosummarize = on);
+
+-- The transactions that changed something between two instants, both inclusive, though they began before
+-- a transaction, or, for a clock may be set back, after another.
+CREATE OR REPLACE FUNCTION threadline.late_transactions_by_summary(
+    from_instant timestamptz, to_instant timestamptz, began_before uuid, began_after uuid
+) RETURNS TABLE (transaction_id uuid)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+-- The planner never expects the summary to be better than reading change by change.
+SET enable_seqscan = off SET enable_indexscan = off SET enable_indexonlyscan = off
+SET plan_cache_mode = force_generic_plan SET jit = off AS $late$
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT late.transaction_id
+    FROM threadline.audit_changes AS late
+    WHERE late.captured_at >= from_instant AND late.captured_at <= to_instant
+        AND (late.transaction_id < began_before OR late.transaction_id > began_after);
+END
+$late$;
+
+-- The transactions that changed something between two instants, both inclusive, though they began before
+-- a transaction. Who reads the newest transactions asks this before calling what they changed the newest
+-- changes. Transactions that begin after the second instant are among them.
+CREATE OR REPLACE FUNCTION threadline.late_transactions(
+    from_instant timestamptz, to_instant timestamptz, began_before uuid
+) RETURNS TABLE (transaction_id uuid)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET jit = off AS $late$
+DECLARE
+    at_a_time CONSTANT integer := 300;
+    began_after uuid := threadline.transaction_id_from(to_instant);
+    looked_at record;
+BEGIN
+    -- Often there are few changes between, and they are read faster than the summary.
+    SELECT count(*) AS changes, min(c.captured_at) AS earliest,
+        array_agg(DISTINCT c.transaction_id) FILTER (
+            WHERE c.transaction_id < began_before OR c.transaction_id > began_after
+        ) AS late
+    INTO looked_at
+    FROM (
+        SELECT c.captured_at, c.transaction_id
+        FROM threadline.audit_changes AS c
+        WHERE c.captured_at >= from_instant AND c.captured_at <= to_instant
+        ORDER BY c.captured_at DESC, c.id DESC
+        LIMIT at_a_time
+    ) AS c;
+    RETURN QUERY SELECT unnest(looked_at.late);
+    IF looked_at.changes = at_a_time THEN
+        RETURN QUERY SELECT * FROM threadline.late_transactions_by_summary(
+            from_instant, looked_at.earliest, began_before, began_after
+        );
+    END IF;
+END
+$late$;
+
 -- The application can cause changes and say why; it can neither write, alter nor read the trail
 -- beyond that. Who may read is granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... .
 
@@ -6864,6 +6951,8 @@ GRANT EXECUTE ON FUNCTION threadline.looked_up(bigint) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_from_image(anyelement, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.base_type(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_segments(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.late_transactions(timestamptz, timestamptz, uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.late_transactions_by_summary(timestamptz, timestamptz, uuid, uuid) TO PUBLIC;
 -- Coverage is for whoever may read deployed_policies; what it is made of shows only the catalog.
 GRANT EXECUTE ON FUNCTION threadline.policy_of(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.captured_tables() TO PUBLIC;
@@ -6885,6 +6974,7 @@ GRANT EXECUTE ON FUNCTION threadline.record_findings(timestamptz) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION threadline.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.whole_image(text, text, text, bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.relation_named(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.tells_rows_apart(regclass, text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.rows_by_counting(text, text, timestamptz, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.was_in_partition(text, regclass, jsonb) TO PUBLIC;
@@ -6918,4 +7008,4 @@ GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '41f07d000f5e6930ae54894a0f90201d110fa68564214e7e50fd76963ee92283');
+SELECT threadline.note_installation('0.1.0', '82a1bd5dd232497d6069c415a9d63d4c1e1332f697fc69928427678cdb8c0333');
