@@ -101,12 +101,8 @@ impl QueryFragment<Pg> for LookUp {
         self.transaction_meta.walk_ast(out.reborrow())?;
         out.push_sql(" AS has_meta FROM ");
         out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".audit_transactions WHERE audit_transactions.id = ANY (");
-        out.push_bind_param::<Array<SqlUuid>, _>(&self.transactions)?;
-        out.push_sql(") AND ");
-        out.push_sql(&format!(
-            "{STORAGE_SCHEMA}.looked_up(audit_transactions.id)"
-        ));
+        out.push_sql(".audit_transactions WHERE ");
+        walk_ids("audit_transactions.id", &self.transactions, out.reborrow())?;
         out.push_sql(" AND ");
         self.seen.walk_ast(out.reborrow())?;
         out.push_sql(") AS transactions FULL JOIN (SELECT ");
@@ -115,14 +111,25 @@ impl QueryFragment<Pg> for LookUp {
         self.action_meta.walk_ast(out.reborrow())?;
         out.push_sql(" AS has_meta FROM ");
         out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".audit_actions WHERE audit_actions.id = ANY (");
-        out.push_bind_param::<Array<SqlUuid>, _>(&self.actions)?;
-        out.push_sql(") AND ");
-        out.push_sql(&format!("{STORAGE_SCHEMA}.looked_up(audit_actions.id)"));
+        out.push_sql(".audit_actions WHERE ");
+        walk_ids("audit_actions.id", &self.actions, out.reborrow())?;
         // Two lists, not pairs.
         out.push_sql(") AS actions ON false");
         Ok(())
     }
+}
+
+fn walk_ids<'b>(column: &str, ids: &'b Vec<Uuid>, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    if ids.is_empty() {
+        // An empty array would have every month planned.
+        out.push_sql("false");
+        return Ok(());
+    }
+    out.push_sql(column);
+    out.push_sql(" = ANY (");
+    out.push_bind_param::<Array<SqlUuid>, _>(ids)?;
+    out.push_sql(&format!(") AND {STORAGE_SCHEMA}.looked_up({column})"));
+    Ok(())
 }
 
 impl Query for LookUp {
