@@ -278,10 +278,14 @@ pub(crate) async fn ask(trail: &Trail) -> Result<Vec<Answered>> {
     let mut answered = Vec::new();
     for question in list(trail).await? {
         let one = ask_one(trail.client(), &mut conn, &question).await?;
-        eprintln!(
+        eprint!(
             "{}: p50 {:.2} ms, p95 {:.2} ms",
             one.name, one.ours.p50, one.ours.p95
         );
+        match one.common {
+            Some(common) => eprintln!("; common {:.2}, {:.2}", common.p50, common.p95),
+            None => eprintln!(),
+        }
         answered.push(one);
     }
     Ok(answered)

@@ -39,8 +39,9 @@ pub(super) struct Newest {
 impl Newest {
     /// Those of a route.
     pub(super) fn of(route: &Route) -> Self {
+        let many = route.only().filter(|_| !route.is_short());
         Self {
-            transactions: route.only().and_then(FoundTransactions::newest),
+            transactions: many.and_then(FoundTransactions::newest),
             ..Self::default()
         }
     }

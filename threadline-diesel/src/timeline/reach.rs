@@ -3,7 +3,8 @@
 //! There is no index on changes for it, so there are two ways: to look up the transactions, and
 //! their changes; or to read changes in order and check each, until the page is full. The first is
 //! right for the rare, the second for the frequent, and each is hopeless for the other. So the
-//! library looks the transactions up first, no further than the point where it does not matter.
+//! library looks the transactions up first, no further than the point where it does not matter. Of many,
+//! the newest are tried before either ([`super::newest`]).
 
 use std::collections::BTreeSet;
 
