@@ -150,7 +150,9 @@ macro_rules! answers {
             let mut attributions = question.attributions();
             while let Some(places) = reading.any()? {
                 let found = places.load::<Found>(conn)$(.$await)??;
-                look_up(conn, &mut attributions, &found)$(.$await)??;
+                if reading.is_checked() {
+                    look_up(conn, &mut attributions, &found)$(.$await)??;
+                }
                 if reading.has_any(&found, &attributions) {
                     return Ok(true);
                 }

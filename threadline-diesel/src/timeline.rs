@@ -29,7 +29,8 @@ use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
 pub(crate) use attributions::{Attributable, Attributions, LookedUpRow};
-pub(crate) use reach::{FoundRow, NewestFirst, OfTransactions, Reach, Reached, Route};
+pub(crate) use conditions::reach_of;
+pub(crate) use reach::{FoundRow, NewestFirst, OfTransactions, Reached, Route};
 pub(crate) use reading::Next;
 pub(crate) use stretch::{FindChanges, Found};
 

@@ -18,7 +18,7 @@ use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
 use crate::schema::audit_transactions;
 use crate::scope::Scope;
 use crate::terms::MetaPattern;
-use crate::timeline::{OfTransactions, Reach, Reached, Route};
+use crate::timeline::{Reached, Route, reach_of};
 
 /// The Diesel query behind a search for transactions, open to the host's own filters.
 pub type TransactionsQuery<'a> = dsl::IntoBoxed<
@@ -96,7 +96,7 @@ impl Transactions {
     /// What has to be looked up before the question can be asked the best way.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let actor = self.filters.circumstances.actor.as_ref()?;
-        Some(Reached::few(vec![transactions_of(actor)]))
+        Some(Reached::few(vec![reach_of(actor)]))
     }
 
     pub(crate) fn query_by(
@@ -159,7 +159,7 @@ impl Filters {
     fn conditions(&self, route: &Route) -> Vec<Condition> {
         let mut conditions = self.circumstances.of_rows("audit_transactions");
         if let Some(actor) = &self.circumstances.actor {
-            let theirs = route.to("audit_transactions.id", 0, &transactions_of(actor));
+            let theirs = route.to("audit_transactions.id", 0, &reach_of(actor));
             conditions.push(theirs.unwrap_or_else(|| signed_or_changed_inside(actor)));
         }
         if let Some(from) = self.circumstances.from {
@@ -172,24 +172,7 @@ impl Filters {
     }
 }
 
-/// The transactions that an actor signed, and those inside which they made a change.
-fn transactions_of(actor: &ActorRef) -> Reach {
-    let theirs = indexed_actor("actor_ref", actor);
-    Reach {
-        transactions: Some(OfTransactions {
-            condition: theirs.clone(),
-            newest_first: None,
-        }),
-        others: Some(
-            Condition::sql(format!(
-                "SELECT transaction_id FROM {STORAGE_SCHEMA}.audit_changes WHERE "
-            ))
-            .with(&theirs),
-        ),
-    }
-}
-
-/// The same, checked on the way through all transactions: for an actor who is in many.
+/// What [`reach_of`] reaches, checked on the way through all transactions: for an actor who is in many.
 fn signed_or_changed_inside(actor: &ActorRef) -> Condition {
     Condition::default()
         .with(&actor_is("audit_transactions.actor_ref", actor))

@@ -20,7 +20,7 @@ BEGIN
     SELECT DISTINCT late.transaction_id
     FROM @threadline@.audit_changes AS late
     WHERE late.captured_at >= from_instant AND late.captured_at <= to_instant
-        AND (late.transaction_id < began_before OR late.transaction_id > began_after);
+        AND (late.transaction_id < began_before OR late.transaction_id >= began_after);
 END
 $late$;
 
@@ -34,13 +34,13 @@ LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET jit = off AS $late$
 DECLARE
     at_a_time CONSTANT integer := 300;
-    began_after uuid := @threadline@.transaction_id_from(to_instant);
+    began_after uuid := @threadline@.transaction_id_from(to_instant + interval '1 microsecond');
     looked_at record;
 BEGIN
     -- Often there are few changes between, and they are read faster than the summary.
     SELECT count(*) AS changes, min(c.captured_at) AS earliest,
         array_agg(DISTINCT c.transaction_id) FILTER (
-            WHERE c.transaction_id < began_before OR c.transaction_id > began_after
+            WHERE c.transaction_id < began_before OR c.transaction_id >= began_after
         ) AS late
     INTO looked_at
     FROM (

@@ -93,10 +93,7 @@ impl Filters {
         }
         let mut reaches = Vec::new();
         if let Some(actor) = &self.circumstances.actor {
-            reaches.push(Reach {
-                transactions: Some(transactions_with_actor("actor_ref", actor)),
-                others: Some(from_changes(&indexed_actor("actor_ref", actor))),
-            });
+            reaches.push(reach_of(actor));
         }
         if self.attribution == Some(Attribution::Unattributed) {
             let nobody = Condition::sql(
@@ -194,6 +191,14 @@ fn of_table(table: &TableName) -> Condition {
 
 fn in_force_is(actor: &ActorRef) -> Condition {
     actor_is(IN_FORCE, actor)
+}
+
+/// The transactions that an actor signed, and those inside which they made a change.
+pub(crate) fn reach_of(actor: &ActorRef) -> Reach {
+    Reach {
+        transactions: Some(transactions_with_actor("actor_ref", actor)),
+        others: Some(from_changes(&indexed_actor("actor_ref", actor))),
+    }
 }
 
 fn from_changes(condition: &Condition) -> Condition {

@@ -127,9 +127,8 @@ impl Reading<'_> {
             return Ok(None);
         }
         let stretch = self.stretch(self.at_a_time)?;
-        let is_checked = self.question.looks_at_attribution();
         Ok(Some(
-            if is_checked && !(self.is_first && self.route.is_short()) {
+            if self.is_checked() && !(self.is_first && self.route.is_short()) {
                 Next::Places(stretch.places())
             } else {
                 Next::Changes(stretch.changes())
@@ -137,13 +136,17 @@ impl Reading<'_> {
         ))
     }
 
+    /// Whether transactions and actions tell which changes are asked for.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.question.looks_at_attribution()
+    }
+
     /// The same, where it is enough to know that there is something.
     pub(crate) fn any(&self) -> Result<Option<FindPlaces>, InvalidQuestion> {
         if self.is_at_the_end || !self.rows.is_empty() {
             return Ok(None);
         }
-        let is_checked = self.question.looks_at_attribution();
-        let stretch = self.stretch(if is_checked { self.at_a_time } else { 1 })?;
+        let stretch = self.stretch(if self.is_checked() { self.at_a_time } else { 1 })?;
         Ok(Some(stretch.places()))
     }
 

@@ -83,7 +83,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     let question = args.filters.clone().question(&mut conn).await?;
     // Before a file is written that holds nothing because of a slip of the pen.
     if let Some(subject) = args.filters.subject()
-        && subject.why_nothing(&mut conn).await? == Answer::Bad
+        && subject.check_table(&mut conn).await? == Answer::Bad
     {
         return Ok(Answer::Bad);
     }

@@ -100,21 +100,8 @@ impl Subject {
         conn: &mut AsyncPgConnection,
     ) -> Result<Answer, Failure> {
         let table = &self.table;
-        match nonblocking::standing(conn, table)
-            .await
-            .map_err(unanswered)?
-        {
-            Standing::Unknown => {
-                return Err(Failure::usage(format!(
-                    "there is no table {table}, and the trail knows none of that name{}",
-                    meant(table, &all_captured(conn).await)
-                )));
-            }
-            Standing::NotCaptured => {
-                eprintln!("table {table} is not captured: nothing is known of it");
-                return Ok(Answer::Bad);
-            }
-            _ => {}
+        if self.check_table(conn).await? == Answer::Bad {
+            return Ok(Answer::Bad);
         }
         if let Some(rules) = captured(conn, table).await {
             self.check_key(&rules)?;
@@ -130,6 +117,30 @@ impl Subject {
             }
         }
         Ok(Answer::Fine)
+    }
+
+    /// Says if the trail can know nothing of the table: wrong usage where there is none of the name, a
+    /// bad answer where it is not under capture. Unlike the rest, this holds before anything was asked:
+    /// a column that the table lost is in the trail still.
+    pub(crate) async fn check_table(
+        &self,
+        conn: &mut AsyncPgConnection,
+    ) -> Result<Answer, Failure> {
+        let table = &self.table;
+        match nonblocking::standing(conn, table)
+            .await
+            .map_err(unanswered)?
+        {
+            Standing::Unknown => Err(Failure::usage(format!(
+                "there is no table {table}, and the trail knows none of that name{}",
+                meant(table, &all_captured(conn).await)
+            ))),
+            Standing::NotCaptured => {
+                eprintln!("table {table} is not captured: nothing is known of it");
+                Ok(Answer::Bad)
+            }
+            _ => Ok(Answer::Fine),
+        }
     }
 
     fn check_column(&self, rules: &AuditedTable) -> Answer {

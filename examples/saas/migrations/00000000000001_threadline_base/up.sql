@@ -6888,7 +6888,7 @@ BEGIN
     SELECT DISTINCT late.transaction_id
     FROM threadline.audit_changes AS late
     WHERE late.captured_at >= from_instant AND late.captured_at <= to_instant
-        AND (late.transaction_id < began_before OR late.transaction_id > began_after);
+        AND (late.transaction_id < began_before OR late.transaction_id >= began_after);
 END
 $late$;
 
@@ -6902,13 +6902,13 @@ LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET jit = off AS $late$
 DECLARE
     at_a_time CONSTANT integer := 300;
-    began_after uuid := threadline.transaction_id_from(to_instant);
+    began_after uuid := threadline.transaction_id_from(to_instant + interval '1 microsecond');
     looked_at record;
 BEGIN
     -- Often there are few changes between, and they are read faster than the summary.
     SELECT count(*) AS changes, min(c.captured_at) AS earliest,
         array_agg(DISTINCT c.transaction_id) FILTER (
-            WHERE c.transaction_id < began_before OR c.transaction_id > began_after
+            WHERE c.transaction_id < began_before OR c.transaction_id >= began_after
         ) AS late
     INTO looked_at
     FROM (
@@ -7008,4 +7008,4 @@ GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '82a1bd5dd232497d6069c415a9d63d4c1e1332f697fc69928427678cdb8c0333');
+SELECT threadline.note_installation('0.1.0', '48a1b233d616fa1b1e067f1565537b9ce8bb086364fd1b07971f1ab689dca46f');
