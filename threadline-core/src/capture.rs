@@ -8,8 +8,10 @@
 //! What the table looks like at run time (partitioned, inherited from, with triggers of its own) is
 //! found out when the migration is applied, by functions of the base schema (`sql/install`).
 
+mod changes;
 mod expressions;
 mod functions;
+mod image;
 mod migration;
 mod template;
 

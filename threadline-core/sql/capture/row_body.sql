@@ -27,7 +27,7 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
 @changes@
-            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF v_changed_from IS NULL THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT @threadline@.has_unclassified(
                     TG_RELID, @known_columns@
                 ) THEN
@@ -38,14 +38,14 @@ BEGIN
 @data_after@
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
-@previous_key@        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_data_after := @new_image@;
+@inserted@
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
         ELSE
             v_op := 'delete';
-            v_changed_from := @old_image@;
+@deleted@
             v_table_pk := @old_table_pk@;
             v_row_key := @old_row_key@;
         END IF;

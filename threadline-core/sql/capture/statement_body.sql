@@ -51,11 +51,10 @@ BEGIN
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO @threadline@.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, data_after
         )
         SELECT
-            pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'insert', @schema_literal@, @name_literal@,
             @table_pk@,
@@ -67,11 +66,10 @@ BEGIN
         ) AS image;
     ELSE
         INSERT INTO @threadline@.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, changed_from
         )
         SELECT
-            pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'delete', @schema_literal@, @name_literal@,
             @table_pk@,

@@ -2,7 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+use super::changes;
 use super::expressions;
+use super::image;
 use super::template::{fill, indent};
 use crate::identifier::{MAX_IDENTIFIER_BYTES, quote_identifier, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
@@ -161,20 +163,12 @@ fn row_attribution(shared: &Shared<'_>) -> String {
 /// by one.
 pub(super) fn row_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
-    let changes = expressions::changes(table, table.image(), 12);
+    let collected = changes::collect_changes(table, 12);
     let data_after = if table.image() == ImageForm::Delta {
         "            -- delta form: the new values were collected above".to_owned()
     } else {
-        format!(
-            "            v_data_after := {};",
-            expressions::image(table, "NEW", 12)
-        )
+        image::take_image(table, "v_data_after", "NEW", 12)
     };
-    let known: Vec<_> = table
-        .columns()
-        .iter()
-        .map(|column| quote_literal(&column.name))
-        .collect();
     shared.fill(
         ROW_BODY,
         &[
@@ -186,15 +180,17 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("unpin_deep8", &shared.unpin_at(8)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
-            ("changes", changes.trim_end_matches('\n')),
+            ("changes", collected.trim_end_matches('\n')),
             ("data_after", &data_after),
-            ("previous_key", &expressions::previous_key(table, 12)),
+            ("known_columns", &image::known_columns(table)),
             (
-                "known_columns",
-                &format!("ARRAY[{}]::pg_catalog.text[]", known.join(", ")),
+                "inserted",
+                &image::take_image(table, "v_data_after", "NEW", 12),
             ),
-            ("new_image", &expressions::image(table, "NEW", 12)),
-            ("old_image", &expressions::image(table, "OLD", 12)),
+            (
+                "deleted",
+                &image::take_image(table, "v_changed_from", "OLD", 12),
+            ),
             ("new_table_pk", &expressions::table_pk(table, "NEW")),
             ("old_table_pk", &expressions::table_pk(table, "OLD")),
             ("new_row_key", &expressions::row_key(table, "NEW")),
@@ -221,7 +217,7 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
             ("unpin", &shared.unpin_at(4)),
             ("table_pk", &expressions::table_pk(table, "r")),
             ("row_key", &expressions::row_key(table, "r")),
-            ("image_columns", &expressions::image_columns(table, "r", 12)),
+            ("image_columns", &image::image_columns(table, "r", 12)),
             ("strict", &shared.strict(STRICT_STATEMENT)),
             (
                 "first_transaction",

@@ -38,9 +38,13 @@ COMMENT ON COLUMN threadline.audit_transactions.xid IS
 COMMENT ON COLUMN threadline.audit_transactions.action_id IS
     'The outermost action.';
 
--- One captured change of one row, or of one table (truncate).
+-- The order in which changes were captured. Never shared state that writers wait for.
+CREATE SEQUENCE IF NOT EXISTS threadline.audit_changes_id_seq AS bigint;
+
+-- One captured change of one row, or of one table (truncate). The default of its id is what statements
+-- that insert many take: a call among what they select would be a plan of its own.
 CREATE TABLE IF NOT EXISTS threadline.audit_changes (
-    id             bigint      NOT NULL,
+    id             bigint      NOT NULL DEFAULT nextval('threadline.audit_changes_id_seq'),
     captured_at    timestamptz NOT NULL,
     transaction_id uuid        NOT NULL,
     action_id      uuid,
@@ -123,66 +127,81 @@ CREATE TABLE IF NOT EXISTS threadline.audit_renames (
 COMMENT ON TABLE threadline.audit_renames IS
     'One row for each change that gave a row another key; says nothing that audit_changes does not.';
 
--- Indexes, each owed to a question.
+-- Indexes, each owed to a question. All end with an id, so no two entries are alike, and to look
+-- for equal ones before a page is split would be in vain.
 
 -- "Where did this row go?" and "Where did it come from?"
 CREATE INDEX IF NOT EXISTS audit_renames_previous_key_idx
-    ON threadline.audit_renames (table_name, previous_key, table_schema, change_id);
+    ON threadline.audit_renames (table_name, previous_key, table_schema, change_id)
+    WITH (deduplicate_items = off);
 CREATE INDEX IF NOT EXISTS audit_renames_row_key_idx
-    ON threadline.audit_renames (table_name, row_key, table_schema, change_id);
+    ON threadline.audit_renames (table_name, row_key, table_schema, change_id)
+    WITH (deduplicate_items = off);
 
 -- "What happened in this transaction?"
 CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
-    ON threadline.audit_changes (transaction_id, id);
+    ON threadline.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
 -- "What happened to this row?"
 CREATE INDEX IF NOT EXISTS audit_changes_row_idx
-    ON threadline.audit_changes (table_name, row_key, table_schema, id);
+    ON threadline.audit_changes (table_name, row_key, table_schema, id)
+    WITH (deduplicate_items = off);
 -- "What happened to this table lately?"
 CREATE INDEX IF NOT EXISTS audit_changes_table_idx
-    ON threadline.audit_changes (table_name, table_schema, captured_at, id);
+    ON threadline.audit_changes (table_name, table_schema, captured_at, id)
+    WITH (deduplicate_items = off);
 -- "What did this actor do?"
 CREATE INDEX IF NOT EXISTS audit_transactions_actor_idx
     ON threadline.audit_transactions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
+    WITH (deduplicate_items = off)
     WHERE actor_ref IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_changes_actor_idx
     ON threadline.audit_changes ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
+    WITH (deduplicate_items = off)
     WHERE actor_ref IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_actor_idx
     ON threadline.audit_actions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
+    WITH (deduplicate_items = off)
     WHERE actor_ref IS NOT NULL;
 -- "What belongs to this request, this correlation, this job?"
 CREATE INDEX IF NOT EXISTS audit_transactions_correlation_idx
-    ON threadline.audit_transactions (correlation_id, id) WHERE correlation_id IS NOT NULL;
+    ON threadline.audit_transactions (correlation_id, id)
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_transactions_request_idx
-    ON threadline.audit_transactions (request_id, id) WHERE request_id IS NOT NULL;
+    ON threadline.audit_transactions (request_id, id)
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_transactions_job_idx
-    ON threadline.audit_transactions (job_id, id) WHERE job_id IS NOT NULL;
+    ON threadline.audit_transactions (job_id, id)
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_correlation_idx
-    ON threadline.audit_actions (correlation_id, id) WHERE correlation_id IS NOT NULL;
+    ON threadline.audit_actions (correlation_id, id)
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_request_idx
-    ON threadline.audit_actions (request_id, id) WHERE request_id IS NOT NULL;
+    ON threadline.audit_actions (request_id, id)
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_job_idx
-    ON threadline.audit_actions (job_id, id) WHERE job_id IS NOT NULL;
+    ON threadline.audit_actions (job_id, id)
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
 -- "What was done on behalf of this user?", "What did nobody sign?" and "What failed?": of the few
 -- rows that say so, and of no others.
 CREATE INDEX IF NOT EXISTS audit_transactions_represented_idx
     ON threadline.audit_transactions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
+    WITH (deduplicate_items = off)
     WHERE on_behalf_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_represented_idx
     ON threadline.audit_actions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
+    WITH (deduplicate_items = off)
     WHERE on_behalf_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_transactions_unattributed_idx
-    ON threadline.audit_transactions (id) WHERE actor_ref IS NULL;
+    ON threadline.audit_transactions (id)
+    WITH (deduplicate_items = off) WHERE actor_ref IS NULL;
 CREATE INDEX IF NOT EXISTS audit_actions_failed_idx
-    ON threadline.audit_actions (id) WHERE status = 'error';
+    ON threadline.audit_actions (id)
+    WITH (deduplicate_items = off) WHERE status = 'error';
 -- "What actions were in this transaction?" and "When was this action done?"
 CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
-    ON threadline.audit_actions (transaction_id, id);
+    ON threadline.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
 CREATE INDEX IF NOT EXISTS audit_actions_name_idx
-    ON threadline.audit_actions (name, id);
-
--- The order in which changes were captured. Never shared state that writers wait for.
-CREATE SEQUENCE IF NOT EXISTS threadline.audit_changes_id_seq AS bigint;
+    ON threadline.audit_actions (name, id) WITH (deduplicate_items = off);
 
 -- A secret of this database, readable by the owner alone, which capture uses to tell its own
 -- notes from those a session made up. A sequence, because its value is read without a query.
@@ -7008,4 +7027,4 @@ GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '48a1b233d616fa1b1e067f1565537b9ce8bb086364fd1b07971f1ab689dca46f');
+SELECT threadline.note_installation('0.1.0', 'f066585956bfc9b51d6046ab2c115c46b67076238e2bac3cb99941ef148993d1');

@@ -38,12 +38,30 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."invoice_id", OLD."line_no", OLD."description", OLD."amount_cents")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."invoice_id", NEW."line_no", NEW."description", NEW."amount_cents")::pg_catalog.record THEN
-                v_changed_from := CASE WHEN (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL) THEN pg_catalog.jsonb_build_object('line_no', OLD."line_no") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE AND (OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL) THEN pg_catalog.jsonb_build_object('description', OLD."description") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE AND (OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL) THEN pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents") ELSE '{}' END;
+                IF (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE THEN
+                    IF OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id");
+                        v_previous_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
+                    END IF;
+                END IF;
+                IF (OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE THEN
+                    IF OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('line_no', OLD."line_no");
+                        v_previous_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
+                    END IF;
+                END IF;
+                IF (OLD."description"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."description"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."description" IS NOT NULL OR NEW."description" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('description', OLD."description");
+                    END IF;
+                END IF;
+                IF (OLD."amount_cents" OPERATOR(pg_catalog.=) NEW."amount_cents") IS NOT TRUE THEN
+                    IF OLD."amount_cents" IS NOT NULL OR NEW."amount_cents" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('amount_cents', OLD."amount_cents");
+                    END IF;
+                END IF;
             END IF;
-            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF v_changed_from IS NULL THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
                 ) THEN
@@ -51,35 +69,47 @@ BEGIN
                 END IF;
                 RAISE EXCEPTION 'a column that nobody classified changed';
             END IF;
-            v_data_after := pg_catalog.jsonb_build_object(
-                'invoice_id', NEW."invoice_id",
-                'line_no', NEW."line_no",
-                'description', NEW."description",
-                'amount_cents', NEW."amount_cents"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'invoice_id', NEW."invoice_id",
+                    'line_no', NEW."line_no",
+                    'description', NEW."description",
+                    'amount_cents', NEW."amount_cents"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
-            IF ((OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE AND (OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL)) OR ((OLD."line_no" OPERATOR(pg_catalog.=) NEW."line_no") IS NOT TRUE AND (OLD."line_no" IS NOT NULL OR NEW."line_no" IS NOT NULL)) THEN
-                v_previous_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
-            END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_data_after := pg_catalog.jsonb_build_object(
-                'invoice_id', NEW."invoice_id",
-                'line_no', NEW."line_no",
-                'description', NEW."description",
-                'amount_cents', NEW."amount_cents"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'invoice_id', NEW."invoice_id",
+                    'line_no', NEW."line_no",
+                    'description', NEW."description",
+                    'amount_cents', NEW."amount_cents"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
         ELSE
             v_op := 'delete';
-            v_changed_from := pg_catalog.jsonb_build_object(
-                'invoice_id', OLD."invoice_id",
-                'line_no', OLD."line_no",
-                'description', OLD."description",
-                'amount_cents', OLD."amount_cents"
-            );
+            v_changed_from := pg_catalog.to_jsonb(OLD);
+            IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_changed_from := pg_catalog.jsonb_build_object(
+                    'invoice_id', OLD."invoice_id",
+                    'line_no', OLD."line_no",
+                    'description', OLD."description",
+                    'amount_cents', OLD."amount_cents"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id"::pg_catalog.text, 'line_no', OLD."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
         END IF;
@@ -359,11 +389,10 @@ BEGIN
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, data_after
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'insert', 'public', 'invoice_lines',
             pg_catalog.jsonb_build_object('invoice_id', r."invoice_id"::pg_catalog.text, 'line_no', r."line_no"::pg_catalog.text),
@@ -378,11 +407,10 @@ BEGIN
         ) AS image;
     ELSE
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, changed_from
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'delete', 'public', 'invoice_lines',
             pg_catalog.jsonb_build_object('invoice_id', r."invoice_id"::pg_catalog.text, 'line_no', r."line_no"::pg_catalog.text),
@@ -470,19 +498,51 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."id", OLD."organization_id", OLD."customer", OLD."total_cents", OLD."due_on", OLD."reminded_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."organization_id", NEW."customer", NEW."total_cents", NEW."due_on", NEW."reminded_on")::pg_catalog.record THEN
-                v_changed_from := CASE WHEN (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('id', OLD."id") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('organization_id', OLD."organization_id") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE AND (OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL) THEN pg_catalog.jsonb_build_object('customer', OLD."customer") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE AND (OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL) THEN pg_catalog.jsonb_build_object('total_cents', OLD."total_cents") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE AND (OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('due_on', OLD."due_on") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE AND (OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on") ELSE '{}' END;
+                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE THEN
+                    IF OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
+                        v_previous_key := OLD."id"::pg_catalog.text;
+                    END IF;
+                END IF;
+                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE THEN
+                    IF OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
+                    END IF;
+                END IF;
+                IF (OLD."customer"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."customer"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."customer" IS NOT NULL OR NEW."customer" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('customer', OLD."customer");
+                    END IF;
+                END IF;
+                IF (OLD."total_cents" OPERATOR(pg_catalog.=) NEW."total_cents") IS NOT TRUE THEN
+                    IF OLD."total_cents" IS NOT NULL OR NEW."total_cents" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('total_cents', OLD."total_cents");
+                    END IF;
+                END IF;
+                IF (OLD."due_on" OPERATOR(pg_catalog.=) NEW."due_on") IS NOT TRUE THEN
+                    IF OLD."due_on" IS NOT NULL OR NEW."due_on" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('due_on', OLD."due_on");
+                    END IF;
+                END IF;
+                IF (OLD."reminded_on" OPERATOR(pg_catalog.=) NEW."reminded_on") IS NOT TRUE THEN
+                    IF OLD."reminded_on" IS NOT NULL OR NEW."reminded_on" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('reminded_on', OLD."reminded_on");
+                    END IF;
+                END IF;
             END IF;
             IF ROW(OLD."paid_on", OLD."voided_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."paid_on", NEW."voided_on")::pg_catalog.record THEN
-                v_changed_from := COALESCE(v_changed_from, '{}')
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE AND (OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('paid_on', OLD."paid_on") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE AND (OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('voided_on', OLD."voided_on") ELSE '{}' END;
+                IF (OLD."paid_on" OPERATOR(pg_catalog.=) NEW."paid_on") IS NOT TRUE THEN
+                    IF OLD."paid_on" IS NOT NULL OR NEW."paid_on" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('paid_on', OLD."paid_on");
+                    END IF;
+                END IF;
+                IF (OLD."voided_on" OPERATOR(pg_catalog.=) NEW."voided_on") IS NOT TRUE THEN
+                    IF OLD."voided_on" IS NOT NULL OR NEW."voided_on" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('voided_on', OLD."voided_on");
+                    END IF;
+                END IF;
             END IF;
-            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF v_changed_from IS NULL THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
                 ) THEN
@@ -490,47 +550,59 @@ BEGIN
                 END IF;
                 RAISE EXCEPTION 'a column that nobody classified changed';
             END IF;
-            v_data_after := pg_catalog.jsonb_build_object(
-                'id', NEW."id",
-                'organization_id', NEW."organization_id",
-                'customer', NEW."customer",
-                'total_cents', NEW."total_cents",
-                'due_on', NEW."due_on",
-                'reminded_on', NEW."reminded_on",
-                'paid_on', NEW."paid_on",
-                'voided_on', NEW."voided_on"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'id', NEW."id",
+                    'organization_id', NEW."organization_id",
+                    'customer', NEW."customer",
+                    'total_cents', NEW."total_cents",
+                    'due_on', NEW."due_on",
+                    'reminded_on', NEW."reminded_on",
+                    'paid_on', NEW."paid_on",
+                    'voided_on', NEW."voided_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
-            IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
-                v_previous_key := OLD."id"::pg_catalog.text;
-            END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_data_after := pg_catalog.jsonb_build_object(
-                'id', NEW."id",
-                'organization_id', NEW."organization_id",
-                'customer', NEW."customer",
-                'total_cents', NEW."total_cents",
-                'due_on', NEW."due_on",
-                'reminded_on', NEW."reminded_on",
-                'paid_on', NEW."paid_on",
-                'voided_on', NEW."voided_on"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'id', NEW."id",
+                    'organization_id', NEW."organization_id",
+                    'customer', NEW."customer",
+                    'total_cents', NEW."total_cents",
+                    'due_on', NEW."due_on",
+                    'reminded_on', NEW."reminded_on",
+                    'paid_on', NEW."paid_on",
+                    'voided_on', NEW."voided_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSE
             v_op := 'delete';
-            v_changed_from := pg_catalog.jsonb_build_object(
-                'id', OLD."id",
-                'organization_id', OLD."organization_id",
-                'customer', OLD."customer",
-                'total_cents', OLD."total_cents",
-                'due_on', OLD."due_on",
-                'reminded_on', OLD."reminded_on",
-                'paid_on', OLD."paid_on",
-                'voided_on', OLD."voided_on"
-            );
+            v_changed_from := pg_catalog.to_jsonb(OLD);
+            IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_changed_from := pg_catalog.jsonb_build_object(
+                    'id', OLD."id",
+                    'organization_id', OLD."organization_id",
+                    'customer', OLD."customer",
+                    'total_cents', OLD."total_cents",
+                    'due_on', OLD."due_on",
+                    'reminded_on', OLD."reminded_on",
+                    'paid_on', OLD."paid_on",
+                    'voided_on', OLD."voided_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', OLD."id"::pg_catalog.text);
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
@@ -810,11 +882,10 @@ BEGIN
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, data_after
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'insert', 'public', 'invoices',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
@@ -833,11 +904,10 @@ BEGIN
         ) AS image;
     ELSE
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, changed_from
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'delete', 'public', 'invoices',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
@@ -929,12 +999,29 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."handle", OLD."organization_id", OLD."name", OLD."email")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."handle", NEW."organization_id", NEW."name", NEW."email")::pg_catalog.record THEN
-                v_changed_from := CASE WHEN (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL) THEN pg_catalog.jsonb_build_object('handle', OLD."handle") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE AND (OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('organization_id', OLD."organization_id") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN pg_catalog.jsonb_build_object('name', OLD."name") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE AND (OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL) THEN pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text) ELSE '{}' END;
+                IF (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('handle', OLD."handle");
+                        v_previous_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
+                    END IF;
+                END IF;
+                IF (OLD."organization_id" OPERATOR(pg_catalog.=) NEW."organization_id") IS NOT TRUE THEN
+                    IF OLD."organization_id" IS NOT NULL OR NEW."organization_id" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('organization_id', OLD."organization_id");
+                    END IF;
+                END IF;
+                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
+                    END IF;
+                END IF;
+                IF (OLD."email"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."email"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."email" IS NOT NULL OR NEW."email" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', '[REDACTED]'::pg_catalog.text);
+                    END IF;
+                END IF;
             END IF;
-            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF v_changed_from IS NULL THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]
                 ) THEN
@@ -950,9 +1037,6 @@ BEGIN
             );
             v_table_pk := pg_catalog.jsonb_build_object('handle', NEW."handle"::pg_catalog.text);
             v_row_key := CASE WHEN pg_catalog.octet_length(NEW."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN NEW."handle"::pg_catalog.text ELSE "threadline".row_key(NEW."handle"::pg_catalog.text) END;
-            IF ((OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE AND (OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL)) THEN
-                v_previous_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
-            END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
             v_data_after := pg_catalog.jsonb_build_object(
@@ -1250,11 +1334,10 @@ BEGIN
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, data_after
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'insert', 'public', 'members',
             pg_catalog.jsonb_build_object('handle', r."handle"::pg_catalog.text),
@@ -1269,11 +1352,10 @@ BEGIN
         ) AS image;
     ELSE
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, changed_from
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'delete', 'public', 'members',
             pg_catalog.jsonb_build_object('handle', r."handle"::pg_catalog.text),
@@ -1361,11 +1443,24 @@ BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
             v_op := 'update';
             IF ROW(OLD."id", OLD."name", OLD."closed_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."name", NEW."closed_on")::pg_catalog.record THEN
-                v_changed_from := CASE WHEN (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL) THEN pg_catalog.jsonb_build_object('id', OLD."id") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE AND (OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL) THEN pg_catalog.jsonb_build_object('name', OLD."name") ELSE '{}' END
-                    OPERATOR(pg_catalog.||) CASE WHEN (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE AND (OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL) THEN pg_catalog.jsonb_build_object('closed_on', OLD."closed_on") ELSE '{}' END;
+                IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE THEN
+                    IF OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('id', OLD."id");
+                        v_previous_key := OLD."id"::pg_catalog.text;
+                    END IF;
+                END IF;
+                IF (OLD."name"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."name"::pg_catalog.text) IS NOT TRUE THEN
+                    IF OLD."name" IS NOT NULL OR NEW."name" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('name', OLD."name");
+                    END IF;
+                END IF;
+                IF (OLD."closed_on" OPERATOR(pg_catalog.=) NEW."closed_on") IS NOT TRUE THEN
+                    IF OLD."closed_on" IS NOT NULL OR NEW."closed_on" IS NOT NULL THEN
+                        v_changed_from := COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('closed_on', OLD."closed_on");
+                    END IF;
+                END IF;
             END IF;
-            IF COALESCE(v_changed_from, '{}') OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+            IF v_changed_from IS NULL THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
                     TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
                 ) THEN
@@ -1373,32 +1468,44 @@ BEGIN
                 END IF;
                 RAISE EXCEPTION 'a column that nobody classified changed';
             END IF;
-            v_data_after := pg_catalog.jsonb_build_object(
-                'id', NEW."id",
-                'name', NEW."name",
-                'closed_on', NEW."closed_on"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'id', NEW."id",
+                    'name', NEW."name",
+                    'closed_on', NEW."closed_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
-            IF ((OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE AND (OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL)) THEN
-                v_previous_key := OLD."id"::pg_catalog.text;
-            END IF;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             v_op := 'insert';
-            v_data_after := pg_catalog.jsonb_build_object(
-                'id', NEW."id",
-                'name', NEW."name",
-                'closed_on', NEW."closed_on"
-            );
+            v_data_after := pg_catalog.to_jsonb(NEW);
+            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'id', NEW."id",
+                    'name', NEW."name",
+                    'closed_on', NEW."closed_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSE
             v_op := 'delete';
-            v_changed_from := pg_catalog.jsonb_build_object(
-                'id', OLD."id",
-                'name', OLD."name",
-                'closed_on', OLD."closed_on"
-            );
+            v_changed_from := pg_catalog.to_jsonb(OLD);
+            IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+            THEN
+                v_changed_from := pg_catalog.jsonb_build_object(
+                    'id', OLD."id",
+                    'name', OLD."name",
+                    'closed_on', OLD."closed_on"
+                );
+            END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', OLD."id"::pg_catalog.text);
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
@@ -1678,11 +1785,10 @@ BEGIN
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, data_after
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'insert', 'public', 'organizations',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
@@ -1696,11 +1802,10 @@ BEGIN
         ) AS image;
     ELSE
         INSERT INTO threadline.audit_changes (
-            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
             table_pk, row_key, changed_from
         )
         SELECT
-            pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass),
             capture.v_captured_at, capture.v_transaction, capture.v_action_id,
             capture.v_actor_ref, 'delete', 'public', 'organizations',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
