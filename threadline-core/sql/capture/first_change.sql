@@ -2,9 +2,8 @@
         -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.current_setting('threadline.suspended', true),
-            v_op, v_previous_key
-        ) OPERATOR(pg_catalog.=) 'update' THEN
+            pg_catalog.current_setting('threadline.suspended', true), v_op
+        ) OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
 @read_context@@strict_first@            WITH change AS (
                 INSERT INTO @threadline@.audit_changes (
                     id, captured_at, transaction_id, action_id, op, table_schema, table_name,

@@ -1,4 +1,4 @@
-@transaction@    ELSE
+@noted_action@    ELSE
 @first_change@        -- Another first change: the transaction's row, without a call. Where the row is there already,
         -- the note was lost.
         IF pg_catalog.concat(

@@ -5,18 +5,20 @@
 -- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
 <<capture>>
 DECLARE
-    v_op text;
+    v_op pg_catalog.text;
     v_table_pk pg_catalog.jsonb;
-    v_row_key text;
-    v_previous_key text;
+    v_row_key pg_catalog.text;
+    v_previous_key pg_catalog.text;
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
-    v_session text[];
+    v_session pg_catalog.text[];
     v_id bigint;
+    v_noted boolean;
+    v_recorded_in bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context @threadline@.context_in_force;
@@ -49,6 +51,8 @@ BEGIN
             v_table_pk := @old_table_pk@;
             v_row_key := @old_row_key@;
         END IF;
+        @transaction@
+        @noted@
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
         v_changed_from := NULL;
@@ -70,13 +74,14 @@ BEGIN
             EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
+        @transaction@
     END;
 
 @attribution@
     v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
         PERFORM @threadline@.record_rename(
@@ -84,7 +89,7 @@ BEGIN
             v_previous_key
         );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
     ELSIF @threadline@.complete_movement(
         v_transaction, @root_literal@, v_table_pk, v_row_key, v_data_after
     ) THEN

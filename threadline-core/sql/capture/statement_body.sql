@@ -6,11 +6,13 @@
 DECLARE
     v_drifted boolean := false;
     v_first boolean := false;
-    v_session text[];
+    v_noted boolean;
+    v_recorded_in bigint;
+    v_session pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context @threadline@.context_in_force;
@@ -20,11 +22,14 @@ BEGIN
     -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
         PERFORM FROM captured_rows AS r WHERE false AND ROW(@probe@) IS NULL;
+        @transaction@
+        @noted@
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
+        @transaction@
     END;
 
-@transaction@    ELSIF NOT v_drifted AND pg_catalog.concat(
+@noted_action@    ELSIF NOT v_drifted AND pg_catalog.concat(
         pg_catalog.current_setting('threadline.recorded', true),
         pg_catalog.current_setting('threadline.suspended', true)
     ) OPERATOR(pg_catalog.=) '' THEN
@@ -59,7 +64,7 @@ BEGIN
             capture.v_actor_ref, 'insert', @schema_literal@, @name_literal@,
             @table_pk@,
             @row_key@,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT @image_columns@
@@ -74,7 +79,7 @@ BEGIN
             capture.v_actor_ref, 'delete', @schema_literal@, @name_literal@,
             @table_pk@,
             @row_key@,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT @image_columns@

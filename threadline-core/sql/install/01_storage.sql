@@ -203,18 +203,30 @@ CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
 CREATE INDEX IF NOT EXISTS audit_actions_name_idx
     ON @threadline@.audit_actions (name, id) WITH (deduplicate_items = off);
 
--- A secret of this database, readable by the owner alone, which capture uses to tell its own
--- notes from those a session made up. A sequence, because its value is read without a query.
+-- What capture remembers of a session, as currval gives it: the transaction or subtransaction of the
+-- session that made a row of audit_transactions last. A setting could be made up or put back by the
+-- session; this can be set by capture alone. Unlogged, for no session outlives a crash.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS @threadline@.capture_session AS bigint;
+
+-- A secret of this database, 120 bits of it, readable by the owner alone, with which the trail signs
+-- what it keeps in settings. Sequences, because their values are read without a query. Made again
+-- where it is missing, as after the restore of a schema without its data.
+CREATE SEQUENCE IF NOT EXISTS @threadline@.capture_secret AS bigint;
+CREATE SEQUENCE IF NOT EXISTS @threadline@.capture_secret_rest AS bigint;
 DO $secret$
+DECLARE
+    half pg_catalog.regclass;
 BEGIN
-    IF pg_catalog.to_regclass('@threadline@.capture_secret') IS NULL THEN
-        CREATE SEQUENCE @threadline@.capture_secret AS bigint;
-        PERFORM pg_catalog.setval(
-            '@threadline@.capture_secret',
-            ('x' || pg_catalog.substr(
-                pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 18, 15
-            ))::bit(60)::bigint + 1
-        );
-    END IF;
+    FOREACH half IN ARRAY ARRAY[
+        '@threadline@.capture_secret', '@threadline@.capture_secret_rest'
+    ]::pg_catalog.regclass[] LOOP
+        IF pg_catalog.pg_sequence_last_value(half) IS NULL THEN
+            PERFORM pg_catalog.setval(half, (
+                'x' || pg_catalog.substr(
+                    pg_catalog.replace(pg_catalog.gen_random_uuid()::pg_catalog.text, '-', ''), 18, 15
+                )
+            )::bit(60)::bigint + 1);
+        END IF;
+    END LOOP;
 END
 $secret$;

@@ -73,19 +73,27 @@ BEGIN
 END
 $types$;
 
--- Reads the three settings a writer may have made, field by field. Whatever is malformed or larger than 64 kB
--- is kept as text in `error`; nothing here ever fails.
+-- Whether a text is short enough to be looked up by: an entry of an index takes 2,700 bytes at most.
+CREATE OR REPLACE FUNCTION @threadline@.can_be_looked_up(VARIADIC texts text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+    SELECT pg_catalog.bool_and(pg_catalog.octet_length(given) OPERATOR(pg_catalog.<=) 1024) IS NOT FALSE
+    FROM pg_catalog.unnest(texts) AS given
+);
+
+-- Reads the three settings a writer may have made, field by field. Whatever is malformed, larger than 64 kB,
+-- or an id of more than 1,024 bytes, is kept as text in `error`; nothing here ever fails.
 CREATE OR REPLACE FUNCTION @threadline@.read_hostile_context()
 RETURNS @threadline@.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
-    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
-    context_text text := pg_catalog.current_setting('threadline.context', true);
-    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
-    given jsonb;
+    actor_text   pg_catalog.text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text pg_catalog.text := pg_catalog.current_setting('threadline.context', true);
+    action_text  pg_catalog.text := pg_catalog.current_setting('threadline.action_id', true);
+    given pg_catalog.jsonb;
     seen @threadline@.context_in_force;
     size_limit CONSTANT integer := 65536;
-    known_keys CONSTANT text[] := ARRAY[
+    known_keys CONSTANT pg_catalog.text[] := ARRAY[
         'on_behalf_of', 'action_id', 'request_id', 'correlation_id', 'job_id', 'source',
         'remote_addr', 'meta'
     ];
@@ -95,7 +103,9 @@ BEGIN
             IF pg_catalog.octet_length(actor_text) OPERATOR(pg_catalog.<=) size_limit THEN
                 given := actor_text::pg_catalog.jsonb;
             END IF;
-            IF @threadline@.is_actor_ref(given) THEN
+            IF @threadline@.is_actor_ref(given)
+                AND @threadline@.can_be_looked_up(given OPERATOR(pg_catalog.->>) 'id')
+            THEN
                 seen.actor_ref := @threadline@.plain_actor_ref(given);
             ELSE
                 seen.error := pg_catalog."left"(actor_text, 1024);
@@ -133,8 +143,19 @@ BEGIN
                         (given OPERATOR(pg_catalog.->>) 'action_id')::pg_catalog.uuid;
                 END IF;
                 seen.meta := given OPERATOR(pg_catalog.->) 'meta';
+                IF NOT @threadline@.can_be_looked_up(seen.request_id, seen.correlation_id, seen.job_id)
+                THEN
+                    seen.request_id := NULL;
+                    seen.correlation_id := NULL;
+                    seen.job_id := NULL;
+                    RAISE EXCEPTION 'an id of more than 1,024 bytes';
+                END IF;
                 IF (given OPERATOR(pg_catalog.->>) 'on_behalf_of') IS NOT NULL THEN
-                    IF @threadline@.is_actor_ref(given OPERATOR(pg_catalog.->) 'on_behalf_of') THEN
+                    IF @threadline@.is_actor_ref(given OPERATOR(pg_catalog.->) 'on_behalf_of')
+                        AND @threadline@.can_be_looked_up(
+                            given OPERATOR(pg_catalog.#>>) '{on_behalf_of,id}'
+                        )
+                    THEN
                         seen.on_behalf_of := @threadline@.plain_actor_ref(
                             given OPERATOR(pg_catalog.->) 'on_behalf_of'
                         );
@@ -175,18 +196,19 @@ $read$;
 CREATE OR REPLACE FUNCTION @threadline@.read_context() RETURNS @threadline@.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
-    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
-    context_text text := pg_catalog.current_setting('threadline.context', true);
-    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
-    actor jsonb;
-    given jsonb;
+    actor_text   pg_catalog.text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text pg_catalog.text := pg_catalog.current_setting('threadline.context', true);
+    action_text  pg_catalog.text := pg_catalog.current_setting('threadline.action_id', true);
+    actor pg_catalog.jsonb;
+    given pg_catalog.jsonb;
     seen @threadline@.context_in_force;
 BEGIN
     -- Writes nothing, so the block takes no subtransaction id.
     BEGIN
         actor := CASE WHEN actor_text OPERATOR(pg_catalog.<>) '' THEN actor_text::pg_catalog.jsonb END;
         given := CASE WHEN context_text OPERATOR(pg_catalog.<>) '' THEN context_text::pg_catalog.jsonb ELSE '{}' END;
-        IF pg_catalog.octet_length(pg_catalog.concat(actor_text, context_text)) OPERATOR(pg_catalog.<=) 65536
+        -- So short that every id in it is short enough for an index.
+        IF pg_catalog.octet_length(pg_catalog.concat(actor_text, context_text)) OPERATOR(pg_catalog.<=) 2048
             AND (
                 actor IS NULL
                 OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
@@ -229,29 +251,72 @@ BEGIN
 END
 $read$;
 
+-- Remembers in which subtransaction of the session the running transaction's row was made, by the 32
+-- bits that the row knows of it; the others are those of the transaction.
+CREATE OR REPLACE FUNCTION @threadline@.remember_its_row(made_in xid) RETURNS void
+LANGUAGE plpgsql AS $remember$
+DECLARE
+    this bigint := pg_catalog.txid_current();
+BEGIN
+    PERFORM pg_catalog.setval(
+        '@threadline@.capture_session'::pg_catalog.regclass,
+        this OPERATOR(pg_catalog.+) (
+            (made_in::pg_catalog.text::bigint OPERATOR(pg_catalog.-) this)
+                OPERATOR(pg_catalog.&) 4294967295
+        )
+    );
+END
+$remember$;
+
+-- Whether capture remembers that the running transaction has its row: that it was made by the
+-- transaction itself, or by a subtransaction that was not rolled back. As capture/noted.sql has it.
+CREATE OR REPLACE FUNCTION @threadline@.has_its_row() RETURNS boolean
+LANGUAGE plpgsql AS $has$
+DECLARE
+    this bigint := pg_catalog.txid_current();
+    made_in bigint;
+BEGIN
+    BEGIN
+        made_in := pg_catalog.currval('@threadline@.capture_session'::pg_catalog.regclass);
+    EXCEPTION WHEN object_not_in_prerequisite_state THEN
+        RETURN false; -- capture has nothing to remember of this session
+    END;
+    RETURN made_in OPERATOR(pg_catalog.=) this
+        OR made_in OPERATOR(pg_catalog.>) this
+        AND pg_catalog.txid_status(made_in) OPERATOR(pg_catalog.=) 'in progress';
+END
+$has$;
+
 -- Makes sure that the running transaction has its row, and says what its changes carry.
 --
--- Called by capture when its note of the context (`expected`, which begins with a keyed hash) is
--- not the one in force: at a transaction's first change, and after the context changed.
+-- Called by capture when its note of the context is not `expected`, the one in force: at a
+-- transaction's first change, and after the context changed.
 --
--- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row
--- when a savepoint is rolled back. It cannot be made up by a session, because of the hash; one
--- that is lost only costs the look-up behind ON CONFLICT.
+-- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row when a
+-- savepoint is rolled back. A session can make it up or put it back, so it is believed only beside
+-- what capture remembers of the session (has_its_row); one that is lost costs a look-up.
 CREATE OR REPLACE FUNCTION @threadline@.record_transaction(
     this_transaction uuid, expected text, table_schema text, table_name text
 ) RETURNS @threadline@.attribution
 LANGUAGE plpgsql AS $record$
 #variable_conflict use_column
 DECLARE
-    note text := pg_catalog.current_setting('threadline.recorded', true);
-    note_key text := pg_catalog.split_part(expected, '|', 1);
+    note pg_catalog.text := pg_catalog.current_setting('threadline.recorded', true);
     v_suspended boolean := (
         pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
     ) IS TRUE;
+    -- To read among the rows of its neighbours would let a serializable transaction fail.
+    v_may_read boolean := pg_catalog.current_setting('transaction_isolation')
+        OPERATOR(pg_catalog.<>) 'serializable';
+    v_noted boolean := pg_catalog.starts_with(
+        note, pg_catalog.concat(pg_catalog.txid_current(), '|')
+    ) IS TRUE;
+    v_has_row boolean := v_noted AND @threadline@.has_its_row();
     v_context @threadline@.context_in_force;
     v_found @threadline@.attribution;
-    v_recorded_actor jsonb;
-    v_same boolean;
+    v_recorded_actor pg_catalog.jsonb;
+    v_made_in pg_catalog.xid;
+    v_same boolean := false;
 BEGIN
     IF v_suspended THEN
         v_found.suspension := @threadline@.suspension_of(table_schema, table_name);
@@ -269,7 +334,16 @@ BEGIN
     v_found.action_id := v_context.action_id;
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
-    IF pg_catalog.starts_with(note, note_key) IS NOT TRUE THEN
+    IF v_noted AND NOT v_has_row AND v_may_read THEN
+        SELECT recorded.xmin INTO v_made_in
+        FROM @threadline@.audit_transactions AS recorded
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
+        IF v_made_in IS NOT NULL THEN
+            PERFORM @threadline@.remember_its_row(v_made_in);
+            v_has_row := true;
+        END IF;
+    END IF;
+    IF NOT v_has_row THEN
         -- A note can be lost, by DISCARD for instance. Naming the conflict's target would cost a
         -- look-up of every partition's index.
         INSERT INTO @threadline@.audit_transactions (
@@ -285,48 +359,64 @@ BEGIN
             pg_catalog.inet_client_addr()
         ) ON CONFLICT DO NOTHING;
         IF FOUND THEN
-            note := pg_catalog.set_config(
-                'threadline.recorded',
-                pg_catalog.concat(
-                    expected, CASE WHEN v_context.error IS NOT NULL OR v_suspended THEN '!' END
+            PERFORM
+                pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(
+                        expected, CASE WHEN v_context.error IS NOT NULL OR v_suspended THEN '!' END
+                    ),
+                    true
                 ),
-                true
-            );
+                pg_catalog.setval(
+                    '@threadline@.capture_session'::pg_catalog.regclass,
+                    CASE WHEN v_may_read THEN 1 ELSE pg_catalog.txid_current() END
+                );
             RETURN v_found;
         END IF;
+    ELSIF (note OPERATOR(pg_catalog.=) expected) IS TRUE THEN
+        RETURN v_found; -- in the context that the row has
     END IF;
 
     -- The transaction has its row, and the context changed since. What the row does not know
     -- yet is filled in; what it knows stays, and later changes carry their own actor.
-    UPDATE @threadline@.audit_transactions AS recorded
-    SET action_id      = COALESCE(recorded.action_id, v_context.root_action_id),
-        request_id     = COALESCE(recorded.request_id, v_context.request_id),
-        correlation_id = COALESCE(recorded.correlation_id, v_context.correlation_id),
-        job_id         = COALESCE(recorded.job_id, v_context.job_id),
-        source         = COALESCE(recorded.source, v_context.source),
-        remote_addr    = COALESCE(recorded.remote_addr, v_context.remote_addr),
-        meta           = COALESCE(
-            v_context.meta OPERATOR(pg_catalog.||) recorded.meta, recorded.meta, v_context.meta
-        )
-    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction
-        AND (
-            recorded.action_id IS NULL AND v_context.root_action_id IS NOT NULL
-            OR recorded.request_id IS NULL AND v_context.request_id IS NOT NULL
-            OR recorded.correlation_id IS NULL AND v_context.correlation_id IS NOT NULL
-            OR recorded.job_id IS NULL AND v_context.job_id IS NOT NULL
-            OR recorded.source IS NULL AND v_context.source IS NOT NULL
-            OR recorded.remote_addr IS NULL AND v_context.remote_addr IS NOT NULL
-            OR v_context.meta IS NOT NULL
-                AND (v_context.meta OPERATOR(pg_catalog.<@) recorded.meta) IS NOT TRUE
+    IF pg_catalog.num_nonnulls(
+        v_context.root_action_id, v_context.request_id, v_context.correlation_id, v_context.job_id,
+        v_context.source, v_context.remote_addr, v_context.meta
+    ) OPERATOR(pg_catalog.>) 0 THEN
+        UPDATE @threadline@.audit_transactions AS recorded
+        SET action_id      = COALESCE(recorded.action_id, v_context.root_action_id),
+            request_id     = COALESCE(recorded.request_id, v_context.request_id),
+            correlation_id = COALESCE(recorded.correlation_id, v_context.correlation_id),
+            job_id         = COALESCE(recorded.job_id, v_context.job_id),
+            source         = COALESCE(recorded.source, v_context.source),
+            remote_addr    = COALESCE(recorded.remote_addr, v_context.remote_addr),
+            meta           = COALESCE(
+                v_context.meta OPERATOR(pg_catalog.||) recorded.meta, recorded.meta, v_context.meta
+            )
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction
+            AND (
+                recorded.action_id IS NULL AND v_context.root_action_id IS NOT NULL
+                OR recorded.request_id IS NULL AND v_context.request_id IS NOT NULL
+                OR recorded.correlation_id IS NULL AND v_context.correlation_id IS NOT NULL
+                OR recorded.job_id IS NULL AND v_context.job_id IS NOT NULL
+                OR recorded.source IS NULL AND v_context.source IS NOT NULL
+                OR recorded.remote_addr IS NULL AND v_context.remote_addr IS NOT NULL
+                OR v_context.meta IS NOT NULL
+                    AND (v_context.meta OPERATOR(pg_catalog.<@) recorded.meta) IS NOT TRUE
+            );
+    END IF;
+    IF v_may_read THEN
+        SELECT recorded.actor_ref, recorded.xmin INTO v_recorded_actor, v_made_in
+        FROM @threadline@.audit_transactions AS recorded
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
+        v_same := COALESCE(
+            v_recorded_actor OPERATOR(pg_catalog.=) v_context.actor_ref,
+            v_recorded_actor IS NULL AND v_context.actor_ref IS NULL
         );
-    SELECT recorded.actor_ref INTO v_recorded_actor
-    FROM @threadline@.audit_transactions AS recorded
-    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
-
-    v_same := COALESCE(
-        v_recorded_actor OPERATOR(pg_catalog.=) v_context.actor_ref,
-        v_recorded_actor IS NULL AND v_context.actor_ref IS NULL
-    );
+        IF NOT v_has_row THEN
+            PERFORM @threadline@.remember_its_row(v_made_in);
+        END IF;
+    END IF;
     IF NOT v_same THEN
         v_found.actor_ref := COALESCE(v_context.actor_ref, 'null'::pg_catalog.jsonb);
     END IF;
@@ -347,16 +437,12 @@ CREATE OR REPLACE FUNCTION @threadline@.attribute_change(
     this_transaction uuid, table_schema text, table_name text
 ) RETURNS @threadline@.attribution
 LANGUAGE plpgsql AS $attribute$
-DECLARE
-    note_key text := pg_catalog.uuid_hash_extended(
-        this_transaction,
-        pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
-    )::pg_catalog.text;
 BEGIN
     RETURN @threadline@.record_transaction(
         this_transaction,
         pg_catalog.concat(
-            note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            pg_catalog.txid_current(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
             '|', pg_catalog.current_setting('threadline.context', true),
             '|', pg_catalog.current_setting('threadline.action_id', true)
         ),

@@ -81,7 +81,7 @@ CREATE OR REPLACE FUNCTION @threadline@.nested_context(
 ) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE AS $nested$
 DECLARE
-    outermost text;
+    outermost pg_catalog.text;
 BEGIN
     BEGIN
         outermost := (before OPERATOR(pg_catalog.->>) 'context')::pg_catalog.jsonb
@@ -145,8 +145,8 @@ $open$;
 -- other work or a transaction that had begun (`before` is NULL otherwise: the settings end with the
 -- transaction), and says which audit transaction the running one is: none if nothing was captured.
 --
--- Capture notes that it has made the transaction's row; the note begins with a hash that a session
--- cannot make up, and is taken back with the row when a savepoint is rolled back.
+-- Capture notes that it has made the transaction's row; the note begins with the transaction's xid,
+-- and is taken back with the row when a savepoint is rolled back.
 CREATE OR REPLACE FUNCTION @threadline@.leave_audited_work(before jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER AS $leave$
 DECLARE
@@ -175,10 +175,7 @@ BEGIN
     RETURN CASE
         WHEN pg_catalog.starts_with(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.uuid_hash_extended(
-                this_transaction,
-                pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
-            )::pg_catalog.text
+            pg_catalog.concat(pg_catalog.txid_current_if_assigned(), '|')
         )
             THEN this_transaction
     END;

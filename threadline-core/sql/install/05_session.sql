@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION @threadline@.pin_session() RETURNS text[]
 LANGUAGE plpgsql AS $pin$
 DECLARE
-    before text[] := ARRAY[
+    before pg_catalog.text[] := ARRAY[
         pg_catalog.current_setting('TimeZone'),
         pg_catalog.current_setting('DateStyle'),
         pg_catalog.current_setting('IntervalStyle'),

@@ -27,15 +27,28 @@ CREATE TABLE IF NOT EXISTS @threadline@.audit_suspended_writes (
 COMMENT ON TABLE @threadline@.audit_suspended_writes IS
     'How many rows of which statements went by while capture was suspended.';
 
--- A text only this database can make: what a session cannot put into a setting.
+-- A text that only this database can make, and only in the running transaction: what a session cannot
+-- put into a setting. Null where the secret is missing. Hashed twice, so that nothing can be added to
+-- a signed text; in the database's own encoding, so that nothing has to be converted.
 CREATE OR REPLACE FUNCTION @threadline@.signed(content text) RETURNS text
 LANGUAGE sql STABLE
-RETURN pg_catalog.concat(
-    pg_catalog.hashtextextended(
-        pg_catalog.concat(@threadline@.current_transaction_id(), ' ', content),
-        pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
-    ),
-    ' ', content
+RETURN (
+    SELECT pg_catalog.encode(
+        pg_catalog.sha256(secret OPERATOR(pg_catalog.||) pg_catalog.sha256(
+            secret OPERATOR(pg_catalog.||) pg_catalog.convert_to(
+                pg_catalog.concat(@threadline@.current_transaction_id(), ' ', content),
+                pg_catalog.getdatabaseencoding()
+            )
+        )),
+        'hex'
+    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content
+    FROM (
+        SELECT pg_catalog.int8send(
+                pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
+            ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
+                pg_catalog.pg_sequence_last_value('@threadline@.capture_secret_rest'::pg_catalog.regclass)
+            )
+    ) AS known (secret)
 );
 
 -- The content of a signed text, or null if nobody here signed it.
@@ -48,10 +61,13 @@ RETURN (
     ) AS content
 );
 
+-- Suspends capture of the tables, besides those whose capture the transaction suspended before.
 CREATE OR REPLACE FUNCTION @threadline@.suspend_capture(tables regclass[], reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $suspend$
 DECLARE
     suspension bigint;
+    before text := @threadline@.verified(current_setting('threadline.suspended', true));
+    not_captured text;
     names text[] := ARRAY(
         SELECT format('%I.%I', namespace.nspname, class.relname)
         FROM unnest(tables) AS given
@@ -64,12 +80,29 @@ BEGIN
         RAISE EXCEPTION 'suspending capture takes the tables it is for, and a reason'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    SELECT given::text INTO not_captured
+    FROM unnest(tables) AS given
+    WHERE NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = given AND tgname LIKE '00\_threadline\_%' AND tgparentid = 0
+    );
+    IF FOUND THEN
+        RAISE EXCEPTION 'capture of % cannot be suspended: no table of that name is captured', not_captured
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Of a partitioned table, name the root.';
+    END IF;
     INSERT INTO @threadline@.audit_suspensions (transaction_id, suspended_at, suspended_by, reason, tables)
     VALUES (@threadline@.current_transaction_id(), clock_timestamp(), session_user, reason, names)
     RETURNING id INTO suspension;
     -- Capture asks whether it is suspended only where its note of the context is not the one in
     -- force, so the note goes.
-    PERFORM set_config('threadline.suspended', @threadline@.signed(suspension || ' ' || names::text), true),
+    PERFORM set_config(
+                'threadline.suspended',
+                @threadline@.signed(
+                    (COALESCE(before::jsonb, '[]') || jsonb_build_array(jsonb_build_array(suspension, names)))::text
+                ),
+                true
+            ),
             set_config('threadline.recorded', '', true);
 END
 $suspend$;
@@ -82,19 +115,21 @@ BEGIN
 END
 $resume$;
 
--- The suspension in force for a table, if there is one.
+-- The suspension in force for a table, if there is one. It is looked up, since a session could put the
+-- setting back after the record was rolled back.
 CREATE OR REPLACE FUNCTION @threadline@.suspension_of(table_schema text, table_name text) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $suspension$
-DECLARE
-    content text := @threadline@.verified(current_setting('threadline.suspended', true));
-    suspension text := split_part(content, ' ', 1);
-BEGIN
-    IF format('%I.%I', table_schema, table_name) = ANY (substr(content, length(suspension) + 2)::text[]) THEN
-        RETURN suspension::bigint;
-    END IF;
-    RETURN NULL;
-END
-$suspension$;
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT recorded.id
+    FROM jsonb_array_elements(
+        @threadline@.verified(current_setting('threadline.suspended', true))::jsonb
+    ) AS suspension
+    JOIN @threadline@.audit_suspensions AS recorded ON recorded.id = (suspension ->> 0)::bigint
+    WHERE suspension -> 1 ? format('%I.%I', table_schema, table_name)
+        AND recorded.transaction_id = @threadline@.current_transaction_id()
+    ORDER BY recorded.id DESC
+    LIMIT 1
+);
 
 -- Counts rows that went by. The count of the running statement is kept in a setting, signed; the
 -- next statement, resume_capture, or the commit writes it down.

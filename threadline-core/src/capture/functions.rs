@@ -14,6 +14,8 @@ const ROW_BODY: &str = include_str!("../../sql/capture/row_body.sql");
 const STATEMENT_BODY: &str = include_str!("../../sql/capture/statement_body.sql");
 const UNLESS_ROWS: &str = include_str!("../../sql/capture/unless_rows.sql");
 const TRANSACTION: &str = include_str!("../../sql/capture/transaction.sql");
+const NOTED: &str = include_str!("../../sql/capture/noted.sql");
+const NOTED_ACTION: &str = include_str!("../../sql/capture/noted_action.sql");
 const READ_CONTEXT: &str = include_str!("../../sql/capture/read_context.sql");
 const ROW_ATTRIBUTION: &str = include_str!("../../sql/capture/row_attribution.sql");
 const ATTRIBUTION: &str = include_str!("../../sql/capture/attribution.sql");
@@ -25,6 +27,23 @@ const STRICT_FIRST: &str = include_str!("../../sql/capture/strict_first.sql");
 const FIRST_CHANGE: &str = include_str!("../../sql/capture/first_change.sql");
 const FIRST_TRANSACTION: &str = include_str!("../../sql/capture/first_transaction.sql");
 const NOTE: &str = include_str!("../../sql/capture/note.sql");
+
+/// In which subtransaction the transaction's row was made: in that of the row that was written, for
+/// the trigger runs at the end of its statement. A transaction's own id is told from a subtransaction's;
+/// which one that is, is looked up at the next change.
+const ROW_RECORDED_IN: &str = "CASE
+        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+            THEN pg_catalog.txid_current()
+        ELSE 1
+    END";
+
+/// A statement's rows do not tell, so it is looked up at the next change. A transaction that is
+/// serializable is spared that: to read among its neighbours' rows would let it fail.
+const STATEMENT_RECORDED_IN: &str = "CASE
+        WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+            THEN pg_catalog.txid_current()
+        ELSE 1
+    END";
 
 /// The quoted, qualified name of one of a table's functions.
 ///
@@ -113,6 +132,24 @@ impl<'a> Shared<'a> {
         indent(&statement, 12)
     }
 
+    /// The statements that find out which transaction it is; `unless_rows` goes between them.
+    fn transaction(&self, unless_rows: &str) -> String {
+        let statements = self.fill(TRANSACTION.trim_end(), &[("unless_rows", unless_rows)]);
+        indent(&statements, 8)
+    }
+
+    /// The statement that finds out whether the context is the one noted before.
+    fn noted(&self) -> String {
+        indent(&self.fill(NOTED.trim_end(), &[]), 8)
+    }
+
+    /// The statements that note the context; `recorded_in` says in which transaction or
+    /// subtransaction its row was made, 1 if that is not known.
+    fn note(&self, recorded_in: &str) -> String {
+        let statements = self.fill(NOTE.trim_end(), &[("recorded_in", recorded_in)]);
+        indent(&statements, 16)
+    }
+
     fn unpin_at(&self, spaces: usize) -> String {
         if self.unpin.is_empty() {
             return String::new();
@@ -129,11 +166,10 @@ fn comment_name(table: &AuditedTable) -> String {
 
 /// The statements of the row function that find out who and in which transaction.
 fn row_attribution(shared: &Shared<'_>) -> String {
-    let transaction = shared.fill(TRANSACTION, &[("unless_rows", "")]);
     let read_context = shared.fill(READ_CONTEXT, &[]);
     let first_transaction = shared.first_transaction("pg_catalog.clock_timestamp()");
     let strict_first = shared.strict(STRICT_FIRST);
-    let note = indent(NOTE.trim_end(), 16);
+    let note = shared.note(ROW_RECORDED_IN);
     let first_change = shared.fill(
         FIRST_CHANGE,
         &[
@@ -147,7 +183,7 @@ fn row_attribution(shared: &Shared<'_>) -> String {
     shared.fill(
         ROW_ATTRIBUTION.trim_end(),
         &[
-            ("transaction", &transaction),
+            ("noted_action", NOTED_ACTION),
             ("first_change", &first_change),
             ("read_context", &read_context),
             ("strict_first", &strict_first),
@@ -173,6 +209,8 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
         ROW_BODY,
         &[
             ("table", &comment_name(table)),
+            ("transaction", &shared.transaction("")),
+            ("noted", &shared.noted()),
             ("attribution", &row_attribution(&shared)),
             ("root_literal", &quote_literal(&table.name().quoted())),
             ("pin", &shared.pin),
@@ -207,10 +245,9 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
         &[
             ("table", &comment_name(table)),
             ("probe", &expressions::probe(table, "r")),
-            (
-                "transaction",
-                &shared.fill(TRANSACTION, &[("unless_rows", UNLESS_ROWS)]),
-            ),
+            ("transaction", &shared.transaction(UNLESS_ROWS)),
+            ("noted", &shared.noted()),
+            ("noted_action", NOTED_ACTION),
             ("read_context", &shared.fill(READ_CONTEXT, &[])),
             ("attribution", &shared.attribution(STATEMENT_SUSPENDED)),
             ("pin", &shared.pin),
@@ -223,7 +260,7 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
                 "first_transaction",
                 &shared.first_transaction("v_captured_at"),
             ),
-            ("note", &indent(NOTE.trim_end(), 16)),
+            ("note", &shared.note(STATEMENT_RECORDED_IN)),
         ],
     )
 }

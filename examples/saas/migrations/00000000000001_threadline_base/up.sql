@@ -203,19 +203,31 @@ CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
 CREATE INDEX IF NOT EXISTS audit_actions_name_idx
     ON threadline.audit_actions (name, id) WITH (deduplicate_items = off);
 
--- A secret of this database, readable by the owner alone, which capture uses to tell its own
--- notes from those a session made up. A sequence, because its value is read without a query.
+-- What capture remembers of a session, as currval gives it: the transaction or subtransaction of the
+-- session that made a row of audit_transactions last. A setting could be made up or put back by the
+-- session; this can be set by capture alone. Unlogged, for no session outlives a crash.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS threadline.capture_session AS bigint;
+
+-- A secret of this database, 120 bits of it, readable by the owner alone, with which the trail signs
+-- what it keeps in settings. Sequences, because their values are read without a query. Made again
+-- where it is missing, as after the restore of a schema without its data.
+CREATE SEQUENCE IF NOT EXISTS threadline.capture_secret AS bigint;
+CREATE SEQUENCE IF NOT EXISTS threadline.capture_secret_rest AS bigint;
 DO $secret$
+DECLARE
+    half pg_catalog.regclass;
 BEGIN
-    IF pg_catalog.to_regclass('threadline.capture_secret') IS NULL THEN
-        CREATE SEQUENCE threadline.capture_secret AS bigint;
-        PERFORM pg_catalog.setval(
-            'threadline.capture_secret',
-            ('x' || pg_catalog.substr(
-                pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 18, 15
-            ))::bit(60)::bigint + 1
-        );
-    END IF;
+    FOREACH half IN ARRAY ARRAY[
+        'threadline.capture_secret', 'threadline.capture_secret_rest'
+    ]::pg_catalog.regclass[] LOOP
+        IF pg_catalog.pg_sequence_last_value(half) IS NULL THEN
+            PERFORM pg_catalog.setval(half, (
+                'x' || pg_catalog.substr(
+                    pg_catalog.replace(pg_catalog.gen_random_uuid()::pg_catalog.text, '-', ''), 18, 15
+                )
+            )::bit(60)::bigint + 1);
+        END IF;
+    END LOOP;
 END
 $secret$;
 
@@ -508,19 +520,27 @@ BEGIN
 END
 $types$;
 
--- Reads the three settings a writer may have made, field by field. Whatever is malformed or larger than 64 kB
--- is kept as text in `error`; nothing here ever fails.
+-- Whether a text is short enough to be looked up by: an entry of an index takes 2,700 bytes at most.
+CREATE OR REPLACE FUNCTION threadline.can_be_looked_up(VARIADIC texts text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+    SELECT pg_catalog.bool_and(pg_catalog.octet_length(given) OPERATOR(pg_catalog.<=) 1024) IS NOT FALSE
+    FROM pg_catalog.unnest(texts) AS given
+);
+
+-- Reads the three settings a writer may have made, field by field. Whatever is malformed, larger than 64 kB,
+-- or an id of more than 1,024 bytes, is kept as text in `error`; nothing here ever fails.
 CREATE OR REPLACE FUNCTION threadline.read_hostile_context()
 RETURNS threadline.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
-    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
-    context_text text := pg_catalog.current_setting('threadline.context', true);
-    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
-    given jsonb;
+    actor_text   pg_catalog.text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text pg_catalog.text := pg_catalog.current_setting('threadline.context', true);
+    action_text  pg_catalog.text := pg_catalog.current_setting('threadline.action_id', true);
+    given pg_catalog.jsonb;
     seen threadline.context_in_force;
     size_limit CONSTANT integer := 65536;
-    known_keys CONSTANT text[] := ARRAY[
+    known_keys CONSTANT pg_catalog.text[] := ARRAY[
         'on_behalf_of', 'action_id', 'request_id', 'correlation_id', 'job_id', 'source',
         'remote_addr', 'meta'
     ];
@@ -530,7 +550,9 @@ BEGIN
             IF pg_catalog.octet_length(actor_text) OPERATOR(pg_catalog.<=) size_limit THEN
                 given := actor_text::pg_catalog.jsonb;
             END IF;
-            IF threadline.is_actor_ref(given) THEN
+            IF threadline.is_actor_ref(given)
+                AND threadline.can_be_looked_up(given OPERATOR(pg_catalog.->>) 'id')
+            THEN
                 seen.actor_ref := threadline.plain_actor_ref(given);
             ELSE
                 seen.error := pg_catalog."left"(actor_text, 1024);
@@ -568,8 +590,19 @@ BEGIN
                         (given OPERATOR(pg_catalog.->>) 'action_id')::pg_catalog.uuid;
                 END IF;
                 seen.meta := given OPERATOR(pg_catalog.->) 'meta';
+                IF NOT threadline.can_be_looked_up(seen.request_id, seen.correlation_id, seen.job_id)
+                THEN
+                    seen.request_id := NULL;
+                    seen.correlation_id := NULL;
+                    seen.job_id := NULL;
+                    RAISE EXCEPTION 'an id of more than 1,024 bytes';
+                END IF;
                 IF (given OPERATOR(pg_catalog.->>) 'on_behalf_of') IS NOT NULL THEN
-                    IF threadline.is_actor_ref(given OPERATOR(pg_catalog.->) 'on_behalf_of') THEN
+                    IF threadline.is_actor_ref(given OPERATOR(pg_catalog.->) 'on_behalf_of')
+                        AND threadline.can_be_looked_up(
+                            given OPERATOR(pg_catalog.#>>) '{on_behalf_of,id}'
+                        )
+                    THEN
                         seen.on_behalf_of := threadline.plain_actor_ref(
                             given OPERATOR(pg_catalog.->) 'on_behalf_of'
                         );
@@ -610,18 +643,19 @@ $read$;
 CREATE OR REPLACE FUNCTION threadline.read_context() RETURNS threadline.context_in_force
 LANGUAGE plpgsql STABLE AS $read$
 DECLARE
-    actor_text   text := pg_catalog.current_setting('threadline.actor_ref', true);
-    context_text text := pg_catalog.current_setting('threadline.context', true);
-    action_text  text := pg_catalog.current_setting('threadline.action_id', true);
-    actor jsonb;
-    given jsonb;
+    actor_text   pg_catalog.text := pg_catalog.current_setting('threadline.actor_ref', true);
+    context_text pg_catalog.text := pg_catalog.current_setting('threadline.context', true);
+    action_text  pg_catalog.text := pg_catalog.current_setting('threadline.action_id', true);
+    actor pg_catalog.jsonb;
+    given pg_catalog.jsonb;
     seen threadline.context_in_force;
 BEGIN
     -- Writes nothing, so the block takes no subtransaction id.
     BEGIN
         actor := CASE WHEN actor_text OPERATOR(pg_catalog.<>) '' THEN actor_text::pg_catalog.jsonb END;
         given := CASE WHEN context_text OPERATOR(pg_catalog.<>) '' THEN context_text::pg_catalog.jsonb ELSE '{}' END;
-        IF pg_catalog.octet_length(pg_catalog.concat(actor_text, context_text)) OPERATOR(pg_catalog.<=) 65536
+        -- So short that every id in it is short enough for an index.
+        IF pg_catalog.octet_length(pg_catalog.concat(actor_text, context_text)) OPERATOR(pg_catalog.<=) 2048
             AND (
                 actor IS NULL
                 OR (actor OPERATOR(pg_catalog.->>) 'type') OPERATOR(pg_catalog.=) ANY (
@@ -664,29 +698,72 @@ BEGIN
 END
 $read$;
 
+-- Remembers in which subtransaction of the session the running transaction's row was made, by the 32
+-- bits that the row knows of it; the others are those of the transaction.
+CREATE OR REPLACE FUNCTION threadline.remember_its_row(made_in xid) RETURNS void
+LANGUAGE plpgsql AS $remember$
+DECLARE
+    this bigint := pg_catalog.txid_current();
+BEGIN
+    PERFORM pg_catalog.setval(
+        'threadline.capture_session'::pg_catalog.regclass,
+        this OPERATOR(pg_catalog.+) (
+            (made_in::pg_catalog.text::bigint OPERATOR(pg_catalog.-) this)
+                OPERATOR(pg_catalog.&) 4294967295
+        )
+    );
+END
+$remember$;
+
+-- Whether capture remembers that the running transaction has its row: that it was made by the
+-- transaction itself, or by a subtransaction that was not rolled back. As capture/noted.sql has it.
+CREATE OR REPLACE FUNCTION threadline.has_its_row() RETURNS boolean
+LANGUAGE plpgsql AS $has$
+DECLARE
+    this bigint := pg_catalog.txid_current();
+    made_in bigint;
+BEGIN
+    BEGIN
+        made_in := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass);
+    EXCEPTION WHEN object_not_in_prerequisite_state THEN
+        RETURN false; -- capture has nothing to remember of this session
+    END;
+    RETURN made_in OPERATOR(pg_catalog.=) this
+        OR made_in OPERATOR(pg_catalog.>) this
+        AND pg_catalog.txid_status(made_in) OPERATOR(pg_catalog.=) 'in progress';
+END
+$has$;
+
 -- Makes sure that the running transaction has its row, and says what its changes carry.
 --
--- Called by capture when its note of the context (`expected`, which begins with a keyed hash) is
--- not the one in force: at a transaction's first change, and after the context changed.
+-- Called by capture when its note of the context is not `expected`, the one in force: at a
+-- transaction's first change, and after the context changed.
 --
--- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row
--- when a savepoint is rolled back. It cannot be made up by a session, because of the hash; one
--- that is lost only costs the look-up behind ON CONFLICT.
+-- The note is the setting threadline.recorded. PostgreSQL takes it back together with the row when a
+-- savepoint is rolled back. A session can make it up or put it back, so it is believed only beside
+-- what capture remembers of the session (has_its_row); one that is lost costs a look-up.
 CREATE OR REPLACE FUNCTION threadline.record_transaction(
     this_transaction uuid, expected text, table_schema text, table_name text
 ) RETURNS threadline.attribution
 LANGUAGE plpgsql AS $record$
 #variable_conflict use_column
 DECLARE
-    note text := pg_catalog.current_setting('threadline.recorded', true);
-    note_key text := pg_catalog.split_part(expected, '|', 1);
+    note pg_catalog.text := pg_catalog.current_setting('threadline.recorded', true);
     v_suspended boolean := (
         pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
     ) IS TRUE;
+    -- To read among the rows of its neighbours would let a serializable transaction fail.
+    v_may_read boolean := pg_catalog.current_setting('transaction_isolation')
+        OPERATOR(pg_catalog.<>) 'serializable';
+    v_noted boolean := pg_catalog.starts_with(
+        note, pg_catalog.concat(pg_catalog.txid_current(), '|')
+    ) IS TRUE;
+    v_has_row boolean := v_noted AND threadline.has_its_row();
     v_context threadline.context_in_force;
     v_found threadline.attribution;
-    v_recorded_actor jsonb;
-    v_same boolean;
+    v_recorded_actor pg_catalog.jsonb;
+    v_made_in pg_catalog.xid;
+    v_same boolean := false;
 BEGIN
     IF v_suspended THEN
         v_found.suspension := threadline.suspension_of(table_schema, table_name);
@@ -704,7 +781,16 @@ BEGIN
     v_found.action_id := v_context.action_id;
     v_found.attributed := v_context.actor_ref IS NOT NULL;
 
-    IF pg_catalog.starts_with(note, note_key) IS NOT TRUE THEN
+    IF v_noted AND NOT v_has_row AND v_may_read THEN
+        SELECT recorded.xmin INTO v_made_in
+        FROM threadline.audit_transactions AS recorded
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
+        IF v_made_in IS NOT NULL THEN
+            PERFORM threadline.remember_its_row(v_made_in);
+            v_has_row := true;
+        END IF;
+    END IF;
+    IF NOT v_has_row THEN
         -- A note can be lost, by DISCARD for instance. Naming the conflict's target would cost a
         -- look-up of every partition's index.
         INSERT INTO threadline.audit_transactions (
@@ -720,48 +806,64 @@ BEGIN
             pg_catalog.inet_client_addr()
         ) ON CONFLICT DO NOTHING;
         IF FOUND THEN
-            note := pg_catalog.set_config(
-                'threadline.recorded',
-                pg_catalog.concat(
-                    expected, CASE WHEN v_context.error IS NOT NULL OR v_suspended THEN '!' END
+            PERFORM
+                pg_catalog.set_config(
+                    'threadline.recorded',
+                    pg_catalog.concat(
+                        expected, CASE WHEN v_context.error IS NOT NULL OR v_suspended THEN '!' END
+                    ),
+                    true
                 ),
-                true
-            );
+                pg_catalog.setval(
+                    'threadline.capture_session'::pg_catalog.regclass,
+                    CASE WHEN v_may_read THEN 1 ELSE pg_catalog.txid_current() END
+                );
             RETURN v_found;
         END IF;
+    ELSIF (note OPERATOR(pg_catalog.=) expected) IS TRUE THEN
+        RETURN v_found; -- in the context that the row has
     END IF;
 
     -- The transaction has its row, and the context changed since. What the row does not know
     -- yet is filled in; what it knows stays, and later changes carry their own actor.
-    UPDATE threadline.audit_transactions AS recorded
-    SET action_id      = COALESCE(recorded.action_id, v_context.root_action_id),
-        request_id     = COALESCE(recorded.request_id, v_context.request_id),
-        correlation_id = COALESCE(recorded.correlation_id, v_context.correlation_id),
-        job_id         = COALESCE(recorded.job_id, v_context.job_id),
-        source         = COALESCE(recorded.source, v_context.source),
-        remote_addr    = COALESCE(recorded.remote_addr, v_context.remote_addr),
-        meta           = COALESCE(
-            v_context.meta OPERATOR(pg_catalog.||) recorded.meta, recorded.meta, v_context.meta
-        )
-    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction
-        AND (
-            recorded.action_id IS NULL AND v_context.root_action_id IS NOT NULL
-            OR recorded.request_id IS NULL AND v_context.request_id IS NOT NULL
-            OR recorded.correlation_id IS NULL AND v_context.correlation_id IS NOT NULL
-            OR recorded.job_id IS NULL AND v_context.job_id IS NOT NULL
-            OR recorded.source IS NULL AND v_context.source IS NOT NULL
-            OR recorded.remote_addr IS NULL AND v_context.remote_addr IS NOT NULL
-            OR v_context.meta IS NOT NULL
-                AND (v_context.meta OPERATOR(pg_catalog.<@) recorded.meta) IS NOT TRUE
+    IF pg_catalog.num_nonnulls(
+        v_context.root_action_id, v_context.request_id, v_context.correlation_id, v_context.job_id,
+        v_context.source, v_context.remote_addr, v_context.meta
+    ) OPERATOR(pg_catalog.>) 0 THEN
+        UPDATE threadline.audit_transactions AS recorded
+        SET action_id      = COALESCE(recorded.action_id, v_context.root_action_id),
+            request_id     = COALESCE(recorded.request_id, v_context.request_id),
+            correlation_id = COALESCE(recorded.correlation_id, v_context.correlation_id),
+            job_id         = COALESCE(recorded.job_id, v_context.job_id),
+            source         = COALESCE(recorded.source, v_context.source),
+            remote_addr    = COALESCE(recorded.remote_addr, v_context.remote_addr),
+            meta           = COALESCE(
+                v_context.meta OPERATOR(pg_catalog.||) recorded.meta, recorded.meta, v_context.meta
+            )
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction
+            AND (
+                recorded.action_id IS NULL AND v_context.root_action_id IS NOT NULL
+                OR recorded.request_id IS NULL AND v_context.request_id IS NOT NULL
+                OR recorded.correlation_id IS NULL AND v_context.correlation_id IS NOT NULL
+                OR recorded.job_id IS NULL AND v_context.job_id IS NOT NULL
+                OR recorded.source IS NULL AND v_context.source IS NOT NULL
+                OR recorded.remote_addr IS NULL AND v_context.remote_addr IS NOT NULL
+                OR v_context.meta IS NOT NULL
+                    AND (v_context.meta OPERATOR(pg_catalog.<@) recorded.meta) IS NOT TRUE
+            );
+    END IF;
+    IF v_may_read THEN
+        SELECT recorded.actor_ref, recorded.xmin INTO v_recorded_actor, v_made_in
+        FROM threadline.audit_transactions AS recorded
+        WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
+        v_same := COALESCE(
+            v_recorded_actor OPERATOR(pg_catalog.=) v_context.actor_ref,
+            v_recorded_actor IS NULL AND v_context.actor_ref IS NULL
         );
-    SELECT recorded.actor_ref INTO v_recorded_actor
-    FROM threadline.audit_transactions AS recorded
-    WHERE recorded.id OPERATOR(pg_catalog.=) this_transaction;
-
-    v_same := COALESCE(
-        v_recorded_actor OPERATOR(pg_catalog.=) v_context.actor_ref,
-        v_recorded_actor IS NULL AND v_context.actor_ref IS NULL
-    );
+        IF NOT v_has_row THEN
+            PERFORM threadline.remember_its_row(v_made_in);
+        END IF;
+    END IF;
     IF NOT v_same THEN
         v_found.actor_ref := COALESCE(v_context.actor_ref, 'null'::pg_catalog.jsonb);
     END IF;
@@ -782,16 +884,12 @@ CREATE OR REPLACE FUNCTION threadline.attribute_change(
     this_transaction uuid, table_schema text, table_name text
 ) RETURNS threadline.attribution
 LANGUAGE plpgsql AS $attribute$
-DECLARE
-    note_key text := pg_catalog.uuid_hash_extended(
-        this_transaction,
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    )::pg_catalog.text;
 BEGIN
     RETURN threadline.record_transaction(
         this_transaction,
         pg_catalog.concat(
-            note_key, '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            pg_catalog.txid_current(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
             '|', pg_catalog.current_setting('threadline.context', true),
             '|', pg_catalog.current_setting('threadline.action_id', true)
         ),
@@ -921,7 +1019,7 @@ CREATE OR REPLACE FUNCTION threadline.nested_context(
 ) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE AS $nested$
 DECLARE
-    outermost text;
+    outermost pg_catalog.text;
 BEGIN
     BEGIN
         outermost := (before OPERATOR(pg_catalog.->>) 'context')::pg_catalog.jsonb
@@ -985,8 +1083,8 @@ $open$;
 -- other work or a transaction that had begun (`before` is NULL otherwise: the settings end with the
 -- transaction), and says which audit transaction the running one is: none if nothing was captured.
 --
--- Capture notes that it has made the transaction's row; the note begins with a hash that a session
--- cannot make up, and is taken back with the row when a savepoint is rolled back.
+-- Capture notes that it has made the transaction's row; the note begins with the transaction's xid,
+-- and is taken back with the row when a savepoint is rolled back.
 CREATE OR REPLACE FUNCTION threadline.leave_audited_work(before jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER AS $leave$
 DECLARE
@@ -1015,10 +1113,7 @@ BEGIN
     RETURN CASE
         WHEN pg_catalog.starts_with(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.uuid_hash_extended(
-                this_transaction,
-                pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-            )::pg_catalog.text
+            pg_catalog.concat(pg_catalog.txid_current_if_assigned(), '|')
         )
             THEN this_transaction
     END;
@@ -1062,7 +1157,7 @@ $close$;
 CREATE OR REPLACE FUNCTION threadline.pin_session() RETURNS text[]
 LANGUAGE plpgsql AS $pin$
 DECLARE
-    before text[] := ARRAY[
+    before pg_catalog.text[] := ARRAY[
         pg_catalog.current_setting('TimeZone'),
         pg_catalog.current_setting('DateStyle'),
         pg_catalog.current_setting('IntervalStyle'),
@@ -2057,15 +2152,28 @@ CREATE TABLE IF NOT EXISTS threadline.audit_suspended_writes (
 COMMENT ON TABLE threadline.audit_suspended_writes IS
     'How many rows of which statements went by while capture was suspended.';
 
--- A text only this database can make: what a session cannot put into a setting.
+-- A text that only this database can make, and only in the running transaction: what a session cannot
+-- put into a setting. Null where the secret is missing. Hashed twice, so that nothing can be added to
+-- a signed text; in the database's own encoding, so that nothing has to be converted.
 CREATE OR REPLACE FUNCTION threadline.signed(content text) RETURNS text
 LANGUAGE sql STABLE
-RETURN pg_catalog.concat(
-    pg_catalog.hashtextextended(
-        pg_catalog.concat(threadline.current_transaction_id(), ' ', content),
-        pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-    ),
-    ' ', content
+RETURN (
+    SELECT pg_catalog.encode(
+        pg_catalog.sha256(secret OPERATOR(pg_catalog.||) pg_catalog.sha256(
+            secret OPERATOR(pg_catalog.||) pg_catalog.convert_to(
+                pg_catalog.concat(threadline.current_transaction_id(), ' ', content),
+                pg_catalog.getdatabaseencoding()
+            )
+        )),
+        'hex'
+    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content
+    FROM (
+        SELECT pg_catalog.int8send(
+                pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+            ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
+                pg_catalog.pg_sequence_last_value('threadline.capture_secret_rest'::pg_catalog.regclass)
+            )
+    ) AS known (secret)
 );
 
 -- The content of a signed text, or null if nobody here signed it.
@@ -2078,10 +2186,13 @@ RETURN (
     ) AS content
 );
 
+-- Suspends capture of the tables, besides those whose capture the transaction suspended before.
 CREATE OR REPLACE FUNCTION threadline.suspend_capture(tables regclass[], reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $suspend$
 DECLARE
     suspension bigint;
+    before text := threadline.verified(current_setting('threadline.suspended', true));
+    not_captured text;
     names text[] := ARRAY(
         SELECT format('%I.%I', namespace.nspname, class.relname)
         FROM unnest(tables) AS given
@@ -2094,12 +2205,29 @@ BEGIN
         RAISE EXCEPTION 'suspending capture takes the tables it is for, and a reason'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    SELECT given::text INTO not_captured
+    FROM unnest(tables) AS given
+    WHERE NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = given AND tgname LIKE '00\_threadline\_%' AND tgparentid = 0
+    );
+    IF FOUND THEN
+        RAISE EXCEPTION 'capture of % cannot be suspended: no table of that name is captured', not_captured
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Of a partitioned table, name the root.';
+    END IF;
     INSERT INTO threadline.audit_suspensions (transaction_id, suspended_at, suspended_by, reason, tables)
     VALUES (threadline.current_transaction_id(), clock_timestamp(), session_user, reason, names)
     RETURNING id INTO suspension;
     -- Capture asks whether it is suspended only where its note of the context is not the one in
     -- force, so the note goes.
-    PERFORM set_config('threadline.suspended', threadline.signed(suspension || ' ' || names::text), true),
+    PERFORM set_config(
+                'threadline.suspended',
+                threadline.signed(
+                    (COALESCE(before::jsonb, '[]') || jsonb_build_array(jsonb_build_array(suspension, names)))::text
+                ),
+                true
+            ),
             set_config('threadline.recorded', '', true);
 END
 $suspend$;
@@ -2112,19 +2240,21 @@ BEGIN
 END
 $resume$;
 
--- The suspension in force for a table, if there is one.
+-- The suspension in force for a table, if there is one. It is looked up, since a session could put the
+-- setting back after the record was rolled back.
 CREATE OR REPLACE FUNCTION threadline.suspension_of(table_schema text, table_name text) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $suspension$
-DECLARE
-    content text := threadline.verified(current_setting('threadline.suspended', true));
-    suspension text := split_part(content, ' ', 1);
-BEGIN
-    IF format('%I.%I', table_schema, table_name) = ANY (substr(content, length(suspension) + 2)::text[]) THEN
-        RETURN suspension::bigint;
-    END IF;
-    RETURN NULL;
-END
-$suspension$;
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT recorded.id
+    FROM jsonb_array_elements(
+        threadline.verified(current_setting('threadline.suspended', true))::jsonb
+    ) AS suspension
+    JOIN threadline.audit_suspensions AS recorded ON recorded.id = (suspension ->> 0)::bigint
+    WHERE suspension -> 1 ? format('%I.%I', table_schema, table_name)
+        AND recorded.transaction_id = threadline.current_transaction_id()
+    ORDER BY recorded.id DESC
+    LIMIT 1
+);
 
 -- Counts rows that went by. The count of the running statement is kept in a setting, signed; the
 -- next statement, resume_capture, or the commit writes it down.
@@ -7027,4 +7157,4 @@ GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', 'f066585956bfc9b51d6046ab2c115c46b67076238e2bac3cb99941ef148993d1');
+SELECT threadline.note_installation('0.1.0', '960237b9e56a647fc3409cc261bb4d5cc5f12cb09498647bc76116b8e13a90df');

@@ -16,18 +16,20 @@ BEGIN
 -- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
 <<capture>>
 DECLARE
-    v_op text;
+    v_op pg_catalog.text;
     v_table_pk pg_catalog.jsonb;
-    v_row_key text;
-    v_previous_key text;
+    v_row_key pg_catalog.text;
+    v_previous_key pg_catalog.text;
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
-    v_session text[];
+    v_session pg_catalog.text[];
     v_id bigint;
+    v_noted boolean;
+    v_recorded_in bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -113,6 +115,30 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', OLD."invoice_id"::pg_catalog.text, 'line_no', OLD."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(OLD."invoice_id"::pg_catalog.text, OLD."line_no"::pg_catalog.text)::pg_catalog.text;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
         v_changed_from := NULL;
@@ -134,27 +160,22 @@ BEGIN
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -164,9 +185,8 @@ BEGIN
         -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.current_setting('threadline.suspended', true),
-            v_op, v_previous_key
-        ) OPERATOR(pg_catalog.=) 'update' THEN
+            pg_catalog.current_setting('threadline.suspended', true), v_op
+        ) OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
             IF pg_catalog.concat(
                 pg_catalog.current_setting('threadline.actor_ref', true),
                 pg_catalog.current_setting('threadline.context', true),
@@ -203,6 +223,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'invoice_lines', NULL
@@ -241,6 +266,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             END IF;
         END IF;
         IF v_note IS NULL THEN
@@ -262,7 +292,7 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
         PERFORM threadline.record_rename(
@@ -270,7 +300,7 @@ BEGIN
             v_previous_key
         );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
     ELSIF threadline.complete_movement(
         v_transaction, '"public"."invoice_lines"', v_table_pk, v_row_key, v_data_after
     ) THEN
@@ -298,11 +328,13 @@ $capture$;
 DECLARE
     v_drifted boolean := false;
     v_first boolean := false;
-    v_session text[];
+    v_noted boolean;
+    v_recorded_in bigint;
+    v_session pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -312,32 +344,54 @@ BEGIN
     -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
         PERFORM FROM captured_rows AS r WHERE false AND ROW(r."invoice_id", r."line_no", r."description", r."amount_cents") IS NULL;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    IF v_transaction IS NULL THEN
-        RETURN NULL; -- without an id, the database transaction has written no row
-    END IF;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -397,7 +451,7 @@ BEGIN
             capture.v_actor_ref, 'insert', 'public', 'invoice_lines',
             pg_catalog.jsonb_build_object('invoice_id', r."invoice_id"::pg_catalog.text, 'line_no', r."line_no"::pg_catalog.text),
             pg_catalog.jsonb_build_array(r."invoice_id"::pg_catalog.text, r."line_no"::pg_catalog.text)::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."invoice_id" AS "invoice_id",
@@ -415,7 +469,7 @@ BEGIN
             capture.v_actor_ref, 'delete', 'public', 'invoice_lines',
             pg_catalog.jsonb_build_object('invoice_id', r."invoice_id"::pg_catalog.text, 'line_no', r."line_no"::pg_catalog.text),
             pg_catalog.jsonb_build_array(r."invoice_id"::pg_catalog.text, r."line_no"::pg_catalog.text)::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."invoice_id" AS "invoice_id",
@@ -443,6 +497,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'invoice_lines', v_captured_at
@@ -476,18 +535,20 @@ BEGIN
 -- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
 <<capture>>
 DECLARE
-    v_op text;
+    v_op pg_catalog.text;
     v_table_pk pg_catalog.jsonb;
-    v_row_key text;
-    v_previous_key text;
+    v_row_key pg_catalog.text;
+    v_previous_key pg_catalog.text;
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
-    v_session text[];
+    v_session pg_catalog.text[];
     v_id bigint;
+    v_noted boolean;
+    v_recorded_in bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -606,6 +667,30 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('id', OLD."id"::pg_catalog.text);
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
         v_changed_from := NULL;
@@ -627,27 +712,22 @@ BEGIN
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -657,9 +737,8 @@ BEGIN
         -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.current_setting('threadline.suspended', true),
-            v_op, v_previous_key
-        ) OPERATOR(pg_catalog.=) 'update' THEN
+            pg_catalog.current_setting('threadline.suspended', true), v_op
+        ) OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
             IF pg_catalog.concat(
                 pg_catalog.current_setting('threadline.actor_ref', true),
                 pg_catalog.current_setting('threadline.context', true),
@@ -696,6 +775,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'invoices', NULL
@@ -734,6 +818,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             END IF;
         END IF;
         IF v_note IS NULL THEN
@@ -755,7 +844,7 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
         PERFORM threadline.record_rename(
@@ -763,7 +852,7 @@ BEGIN
             v_previous_key
         );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
     ELSIF threadline.complete_movement(
         v_transaction, '"public"."invoices"', v_table_pk, v_row_key, v_data_after
     ) THEN
@@ -791,11 +880,13 @@ $capture$;
 DECLARE
     v_drifted boolean := false;
     v_first boolean := false;
-    v_session text[];
+    v_noted boolean;
+    v_recorded_in bigint;
+    v_session pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -805,32 +896,54 @@ BEGIN
     -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
         PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."organization_id", r."customer", r."total_cents", r."due_on", r."reminded_on", r."paid_on", r."voided_on") IS NULL;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    IF v_transaction IS NULL THEN
-        RETURN NULL; -- without an id, the database transaction has written no row
-    END IF;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -890,7 +1003,7 @@ BEGIN
             capture.v_actor_ref, 'insert', 'public', 'invoices',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
             r."id"::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."id" AS "id",
@@ -912,7 +1025,7 @@ BEGIN
             capture.v_actor_ref, 'delete', 'public', 'invoices',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
             r."id"::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."id" AS "id",
@@ -944,6 +1057,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'invoices', v_captured_at
@@ -977,18 +1095,20 @@ BEGIN
 -- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
 <<capture>>
 DECLARE
-    v_op text;
+    v_op pg_catalog.text;
     v_table_pk pg_catalog.jsonb;
-    v_row_key text;
-    v_previous_key text;
+    v_row_key pg_catalog.text;
+    v_previous_key pg_catalog.text;
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
-    v_session text[];
+    v_session pg_catalog.text[];
     v_id bigint;
+    v_noted boolean;
+    v_recorded_in bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -1058,6 +1178,30 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('handle', OLD."handle"::pg_catalog.text);
             v_row_key := CASE WHEN pg_catalog.octet_length(OLD."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN OLD."handle"::pg_catalog.text ELSE "threadline".row_key(OLD."handle"::pg_catalog.text) END;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
         v_changed_from := NULL;
@@ -1079,27 +1223,22 @@ BEGIN
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -1109,9 +1248,8 @@ BEGIN
         -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.current_setting('threadline.suspended', true),
-            v_op, v_previous_key
-        ) OPERATOR(pg_catalog.=) 'update' THEN
+            pg_catalog.current_setting('threadline.suspended', true), v_op
+        ) OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
             IF pg_catalog.concat(
                 pg_catalog.current_setting('threadline.actor_ref', true),
                 pg_catalog.current_setting('threadline.context', true),
@@ -1148,6 +1286,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'members', NULL
@@ -1186,6 +1329,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             END IF;
         END IF;
         IF v_note IS NULL THEN
@@ -1207,7 +1355,7 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
         PERFORM threadline.record_rename(
@@ -1215,7 +1363,7 @@ BEGIN
             v_previous_key
         );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
     ELSIF threadline.complete_movement(
         v_transaction, '"public"."members"', v_table_pk, v_row_key, v_data_after
     ) THEN
@@ -1243,11 +1391,13 @@ $capture$;
 DECLARE
     v_drifted boolean := false;
     v_first boolean := false;
-    v_session text[];
+    v_noted boolean;
+    v_recorded_in bigint;
+    v_session pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -1257,32 +1407,54 @@ BEGIN
     -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
         PERFORM FROM captured_rows AS r WHERE false AND ROW(r."handle", r."organization_id", r."name", r."email") IS NULL;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    IF v_transaction IS NULL THEN
-        RETURN NULL; -- without an id, the database transaction has written no row
-    END IF;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -1342,7 +1514,7 @@ BEGIN
             capture.v_actor_ref, 'insert', 'public', 'members',
             pg_catalog.jsonb_build_object('handle', r."handle"::pg_catalog.text),
             CASE WHEN pg_catalog.octet_length(r."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN r."handle"::pg_catalog.text ELSE "threadline".row_key(r."handle"::pg_catalog.text) END,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."handle" AS "handle",
@@ -1360,7 +1532,7 @@ BEGIN
             capture.v_actor_ref, 'delete', 'public', 'members',
             pg_catalog.jsonb_build_object('handle', r."handle"::pg_catalog.text),
             CASE WHEN pg_catalog.octet_length(r."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN r."handle"::pg_catalog.text ELSE "threadline".row_key(r."handle"::pg_catalog.text) END,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."handle" AS "handle",
@@ -1388,6 +1560,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'members', v_captured_at
@@ -1421,18 +1598,20 @@ BEGIN
 -- nothing is used that looks operators up by that path (IS DISTINCT FROM, IN, NULLIF).
 <<capture>>
 DECLARE
-    v_op text;
+    v_op pg_catalog.text;
     v_table_pk pg_catalog.jsonb;
-    v_row_key text;
-    v_previous_key text;
+    v_row_key pg_catalog.text;
+    v_previous_key pg_catalog.text;
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
-    v_session text[];
+    v_session pg_catalog.text[];
     v_id bigint;
+    v_noted boolean;
+    v_recorded_in bigint;
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -1509,6 +1688,30 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('id', OLD."id"::pg_catalog.text);
             v_row_key := OLD."id"::pg_catalog.text;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
         v_changed_from := NULL;
@@ -1530,27 +1733,22 @@ BEGIN
             EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
                 INTO v_changed_from, v_table_pk, v_row_key USING OLD;
         END IF;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -1560,9 +1758,8 @@ BEGIN
         -- transaction's row by one statement.
         IF pg_catalog.concat(
             pg_catalog.current_setting('threadline.recorded', true),
-            pg_catalog.current_setting('threadline.suspended', true),
-            v_op, v_previous_key
-        ) OPERATOR(pg_catalog.=) 'update' THEN
+            pg_catalog.current_setting('threadline.suspended', true), v_op
+        ) OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
             IF pg_catalog.concat(
                 pg_catalog.current_setting('threadline.actor_ref', true),
                 pg_catalog.current_setting('threadline.context', true),
@@ -1599,6 +1796,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'organizations', NULL
@@ -1637,6 +1839,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN NEW.xmin OPERATOR(pg_catalog.=) pg_catalog.xid(pg_catalog.pg_current_xact_id())
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             END IF;
         END IF;
         IF v_note IS NULL THEN
@@ -1658,7 +1865,7 @@ BEGIN
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
     -- A row that moves to another partition leaves by a delete and comes by an insert.
-    IF pg_catalog.concat(v_op, v_previous_key) OPERATOR(pg_catalog.=) 'update' THEN
+    IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
         PERFORM threadline.record_rename(
@@ -1666,7 +1873,7 @@ BEGIN
             v_previous_key
         );
     ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::text, true);
+        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
     ELSIF threadline.complete_movement(
         v_transaction, '"public"."organizations"', v_table_pk, v_row_key, v_data_after
     ) THEN
@@ -1694,11 +1901,13 @@ $capture$;
 DECLARE
     v_drifted boolean := false;
     v_first boolean := false;
-    v_session text[];
+    v_noted boolean;
+    v_recorded_in bigint;
+    v_session pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
-    v_expected text;
-    v_note text;
+    v_expected pg_catalog.text;
+    v_note pg_catalog.text;
     v_action_id pg_catalog.uuid;
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
@@ -1708,32 +1917,54 @@ BEGIN
     -- never run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
         PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."name", r."closed_on") IS NULL;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
+        -- Whether the context is the one noted before. A session can write the note itself, but not what
+        -- capture remembers beside it; asking for that fails where there is nothing to remember.
+        IF (pg_catalog.current_setting('threadline.recorded', true) OPERATOR(pg_catalog.=) v_expected) IS TRUE THEN
+            v_noted := pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()
+                OR pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                    OPERATOR(pg_catalog.>) pg_catalog.txid_current_if_assigned()
+                AND pg_catalog.txid_status(
+                    pg_catalog.currval('threadline.capture_session'::pg_catalog.regclass)
+                ) OPERATOR(pg_catalog.=) 'in progress';
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         v_drifted := true;
+        -- Which transaction, and in what context. Few expressions: each costs as much again in every
+        -- transaction.
+        v_transaction := pg_catalog.encode(
+            pg_catalog.timestamptz_send(pg_catalog.now())
+                OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
+            'hex'
+        )::pg_catalog.uuid;
+        IF v_transaction IS NULL THEN
+            RETURN NULL; -- without an id, the database transaction has written no row
+        END IF;
+        v_expected := pg_catalog.concat(
+            pg_catalog.txid_current_if_assigned(),
+            '|', pg_catalog.current_setting('threadline.actor_ref', true),
+            '|', pg_catalog.current_setting('threadline.context', true),
+            '|', pg_catalog.current_setting('threadline.action_id', true)
+        );
     END;
 
-    -- Which transaction, and whether the context is the one noted before. Few expressions: each
-    -- costs as much again in every transaction.
-    v_transaction := pg_catalog.encode(
-        pg_catalog.timestamptz_send(pg_catalog.now())
-            OPERATOR(pg_catalog.||) pg_catalog.xid8send(pg_catalog.pg_current_xact_id_if_assigned()),
-        'hex'
-    )::pg_catalog.uuid;
-    IF v_transaction IS NULL THEN
-        RETURN NULL; -- without an id, the database transaction has written no row
-    END IF;
-    v_expected := pg_catalog.concat(
-        pg_catalog.uuid_hash_extended(
-            v_transaction,
-            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-        ),
-        '|', pg_catalog.current_setting('threadline.actor_ref', true),
-        '|', pg_catalog.current_setting('threadline.context', true),
-        '|', pg_catalog.current_setting('threadline.action_id', true)
-    );
-    IF (pg_catalog.current_setting('threadline.recorded', true)
-        OPERATOR(pg_catalog.=) v_expected) IS TRUE
-    THEN
+    IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
                 THEN pg_catalog.current_setting('threadline.action_id', true)::pg_catalog.uuid
@@ -1793,7 +2024,7 @@ BEGIN
             capture.v_actor_ref, 'insert', 'public', 'organizations',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
             r."id"::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."id" AS "id",
@@ -1810,7 +2041,7 @@ BEGIN
             capture.v_actor_ref, 'delete', 'public', 'organizations',
             pg_catalog.jsonb_build_object('id', r."id"::pg_catalog.text),
             r."id"::pg_catalog.text,
-            pg_catalog.to_jsonb(image)
+            pg_catalog.to_jsonb(image.*) -- a column may be called image
         FROM captured_rows AS r
         CROSS JOIN LATERAL (
             SELECT r."id" AS "id",
@@ -1837,6 +2068,11 @@ BEGIN
                     pg_catalog.concat(v_expected, CASE WHEN v_context.error IS NOT NULL THEN '!' END),
                     true
                 );
+                v_recorded_in := pg_catalog.setval('threadline.capture_session'::pg_catalog.regclass, CASE
+                        WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable'
+                            THEN pg_catalog.txid_current()
+                        ELSE 1
+                    END);
             ELSE
                 PERFORM threadline.attribute_first_changes(
                     v_transaction, v_expected, 'public', 'organizations', v_captured_at
