@@ -251,3 +251,43 @@ fn a_session_that_loses_the_note_of_its_transaction_loses_no_write_and_no_actor(
         );
     }
 }
+
+#[test]
+fn an_id_that_no_index_could_hold_is_a_malformed_context() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    let long = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 300) AS g)";
+    for (id, setting) in [
+        (
+            1,
+            format!("'threadline.context', json_build_object('request_id', {long})::text"),
+        ),
+        (
+            2,
+            format!("'threadline.context', json_build_object('correlation_id', {long})::text"),
+        ),
+        (
+            3,
+            format!("'threadline.context', json_build_object('job_id', {long})::text"),
+        ),
+        (
+            4,
+            format!(
+                "'threadline.context', json_build_object('on_behalf_of', json_build_object('type', 'user', 'id', {long}))::text"
+            ),
+        ),
+        (
+            5,
+            format!(
+                "'threadline.actor_ref', json_build_object('type', 'user', 'id', {long})::text"
+            ),
+        ),
+    ] {
+        trail.run(&format!(
+            "BEGIN; SELECT set_config({setting}, true); INSERT INTO t VALUES ({id}); COMMIT"
+        ));
+    }
+    let malformed = trail.ask(
+        "SELECT count(*) FROM threadline.audit_transactions WHERE meta ? 'context_error' AND actor_ref IS NULL",
+    );
+    assert_eq!(malformed, "5");
+}

@@ -370,3 +370,49 @@ fn the_trail_keeps_numbers_digit_by_digit() {
     let stored = trail.ask("SELECT data_after ->> 'n' FROM threadline.audit_changes");
     assert_eq!(stored, "12345678901234567890.10");
 }
+
+#[test]
+fn a_column_may_be_called_what_capture_calls_things() {
+    let names = [
+        "image",
+        "r",
+        "capture",
+        "captured_rows",
+        "change",
+        "new",
+        "old",
+        "id",
+        "op",
+        "table_pk",
+        "data_after",
+        "v_op",
+        "v_transaction",
+        "v_noted",
+        "drifted",
+    ];
+    let columns: Vec<_> = names.iter().map(|name| format!("\"{name}\" int")).collect();
+    let trail = captured(
+        &format!(
+            "CREATE TABLE t (key int PRIMARY KEY, {0});
+             CREATE TABLE p (key int PRIMARY KEY, {0}) PARTITION BY LIST (key); CREATE TABLE p1 PARTITION OF p DEFAULT",
+            columns.join(", ")
+        ),
+        &["t", "p"],
+    );
+    trail.run(
+        "INSERT INTO t (key, image) VALUES (1, 2); UPDATE t SET image = 3, r = 4; DELETE FROM t;
+         INSERT INTO p (key, image) VALUES (1, 2); UPDATE p SET image = 3, r = 4; DELETE FROM p",
+    );
+    let images = trail.ask(
+        "SELECT string_agg(COALESCE(data_after ->> 'image', changed_from ->> 'image'), ' ' ORDER BY id) FROM threadline.audit_changes",
+    );
+    assert_eq!(images, "2 3 3 2 3 3");
+}
+
+#[test]
+fn a_row_follows_its_key_away_from_the_empty_text() {
+    let trail = captured("CREATE TABLE t (key text PRIMARY KEY, v int)", &["t"]);
+    trail.run("INSERT INTO t VALUES ('', 1); UPDATE t SET key = 'x' WHERE key = ''");
+    let rename = trail.ask("SELECT previous_key || '>' || row_key FROM threadline.audit_renames");
+    assert_eq!(rename, ">x");
+}

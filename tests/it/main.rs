@@ -22,6 +22,7 @@ mod exactness;
 mod faults;
 mod feed;
 mod filters;
+mod forgery;
 mod guides;
 mod harness;
 mod identity;

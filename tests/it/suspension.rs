@@ -87,3 +87,39 @@ fn a_suspension_takes_tables_and_a_reason() {
         );
     }
 }
+
+#[test]
+fn a_second_suspension_adds_to_the_first() {
+    let trail = two_tables();
+    trail.run(
+        "BEGIN; SELECT threadline.suspend_capture('{a}', 'one'), threadline.suspend_capture('{b}', 'two');
+         INSERT INTO a VALUES (1, 0); INSERT INTO b VALUES (1); COMMIT",
+    );
+    assert_eq!(trail.count(), 0);
+    let counted = trail.ask(
+        "SELECT string_agg(reason || ' ' || table_name || ' ' || row_count, ', ' ORDER BY written.id)
+         FROM threadline.audit_suspended_writes AS written
+         JOIN threadline.audit_suspensions AS suspension ON suspension.id = suspension_id",
+    );
+    assert_eq!(counted, "one a 1, two b 1");
+}
+
+#[test]
+fn what_is_not_captured_cannot_be_suspended() {
+    let trail = captured(
+        "CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY LIST (id);
+         CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1); CREATE TABLE plain (id int)",
+        &["parted"],
+    );
+    for table in ["parted_1", "plain", "pg_class"] {
+        let error = trail.refused(&format!(
+            "SELECT threadline.suspend_capture('{{{table}}}', 'r')"
+        ));
+        assert!(
+            error.contains(&format!(
+                "{table} cannot be suspended: it is not captured by that name"
+            )),
+            "{error}"
+        );
+    }
+}

@@ -47,7 +47,7 @@ RETURN EXISTS (
 CREATE OR REPLACE FUNCTION @threadline@.row_key(VARIADIC parts text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $key$
 DECLARE
-    joined text;
+    joined pg_catalog.text;
 BEGIN
     IF pg_catalog.array_length(parts, 1) OPERATOR(pg_catalog.=) 1 THEN
         joined := parts[1];

@@ -68,28 +68,26 @@ DECLARE
     suspension bigint;
     before text := @threadline@.verified(current_setting('threadline.suspended', true));
     not_captured text;
+    -- By the names that capture knows them by.
     names text[] := ARRAY(
-        SELECT format('%I.%I', namespace.nspname, class.relname)
-        FROM unnest(tables) AS given
-        JOIN pg_class AS class ON class.oid = given
-        JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
+        FROM unnest(tables) AS given CROSS JOIN LATERAL @threadline@.deployed_policy(given) AS policy
+        WHERE policy <> '{}'
         ORDER BY 1
     );
 BEGIN
-    IF cardinality(names) = 0 OR COALESCE(trim(reason), '') = '' THEN
+    IF COALESCE(cardinality(tables), 0) = 0 OR COALESCE(trim(reason), '') = '' THEN
         RAISE EXCEPTION 'suspending capture takes the tables it is for, and a reason'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT given::text INTO not_captured
     FROM unnest(tables) AS given
-    WHERE NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = given AND tgname LIKE '00\_threadline\_%' AND tgparentid = 0
-    );
+    WHERE @threadline@.deployed_policy(given) = '{}'
+        OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given);
     IF FOUND THEN
-        RAISE EXCEPTION 'capture of % cannot be suspended: no table of that name is captured', not_captured
+        RAISE EXCEPTION 'capture of % cannot be suspended: it is not captured by that name', not_captured
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Of a partitioned table, name the root.';
+                  HINT = 'Of a partitioned or inherited table, name the root.';
     END IF;
     INSERT INTO @threadline@.audit_suspensions (transaction_id, suspended_at, suspended_by, reason, tables)
     VALUES (@threadline@.current_transaction_id(), clock_timestamp(), session_user, reason, names)

@@ -262,7 +262,7 @@ CREATE OR REPLACE PROCEDURE @threadline@.maintain(
 )
 LANGUAGE plpgsql AS $maintain$
 DECLARE
-    reached text;
+    reached pg_catalog.text;
     refusals integer := 0;
 BEGIN
     LOOP

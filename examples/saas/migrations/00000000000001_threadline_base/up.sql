@@ -1240,7 +1240,7 @@ RETURN EXISTS (
 CREATE OR REPLACE FUNCTION threadline.row_key(VARIADIC parts text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $key$
 DECLARE
-    joined text;
+    joined pg_catalog.text;
 BEGIN
     IF pg_catalog.array_length(parts, 1) OPERATOR(pg_catalog.=) 1 THEN
         joined := parts[1];
@@ -2193,28 +2193,26 @@ DECLARE
     suspension bigint;
     before text := threadline.verified(current_setting('threadline.suspended', true));
     not_captured text;
+    -- By the names that capture knows them by.
     names text[] := ARRAY(
-        SELECT format('%I.%I', namespace.nspname, class.relname)
-        FROM unnest(tables) AS given
-        JOIN pg_class AS class ON class.oid = given
-        JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
+        FROM unnest(tables) AS given CROSS JOIN LATERAL threadline.deployed_policy(given) AS policy
+        WHERE policy <> '{}'
         ORDER BY 1
     );
 BEGIN
-    IF cardinality(names) = 0 OR COALESCE(trim(reason), '') = '' THEN
+    IF COALESCE(cardinality(tables), 0) = 0 OR COALESCE(trim(reason), '') = '' THEN
         RAISE EXCEPTION 'suspending capture takes the tables it is for, and a reason'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT given::text INTO not_captured
     FROM unnest(tables) AS given
-    WHERE NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = given AND tgname LIKE '00\_threadline\_%' AND tgparentid = 0
-    );
+    WHERE threadline.deployed_policy(given) = '{}'
+        OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given);
     IF FOUND THEN
-        RAISE EXCEPTION 'capture of % cannot be suspended: no table of that name is captured', not_captured
+        RAISE EXCEPTION 'capture of % cannot be suspended: it is not captured by that name', not_captured
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Of a partitioned table, name the root.';
+                  HINT = 'Of a partitioned or inherited table, name the root.';
     END IF;
     INSERT INTO threadline.audit_suspensions (transaction_id, suspended_at, suspended_by, reason, tables)
     VALUES (threadline.current_transaction_id(), clock_timestamp(), session_user, reason, names)
@@ -4788,7 +4786,7 @@ CREATE OR REPLACE PROCEDURE threadline.maintain(
 )
 LANGUAGE plpgsql AS $maintain$
 DECLARE
-    reached text;
+    reached pg_catalog.text;
     refusals integer := 0;
 BEGIN
     LOOP
@@ -7157,4 +7155,4 @@ GRANT EXECUTE ON FUNCTION threadline.declared_key(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '960237b9e56a647fc3409cc261bb4d5cc5f12cb09498647bc76116b8e13a90df');
+SELECT threadline.note_installation('0.1.0', '38221916aa07cb4f91a795e69e3937e5024477644f2df850f0e85d4efb996e75');

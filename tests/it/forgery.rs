@@ -1,0 +1,245 @@
+//! What a session can do with settings, savepoints and names of its own, and what it gains: nothing.
+
+use crate::harness::{Trail, captured};
+
+const TABLES: &str = "CREATE TABLE accounts (id int PRIMARY KEY, note text);
+    CREATE TABLE documents (title text PRIMARY KEY, at timestamptz, image int);
+    CREATE TABLE regions (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+    CREATE TABLE regions_eu PARTITION OF regions FOR VALUES IN ('eu');
+    CREATE TABLE regions_us PARTITION OF regions FOR VALUES IN ('us')";
+
+/// A role with the right to write the tables, gone with the test.
+struct Application {
+    trail: Trail,
+    role: String,
+}
+
+impl Application {
+    fn new() -> Self {
+        let trail = captured(TABLES, &["accounts", "documents", "regions"]);
+        let role = trail.ask("SELECT 'forger_' || current_database()");
+        trail.run(&format!(
+            "CREATE ROLE \"{role}\" LOGIN;
+             GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO \"{role}\""
+        ));
+        Self { trail, role }
+    }
+
+    fn run(&self, sql: &str) {
+        self.trail.run_as(&self.role, sql).unwrap();
+    }
+
+    /// How many changes have no row of their transaction.
+    fn orphans(&self) -> String {
+        self.trail.ask(
+            "SELECT count(*) FROM threadline.audit_changes AS change
+             WHERE NOT EXISTS (SELECT FROM threadline.audit_transactions AS t WHERE t.id = change.transaction_id)",
+        )
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        let _ = self.trail.run_as(
+            "postgres",
+            &format!(
+                "DROP OWNED BY \"{0}\" CASCADE; DROP ROLE \"{0}\"",
+                self.role
+            ),
+        );
+    }
+}
+
+#[test]
+fn types_of_the_sessions_own_are_not_taken_for_postgresqls() {
+    // A type is looked up in the session's temporary schema before anywhere else, and a domain's check
+    // runs as whoever casts to it: in capture, as the trail's owner (hazard 50).
+    let app = Application::new();
+    app.trail
+        .run("ALTER TABLE documents ADD COLUMN unclassified text");
+    let shadows = "
+        CREATE FUNCTION pg_temp.seen(anyelement) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+            IF current_user::pg_catalog.text <> session_user::pg_catalog.text THEN
+                RAISE WARNING 'SHADOW';
+                PERFORM pg_catalog.set_config('shadow.seen', 'yes', false);
+            END IF;
+            RETURN true;
+        END $$;
+        DO $$ DECLARE shadowed pg_catalog.name; BEGIN
+            FOR shadowed IN
+                SELECT typname FROM pg_catalog.pg_type
+                WHERE typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND typtype = 'b' AND typcategory <> 'A'
+            LOOP
+                BEGIN
+                    EXECUTE pg_catalog.format(
+                        'CREATE DOMAIN pg_temp.%1$I AS pg_catalog.%1$I CHECK (pg_temp.seen(VALUE))', shadowed
+                    );
+                EXCEPTION WHEN OTHERS THEN NULL;
+                END;
+            END LOOP;
+        END $$;
+        DO $$ BEGIN
+            IF pg_catalog.to_regtype('pg_temp.text') IS NULL OR pg_catalog.to_regtype('pg_temp.jsonb') IS NULL
+                OR pg_catalog.to_regtype('pg_temp.uuid') IS NULL
+            THEN RAISE EXCEPTION 'nothing was shadowed'; END IF;
+        END $$;";
+    let work = "
+        BEGIN;
+        SELECT threadline.open_audited_work(
+            '{\"actor_ref\": {\"type\": \"user\", \"id\": \"1\"}, \"context\": {\"request_id\": \"r\"},
+              \"action\": {\"id\": \"019356a0-0000-7000-8000-00000000000N\", \"name\": \"outer\"}}');
+        INSERT INTO accounts VALUES (1, 'a'), (2, 'b');
+        SELECT threadline.open_audited_work(
+            '{\"actor_ref\": {\"type\": \"user\", \"id\": \"2\"},
+              \"action\": {\"id\": \"019356a0-0000-7000-8000-00000000001N\", \"name\": \"inner\"}}');
+        UPDATE accounts SET note = 'c' WHERE id = 1;
+        UPDATE accounts SET id = 3 WHERE id = 2;
+        SELECT threadline.leave_audited_work('{\"actor_ref\": \"\", \"context\": \"broken\", \"action_id\": \"x\"}');
+        DELETE FROM accounts;
+        SET LOCAL TimeZone = 'Asia/Tokyo';
+        INSERT INTO documents (title, at, image) VALUES (repeat('k', 3000), now(), 1);
+        UPDATE documents SET unclassified = 'u';
+        UPDATE documents SET image = 2;
+        DELETE FROM documents;
+        INSERT INTO regions VALUES (1, 'eu'), (2, 'eu');
+        UPDATE regions SET region = 'us' WHERE id = 1;
+        DELETE FROM regions;
+        TRUNCATE accounts;
+        SELECT set_config('threadline.actor_ref', repeat('x', 100000), true);
+        INSERT INTO accounts VALUES (4, 'd');
+        DELETE FROM accounts;
+        COMMIT;";
+    let actions = |n: &str| work.replace("N\"", &format!("{n}\""));
+    app.run(&format!(
+        "{shadows} {} SET search_path = pg_temp, pg_catalog, public; {}
+         DO $$ BEGIN
+             IF pg_catalog.current_setting('shadow.seen', true) = 'yes' THEN RAISE EXCEPTION 'a shadow was used'; END IF;
+         END $$",
+        actions("1"),
+        actions("2"),
+    ));
+    assert_eq!(app.orphans(), "0");
+}
+
+#[test]
+fn a_note_put_back_after_a_savepoint_was_rolled_back_is_not_believed() {
+    let app = Application::new();
+    app.run("INSERT INTO accounts VALUES (1, 'a'), (2, 'b')");
+    let put_back =
+        "SELECT set_config('threadline.recorded', current_setting('forger.kept'), true);";
+    let keep = "SELECT set_config('forger.kept', current_setting('threadline.recorded'), false); ROLLBACK TO s;";
+    for first in [
+        "INSERT INTO accounts VALUES (10, 'x');",
+        "UPDATE accounts SET note = note || 'x' WHERE id = 1;",
+        "INSERT INTO accounts VALUES (10, 'x'); INSERT INTO accounts VALUES (11, 'x');",
+        "INSERT INTO accounts VALUES (10, 'x'); UPDATE accounts SET note = 'y' WHERE id = 10;",
+        "SAVEPOINT t; DELETE FROM accounts WHERE id = 2; RELEASE t; UPDATE accounts SET note = note || 'x';",
+        "INSERT INTO regions VALUES (10, 'eu'); UPDATE regions SET region = 'us';",
+    ] {
+        for then in [
+            "INSERT INTO accounts VALUES (20, 'x'); DELETE FROM accounts WHERE id = 20;",
+            "UPDATE accounts SET note = note || 'y' WHERE id = 1;",
+        ] {
+            app.run(&format!(
+                "BEGIN; SAVEPOINT s; {first} {keep} {put_back} {then} COMMIT"
+            ));
+        }
+    }
+    assert_eq!(app.orphans(), "0");
+    assert_eq!(app.trail.transactions(), 13);
+}
+
+#[test]
+fn a_note_made_up_where_capture_remembers_nothing_costs_no_write() {
+    let app = Application::new();
+    let made_up = "SELECT set_config('threadline.recorded', txid_current() || '|||', true)";
+    app.run(&format!(
+        "BEGIN; {made_up}; INSERT INTO accounts VALUES (1, 'a'); COMMIT"
+    ));
+    app.run(&format!(
+        "BEGIN; {made_up}; UPDATE accounts SET note = 'b'; INSERT INTO accounts VALUES (2, 'a'); COMMIT"
+    ));
+    app.run(
+        "BEGIN; UPDATE accounts SET note = 'c'; DISCARD SEQUENCES; UPDATE accounts SET note = 'd';
+         DISCARD SEQUENCES; INSERT INTO accounts VALUES (3, 'a'); DISCARD SEQUENCES; DELETE FROM accounts; COMMIT",
+    );
+    assert_eq!(app.orphans(), "0");
+    assert_eq!(app.trail.transactions(), 3);
+    assert_eq!(app.trail.count(), 1 + 2 + 2 + 2 + 1 + 3);
+}
+
+#[test]
+fn what_capture_remembers_is_nobody_elses_to_set() {
+    let app = Application::new();
+    for attempt in [
+        "SELECT setval('threadline.capture_session', 1)",
+        "SELECT nextval('threadline.capture_session')",
+        "SELECT setval('threadline.capture_secret_rest', 1)",
+        "SELECT last_value FROM threadline.capture_secret_rest",
+        "SELECT threadline.remember_its_row('3')",
+        "SELECT threadline.signed('sanctioned')",
+    ] {
+        let refused = app.trail.run_as(&app.role, attempt).expect_err(attempt);
+        assert!(
+            refused.contains("permission denied"),
+            "{attempt}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn a_trail_without_its_secret_signs_nothing_and_is_given_another_by_install() {
+    // As the restore of a schema without its data leaves it.
+    let app = Application::new();
+    app.trail.run(
+        "SELECT setval('threadline.capture_secret', 1, false), setval('threadline.capture_secret_rest', 1, false)",
+    );
+    for made_up in [
+        " [[1, [\"public.accounts\"]]]",
+        "[[1, [\"public.accounts\"]]]",
+        " 1 {public.accounts}",
+    ] {
+        app.run(&format!(
+            "BEGIN; SELECT set_config('threadline.suspended', '{made_up}', true), set_config('threadline.recorded', '|||', true);
+             INSERT INTO accounts VALUES (1, 'hidden'); DELETE FROM accounts; COMMIT"
+        ));
+    }
+    assert_eq!(app.trail.count(), 6);
+    assert_eq!(app.orphans(), "0");
+    app.trail.run(&threadline::install::up_sql());
+    let secrets = app.trail.ask(
+        "SELECT pg_sequence_last_value('threadline.capture_secret') > 1000
+            AND pg_sequence_last_value('threadline.capture_secret_rest') > 1000",
+    );
+    assert_eq!(secrets, "t");
+}
+
+#[test]
+fn a_suspension_put_back_after_it_was_rolled_back_suspends_nothing() {
+    let app = Application::new();
+    app.trail.run(
+        "BEGIN; SAVEPOINT s; SELECT threadline.suspend_capture('{accounts}', 'r');
+         SELECT set_config('forger.kept', current_setting('threadline.suspended'), false); ROLLBACK TO s;
+         SELECT set_config('threadline.suspended', current_setting('forger.kept'), true);
+         INSERT INTO accounts VALUES (1, 'a'); COMMIT",
+    );
+    assert_eq!(app.trail.events(), ["insert accounts 1"]);
+}
+
+#[test]
+fn functions_under_the_sessions_path_say_where_their_types_are() {
+    let app = Application::new();
+    let offenders = app.trail.ask(
+        r"SELECT COALESCE(string_agg(function.oid::regprocedure || ': ' || found[1], E'\n'), '')
+        FROM pg_proc AS function
+        CROSS JOIN LATERAL regexp_matches(
+            function.prosrc,
+            '(::[a-z0-9_]+|\n\s+[a-z_]+\s+(?:CONSTANT\s+)?[a-z0-9_]+(?:\[\])?\s*(?:;|:=)(?! ))', 'g'
+        ) AS found
+        WHERE function.pronamespace = 'threadline'::regnamespace AND function.prosqlbody IS NULL
+            AND NOT COALESCE(array_to_string(function.proconfig, ','), '') LIKE '%search_path%'
+            AND found[1] !~ '(::|\s)(bigint|integer|boolean|smallint|pg_catalog|threadline|bit)\M'
+            AND found[1] !~ '\m(RETURN|END|NULL|EXECUTE|PERFORM)\M'",
+    );
+    assert_eq!(offenders, "");
+}
