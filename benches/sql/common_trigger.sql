@@ -11,6 +11,7 @@ CREATE TABLE common.transactions (
     meta jsonb
 );
 CREATE INDEX ON common.transactions (xid);
+CREATE INDEX ON common.transactions USING gin (actor);
 -- Plans are cached, so they should be those of a system in use, not of an empty table.
 INSERT INTO common.transactions (xid) SELECT -g FROM generate_series(1, 20000) AS g;
 ANALYZE common.transactions;
@@ -54,11 +55,12 @@ BEGIN
         pk := pk || jsonb_build_object(key_column, COALESCE(new_row, old_row) ->> key_column);
     END LOOP;
     IF TG_OP = 'UPDATE' THEN
-        SELECT array_agg(n.key ORDER BY n.key), jsonb_object_agg(n.key, o.value)
-        INTO fields, before
+        SELECT array_agg(n.key ORDER BY n.key) INTO fields
         FROM jsonb_each(new_row) AS n JOIN jsonb_each(old_row) AS o USING (key)
         WHERE n.value IS DISTINCT FROM o.value;
         IF fields IS NULL THEN RETURN NULL; END IF;
+        SELECT jsonb_object_agg(field, old_row -> field) INTO before
+        FROM unnest(fields) AS field;
     ELSIF TG_OP = 'DELETE' THEN
         before := old_row;
     END IF;

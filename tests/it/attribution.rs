@@ -1,5 +1,7 @@
 //! The SQL contract for writers that are not Rust: two settings, and nothing that can cost a write.
 
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
 use serde_json::{Value, json};
 use threadline::table::{ActorPolicy, AuditedTable};
 
@@ -290,4 +292,49 @@ fn an_id_that_no_index_could_hold_is_a_malformed_context() {
         "SELECT count(*) FROM threadline.audit_transactions WHERE meta ? 'context_error' AND actor_ref IS NULL",
     );
     assert_eq!(malformed, "5");
+}
+
+#[test]
+fn serializable_transactions_under_changing_actors_do_not_fail_each_other() {
+    let trail = captured(
+        "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)",
+        &["a", "b"],
+    );
+    trail.run("INSERT INTO a SELECT g, 0 FROM generate_series(1, 300) AS g; INSERT INTO b SELECT g, 0 FROM generate_series(1, 300) AS g; ANALYZE");
+    let mut sessions = ["a", "b"].map(|table| {
+        let conn = diesel::PgConnection::establish(&trail.url()).unwrap();
+        (conn, table)
+    });
+    for round in 1..=20 {
+        let actor = |n: i32| {
+            format!(
+                "SELECT set_config('threadline.actor_ref', '{{\"type\":\"user\",\"id\":\"{n}\"}}', true);"
+            )
+        };
+        for step in 0..4 {
+            for (conn, table) in &mut sessions {
+                let sql = match step {
+                    0 => format!(
+                        "BEGIN ISOLATION LEVEL SERIALIZABLE; {} INSERT INTO {table} VALUES ({}, 1)",
+                        actor(1),
+                        1000 + round
+                    ),
+                    1 => format!(
+                        "{} UPDATE {table} SET v = v + 1 WHERE id = {round}",
+                        actor(2)
+                    ),
+                    2 => format!("INSERT INTO {table} VALUES ({}, 1)", 2000 + round),
+                    _ => "COMMIT".to_owned(),
+                };
+                conn.batch_execute(&sql).unwrap();
+            }
+        }
+    }
+    let actors = trail.ask(
+        "SELECT string_agg(DISTINCT COALESCE(c.actor_ref, t.actor_ref) ->> 'id' || ' ' || (data_after ->> 'id'), ', ')
+         FROM threadline.audit_changes AS c JOIN threadline.audit_transactions AS t ON t.id = transaction_id
+         WHERE table_name = 'a' AND (data_after ->> 'id') IN ('1001', '1', '2001') AND c.captured_at > '2000-01-01'
+             AND t.actor_ref IS NOT NULL",
+    );
+    assert_eq!(actors, "1 1001, 2 1, 2 2001");
 }
