@@ -123,3 +123,17 @@ fn what_is_not_captured_cannot_be_suspended() {
         );
     }
 }
+
+#[test]
+fn inserts_and_deletes_are_counted_whatever_the_session_does_with_constraints_and_settings() {
+    let trail = two_tables();
+    trail.run(
+        "BEGIN; SELECT threadline.suspend_capture('{a}', 'r'); SET CONSTRAINTS ALL IMMEDIATE;
+         INSERT INTO a SELECT g, 0 FROM generate_series(1, 1000) AS g;
+         SELECT set_config('threadline.suspended_count', '', true); DELETE FROM a WHERE id <= 10; COMMIT",
+    );
+    let counted = trail.ask(
+        "SELECT string_agg(op || ' ' || row_count, ', ' ORDER BY id) FROM threadline.audit_suspended_writes",
+    );
+    assert_eq!(counted, "insert 1000, delete 10");
+}

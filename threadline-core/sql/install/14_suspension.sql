@@ -129,7 +129,20 @@ RETURN (
     LIMIT 1
 );
 
--- Counts rows that went by. The count of the running statement is kept in a setting, signed; the
+-- Writes down how many rows of a statement went by, where that is known at once.
+CREATE OR REPLACE FUNCTION @threadline@.record_suspended(
+    suspension bigint, table_schema text, table_name text, op text, row_count bigint
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
+BEGIN
+    PERFORM @threadline@.write_suspended_count();
+    INSERT INTO @threadline@.audit_suspended_writes (
+        suspension_id, statement_at, table_schema, table_name, op, row_count
+    ) VALUES (suspension, statement_timestamp(), table_schema, table_name, op, row_count);
+END
+$record$;
+
+-- Counts rows that went by, where they are seen one by one. The count of the running statement is kept in a setting, signed; the
 -- next statement, resume_capture, or the commit writes it down.
 CREATE OR REPLACE FUNCTION @threadline@.count_suspended(
     suspension bigint, table_schema text, table_name text, op text, row_count bigint
