@@ -40,4 +40,5 @@ mod scope;
 mod suspension;
 mod telemetry;
 mod time_travel;
+mod truncation;
 mod trust;

@@ -148,7 +148,7 @@ DECLARE
     inside boolean;
 BEGIN
     IF bounds IS NULL THEN
-        RAISE EXCEPTION '% was emptied alone and is no partition any more: which rows it held cannot be told', partition
+        RAISE EXCEPTION '% was emptied alone, and is no partition any more or never was one: which rows it held cannot be told', partition
             USING ERRCODE = 'data_exception';
     END IF;
     EXECUTE format('SELECT (%s) FROM @threadline@.row_from_image(NULL::%s, $1)', bounds, relation)

@@ -1,0 +1,149 @@
+//! TRUNCATE leaves its mark once for what it empties, whatever a session says or did before.
+
+use threadline::table::{AuditedTable, TruncatePolicy};
+
+use crate::harness::{Trail, captured, empty_trail};
+
+fn partitioned() -> Trail {
+    captured(
+        "CREATE TABLE p (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+         CREATE TABLE p_eu PARTITION OF p FOR VALUES IN ('eu');
+         CREATE TABLE p_us PARTITION OF p FOR VALUES IN ('us') PARTITION BY LIST (id);
+         CREATE TABLE p_us_1 PARTITION OF p_us FOR VALUES IN (1);
+         CREATE TABLE p_us_2 PARTITION OF p_us FOR VALUES IN (2)",
+        &["p"],
+    )
+}
+
+/// What was recorded of truncates, as `table partition`.
+fn truncates(trail: &Trail) -> Vec<String> {
+    trail
+        .changes()
+        .iter()
+        .filter(|change| change.op == "truncate")
+        .map(|change| {
+            let partition = change.partition_name.as_deref().unwrap_or("-");
+            format!("{} {partition}", change.table)
+        })
+        .collect()
+}
+
+#[test]
+fn a_setting_does_not_hide_the_truncate_of_a_partition() {
+    let trail = partitioned();
+    trail.run(
+        "DO $$ BEGIN
+             PERFORM set_config('threadline.truncating', statement_timestamp() || ' public.p', true);
+             TRUNCATE p_eu;
+         END $$",
+    );
+    assert_eq!(truncates(&trail), ["p public.p_eu"]);
+}
+
+#[test]
+fn a_partition_filled_and_emptied_again_in_one_message_is_recorded_again() {
+    let trail = partitioned();
+    trail.run("DO $$ BEGIN TRUNCATE p; INSERT INTO p VALUES (1, 'eu', 1); TRUNCATE p_eu; END $$");
+    assert_eq!(truncates(&trail), ["p -", "p public.p_eu"]);
+}
+
+#[test]
+fn a_partition_of_partitions_is_emptied_once() {
+    let trail = partitioned();
+    trail.run("INSERT INTO p VALUES (1, 'us', 1), (2, 'us', 1); TRUNCATE p_us");
+    trail.run("TRUNCATE p");
+    assert_eq!(truncates(&trail), ["p public.p_us", "p -"]);
+}
+
+#[test]
+fn rows_added_while_capture_was_suspended_do_not_hide_a_truncate() {
+    let trail = partitioned();
+    trail.run(
+        "TRUNCATE p; SELECT threadline.suspend_capture('{p}', 'test');
+         INSERT INTO p VALUES (1, 'eu', 1); SELECT threadline.resume_capture(); TRUNCATE p_eu",
+    );
+    assert_eq!(truncates(&trail), ["p -", "p public.p_eu"]);
+}
+
+#[test]
+fn a_suspended_truncate_counts_every_row_once() {
+    let trail = empty_trail();
+    trail.run(
+        "CREATE TABLE p (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+         CREATE TABLE p_eu PARTITION OF p FOR VALUES IN ('eu');
+         CREATE TABLE p_us PARTITION OF p FOR VALUES IN ('us')",
+    );
+    let found = trail.introspect("p");
+    let counting = AuditedTable::builder(found.name().clone())
+        .columns(found.columns().to_vec())
+        .key(["id", "region"])
+        .truncate(TruncatePolicy::Count)
+        .build()
+        .unwrap();
+    trail.capture(&counting);
+    trail.run("INSERT INTO p VALUES (1, 'eu'), (2, 'us'), (3, 'us')");
+    trail.run("SELECT threadline.suspend_capture('{p}', 'test'); TRUNCATE p");
+    let counted = trail.ask("SELECT sum(row_count) FROM threadline.audit_suspended_writes");
+    assert_eq!(counted, "3");
+}
+
+#[test]
+fn a_table_that_was_renamed_or_moved_is_emptied_whole() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("ALTER TABLE t RENAME TO t_old");
+    trail.run("TRUNCATE t_old");
+    trail.run("CREATE SCHEMA elsewhere; ALTER TABLE t_old SET SCHEMA elsewhere");
+    trail.run("TRUNCATE elsewhere.t_old");
+    assert_eq!(truncates(&trail), ["t -", "t -"]);
+}
+
+#[test]
+fn a_table_whose_name_another_table_took_is_still_captured() {
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE t_new (id int PRIMARY KEY)",
+        &["t"],
+    );
+    trail.run("ALTER TABLE t RENAME TO t_old; ALTER TABLE t_new RENAME TO t; TRUNCATE t_old");
+    assert_eq!(truncates(&trail), ["t -"]);
+}
+
+#[test]
+fn only_a_parent_is_not_its_children() {
+    let trail = captured(
+        "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
+        &["par"],
+    );
+    trail.run("INSERT INTO par VALUES (1, 1); INSERT INTO child VALUES (2, 2)");
+    trail.run("TRUNCATE ONLY par");
+    trail.run("TRUNCATE child");
+    trail.run("TRUNCATE par");
+    assert_eq!(
+        truncates(&trail),
+        ["par public.par", "par public.child", "par -"]
+    );
+}
+
+#[test]
+fn the_live_row_of_a_child_is_not_called_deleted() {
+    let trail = captured(
+        "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
+        &["par"],
+    );
+    trail.run("INSERT INTO child VALUES (2, 2)");
+    trail.run("TRUNCATE ONLY par");
+    let refused = trail.refused("SELECT threadline.row_as_of('public', 'par', '2', now())");
+    assert!(
+        refused.contains("which rows it held cannot be told"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_child_that_inherits_no_more_is_not_the_whole_table() {
+    let trail = captured(
+        "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
+        &["par"],
+    );
+    trail.run("ALTER TABLE child NO INHERIT par; TRUNCATE child");
+    assert_eq!(truncates(&trail), ["par public.child"]);
+}
