@@ -69,6 +69,70 @@ fn an_added_column_is_not_stored_in_clear_but_its_change_is_recorded() {
 }
 
 #[test]
+fn a_column_that_nobody_classified_shows_beside_one_that_somebody_did() {
+    for masked in [&[][..], &["name"]] {
+        let trail = empty_trail();
+        trail.run("CREATE TABLE people (id int PRIMARY KEY, name text, age int)");
+        let table = trail.introspect("people");
+        trail.capture(&table.redact([], masked.to_vec()).unwrap());
+        trail.run("INSERT INTO people VALUES (1, 'Ada', 36)");
+        trail.run("ALTER TABLE people ADD COLUMN ssn text");
+        trail.run("UPDATE people SET age = 37, ssn = 'secret'");
+        trail.run("UPDATE people SET age = 38, id = 2");
+        let changes = trail.changes();
+        assert_eq!(
+            changes[1].from,
+            Some(json!({"age": 36, "ssn": "[UNCLASSIFIED]"})),
+            "{masked:?}"
+        );
+        assert_eq!(changes[2].from, Some(json!({"age": 37, "id": 1})));
+        assert_eq!(changes[2].previous_key.as_deref(), Some("1"));
+        let everything =
+            trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+        assert!(!everything.contains("secret"), "{everything}");
+    }
+}
+
+#[test]
+fn a_session_that_ends_at_any_error_survives_a_column_that_nobody_classified() {
+    let trail = people();
+    trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
+    trail.run("ALTER TABLE people ADD COLUMN ssn text");
+    trail.run("SET exit_on_error = on; UPDATE people SET ssn = 'secret'");
+    assert_eq!(
+        trail.changes()[1].from,
+        Some(json!({"ssn": "[UNCLASSIFIED]"}))
+    );
+}
+
+#[test]
+fn a_masked_column_that_was_renamed_leaves_no_placeholder() {
+    let trail = empty_trail();
+    trail
+        .run("CREATE TABLE t (id int PRIMARY KEY, secret text); CREATE TABLE heir () INHERITS (t)");
+    let table = trail.introspect("t").redact([], ["secret"]).unwrap();
+    trail.capture(&table);
+    trail.run("ALTER TABLE t RENAME COLUMN secret TO hidden");
+    trail.run("INSERT INTO t VALUES (1, 'x'); DELETE FROM t");
+    for change in trail.changes() {
+        assert_eq!(change.after.or(change.from), Some(json!({"id": 1})));
+    }
+}
+
+#[test]
+fn what_a_drifted_table_holds_does_not_show_the_settings_of_the_session() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, a int)", &["t"]);
+    trail.run("ALTER TABLE t ALTER a TYPE timestamptz USING NULL");
+    trail.run(
+        "SET TimeZone = 'Asia/Tokyo'; INSERT INTO t VALUES (1, '2024-03-01 00:00+00');
+         UPDATE t SET a = NULL",
+    );
+    let stored = json!("2024-03-01T00:00:00+00:00");
+    assert_eq!(trail.changes()[0].after.as_ref().unwrap()["a"], stored);
+    assert_eq!(trail.changes()[1].from.as_ref().unwrap()["a"], stored);
+}
+
+#[test]
 fn a_column_of_another_type_does_not_cost_a_write() {
     let trail = people();
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, '{a}')");
@@ -83,6 +147,53 @@ fn a_column_of_another_type_does_not_cost_a_write() {
     assert_eq!(
         trail.changes()[1].after.as_ref().unwrap()["age"],
         json!("{\"a\": \"\\u0000\"}")
+    );
+}
+
+#[test]
+fn a_column_that_became_json_is_kept_as_text_and_costs_no_write() {
+    const NUL: &str = r#"{"a":  "\u0000"}"#;
+    for (prepare, by_row) in [("", false), ("CREATE TABLE heir () INHERITS (t)", true)] {
+        let trail = captured(
+            &format!("CREATE TABLE t (id int PRIMARY KEY, a text, n numeric, m text[]); {prepare}"),
+            &["t"],
+        );
+        // Once in a session whose plans are older than the change, once in one that has none.
+        trail.run(&format!(
+            "INSERT INTO t VALUES (1, 'x', 1, '{{x}}'); UPDATE t SET n = 2; DELETE FROM t;
+             ALTER TABLE t ALTER a TYPE json USING NULL, ALTER m TYPE json[] USING NULL,
+                 ALTER n TYPE int[] USING NULL;
+             INSERT INTO t VALUES (2, '{NUL}', '[0:0]={{1}}', ARRAY['{NUL}'::json]);
+             UPDATE t SET n = '[5:5]={{2}}'; DELETE FROM t"
+        ));
+        trail.run(&format!(
+            "INSERT INTO t VALUES (3, '{NUL}', '[0:0]={{1}}', ARRAY['{NUL}'::json]);
+             UPDATE t SET a = '{{\"b\":  1}}', n = '[5:5]={{2}}'; DELETE FROM t"
+        ));
+        let changes = trail.changes();
+        assert_eq!(changes.len(), 9);
+        for insert in [&changes[3], &changes[6]] {
+            let after = insert.after.as_ref().unwrap();
+            assert_eq!(after["a"], json!(NUL), "by row: {by_row}");
+            assert_eq!(after["n"], json!("[0:0]={1}"), "by row: {by_row}");
+            assert!(after["m"].is_string(), "by row: {by_row}");
+        }
+        assert_eq!(changes[7].from.as_ref().unwrap()["a"], json!(NUL));
+        assert_eq!(changes[8].from.as_ref().unwrap()["n"], json!("[5:5]={2}"));
+    }
+}
+
+#[test]
+fn a_negative_zero_is_kept_where_the_table_drifted() {
+    let trail = captured(
+        "CREATE TABLE t (id int PRIMARY KEY, f float8, fs float4[], gone int)",
+        &["t"],
+    );
+    trail.run("ALTER TABLE t DROP COLUMN gone");
+    trail.run("INSERT INTO t VALUES (1, '-0', '{-0,0,NaN}')");
+    assert_eq!(
+        trail.changes()[0].after,
+        Some(json!({"id": 1, "f": "-0", "fs": "{-0,0,NaN}"}))
     );
 }
 

@@ -149,7 +149,18 @@ pub(crate) const VALUES: &[(&str, &[&str])] = &[
         "text[]",
         &["'{a,\"b c\",NULL,\"\",\"NULL\"}'", "'[-1:0]={x,y}'"],
     ),
-    ("timestamptz[]", &["'{2024-03-01 10:00+09}'"]),
+    (
+        "timestamptz[]",
+        &["'{2024-03-01 10:00+09}'", "'[0:0]={2024-03-01 10:00+09}'"],
+    ),
+    ("date[]", &["'{2024-03-01}'", "'[0:0]={2024-03-01}'"]),
+    ("timestamp[]", &["'[2:2]={2024-03-01 10:00}'"]),
+    (
+        "float8[]",
+        &["'{-0,0,NaN}'", "'{-0.5,1e-10}'", "'{{1,-0}}'"],
+    ),
+    ("float4[]", &["'{NULL,-0}'", "'[3:3]={0}'"]),
+    ("regclass[]", &["'[0:0]={pg_class}'"]),
     ("jsonb[]", &["'{\"[1,2]\",\"{}\",NULL}'"]),
     ("json[]", &["'{\"{\\\"a\\\":  1}\"}'"]),
     ("bytea[]", &["'{\"\\\\x00ff\"}'"]),
@@ -160,6 +171,7 @@ pub(crate) const VALUES: &[(&str, &[&str])] = &[
     ("positive", &["5"]),
     ("codes", &["'{a,b}'"]),
     ("document", &["'{\"a\":  1}'"]),
+    ("readings", &["'{-0,1}'", "'{}'"]),
 ];
 
 pub(crate) const TYPES: &str = "
@@ -167,13 +179,15 @@ pub(crate) const TYPES: &str = "
     CREATE TYPE address AS (street text, no numeric, tags text[]);
     CREATE DOMAIN positive AS int CHECK (VALUE > 0);
     CREATE DOMAIN codes AS text[];
-    CREATE DOMAIN document AS json;";
+    CREATE DOMAIN document AS json;
+    CREATE DOMAIN readings AS float8[];";
 
 const SESSIONS: &[&str] = &[
     "",
     "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German, DMY';",
     "SET bytea_output = 'escape'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -10;",
-    "SET TimeZone = 'America/New_York'; SET IntervalStyle = 'sql_standard'; SET DateStyle = 'SQL, MDY'; SET search_path = pg_catalog;",
+    "SET TimeZone = 'America/New_York'; SET IntervalStyle = 'sql_standard'; SET DateStyle = 'SQL, MDY'; SET search_path = pg_catalog; SET quote_all_identifiers = on;",
+    "SET DateStyle = 'SQL, DMY';",
 ];
 
 /// A table of generated columns, and a row for it before and after an update.
@@ -220,9 +234,11 @@ impl Generated {
 }
 
 fn is_own(of: &str) -> bool {
-    ["mood", "address", "positive", "codes", "document"]
-        .iter()
-        .any(|own| of.starts_with(own))
+    [
+        "mood", "address", "positive", "codes", "document", "readings",
+    ]
+    .iter()
+    .any(|own| of.starts_with(own))
 }
 
 /// Whether the images of the newest change are the table's row, bit by bit.

@@ -42,3 +42,4 @@ mod telemetry;
 mod time_travel;
 mod truncation;
 mod trust;
+mod virtual_columns;

@@ -13,6 +13,7 @@ mod expressions;
 mod functions;
 mod image;
 mod migration;
+mod probe;
 mod template;
 
 pub use migration::{

@@ -46,6 +46,8 @@ pub(crate) enum Rendering {
     Float,
     /// A JSON array, unless its bounds are unusual; then its text form.
     Array,
+    /// The same of floats, of which none may be `-0`.
+    FloatArray,
     /// Its text form.
     Text,
 }
@@ -58,17 +60,19 @@ pub(crate) enum SessionSetting {
     ExtraFloatDigits,
     IntervalStyle,
     LcMonetary,
+    QuoteAllIdentifiers,
     SearchPath,
     TimeZone,
 }
 
 impl SessionSetting {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ByteaOutput,
         Self::DateStyle,
         Self::ExtraFloatDigits,
         Self::IntervalStyle,
         Self::LcMonetary,
+        Self::QuoteAllIdentifiers,
         Self::SearchPath,
         Self::TimeZone,
     ];
@@ -106,7 +110,11 @@ const FLOAT: &[SessionSetting] = &[SessionSetting::ExtraFloatDigits];
 const STAMPED: &[SessionSetting] = &[SessionSetting::TimeZone];
 const DATED: &[SessionSetting] = &[SessionSetting::DateStyle];
 const DATED_AND_ZONED: &[SessionSetting] = &[SessionSetting::DateStyle, SessionSetting::TimeZone];
-const NAMED: &[SessionSetting] = &[SessionSetting::SearchPath];
+const QUOTED: &[SessionSetting] = &[SessionSetting::QuoteAllIdentifiers];
+const NAMED: &[SessionSetting] = &[
+    SessionSetting::QuoteAllIdentifiers,
+    SessionSetting::SearchPath,
+];
 
 #[rustfmt::skip]
 const BUILTINS: &[Builtin] = {
@@ -156,8 +164,8 @@ const BUILTINS: &[Builtin] = {
         builtin("regoperator", 2204, 2209, Operator, Native, NAMED),
         builtin("regclass", 2205, 2210, Operator, Native, NAMED),
         builtin("regtype", 2206, 2211, Operator, Native, NAMED),
-        builtin("regrole", 4096, 4097, Operator, Native, NO_SETTING),
-        builtin("regnamespace", 4089, 4090, Operator, Native, NO_SETTING),
+        builtin("regrole", 4096, 4097, Operator, Native, QUOTED),
+        builtin("regnamespace", 4089, 4090, Operator, Native, QUOTED),
         builtin("regproc", 24, 1008, Operator, Native, NAMED),
         builtin("regconfig", 3734, 3735, Operator, Native, NAMED),
         builtin("regdictionary", 3769, 3770, Operator, Native, NAMED),
@@ -238,6 +246,9 @@ impl ColumnType {
             }
             // The elements of json arrays would be read back as more dimensions.
             Self::Array(element) if matches!(element.as_str(), "json" | "jsonb") => Rendering::Text,
+            Self::Array(element) if matches!(element.as_str(), "float4" | "float8") => {
+                Rendering::FloatArray
+            }
             Self::Array(_) => Rendering::Array,
             Self::Enum(_) => Rendering::Native,
             Self::Other(_) => Rendering::Text,
@@ -245,11 +256,22 @@ impl ColumnType {
     }
 
     pub(crate) fn session_settings(&self) -> BTreeSet<SessionSetting> {
-        match self {
-            // In text form, which json arrays have, an array shows its elements' settings.
-            Self::Builtin(name) | Self::Array(name) => find_builtin(name)
+        let of_builtin = |name: &str| -> BTreeSet<SessionSetting> {
+            find_builtin(name)
                 .map(|found| found.settings.iter().copied().collect())
-                .unwrap_or_default(),
+                .unwrap_or_default()
+        };
+        match self {
+            Self::Builtin(name) => of_builtin(name),
+            // In text form an array shows what its elements' text form depends on. As JSON, dates are
+            // always ISO.
+            Self::Array(element) => {
+                let mut settings = of_builtin(element);
+                if matches!(element.as_str(), "date" | "timestamp" | "timestamptz") {
+                    settings.insert(SessionSetting::DateStyle);
+                }
+                settings
+            }
             Self::Enum(_) => BTreeSet::new(),
             // What an unknown type shows is unknown.
             Self::Other(_) => SessionSetting::ALL.into_iter().collect(),

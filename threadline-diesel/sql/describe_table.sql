@@ -41,6 +41,7 @@ SELECT
     type.typname::text AS type_name,
     type.typtype::text AS type_kind,
     type.typnamespace = 'pg_catalog'::regnamespace AS is_builtin,
+    attribute.attgenerated = 'v' AS is_virtual,
     element.typname::text AS element_name,
     COALESCE(
         element.typnamespace = 'pg_catalog'::regnamespace AND element.typtype IN ('b', 'r', 'm'),

@@ -30,6 +30,8 @@ pub(crate) struct CatalogColumn {
     type_kind: String,
     #[diesel(sql_type = Bool)]
     is_builtin: bool,
+    #[diesel(sql_type = Bool)]
+    is_virtual: bool,
     #[diesel(sql_type = Nullable<Text>)]
     element_name: Option<String>,
     #[diesel(sql_type = Bool)]
@@ -80,6 +82,13 @@ pub(crate) fn from_catalog(
         columns
             .iter()
             .map(|column| Column::new(&column.name, column.column_type())),
+    );
+    // A virtual generated column holds nothing that could be stored: triggers do not see its values.
+    let builder = builder.exclude(
+        columns
+            .iter()
+            .filter(|column| column.is_virtual)
+            .map(|column| column.name.as_str()),
     );
     let builder = if key.is_empty() {
         builder.without_key()

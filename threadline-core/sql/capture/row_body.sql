@@ -12,6 +12,7 @@ DECLARE
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_id bigint;
     v_noted boolean;
     v_recorded_in bigint;
@@ -24,29 +25,36 @@ DECLARE
     v_context @threadline@.context_in_force;
     v_attribution @threadline@.attribution;
 BEGIN
-@pin@    -- The static part writes nothing, so the block around it takes no subtransaction id.
+@pin@    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
+    -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := 'update';
+            v_op := CASE WHEN false AND ROW(@new_probe@) IS NULL THEN '' ELSE 'update' END;
 @changes@
-            IF v_changed_from IS NULL THEN
-                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT @threadline@.has_unclassified(
-                    TG_RELID, @known_columns@
-                ) THEN
+            IF v_changed_from IS NULL@or_had_unclassified@ THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW
+                    OR v_changed_from IS NULL AND NOT @threadline@.has_unclassified(
+                        TG_RELID, @known_columns@
+                    )
+                THEN
 @unpin_deeper@                    RETURN NULL; -- nothing that is stored changed
                 END IF;
-                RAISE EXCEPTION 'a column that nobody classified changed';
-            END IF;
+@drifted_update16@
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+@unpin_deeper@                    RETURN NULL;
+                END IF;
+            ELSE
 @data_after@
+            END IF;
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := 'insert';
+            v_op := CASE WHEN false AND ROW(@new_probe@) IS NULL THEN '' ELSE 'insert' END;
 @inserted@
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
         ELSE
-            v_op := 'delete';
+            v_op := CASE WHEN false AND ROW(@old_probe@) IS NULL THEN '' ELSE 'delete' END;
 @deleted@
             v_table_pk := @old_table_pk@;
             v_row_key := @old_row_key@;
@@ -55,24 +63,24 @@ BEGIN
         @noted@
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
+        v_op := pg_catalog.lower(TG_OP);
         v_changed_from := NULL;
         v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            EXECUTE @threadline@.drifted_update(TG_RELID)
-                INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
-                USING OLD, NEW;
+@drifted_update12@
             IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
 @unpin_deep@                RETURN NULL;
             END IF;
-            IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
-                v_previous_key := NULL;
-            END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_data_after, v_table_pk, v_row_key USING NEW;
         ELSE
-            EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            v_before := @threadline@.pin_session();
+            IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+                EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            ELSE
+                EXECUTE @threadline@.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            END IF;
+            PERFORM @threadline@.unpin_session(v_before);
         END IF;
         @transaction@
     END;

@@ -9,6 +9,7 @@ DECLARE
     v_noted boolean;
     v_recorded_in bigint;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected pg_catalog.text;
@@ -19,9 +20,10 @@ DECLARE
     v_attribution @threadline@.attribution;
 BEGIN
     -- Are the columns still what they were? Planned, and planned again when the table changes, but
-    -- never run. Writes nothing, so the block takes no subtransaction id.
+    -- nothing of it is ever run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM FROM captured_rows AS r WHERE false AND ROW(@probe@) IS NULL;
+        PERFORM FROM captured_rows AS r
+        WHERE false AND ROW(@probe@) IS NULL OR @has_virtual@;
         @transaction@
         @noted@
     EXCEPTION WHEN OTHERS THEN
@@ -43,6 +45,7 @@ BEGIN
 
 @pin@    v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
+        v_before := @threadline@.pin_session();
         EXECUTE pg_catalog.format(
             'INSERT INTO @threadline@.audit_changes ('
             'id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name, '
@@ -53,6 +56,7 @@ BEGIN
             @threadline@.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             @schema_literal@, @name_literal@;
+        PERFORM @threadline@.unpin_session(v_before);
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO @threadline@.audit_changes (

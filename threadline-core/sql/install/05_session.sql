@@ -13,7 +13,8 @@ DECLARE
         pg_catalog.current_setting('bytea_output'),
         pg_catalog.current_setting('extra_float_digits'),
         pg_catalog.current_setting('lc_monetary'),
-        pg_catalog.current_setting('search_path')
+        pg_catalog.current_setting('search_path'),
+        pg_catalog.current_setting('quote_all_identifiers')
     ];
 BEGIN
     PERFORM pg_catalog.set_config('TimeZone', 'UTC', true);
@@ -23,6 +24,7 @@ BEGIN
     PERFORM pg_catalog.set_config('extra_float_digits', '1', true);
     PERFORM pg_catalog.set_config('lc_monetary', 'C', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     RETURN before;
 END
 $pin$;
@@ -37,5 +39,6 @@ BEGIN
     PERFORM pg_catalog.set_config('extra_float_digits', before[5], true);
     PERFORM pg_catalog.set_config('lc_monetary', before[6], true);
     PERFORM pg_catalog.set_config('search_path', before[7], true);
+    PERFORM pg_catalog.set_config('quote_all_identifiers', before[8], true);
 END
 $unpin$;

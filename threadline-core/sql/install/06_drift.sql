@@ -41,6 +41,25 @@ RETURN EXISTS (
     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND NOT attname = ANY (known)
 );
 
+-- The same, asked while an expression is planned: called immutable for that. A session that planned it
+-- before a column was added does not know.
+CREATE OR REPLACE FUNCTION @threadline@.had_unclassified(relation text, known text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN @threadline@.has_unclassified(to_regclass(relation), known);
+
+-- Whether any of these columns of a table is a virtual generated one. In a row that a trigger sees
+-- such a column is NULL, and to read it from the rows of a statement is an error.
+--
+-- Called immutable for the statement functions, which ask while their probe is planned: a plan is
+-- made anew when the table changes, and a run of it then costs nothing.
+CREATE OR REPLACE FUNCTION @threadline@.has_virtual(relation text, names text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass(relation) AND attnum > 0 AND NOT attisdropped
+        AND attname = ANY (names) AND attgenerated = 'v'
+);
+
 -- The key of a row as one text: the value itself, or all values, by their columns' names, as a
 -- JSON array. Texts that are
 -- too long for an index are replaced by a digest.
@@ -55,13 +74,53 @@ BEGIN
         joined := pg_catalog.to_jsonb(parts)::pg_catalog.text;
     END IF;
     IF pg_catalog.octet_length(joined) OPERATOR(pg_catalog.>) 512 THEN
+        -- Of the bytes as they are where there is no saying what characters they are.
         joined := 'sha256:' OPERATOR(pg_catalog.||) pg_catalog.encode(
-            pg_catalog.sha256(pg_catalog.convert_to(joined, 'UTF8')), 'hex'
+            pg_catalog.sha256(pg_catalog.convert_to(joined, CASE
+                WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) ANY ('{SQL_ASCII,MULE_INTERNAL}')
+                    THEN pg_catalog.getdatabaseencoding()
+                ELSE 'UTF8'
+            END)), 'hex'
         );
     END IF;
     RETURN joined;
 END
 $key$;
+
+-- The type behind any number of domains.
+CREATE OR REPLACE FUNCTION @threadline@.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE chain (oid, base, kind) AS (
+        SELECT t.oid, t.typbasetype, t.typtype FROM pg_type AS t WHERE t.oid = type
+        UNION ALL
+        SELECT t.oid, t.typbasetype, t.typtype
+        FROM chain JOIN pg_type AS t ON t.oid = chain.base
+        WHERE chain.kind = 'd'
+    )
+    SELECT chain.oid FROM chain WHERE chain.kind <> 'd'
+);
+
+-- An expression for a value of one of PostgreSQL's own types, by the name of the type, from which
+-- to_jsonb loses nothing. The conditions are those of the generated functions: JSON numbers know no
+-- negative zero, and JSON arrays no bounds but 1.
+CREATE OR REPLACE FUNCTION @threadline@.lossless(value text, of_type text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN of_type IN ('float4', 'float8') THEN format(
+        'CASE WHEN (%1$s::pg_catalog.text OPERATOR(pg_catalog.<>) ''-0'') IS NOT FALSE '
+        'THEN pg_catalog.to_jsonb(%1$s) ELSE pg_catalog.to_jsonb(%1$s::pg_catalog.text) END', value)
+    WHEN of_type IN ('json', '_json', '_jsonb') THEN format('%s::pg_catalog.text', value)
+    WHEN of_type LIKE '\_%' THEN format(
+        'CASE WHEN (pg_catalog.strpos(pg_catalog.replace(pg_catalog.array_dims(%1$s), '
+        '''[1:'', ''''), ''['') OPERATOR(pg_catalog.=) 0' || CASE
+            WHEN of_type IN ('_float4', '_float8')
+                THEN ' AND %1$s::pg_catalog.text OPERATOR(pg_catalog.!~) ''-0[,}]'''
+            ELSE ''
+        END || ') IS NOT FALSE '
+        'THEN pg_catalog.to_jsonb(%1$s) ELSE pg_catalog.to_jsonb(%1$s::pg_catalog.text) END', value)
+    ELSE value
+END;
 
 -- The columns a table has now, each with its rule (null: not classified) and the expression that
 -- renders it from a row called by `alias`.
@@ -76,25 +135,20 @@ BEGIN ATOMIC
         declared.rule,
         CASE
             WHEN declared.rule = 'mask' THEN format('%L::pg_catalog.text', policy ->> 'mask_with')
-            WHEN type.typname IN ('json', '_json', '_jsonb')
-                OR type.typnamespace <> 'pg_catalog'::regnamespace AND type.typtype <> 'e'
+            WHEN type.typnamespace <> 'pg_catalog'::regnamespace AND type.typtype <> 'e'
+                OR type.typtype = 'c'
                 THEN format('%I.%I::pg_catalog.text', alias, attribute.attname)
-            WHEN type.typcategory = 'A' THEN format(
-                'CASE WHEN pg_catalog.array_ndims(%1$I.%2$I) OPERATOR(pg_catalog.=) 1 '
-                'AND pg_catalog.array_lower(%1$I.%2$I, 1) OPERATOR(pg_catalog.=) 1 '
-                'THEN pg_catalog.to_jsonb(%1$I.%2$I) '
-                'ELSE pg_catalog.to_jsonb(%1$I.%2$I::pg_catalog.text) END',
-                alias, attribute.attname)
-            ELSE format('%I.%I', alias, attribute.attname)
+            ELSE @threadline@.lossless(format('%I.%I', alias, attribute.attname), type.typname)
         END
     FROM pg_attribute AS attribute
-    JOIN pg_type AS type ON type.oid = attribute.atttypid
+    JOIN pg_type AS type ON type.oid = @threadline@.base_type(attribute.atttypid)
     LEFT JOIN LATERAL (
         SELECT col ->> 'rule' AS rule
         FROM jsonb_array_elements(policy -> 'columns') AS col
         WHERE col ->> 'name' = attribute.attname
     ) AS declared ON true
     WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        AND attribute.attgenerated <> 'v' -- no trigger sees its value
     ORDER BY attribute.attnum;
 END;
 

@@ -64,11 +64,23 @@ BEGIN
             USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
     END LOOP;
 
+    -- A virtual generated column is computed when it is read, and no trigger sees its value.
+    FOR difference IN
+        SELECT col ->> 'name' AS name
+        FROM jsonb_array_elements(declared -> 'columns') AS col
+        WHERE col ->> 'rule' <> 'exclude' AND @threadline@.has_virtual(shown, ARRAY[col ->> 'name'])
+    LOOP
+        RAISE EXCEPTION 'table %: column "%" is a virtual generated column, whose values no trigger sees',
+            shown, difference.name
+            USING HINT = format('Exclude it in the code, #[audited(exclude(%s))] or --exclude %1$s, and generate again; or have it stored: GENERATED ALWAYS AS (...) STORED.', difference.name);
+    END LOOP;
+
     -- Columns that nobody classified are not captured, which somebody should know.
     FOR difference IN
         SELECT attribute.attname AS name
         FROM pg_attribute AS attribute
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+            AND attribute.attgenerated <> 'v'
             AND NOT EXISTS (
                 SELECT FROM jsonb_array_elements(declared -> 'columns') AS col
                 WHERE col ->> 'name' = attribute.attname
@@ -101,20 +113,6 @@ BEGIN
     END IF;
 END
 $check$;
-
--- The type behind any number of domains.
-CREATE OR REPLACE FUNCTION @threadline@.base_type(type oid) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN (
-    WITH RECURSIVE chain (oid, base, kind) AS (
-        SELECT t.oid, t.typbasetype, t.typtype FROM pg_type AS t WHERE t.oid = type
-        UNION ALL
-        SELECT t.oid, t.typbasetype, t.typtype
-        FROM chain JOIN pg_type AS t ON t.oid = chain.base
-        WHERE chain.kind = 'd'
-    )
-    SELECT chain.oid FROM chain WHERE chain.kind <> 'd'
-);
 
 -- Whether a unique index tells rows apart by exactly these columns, always and at once.
 CREATE OR REPLACE FUNCTION @threadline@.is_unique_key(relation regclass, key text[]) RETURNS boolean

@@ -135,26 +135,22 @@ BEGIN ATOMIC
         col.name,
         CASE
             WHEN col.rule = 'mask' THEN format('%L::pg_catalog.text', declared ->> 'mask_with')
-            WHEN col.builtin IN ('float4', 'float8') THEN format(
-                'CASE WHEN r.%1$I::pg_catalog.text OPERATOR(pg_catalog.=) ''-0'' '
-                'THEN ''"-0"''::pg_catalog.jsonb ELSE pg_catalog.to_jsonb(r.%1$I) END', col.name)
             WHEN col.builtin <> 'json' AND EXISTS (
                 SELECT FROM pg_type AS type
                 WHERE type.typnamespace = 'pg_catalog'::regnamespace AND type.typname = col.builtin
                     AND type.typcategory <> 'A'
-            ) OR col.type ? 'enum' THEN format('r.%I', col.name)
-            WHEN col.type ? 'array' AND col.type ->> 'array' NOT IN ('json', 'jsonb') THEN format(
-                'CASE WHEN pg_catalog.array_ndims(r.%1$I) OPERATOR(pg_catalog.=) 1 '
-                'AND pg_catalog.array_lower(r.%1$I, 1) OPERATOR(pg_catalog.=) 1 '
-                'OR pg_catalog.cardinality(r.%1$I) OPERATOR(pg_catalog.=) 0 '
-                'OR pg_catalog.array_dims(r.%1$I) OPERATOR(pg_catalog.~) ''^(\[1:[0-9]+\])+$'' '
-                'THEN pg_catalog.to_jsonb(r.%1$I) '
-                'ELSE pg_catalog.to_jsonb(r.%1$I::pg_catalog.text) END', col.name)
+            ) THEN @threadline@.lossless(format('r.%I', col.name), col.builtin)
+            WHEN col.type ? 'enum' THEN format('r.%I', col.name)
+            WHEN col.type ? 'array'
+                THEN @threadline@.lossless(format('r.%I', col.name), '_' || (col.type ->> 'array'))
             ELSE format('r.%I::pg_catalog.text', col.name)
         END,
         CASE
             WHEN col.type ? 'other' THEN format('r.%I::pg_catalog.text', col.name)
-            ELSE format('(pg_catalog.to_jsonb(r.%I) OPERATOR(pg_catalog.#>>) ''{}'')', col.name)
+            ELSE format('(pg_catalog.to_jsonb(%s) OPERATOR(pg_catalog.#>>) ''{}'')',
+                @threadline@.lossless(
+                    format('r.%I', col.name), COALESCE('_' || (col.type ->> 'array'), col.builtin)
+                ))
         END
     FROM (
         SELECT given ->> 'name' AS name, given ->> 'rule' AS rule, given -> 'column_type' AS type,

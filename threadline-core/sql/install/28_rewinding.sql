@@ -194,7 +194,8 @@ BEGIN
                 ELSE '@threadline@.row_key(%s) COLLATE pg_catalog."C"' END,
             string_agg(
                 CASE WHEN col.is_short OR col.shown_as_text THEN format('%s::pg_catalog.text', col.value)
-                    ELSE format('(pg_catalog.to_jsonb(%s) OPERATOR(pg_catalog.#>>) ''{}'')', col.value) END,
+                    ELSE format('(pg_catalog.to_jsonb(%s) OPERATOR(pg_catalog.#>>) ''{}'')',
+                        @threadline@.lossless(col.value, col.base_name)) END,
                 ', ' ORDER BY col.name COLLATE "C"
             ) FILTER (WHERE col.is_key)
         )
@@ -203,7 +204,7 @@ BEGIN
         SELECT attribute.attnum, attribute.attname AS name, declared ->> 'rule' AS rule,
             format('"as it is now".%I', attribute.attname) AS value,
             format_type(type.oid, -1) AS type_name,
-            type.oid = attribute.atttypid AS is_plain, type.typcategory = 'S' AS is_text,
+            type.oid = attribute.atttypid AS is_plain, type.typname::text AS base_name, type.typcategory = 'S' AS is_text,
             COALESCE(policy #> '{key,columns}' ? attribute.attname::text, false) AS is_key,
             -- Never too long for an index, and the same as text as in JSON.
             attribute.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype) AS is_short,

@@ -76,4 +76,5 @@ GRANT EXECUTE ON FUNCTION @threadline@.sees_whole_table(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.narrowing_column(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.table_of_keys(text, text, timestamptz, boolean, boolean, text, regtype, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.declared_key(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.lossless(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.audit_horizon(text, text) TO PUBLIC;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::column_type::{ColumnType, Rendering, SessionSetting};
+use super::image::clear_value;
+use crate::column_type::{ColumnType, SessionSetting};
 use crate::identifier::{quote_identifier, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
 use crate::table::{AuditedTable, Column, ColumnRule};
@@ -12,23 +13,6 @@ const MAX_KEY_BYTES: usize = 512;
 
 pub(super) fn reference(row: &str, column: &Column) -> String {
     format!("{row}.{}", quote_identifier(&column.name))
-}
-
-/// The columns themselves, to find out whether they are all there and still what they were.
-pub(super) fn probe(table: &AuditedTable, row: &str) -> String {
-    let columns: Vec<_> = table
-        .stored_columns()
-        .map(|column| {
-            let value = reference(row, column);
-            match (column.rule, column.column_type.rendering()) {
-                (ColumnRule::Clear, Rendering::Array) => {
-                    format!("pg_catalog.array_ndims({value})")
-                }
-                _ => value,
-            }
-        })
-        .collect();
-    columns.join(", ")
 }
 
 /// A key column's value as text: what `data_after ->> 'column'` gives.
@@ -44,7 +28,10 @@ fn key_text(column: &Column, row: &str) -> String {
             format!("{value}::pg_catalog.text")
         }
         ColumnType::Other(_) => format!("{value}::pg_catalog.text"),
-        _ => format!("(pg_catalog.to_jsonb({value}) OPERATOR(pg_catalog.#>>) '{{}}')"),
+        _ => format!(
+            "(pg_catalog.to_jsonb({}) OPERATOR(pg_catalog.#>>) '{{}}')",
+            clear_value(column, row)
+        ),
     }
 }
 
@@ -109,6 +96,7 @@ pub(super) fn session_is_unusual(table: &AuditedTable) -> Option<String> {
             }
             SessionSetting::IntervalStyle => equals("IntervalStyle", "postgres"),
             SessionSetting::LcMonetary => equals("lc_monetary", "C"),
+            SessionSetting::QuoteAllIdentifiers => equals("quote_all_identifiers", "off"),
             SessionSetting::SearchPath => equals("search_path", "pg_catalog"),
             SessionSetting::TimeZone => "pg_catalog.current_setting('TimeZone') \
                 OPERATOR(pg_catalog.=) ANY (ARRAY['UTC', 'Etc/UTC'])"

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::changes;
 use super::expressions;
 use super::image;
+use super::probe;
 use super::template::{fill, indent};
 use crate::identifier::{MAX_IDENTIFIER_BYTES, quote_identifier, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
@@ -12,6 +13,7 @@ use crate::table::{ActorPolicy, AuditedTable, ImageForm, TableName};
 
 const ROW_BODY: &str = include_str!("../../sql/capture/row_body.sql");
 const STATEMENT_BODY: &str = include_str!("../../sql/capture/statement_body.sql");
+const DRIFTED_UPDATE: &str = include_str!("../../sql/capture/drifted_update.sql");
 const UNLESS_ROWS: &str = include_str!("../../sql/capture/unless_rows.sql");
 const TRANSACTION: &str = include_str!("../../sql/capture/transaction.sql");
 const NOTED: &str = include_str!("../../sql/capture/noted.sql");
@@ -200,10 +202,14 @@ fn row_attribution(shared: &Shared<'_>) -> String {
 pub(super) fn row_body(table: &AuditedTable) -> String {
     let shared = Shared::new(table);
     let collected = changes::collect_changes(table, 12);
+    let drifted_update = |spaces| {
+        let statements = shared.fill(DRIFTED_UPDATE.trim_end(), &[]);
+        format!("{}{}", " ".repeat(spaces), indent(&statements, spaces))
+    };
     let data_after = if table.image() == ImageForm::Delta {
-        "            -- delta form: the new values were collected above".to_owned()
+        "                -- delta form: the new values were collected above".to_owned()
     } else {
-        image::take_image(table, "v_data_after", "NEW", 12)
+        image::take_updated_image(table, 16, &drifted_update(24))
     };
     shared.fill(
         ROW_BODY,
@@ -218,8 +224,13 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("unpin_deep8", &shared.unpin_at(8)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
+            ("new_probe", &probe::columns(table, "NEW")),
+            ("old_probe", &probe::columns(table, "OLD")),
             ("changes", collected.trim_end_matches('\n')),
             ("data_after", &data_after),
+            ("or_had_unclassified", &image::or_had_unclassified(table)),
+            ("drifted_update12", &drifted_update(12)),
+            ("drifted_update16", &drifted_update(16)),
             ("known_columns", &image::known_columns(table)),
             (
                 "inserted",
@@ -244,7 +255,8 @@ pub(super) fn statement_body(table: &AuditedTable) -> String {
         STATEMENT_BODY,
         &[
             ("table", &comment_name(table)),
-            ("probe", &expressions::probe(table, "r")),
+            ("probe", &probe::columns(table, "r")),
+            ("has_virtual", &probe::has_virtual(table)),
             ("transaction", &shared.transaction(UNLESS_ROWS)),
             ("noted", &shared.noted()),
             ("noted_action", NOTED_ACTION),

@@ -3,7 +3,8 @@
 use super::expressions::reference;
 use crate::column_type::Rendering;
 use crate::identifier::{quote_identifier, quote_literal};
-use crate::table::{AuditedTable, Column, ColumnRule};
+use crate::storage::STORAGE_SCHEMA;
+use crate::table::{AuditedTable, Column, ColumnRule, ImageForm};
 
 /// `jsonb_build_object` takes at most 100 arguments.
 const PAIRS_A_CALL: usize = 50;
@@ -23,6 +24,11 @@ fn is_kept_by_to_jsonb(column: &Column, row: &str) -> Option<String> {
             "(pg_catalog.strpos(pg_catalog.replace(pg_catalog.array_dims({value}), \
              '[1:', ''), '[') OPERATOR(pg_catalog.=) 0) IS NOT FALSE"
         )),
+        Rendering::FloatArray => Some(format!(
+            "(pg_catalog.strpos(pg_catalog.replace(pg_catalog.array_dims({value}), \
+             '[1:', ''), '[') OPERATOR(pg_catalog.=) 0 \
+             AND {value}::pg_catalog.text OPERATOR(pg_catalog.!~) '-0[,}}]') IS NOT FALSE"
+        )),
     }
 }
 
@@ -31,6 +37,11 @@ pub(super) fn stored_value(table: &AuditedTable, column: &Column, row: &str) -> 
     if column.rule == ColumnRule::Mask {
         return format!("{}::pg_catalog.text", quote_literal(table.mask_with()));
     }
+    clear_value(column, row)
+}
+
+/// A column in clear, as an argument of `jsonb_build_object` or `to_jsonb`.
+pub(super) fn clear_value(column: &Column, row: &str) -> String {
     let value = reference(row, column);
     match (
         is_kept_by_to_jsonb(column, row),
@@ -87,10 +98,61 @@ fn is_stored_whole(table: &AuditedTable) -> bool {
 /// every argument up. It is taken where it says the same, which is found out for each row: a value may
 /// need care, and a column that nobody classified must not be stored.
 pub(super) fn take_image(table: &AuditedTable, variable: &str, row: &str, spaces: usize) -> String {
-    let pad = " ".repeat(spaces);
+    let column_by_column = |spaces| {
+        format!(
+            "{}{variable} := {};",
+            " ".repeat(spaces),
+            image(table, row, spaces)
+        )
+    };
     if !is_stored_whole(table) {
-        return format!("{pad}{variable} := {};", image(table, row, spaces));
+        return column_by_column(spaces);
     }
+    take_whole_image(table, variable, row, spaces, &column_by_column(spaces + 4))
+}
+
+/// The statements that take the image of the new row of an update; `drifted` are those that take it,
+/// and what changed, from a table with columns that nobody classified.
+pub(super) fn take_updated_image(table: &AuditedTable, spaces: usize, drifted: &str) -> String {
+    if !is_stored_whole(table) {
+        return take_image(table, "v_data_after", "NEW", spaces);
+    }
+    let pad = " ".repeat(spaces + 4);
+    let otherwise = format!(
+        "{pad}IF {STORAGE_SCHEMA}.has_unclassified(TG_RELID, {known}) THEN\n\
+         {drifted}\n\
+         {pad}ELSE\n\
+         {pad}    v_data_after := {image};\n\
+         {pad}END IF;",
+        known = known_columns(table),
+        image = image(table, "NEW", spaces + 8),
+    );
+    take_whole_image(table, "v_data_after", "NEW", spaces, &otherwise)
+}
+
+/// Where an image is not taken as a whole, nothing in it shows that there are columns which nobody
+/// classified; the catalog is asked then, while the condition is planned.
+pub(super) fn or_had_unclassified(table: &AuditedTable) -> String {
+    if table.image() == ImageForm::Full && is_stored_whole(table) {
+        return String::new();
+    }
+    format!(
+        " OR {STORAGE_SCHEMA}.had_unclassified(\n                \
+         {}::pg_catalog.text, {}\n            )",
+        quote_literal(&table.name().quoted()),
+        known_columns(table)
+    )
+}
+
+/// The statements that take a row as a whole, and what is done `otherwise`.
+fn take_whole_image(
+    table: &AuditedTable,
+    variable: &str,
+    row: &str,
+    spaces: usize,
+    otherwise: &str,
+) -> String {
+    let pad = " ".repeat(spaces);
     let kept: Vec<_> = table
         .columns()
         .iter()
@@ -109,10 +171,9 @@ pub(super) fn take_image(table: &AuditedTable, variable: &str, row: &str, spaces
          {pad}IF ({variable} OPERATOR(pg_catalog.-) {known}\n\
          {pad}    OPERATOR(pg_catalog.=) '{{}}'::pg_catalog.jsonb) IS NOT TRUE\n\
          {pad}THEN\n\
-         {pad}    {variable} := {image};\n\
+         {otherwise}\n\
          {pad}END IF;",
         known = known_columns(table),
-        image = image(table, row, spaces + 4),
     )
 }
 

@@ -142,6 +142,7 @@ impl AuditedTableBuilder {
             }
             match self.table.columns.iter_mut().find(|c| c.name == name) {
                 None => return fail(TableProblem::UnknownColumn(name)),
+                Some(column) if column.rule == rule && rule == ColumnRule::Exclude => {}
                 Some(column) if column.rule != ColumnRule::Clear => {
                     return fail(TableProblem::RuleTwice(name));
                 }
