@@ -28,6 +28,7 @@ mod harness;
 mod identity;
 mod investigation;
 mod model;
+mod movement;
 mod paging;
 mod partitions;
 mod plans;

@@ -24,6 +24,8 @@ DECLARE
     v_actor_ref pg_catalog.jsonb;
     v_context @threadline@.context_in_force;
     v_attribution @threadline@.attribution;
+    v_departure @threadline@.audit_moving_rows;
+    v_hidden pg_catalog.jsonb;
 BEGIN
 @pin@    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
     -- The static part writes nothing, so the block around it takes no subtransaction id.
@@ -88,7 +90,6 @@ BEGIN
 @attribution@
     v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
-    -- A row that moves to another partition leaves by a delete and comes by an insert.
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -96,12 +97,25 @@ BEGIN
             v_id, v_captured_at, v_transaction, @schema_literal@, @name_literal@, v_row_key,
             v_previous_key
         );
-    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
-    ELSIF @threadline@.complete_movement(
-        v_transaction, @root_literal@, v_table_pk, v_row_key, v_data_after
-    ) THEN
-@unpin_deep8@        RETURN NULL;
+    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        -- A row that moves to another partition leaves by a delete and comes by an insert.
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+@hidden_old@
+            PERFORM @threadline@.note_departure(
+                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
+            );
+        ELSE
+            v_departure := @threadline@.departure_of(TG_RELID);
+            IF v_departure.change_id IS NOT NULL THEN
+@hidden_new@
+                IF @threadline@.complete_move(
+                    v_departure, v_transaction, @schema_literal@, @name_literal@, v_table_pk,
+                    v_row_key, v_data_after, v_hidden, @is_delta@
+                ) THEN
+@unpin_deeper@                    RETURN NULL;
+                END IF;
+            END IF;
+        END IF;
     END IF;
     INSERT INTO @threadline@.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,

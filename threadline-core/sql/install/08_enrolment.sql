@@ -182,7 +182,8 @@ BEGIN
         trigger_name,
         CASE events & ~1
             WHEN 4 THEN 'AFTER INSERT' WHEN 8 THEN 'AFTER DELETE'
-            WHEN 16 THEN 'AFTER UPDATE' WHEN 18 THEN 'BEFORE UPDATE' WHEN 34 THEN 'BEFORE TRUNCATE'
+            WHEN 16 THEN 'AFTER UPDATE' WHEN 6 THEN 'BEFORE INSERT' WHEN 10 THEN 'BEFORE DELETE'
+            WHEN 18 THEN 'BEFORE UPDATE' WHEN 34 THEN 'BEFORE TRUNCATE'
         END,
         relation,
         CASE events
@@ -246,18 +247,15 @@ $lock$;
 --   also when they are attached later; children are visited here);
 -- * a host's own AFTER ROW trigger runs before a statement trigger, so what it changes would be
 --   recorded before what caused it.
--- The names sort before any other trigger's, since PostgreSQL fires by name.
+-- The names sort before any other trigger's, since PostgreSQL fires by name. What has to be the last
+-- word before a row of a partitioned table is written (see 13_row_movement.sql) sorts after them.
 CREATE OR REPLACE FUNCTION @threadline@.attach_capture(
     declared jsonb, row_function text, statement_function text
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $attach$
 DECLARE
     root regclass := format('%I.%I', declared #>> '{name,schema}', declared #>> '{name,name}')::regclass;
-    -- As the generated functions write it: always quoted.
-    root_name text := format(
-        '"%s"."%s"', replace(declared #>> '{name,schema}', '"', '""'),
-        replace(declared #>> '{name,name}', '"', '""')
-    );
+    name text[] := ARRAY[declared #>> '{name,schema}', declared #>> '{name,name}'];
     partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
     has_children boolean := EXISTS (SELECT FROM pg_inherits WHERE inhparent = root);
     row_level boolean := partitioned OR has_children OR EXISTS (
@@ -281,8 +279,10 @@ BEGIN
         SELECT oid FROM family
     LOOP
         IF relation = root AND partitioned THEN
-            PERFORM @threadline@.ensure_trigger(relation, '00_threadline_begin_update', 18, '@threadline@.begin_update', ARRAY[root_name]);
-            PERFORM @threadline@.ensure_trigger(relation, '00_threadline_end_update', 16, '@threadline@.end_update', ARRAY[root_name]);
+            PERFORM @threadline@.ensure_trigger(relation, '~threadline_update', 19, '@threadline@.note_update', '{}'),
+                @threadline@.ensure_trigger(relation, '00_threadline_leave', 11, '@threadline@.leave_partition', name),
+                @threadline@.ensure_trigger(relation, '00_threadline_come', 7, '@threadline@.come_to_partition', '{}'),
+                @threadline@.ensure_trigger(relation, '~threadline_insert', 7, '@threadline@.settle_in_partition', '{}');
         END IF;
         IF relation = root OR NOT partitioned THEN
             PERFORM @threadline@.ensure_trigger(relation, '00_threadline_update', 17, row_function, '{}');
@@ -344,7 +344,7 @@ BEGIN
         SELECT tgrelid::regclass AS relation, tgname
         FROM pg_trigger JOIN family ON tgrelid = family.oid
         -- Triggers of partitions go with their root's.
-        WHERE tgname LIKE '00\_threadline\_%' AND tgparentid = 0
+        WHERE (tgname LIKE '00\_threadline\_%' OR tgname LIKE '~threadline\_%') AND tgparentid = 0
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', found_trigger.tgname, found_trigger.relation);
     END LOOP;

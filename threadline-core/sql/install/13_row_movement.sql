@@ -1,34 +1,241 @@
 -- An update that moves a row to another partition.
 --
--- PostgreSQL fires a delete on the partition it leaves and, right after it, an insert on the one it
--- comes to. Recorded like that, a row's history would break at every move. So a statement trigger
--- marks that an update of the root is running; the delete notes the change it recorded, and the
--- insert completes that change to the update it is. Nothing is held back on the way: a delete that
--- no insert follows stays recorded as a delete.
+-- PostgreSQL carries it out as a delete from the partition the row leaves and an insert into the one it
+-- comes to, and tells neither trigger why. Recorded like that, a row's history would break at every
+-- move; and a delete and an insert that merely follow each other must not be taken for one. What tells
+-- them apart is what happens to the row before it leaves. For one row, and with no other row of the
+-- statement in between, PostgreSQL
+--
+-- 1. calls the BEFORE UPDATE triggers of the partition it leaves: ours, the last, notes the row;
+-- 2. finds that it has to go, and calls the BEFORE DELETE triggers: ours, the first, finds the note.
+--    A row that is deleted for its own sake has none;
+-- 3. calls the BEFORE INSERT triggers of the partition it comes to: ours, the first and the last, see
+--    that none of the host's refused the row;
+-- 4. queues the AFTER DELETE and the AFTER INSERT event, one after the other.
+--
+-- So at the end of 3 it is certain that two events belong together. Capture records the delete when it
+-- comes, and completes it to the update it is when the insert does: nothing is held back on the way.
+-- Wherever anything is in doubt, a delete and an insert are recorded.
 
--- The mark of a running update: which table, at which depth of triggers, in which transaction.
-CREATE OR REPLACE FUNCTION @threadline@.movement_mark(root text) RETURNS text
-LANGUAGE sql STABLE
-RETURN pg_catalog.concat_ws(
-    ' ', @threadline@.current_transaction_id(), pg_catalog.pg_trigger_depth(), root
-);
+-- Rows that are between two partitions. Empty whenever nothing runs, but for rows that a trigger of the
+-- host stopped on their way. A session can write settings, but not this: it keeps what must be
+-- believed, the settings only say where to look. A secret may be in `hidden` for as long as its row is
+-- under way, so whoever was granted all tables of the trail does not see the rows of this one.
+CREATE UNLOGGED TABLE IF NOT EXISTS @threadline@.audit_moving_rows (
+    xid         xid8 NOT NULL,
+    moved_row   text COLLATE "C" NOT NULL, -- the partition it leaves, and its place there
+    depth       integer NOT NULL,          -- of triggers, while it leaves and comes
+    step        text COLLATE "C" NOT NULL CHECK (step IN ('leaving', 'coming', 'settled', 'left')),
+    destination oid,
+    change_id   bigint,                    -- the delete that was recorded
+    captured_at timestamptz,
+    is_first    boolean,                   -- whether the transaction's row came with it
+    hidden      jsonb,                     -- what is not stored, to tell whether the move changes it
+    PRIMARY KEY (xid, moved_row)
+) WITH (fillfactor = 60);
 
-CREATE OR REPLACE FUNCTION @threadline@.begin_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $begin$
+ALTER TABLE @threadline@.audit_moving_rows ENABLE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE @threadline@.audit_moving_rows IS
+    'Rows that are being moved to another partition by a running transaction.';
+
+-- These four run inside the host's writes, with the rights of the trail's owner and under whatever
+-- search path the session has: every name is qualified, operators and types included.
+
+-- 1. Signed, so that a session cannot make it up; for this statement of the client and this depth of
+-- triggers only. (A session that gets at the note of an update it took back could have a delete and an
+-- insert of its own recorded as an update between the same two rows, which it may just as well do.)
+CREATE OR REPLACE FUNCTION @threadline@.note_update() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $note$
+DECLARE
+    v_noted pg_catalog.text;
 BEGIN
-    PERFORM set_config('threadline.moving', @threadline@.movement_mark(TG_ARGV[0]), true),
-            set_config('threadline.moved_change', '', true);
-    RETURN NULL;
+    v_noted := pg_catalog.set_config(
+        'threadline.updating',
+        @threadline@.signed(pg_catalog.concat_ws(
+            ' ', EXTRACT(EPOCH FROM pg_catalog.statement_timestamp()), pg_catalog.pg_trigger_depth(),
+            TG_RELID, OLD.ctid
+        )),
+        true
+    );
+    RETURN NEW;
 END
-$begin$;
+$note$;
 
-CREATE OR REPLACE FUNCTION @threadline@.end_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $end$
+-- 2. Where a trigger of the host's could come between the two of ours, nothing is certain.
+CREATE OR REPLACE FUNCTION @threadline@.leave_partition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $leave$
+DECLARE
+    v_note pg_catalog.text := pg_catalog.current_setting('threadline.updating', true);
+    v_row pg_catalog.text;
+    v_expected pg_catalog.text;
+    v_place pg_catalog.text;
 BEGIN
-    PERFORM set_config('threadline.moving', '', true);
-    RETURN NULL;
+    IF pg_catalog.concat(v_note, pg_catalog.current_setting('threadline.moving', true))
+        OPERATOR(pg_catalog.=) ''
+    THEN
+        RETURN OLD;
+    END IF;
+    v_row := pg_catalog.concat_ws(' ', TG_RELID, OLD.ctid);
+    v_place := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
+    v_expected := pg_catalog.concat_ws(
+        ' ', EXTRACT(EPOCH FROM pg_catalog.statement_timestamp()), pg_catalog.pg_trigger_depth(), v_row
+    );
+    IF (pg_catalog."right"(v_note, pg_catalog.length(v_expected)) OPERATOR(pg_catalog.=) v_expected) IS TRUE
+        AND (@threadline@.verified(v_note) OPERATOR(pg_catalog.=) v_expected) IS TRUE
+    THEN
+        v_note := pg_catalog.set_config('threadline.updating', '', true);
+        IF NOT EXISTS (
+            SELECT FROM pg_catalog.pg_trigger AS own
+            WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
+                AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                AND @threadline@.comes_between(own.tgname, own.tgtype)
+        ) AND NOT COALESCE(
+            pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
+                AND @threadline@.suspension_of(TG_ARGV[0], TG_ARGV[1]) IS NOT NULL,
+            false
+        ) THEN
+            INSERT INTO @threadline@.audit_moving_rows AS moving (xid, moved_row, depth, step)
+            VALUES (pg_catalog.pg_current_xact_id(), v_row, pg_catalog.pg_trigger_depth(), 'leaving')
+            ON CONFLICT (xid, moved_row) DO UPDATE SET depth = EXCLUDED.depth, step = 'leaving';
+            v_note := pg_catalog.concat(
+                pg_catalog.set_config(v_place, v_row, true),
+                pg_catalog.set_config('threadline.moving', 'yes', true)
+            );
+            RETURN OLD;
+        END IF;
+    END IF;
+    -- Deleted for its own sake, whatever it was about to do before.
+    IF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        v_note := pg_catalog.set_config(v_place, '', true);
+        DELETE FROM @threadline@.audit_moving_rows AS moving
+        WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+            AND moving.moved_row OPERATOR(pg_catalog.=) v_row;
+    END IF;
+    RETURN OLD;
 END
-$end$;
+$leave$;
+
+-- 3. A row that comes without having left, or after another was refused on its way, is an insert.
+CREATE OR REPLACE FUNCTION @threadline@.come_to_partition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $come$
+DECLARE
+    v_place pg_catalog.text;
+    v_row pg_catalog.text;
+BEGIN
+    IF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        v_place := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
+        v_row := pg_catalog.current_setting(v_place, true);
+        IF v_row OPERATOR(pg_catalog.<>) '' THEN
+            UPDATE @threadline@.audit_moving_rows AS moving SET step = 'coming'
+            WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+                AND moving.moved_row OPERATOR(pg_catalog.=) v_row
+                AND moving.depth OPERATOR(pg_catalog.=) pg_catalog.pg_trigger_depth()
+                AND moving.step OPERATOR(pg_catalog.=) 'leaving';
+            IF NOT FOUND THEN
+                v_row := pg_catalog.set_config(v_place, '', true);
+            END IF;
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$come$;
+
+CREATE OR REPLACE FUNCTION @threadline@.settle_in_partition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $settle$
+DECLARE
+    v_place pg_catalog.text;
+    v_row pg_catalog.text;
+BEGIN
+    IF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        v_place := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
+        v_row := pg_catalog.current_setting(v_place, true);
+        IF v_row OPERATOR(pg_catalog.<>) '' THEN
+            UPDATE @threadline@.audit_moving_rows AS moving SET step = 'settled', destination = TG_RELID
+            WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+                AND moving.moved_row OPERATOR(pg_catalog.=) v_row
+                AND moving.depth OPERATOR(pg_catalog.=) pg_catalog.pg_trigger_depth()
+                AND moving.step OPERATOR(pg_catalog.=) 'coming'
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_trigger AS own
+                    WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
+                        AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                        AND @threadline@.comes_between(own.tgname, own.tgtype)
+                );
+            v_row := pg_catalog.set_config(v_place, '', true);
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$settle$;
+
+-- Whether a trigger can refuse a row where capture does not see it: a BEFORE ROW trigger of the host's
+-- whose name sorts outside of capture's own. A literal of the type is written for every operand, so
+-- that this can be made part of the query that asks.
+CREATE OR REPLACE FUNCTION @threadline@.comes_between(name pg_catalog.name, events pg_catalog.int2)
+RETURNS pg_catalog.bool
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (events OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=) 3::pg_catalog.int2
+    AND (
+        (events OPERATOR(pg_catalog.&) 16::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+            AND name OPERATOR(pg_catalog.>) '~threadline_update'::pg_catalog.name
+        OR (events OPERATOR(pg_catalog.&) 8::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+            AND name OPERATOR(pg_catalog.<) '00_threadline_leave'::pg_catalog.name
+        OR (events OPERATOR(pg_catalog.&) 4::pg_catalog.int2) OPERATOR(pg_catalog.<>) 0::pg_catalog.int2
+            AND (
+                name OPERATOR(pg_catalog.<) '00_threadline_come'::pg_catalog.name
+                OR name OPERATOR(pg_catalog.>) '~threadline_insert'::pg_catalog.name
+            )
+    );
+
+-- 4. The rest is called by the generated functions, with the owner's rights.
+
+-- A delete that is about to be recorded: keeps which change it is, if the row is on its way elsewhere.
+-- The next event at this depth is the insert then; what the host's own AFTER DELETE triggers write
+-- comes between, but deeper.
+CREATE OR REPLACE FUNCTION @threadline@.note_departure(
+    relation pg_catalog.oid, place pg_catalog.tid, change_id pg_catalog.int8,
+    captured_at pg_catalog.timestamptz, is_first pg_catalog.bool, hidden pg_catalog.jsonb
+) RETURNS pg_catalog.void
+LANGUAGE plpgsql AS $departure$
+DECLARE
+    v_row pg_catalog.text := pg_catalog.concat_ws(' ', relation, place);
+BEGIN
+    UPDATE @threadline@.audit_moving_rows AS moving
+    SET step = 'left', change_id = note_departure.change_id, captured_at = note_departure.captured_at,
+        is_first = note_departure.is_first, hidden = note_departure.hidden
+    WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+        AND moving.moved_row OPERATOR(pg_catalog.=) v_row
+        AND moving.step OPERATOR(pg_catalog.=) 'settled';
+    IF FOUND THEN
+        v_row := pg_catalog.set_config(
+            pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth()), v_row, true
+        );
+    END IF;
+END
+$departure$;
+
+-- An insert that is about to be recorded: the departure it belongs to, if it ends a move.
+CREATE OR REPLACE FUNCTION @threadline@.departure_of(relation pg_catalog.oid)
+RETURNS @threadline@.audit_moving_rows
+LANGUAGE plpgsql AS $arrival$
+DECLARE
+    v_place pg_catalog.text := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
+    v_row pg_catalog.text := pg_catalog.current_setting(v_place, true);
+    v_found @threadline@.audit_moving_rows;
+BEGIN
+    IF v_row OPERATOR(pg_catalog.<>) '' THEN
+        v_place := pg_catalog.set_config(v_place, '', true);
+        DELETE FROM @threadline@.audit_moving_rows AS moving
+        WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+            AND moving.moved_row OPERATOR(pg_catalog.=) v_row
+            AND moving.step OPERATOR(pg_catalog.=) 'left'
+            AND moving.destination OPERATOR(pg_catalog.=) relation
+        RETURNING moving.* INTO v_found;
+    END IF;
+    RETURN v_found;
+END
+$arrival$;
 
 -- The fields of an old image whose values are not the new one's. As texts: 1.0 is not 1.00.
 CREATE OR REPLACE FUNCTION @threadline@.changed_values(before jsonb, after jsonb) RETURNS jsonb
@@ -40,44 +247,89 @@ RETURN (
         IS NOT TRUE
 );
 
--- Completes the delete that was recorded just before to the update it was part of. Returns whether
--- there was one.
-CREATE OR REPLACE FUNCTION @threadline@.complete_movement(
-    this_transaction uuid, root text, new_pk jsonb, new_key text, image jsonb
+-- The query that yields the values of a row, given as $1, that are masked or not classified.
+CREATE OR REPLACE FUNCTION @threadline@.drifted_hidden(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT format(
+        'SELECT %s FROM (SELECT ($1).*) AS r',
+        COALESCE(
+            string_agg(
+                format('pg_catalog.jsonb_build_object(%L, r.%I::pg_catalog.text)', name, name),
+                ' OPERATOR(pg_catalog.||) '
+            ),
+            '''{}''::pg_catalog.jsonb'
+        )
+    )
+    FROM @threadline@.drifted_columns(relation, @threadline@.deployed_policy(relation), 'r')
+    WHERE rule IS NULL OR rule = 'mask'
+);
+
+-- Completes the delete that was recorded to the update it was part of, as any update would have been
+-- recorded: with the old values of what changed; that a masked or unclassified column changed, but not
+-- from what; nothing at all if nothing changed that is stored. Returns whether it did.
+CREATE OR REPLACE FUNCTION @threadline@.complete_move(
+    departure @threadline@.audit_moving_rows, this_transaction uuid, of_schema text, of_table text,
+    new_pk jsonb, new_key text, image jsonb, hidden jsonb, is_delta boolean
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $complete$
-#variable_conflict use_column
 DECLARE
-    deleted_id text := current_setting('threadline.moved_change', true);
-    this_moment timestamptz := clock_timestamp();
-    completed record;
+    deleted record;
+    changed jsonb;
 BEGIN
-    -- Anything but a number was not noted by capture.
-    IF (deleted_id ~ '^[0-9]{1,18}$') IS NOT TRUE
-        OR current_setting('threadline.moving', true) IS DISTINCT FROM @threadline@.movement_mark(root)
-    THEN
-        RETURN false;
-    END IF;
-    PERFORM set_config('threadline.moved_change', '', true);
-    UPDATE @threadline@.audit_changes AS change
-    SET op = 'update', table_pk = new_pk, row_key = new_key,
-        previous_key = CASE WHEN change.row_key <> new_key THEN change.row_key END,
-        data_after = image,
-        changed_from = @threadline@.changed_values(change.changed_from, image)
-    WHERE change.transaction_id = this_transaction AND change.op = 'delete'
-        AND change.id = deleted_id::bigint
-        AND change.captured_at > now() - interval '1 day'
-        AND change.captured_at < this_moment + interval '1 day'
-    RETURNING change.* INTO completed;
+    SELECT change.row_key, change.changed_from INTO deleted
+    FROM @threadline@.audit_changes AS change
+    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id
+        AND change.transaction_id = this_transaction AND change.op = 'delete'
+        AND change.table_schema = of_schema AND change.table_name = of_table;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    IF completed.previous_key IS NOT NULL THEN
+    changed := @threadline@.changed_values(deleted.changed_from, image);
+    IF departure.hidden <> hidden THEN
+        changed := changed || (
+            SELECT jsonb_object_agg(key, COALESCE(image -> key, '"[UNCLASSIFIED]"'))
+            FROM jsonb_object_keys(@threadline@.changed_values(departure.hidden, hidden)) AS key
+        );
+    END IF;
+    IF changed = '{}' THEN
+        PERFORM @threadline@.forget_move(departure, this_transaction);
+        RETURN true;
+    END IF;
+    UPDATE @threadline@.audit_changes AS change
+    SET op = 'update', table_pk = new_pk, row_key = new_key,
+        previous_key = CASE WHEN deleted.row_key <> new_key THEN deleted.row_key END,
+        data_after = CASE WHEN is_delta
+            THEN (SELECT jsonb_object_agg(key, image -> key) FROM jsonb_object_keys(changed) AS key WHERE image ? key)
+            ELSE image END,
+        changed_from = changed
+    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
+    IF deleted.row_key <> new_key THEN
         PERFORM @threadline@.record_rename(
-            completed.id, completed.captured_at, this_transaction, completed.table_schema,
-            completed.table_name, new_key, completed.previous_key
+            departure.change_id, departure.captured_at, this_transaction, of_schema, of_table, new_key,
+            deleted.row_key
         );
     END IF;
     RETURN true;
 END
 $complete$;
+
+-- Takes back a delete that turned out to be part of an update that changed nothing that is stored, and
+-- the transaction's row if it came with that and nothing else did.
+CREATE OR REPLACE FUNCTION @threadline@.forget_move(
+    departure @threadline@.audit_moving_rows, this_transaction uuid
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $forget$
+BEGIN
+    PERFORM @threadline@.sanction(true);
+    DELETE FROM @threadline@.audit_changes AS change
+    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
+    IF departure.is_first AND NOT EXISTS (
+        SELECT FROM @threadline@.audit_changes AS change WHERE change.transaction_id = this_transaction
+    ) THEN
+        DELETE FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = this_transaction;
+        PERFORM set_config('threadline.recorded', '', true);
+    END IF;
+    PERFORM @threadline@.sanction(false);
+END
+$forget$;

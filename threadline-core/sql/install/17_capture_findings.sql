@@ -111,10 +111,6 @@ BEGIN ATOMIC
         expected.levels, expected.functions, expected.arguments
     FROM captured
     JOIN family ON family.root = captured.relation
-    -- As the generated functions write it: always quoted.
-    CROSS JOIN LATERAL (
-        SELECT format('"%s"."%s"', replace(captured.table_schema, '"', '""'), replace(captured.table_name, '"', '""'))
-    ) AS root (name)
     CROSS JOIN LATERAL (VALUES
         ('00_threadline_update', ARRAY[17], ARRAY[captured.row_function], '{}'::text[], true),
         ('00_threadline_insert',
@@ -129,12 +125,15 @@ BEGIN ATOMIC
                 captured.table_schema, captured.table_name, captured.declared ->> 'truncate',
                 captured.declared ->> 'actor'
             ], true),
-        ('00_threadline_begin_update', ARRAY[18],
-            ARRAY[to_regprocedure('@threadline@.begin_update()')::oid], ARRAY[root.name],
-            captured.partitioned AND family.relation = family.root),
-        ('00_threadline_end_update', ARRAY[16],
-            ARRAY[to_regprocedure('@threadline@.end_update()')::oid], ARRAY[root.name],
-            captured.partitioned AND family.relation = family.root)
+        ('~threadline_update', ARRAY[19],
+            ARRAY[to_regprocedure('@threadline@.note_update()')::oid], '{}', captured.partitioned),
+        ('00_threadline_leave', ARRAY[11],
+            ARRAY[to_regprocedure('@threadline@.leave_partition()')::oid],
+            ARRAY[captured.table_schema, captured.table_name], captured.partitioned),
+        ('00_threadline_come', ARRAY[7],
+            ARRAY[to_regprocedure('@threadline@.come_to_partition()')::oid], '{}', captured.partitioned),
+        ('~threadline_insert', ARRAY[7],
+            ARRAY[to_regprocedure('@threadline@.settle_in_partition()')::oid], '{}', captured.partitioned)
     ) AS expected (name, levels, functions, arguments, applies)
     WHERE expected.applies;
 END;
@@ -241,6 +240,23 @@ BEGIN
             SELECT FROM pg_trigger WHERE tgrelid = captured.relation
                 AND tgname = '00_threadline_insert' AND tgtype = 4
         );
+
+    -- It may refuse a row that is moving to another partition without capture's noticing.
+    RETURN QUERY
+    SELECT DISTINCT ON (captured.table_schema, captured.table_name, own.tgname)
+        'warning', 'order_at_risk', captured.table_schema, captured.table_name,
+        format('trigger %I on %s sorts outside of capture''s own, so rows that move to another partition are recorded as deleted and inserted',
+            own.tgname, own.tgrelid::regclass),
+        format('ALTER TRIGGER %I ON %s RENAME TO %I', own.tgname, own.tgrelid::regclass,
+            'own_' || trim(own.tgname, '~'))
+    FROM @threadline@.captured_tables() AS captured
+    JOIN pg_class AS class ON class.oid = captured.relation AND class.relkind = 'p'
+    CROSS JOIN LATERAL pg_partition_tree(captured.relation) AS part
+    JOIN pg_trigger AS own ON own.tgrelid = part.relid
+    WHERE NOT own.tgisinternal AND own.tgparentid = 0
+        AND own.tgname NOT LIKE '00\_threadline\_%' AND own.tgname NOT LIKE '~threadline\_%'
+        AND @threadline@.comes_between(own.tgname, own.tgtype)
+    ORDER BY captured.table_schema, captured.table_name, own.tgname, own.tgrelid;
 END
 $findings$;
 

@@ -34,6 +34,7 @@ GRANT EXECUTE ON FUNCTION @threadline@.expected_triggers() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.trigger_arguments(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.is_declared_type(jsonb, text, "char") TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.is_unique_key(regclass, text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.comes_between(name, int2) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.function_findings(integer) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.trigger_findings() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.table_findings() TO PUBLIC;

@@ -21,6 +21,7 @@ const NOTED_ACTION: &str = include_str!("../../sql/capture/noted_action.sql");
 const READ_CONTEXT: &str = include_str!("../../sql/capture/read_context.sql");
 const ROW_ATTRIBUTION: &str = include_str!("../../sql/capture/row_attribution.sql");
 const ATTRIBUTION: &str = include_str!("../../sql/capture/attribution.sql");
+const ROW_HIDDEN: &str = include_str!("../../sql/capture/row_hidden.sql");
 const ROW_SUSPENDED: &str = include_str!("../../sql/capture/row_suspended.sql");
 const STATEMENT_SUSPENDED: &str = include_str!("../../sql/capture/statement_suspended.sql");
 const STRICT: &str = include_str!("../../sql/capture/strict.sql");
@@ -197,6 +198,23 @@ fn row_attribution(shared: &Shared<'_>) -> String {
     )
 }
 
+/// The statements that take what is not stored of a row, `OLD` or `NEW`, where it is moving.
+fn row_hidden(shared: &Shared<'_>, row: &str, spaces: usize) -> String {
+    let pad = " ".repeat(spaces);
+    let lines: Vec<_> = ROW_HIDDEN
+        .lines()
+        .map(|line| format!("{pad}{line}"))
+        .collect();
+    shared.fill(
+        &lines.join("\n"),
+        &[
+            ("known_columns", &image::known_columns(shared.table)),
+            ("hidden_values", &image::hidden_values(shared.table, row)),
+            ("row", row),
+        ],
+    )
+}
+
 /// The body of the row function: updates always, inserts and deletes where rows must be seen one
 /// by one.
 pub(super) fn row_body(table: &AuditedTable) -> String {
@@ -206,7 +224,8 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
         let statements = shared.fill(DRIFTED_UPDATE.trim_end(), &[]);
         format!("{}{}", " ".repeat(spaces), indent(&statements, spaces))
     };
-    let data_after = if table.image() == ImageForm::Delta {
+    let is_delta = table.image() == ImageForm::Delta;
+    let data_after = if is_delta {
         "                -- delta form: the new values were collected above".to_owned()
     } else {
         image::take_updated_image(table, 16, &drifted_update(24))
@@ -218,10 +237,11 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("transaction", &shared.transaction("")),
             ("noted", &shared.noted()),
             ("attribution", &row_attribution(&shared)),
-            ("root_literal", &quote_literal(&table.name().quoted())),
+            ("hidden_old", &row_hidden(&shared, "OLD", 12)),
+            ("hidden_new", &row_hidden(&shared, "NEW", 16)),
+            ("is_delta", if is_delta { "true" } else { "false" }),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
-            ("unpin_deep8", &shared.unpin_at(8)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
             ("new_probe", &probe::columns(table, "NEW")),

@@ -177,6 +177,30 @@ fn take_whole_image(
     )
 }
 
+/// The values of a row's masked columns as one `jsonb` expression: texts, for comparing.
+pub(super) fn hidden_values(table: &AuditedTable, row: &str) -> String {
+    let pairs: Vec<_> = table
+        .columns()
+        .iter()
+        .filter(|column| column.rule == ColumnRule::Mask)
+        .map(|column| {
+            format!(
+                "{}, {}::pg_catalog.text",
+                quote_literal(&column.name),
+                reference(row, column)
+            )
+        })
+        .collect();
+    if pairs.is_empty() {
+        return "'{}'".to_owned();
+    }
+    let calls: Vec<_> = pairs
+        .chunks(PAIRS_A_CALL)
+        .map(|chunk| format!("pg_catalog.jsonb_build_object({})", chunk.join(", ")))
+        .collect();
+    calls.join(" OPERATOR(pg_catalog.||) ")
+}
+
 /// The names of all classified columns, as an array.
 pub(super) fn known_columns(table: &AuditedTable) -> String {
     let known: Vec<_> = table
