@@ -328,7 +328,8 @@ BEGIN
         SELECT FROM @threadline@.audit_changes AS change WHERE change.transaction_id = this_transaction
     ) THEN
         DELETE FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = this_transaction;
-        PERFORM set_config('threadline.recorded', '', true);
+        PERFORM set_config('threadline.recorded', '', true),
+                setval('@threadline@.capture_session', 1); -- the row is gone without a rollback
     END IF;
     PERFORM @threadline@.sanction(false);
 END
