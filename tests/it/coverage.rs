@@ -138,6 +138,10 @@ fn every_drift_that_sql_can_mend_is_named_and_mended_by_the_named_sql() {
             format!("{own} CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"),
             "order_at_risk",
         ),
+        (
+            format!("{own} CREATE TRIGGER \"!own\" AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION f()"),
+            "order_at_risk",
+        ),
         (on_function("'ALTER FUNCTION %s SECURITY INVOKER'"), "function_not_definer"),
         (on_function("'ALTER FUNCTION %s SET search_path = public'"), "function_settings"),
         (on_function("'GRANT EXECUTE ON FUNCTION %s TO PUBLIC'"), "function_executable"),
@@ -193,6 +197,11 @@ fn every_drift_that_takes_the_generator_is_named() {
     for (drift, code) in [
         ("ALTER TABLE t DROP COLUMN v".to_owned(), "column_missing"),
         ("ALTER TABLE t RENAME COLUMN v TO w".to_owned(), "column_renamed"),
+        (
+            "ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t RENAME COLUMN id TO v;
+             ALTER TABLE t RENAME COLUMN w TO id".to_owned(),
+            "column_renamed",
+        ),
         ("ALTER TABLE t ADD COLUMN w int".to_owned(), "column_unclassified"),
         ("ALTER TABLE t ALTER COLUMN v TYPE numeric".to_owned(), "column_retyped"),
         ("DROP TABLE t".to_owned(), "table_missing"),

@@ -142,11 +142,18 @@ CREATE OR REPLACE FUNCTION @threadline@.deploy_policy(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $deploy$
 DECLARE
     function text;
+    -- What the columns are by number: names can be swapped.
+    attributes jsonb := (
+        SELECT jsonb_object_agg(attname, attnum) FROM pg_attribute
+        WHERE attrelid = to_regclass(format(
+                '%I.%I', policy #>> '{table,name,schema}', policy #>> '{table,name,name}'
+            )) AND attnum > 0 AND NOT attisdropped
+    );
 BEGIN
     FOREACH function IN ARRAY ARRAY[row_function, statement_function] LOOP
         EXECUTE format(
             'COMMENT ON FUNCTION %s() IS %L', function,
-            policy || jsonb_build_object('body', (
+            policy || jsonb_build_object('attributes', attributes, 'body', (
                 SELECT encode(sha256(convert_to(prosrc, 'UTF8')), 'hex') FROM pg_proc
                 WHERE oid = (function || '()')::regprocedure
             ))

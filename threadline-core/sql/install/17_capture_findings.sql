@@ -257,6 +257,18 @@ BEGIN
         AND own.tgname NOT LIKE '00\_threadline\_%' AND own.tgname NOT LIKE '~threadline\_%'
         AND @threadline@.comes_between(own.tgname, own.tgtype)
     ORDER BY captured.table_schema, captured.table_name, own.tgname, own.tgrelid;
+
+    -- Triggers of one kind fire by name.
+    RETURN QUERY
+    SELECT 'warning', 'order_at_risk', captured.table_schema, captured.table_name,
+        format('trigger %I fires before capture, by its name; what it writes is recorded before what caused it', own.tgname),
+        format('ALTER TRIGGER %I ON %s RENAME TO %I', own.tgname, captured.relation, 'own_' || own.tgname)
+    FROM @threadline@.captured_tables() AS captured
+    JOIN pg_trigger AS own ON own.tgrelid = captured.relation
+    WHERE NOT own.tgisinternal AND NOT own.tginitdeferred
+        AND own.tgname COLLATE "C" < '00_threadline_' COLLATE "C"
+        AND own.tgtype::integer & 66 = 0 AND own.tgtype::integer & 28 <> 0 -- AFTER a change of rows
+        AND own.tgfoid NOT IN (SELECT function FROM @threadline@.deployed_policies);
 END
 $findings$;
 
@@ -312,13 +324,15 @@ BEGIN
     -- Columns. A declared one that is gone may be one that is there and not declared.
     RETURN QUERY
     WITH declared AS (
-        SELECT captured.table_schema, captured.table_name, captured.relation, col ->> 'name' AS name, col -> 'column_type' AS type
+        SELECT captured.table_schema, captured.table_name, captured.relation, col ->> 'name' AS name, col -> 'column_type' AS type,
+            col ->> 'rule' AS rule
         FROM @threadline@.captured_tables() AS captured
         CROSS JOIN LATERAL jsonb_array_elements(captured.declared -> 'columns') AS col
         WHERE captured.relation IS NOT NULL
     ),
     present AS (
-        SELECT captured.relation, attribute.attname::text AS name, type.typname::text AS type, type.typtype AS kind
+        SELECT captured.relation, attribute.attname::text AS name, type.typname::text AS type, type.typtype AS kind,
+            attribute.attgenerated = 'v' AS is_virtual
         FROM @threadline@.captured_tables() AS captured
         JOIN pg_attribute AS attribute
             ON attribute.attrelid = captured.relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
@@ -326,7 +340,7 @@ BEGIN
     ),
     undeclared AS (
         SELECT present.* FROM present
-        WHERE NOT EXISTS (SELECT FROM declared WHERE declared.relation = present.relation AND declared.name = present.name)
+        WHERE NOT present.is_virtual AND NOT EXISTS (SELECT FROM declared WHERE declared.relation = present.relation AND declared.name = present.name)
     )
     SELECT 'error', CASE WHEN renamed.names IS NULL THEN 'column_missing' ELSE 'column_renamed' END,
         declared.table_schema, declared.table_name,
@@ -357,7 +371,36 @@ BEGIN
         'correct the type in the code (diesel print-schema), then gen-triggers'
     FROM declared
     JOIN present ON present.relation = declared.relation AND present.name = declared.name
-    WHERE NOT @threadline@.is_declared_type(declared.type, present.type, present.kind);
+    WHERE NOT @threadline@.is_declared_type(declared.type, present.type, present.kind)
+    UNION ALL
+    SELECT 'error', 'column_retyped', declared.table_schema, declared.table_name,
+        format('column %I is a virtual generated column now, whose values no trigger sees; they are not captured', present.name),
+        'exclude it in the code, or have it STORED, then gen-triggers'
+    FROM declared
+    JOIN present ON present.relation = declared.relation AND present.name = declared.name
+    WHERE present.is_virtual AND declared.rule <> 'exclude'
+    UNION ALL
+    -- Columns that go by each other's names. A restored table has other numbers, but no other order.
+    SELECT 'error', 'column_renamed', captured.table_schema, captured.table_name,
+        format('columns have taken each other''s names since capture was generated: %s; each is stored by the rule of the other, in clear if that one is',
+            string_agg(format('%I was %I', attribute.attname, deployed.name), ', ' ORDER BY attribute.attnum)),
+        'correct the columns in the code (diesel print-schema), then gen-triggers --redeploy; erase what was stored in clear'
+    FROM @threadline@.captured_tables() AS captured
+    CROSS JOIN LATERAL @threadline@.policy_of(captured.row_function) AS policy
+    CROSS JOIN LATERAL jsonb_each_text(COALESCE(policy -> 'attributes', '{}')) AS deployed (name, number)
+    JOIN pg_attribute AS attribute
+        ON attribute.attrelid = captured.relation AND attribute.attnum = deployed.number::smallint
+            AND NOT attribute.attisdropped AND attribute.attname <> deployed.name
+    WHERE policy -> 'attributes' ? attribute.attname
+        AND NOT EXISTS (
+            SELECT FROM jsonb_each_text(policy -> 'attributes') AS other (name, number)
+            WHERE NOT EXISTS (
+                SELECT FROM pg_attribute AS there
+                WHERE there.attrelid = captured.relation AND there.attnum = other.number::smallint
+                    AND NOT there.attisdropped
+            )
+        )
+    GROUP BY captured.table_schema, captured.table_name;
 
     RETURN QUERY
     SELECT 'error', 'key_drift', captured.table_schema, captured.table_name,
