@@ -177,3 +177,54 @@ pub(crate) fn dump(url: &str) -> Option<String> {
             .join("\n"),
     )
 }
+
+/// The key says what `data_after` says of it, so no two keys are one that are not in the image.
+#[test]
+fn a_key_of_floats_or_arrays_is_as_exact_as_the_image() {
+    for (of, first, second) in [
+        ("float8", "0", "-0"),
+        ("int[]", "{1,2}", "[0:1]={1,2}"),
+        ("float4[]", "{0}", "{-0}"),
+    ] {
+        let trail = captured(
+            &format!("CREATE TABLE t (id {of} PRIMARY KEY, gone int)"),
+            &["t"],
+        );
+        trail.run(&format!("INSERT INTO t VALUES ('{first}', 1)"));
+        trail.run(&format!("UPDATE t SET id = '{second}'"));
+        trail.run("ALTER TABLE t DROP COLUMN gone");
+        trail.run(&format!("UPDATE t SET id = '{first}'"));
+        let changes = trail.changes();
+        assert_eq!(changes.len(), 3, "{of}");
+        assert_eq!(changes[1].row_key.as_deref(), Some(second), "{of}");
+        assert_eq!(changes[1].previous_key, changes[0].row_key, "{of}");
+        assert_eq!(changes[2].row_key, changes[0].row_key, "{of}");
+        assert_eq!(changes[2].previous_key, changes[1].row_key, "{of}");
+    }
+}
+
+#[test]
+fn a_long_key_of_bytes_that_are_no_text_is_digested_as_it_is() {
+    let trail = captured("CREATE TABLE unused (id int PRIMARY KEY)", &["unused"]);
+    let ascii = trail.ask("SELECT 'ascii_' || current_database()");
+    trail.run(&format!(
+        "CREATE DATABASE \"{ascii}\" ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    ));
+    let name = trail.ask("SELECT current_database()");
+    let url = trail.url().replace(&name, &ascii);
+    let session = threadline_testdb::Cluster::existing(&url).unwrap();
+    session
+        .execute_script(&threadline::install::up_sql())
+        .unwrap();
+    session
+        .execute_script(
+            "DO $$ BEGIN
+                 IF threadline.row_key(repeat(E'\\xff', 600)) NOT LIKE 'sha256:%' THEN
+                     RAISE EXCEPTION 'not digested';
+                 END IF;
+             END $$",
+        )
+        .unwrap();
+    drop(session);
+    trail.run(&format!("DROP DATABASE \"{ascii}\""));
+}
