@@ -37,11 +37,11 @@ key_index AS (
     LIMIT 1
 )
 SELECT
-    attribute.attname::text AS name,
-    type.typname::text AS type_name,
-    type.typtype::text AS type_kind,
-    type.typnamespace = 'pg_catalog'::regnamespace AS is_builtin,
-    attribute.attgenerated = 'v' AS is_virtual,
+    COALESCE(attribute.attname::text, '') AS name, -- empty: the table has no columns
+    COALESCE(type.typname::text, '') AS type_name,
+    COALESCE(type.typtype::text, '') AS type_kind,
+    COALESCE(type.typnamespace = 'pg_catalog'::regnamespace, false) AS is_builtin,
+    COALESCE(attribute.attgenerated = 'v', false) AS is_virtual,
     element.typname::text AS element_name,
     COALESCE(
         element.typnamespace = 'pg_catalog'::regnamespace AND element.typtype IN ('b', 'r', 'm'),
@@ -58,11 +58,11 @@ SELECT
         ORDER BY part.position
     ) AS key
 FROM relation
-JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
-JOIN base ON base.attnum = attribute.attnum AND base.kind <> 'd'
-JOIN pg_catalog.pg_type AS type ON type.oid = base.oid
+LEFT JOIN pg_catalog.pg_attribute AS attribute
+    ON attribute.attrelid = relation.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+LEFT JOIN base ON base.attnum = attribute.attnum AND base.kind <> 'd'
+LEFT JOIN pg_catalog.pg_type AS type ON type.oid = base.oid
 -- A true array, not a type that merely has elements (name, point, oidvector).
 LEFT JOIN pg_catalog.pg_type AS element
     ON element.oid = type.typelem AND type.typcategory = 'A' AND element.typarray = type.oid
-WHERE attribute.attnum > 0 AND NOT attribute.attisdropped
 ORDER BY attribute.attnum

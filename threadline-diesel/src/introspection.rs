@@ -78,6 +78,8 @@ pub(crate) fn from_catalog(
         return Err(IntrospectionError::NoSuchTable(name.clone()));
     };
     let key = first.key.clone();
+    // One row without a name stands for a table without columns.
+    let columns = if first.name.is_empty() { &[] } else { columns };
     let builder = AuditedTable::builder(name.clone()).columns(
         columns
             .iter()
