@@ -31,7 +31,11 @@ BEGIN
     -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := CASE WHEN false AND ROW(@new_probe@) IS NULL THEN '' ELSE 'update' END;
+            v_op := CASE
+                WHEN false AND ROW(@new_probe@) IS NULL OR @has_virtual@
+                    THEN ''
+                ELSE 'update'
+            END;
 @changes@
             IF v_changed_from IS NULL@or_had_unclassified@ THEN
                 IF OLD OPERATOR(pg_catalog.*=) NEW
@@ -51,12 +55,20 @@ BEGIN
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := CASE WHEN false AND ROW(@new_probe@) IS NULL THEN '' ELSE 'insert' END;
+            v_op := CASE
+                WHEN false AND ROW(@new_probe@) IS NULL OR @has_virtual@
+                    THEN ''
+                ELSE 'insert'
+            END;
 @inserted@
             v_table_pk := @new_table_pk@;
             v_row_key := @new_row_key@;
         ELSE
-            v_op := CASE WHEN false AND ROW(@old_probe@) IS NULL THEN '' ELSE 'delete' END;
+            v_op := CASE
+                WHEN false AND ROW(@old_probe@) IS NULL OR @has_virtual@
+                    THEN ''
+                ELSE 'delete'
+            END;
 @deleted@
             v_table_pk := @old_table_pk@;
             v_row_key := @old_row_key@;

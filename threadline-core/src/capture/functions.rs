@@ -244,6 +244,7 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("unpin", &shared.unpin_at(4)),
             ("unpin_deep", &shared.unpin_at(16)),
             ("unpin_deeper", &shared.unpin_at(20)),
+            ("has_virtual", &probe::has_virtual(table)),
             ("new_probe", &probe::columns(table, "NEW")),
             ("old_probe", &probe::columns(table, "OLD")),
             ("changes", collected.trim_end_matches('\n')),

@@ -119,7 +119,9 @@ pub(super) fn take_updated_image(table: &AuditedTable, spaces: usize, drifted: &
     }
     let pad = " ".repeat(spaces + 4);
     let otherwise = format!(
-        "{pad}IF {STORAGE_SCHEMA}.has_unclassified(TG_RELID, {known}) THEN\n\
+        "{pad}IF (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) {known})::pg_catalog.text\n\
+         {pad}    OPERATOR(pg_catalog.<>) (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) {known})::pg_catalog.text\n\
+         {pad}THEN\n\
          {drifted}\n\
          {pad}ELSE\n\
          {pad}    v_data_after := {image};\n\
