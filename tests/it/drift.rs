@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use threadline::column_type::ColumnType;
+use threadline::nonblocking::introspect;
 use threadline::table::{AuditedTable, Column};
 
-use crate::harness::{Trail, captured, empty_trail};
+use crate::harness::{Trail, block_on, captured, empty_trail};
 
 fn people() -> Trail {
     captured(
@@ -281,6 +282,18 @@ fn contradictions_stop_the_migration_and_leave_what_was_there() {
     }
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
     assert_eq!(trail.events(), ["insert people 1"]);
+}
+
+#[test]
+fn a_table_without_columns_is_refused_for_that() {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE empty ()");
+    let found = block_on(async {
+        let name = "empty".parse().unwrap();
+        introspect(&mut trail.connect().await, &name).await
+    });
+    let error = found.unwrap_err().to_string();
+    assert!(error.contains("it has no columns"), "{error}");
 }
 
 #[test]
