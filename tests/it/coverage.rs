@@ -313,7 +313,7 @@ fn partitions_are_covered_when_they_come_and_named_when_they_go() {
             "trigger_disabled",
         ),
         (
-            "DROP TRIGGER \"~threadline_update\" ON m",
+            "DROP TRIGGER \"00_threadline_truncate\" ON m",
             "trigger_missing",
         ),
         ("ALTER TABLE m DETACH PARTITION m_b", "trigger_stray"),

@@ -108,9 +108,7 @@ BEGIN
     -- Deleted for its own sake, whatever it was about to do before.
     IF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
         v_note := pg_catalog.set_config(v_place, '', true);
-        DELETE FROM @threadline@.audit_moving_rows AS moving
-        WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-            AND moving.moved_row OPERATOR(pg_catalog.=) v_row;
+        PERFORM @threadline@.forget_moving_row(v_row);
     END IF;
     RETURN OLD;
 END
@@ -127,12 +125,7 @@ BEGIN
         v_place := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
         v_row := pg_catalog.current_setting(v_place, true);
         IF v_row OPERATOR(pg_catalog.<>) '' THEN
-            UPDATE @threadline@.audit_moving_rows AS moving SET step = 'coming'
-            WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-                AND moving.moved_row OPERATOR(pg_catalog.=) v_row
-                AND moving.depth OPERATOR(pg_catalog.=) pg_catalog.pg_trigger_depth()
-                AND moving.step OPERATOR(pg_catalog.=) 'leaving';
-            IF NOT FOUND THEN
+            IF NOT @threadline@.advance_moving_row(v_row, 'leaving', 'coming', NULL) THEN
                 v_row := pg_catalog.set_config(v_place, '', true);
             END IF;
         END IF;
@@ -151,23 +144,42 @@ BEGIN
         v_place := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
         v_row := pg_catalog.current_setting(v_place, true);
         IF v_row OPERATOR(pg_catalog.<>) '' THEN
-            UPDATE @threadline@.audit_moving_rows AS moving SET step = 'settled', destination = TG_RELID
-            WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-                AND moving.moved_row OPERATOR(pg_catalog.=) v_row
-                AND moving.depth OPERATOR(pg_catalog.=) pg_catalog.pg_trigger_depth()
-                AND moving.step OPERATOR(pg_catalog.=) 'coming'
-                AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_trigger AS own
-                    WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
-                        AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
-                        AND @threadline@.comes_between(own.tgname, own.tgtype)
-                );
+            IF NOT EXISTS (
+                SELECT FROM pg_catalog.pg_trigger AS own
+                WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
+                    AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                    AND @threadline@.comes_between(own.tgname, own.tgtype)
+            ) THEN
+                PERFORM @threadline@.advance_moving_row(v_row, 'coming', 'settled', TG_RELID);
+            END IF;
             v_row := pg_catalog.set_config(v_place, '', true);
         END IF;
     END IF;
     RETURN NEW;
 END
 $settle$;
+
+-- A row that gets one step further. Like all that looks for a row here it goes by the index: the table
+-- is empty when a plan is made, and a plan is kept.
+CREATE OR REPLACE FUNCTION @threadline@.advance_moving_row(
+    of_row text, from_step text, to_step text, comes_to oid
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $advance$
+BEGIN
+    UPDATE @threadline@.audit_moving_rows AS moving SET step = to_step, destination = comes_to
+    WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row
+        AND moving.depth = pg_trigger_depth() AND moving.step = from_step;
+    RETURN FOUND;
+END
+$advance$;
+
+CREATE OR REPLACE FUNCTION @threadline@.forget_moving_row(of_row text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $forget$
+BEGIN
+    DELETE FROM @threadline@.audit_moving_rows AS moving
+    WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row;
+END
+$forget$;
 
 -- Whether a trigger can refuse a row where capture does not see it: a BEFORE ROW trigger of the host's
 -- whose name sorts outside of capture's own. A literal of the type is written for every operand, so
@@ -197,7 +209,7 @@ CREATE OR REPLACE FUNCTION @threadline@.note_departure(
     relation pg_catalog.oid, place pg_catalog.tid, change_id pg_catalog.int8,
     captured_at pg_catalog.timestamptz, is_first pg_catalog.bool, hidden pg_catalog.jsonb
 ) RETURNS pg_catalog.void
-LANGUAGE plpgsql AS $departure$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $departure$
 DECLARE
     v_row pg_catalog.text := pg_catalog.concat_ws(' ', relation, place);
 BEGIN
@@ -218,7 +230,7 @@ $departure$;
 -- An insert that is about to be recorded: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION @threadline@.departure_of(relation pg_catalog.oid)
 RETURNS @threadline@.audit_moving_rows
-LANGUAGE plpgsql AS $arrival$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $arrival$
 DECLARE
     v_place pg_catalog.text := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
     v_row pg_catalog.text := pg_catalog.current_setting(v_place, true);

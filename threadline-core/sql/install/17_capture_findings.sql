@@ -248,7 +248,7 @@ BEGIN
         format('trigger %I on %s sorts outside of capture''s own, so rows that move to another partition are recorded as deleted and inserted',
             own.tgname, own.tgrelid::regclass),
         format('ALTER TRIGGER %I ON %s RENAME TO %I', own.tgname, own.tgrelid::regclass,
-            'own_' || trim(own.tgname, '~'))
+            left('own_' || trim(own.tgname, '~'), 63))
     FROM @threadline@.captured_tables() AS captured
     JOIN pg_class AS class ON class.oid = captured.relation AND class.relkind = 'p'
     CROSS JOIN LATERAL pg_partition_tree(captured.relation) AS part

@@ -220,7 +220,8 @@ BEGIN
     PERFORM set_config('lock_timeout', (EXTRACT(EPOCH FROM lock_wait) * 1000)::integer || 'ms', true);
     -- What triggers of the host's stopped on its way to another partition.
     DELETE FROM @threadline@.audit_moving_rows AS stopped
-    WHERE stopped.xid < pg_snapshot_xmin(pg_current_snapshot());
+    WHERE CASE WHEN stopped.xid < pg_snapshot_xmax(pg_current_snapshot())
+        THEN pg_xact_status(stopped.xid) IS DISTINCT FROM 'in progress' END;
     BEGIN
         FOREACH owner IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
             month := @threadline@.unmoved_month(owner);
