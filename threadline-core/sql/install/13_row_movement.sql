@@ -284,7 +284,9 @@ CREATE OR REPLACE FUNCTION @threadline@.complete_move(
     departure @threadline@.audit_moving_rows, this_transaction uuid, of_schema text, of_table text,
     new_pk jsonb, new_key text, image jsonb, hidden jsonb, is_delta boolean
 ) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $complete$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan -- else every row plans for all partitions of the trail
+AS $complete$
 DECLARE
     deleted record;
     changed jsonb;
