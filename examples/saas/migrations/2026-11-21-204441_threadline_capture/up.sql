@@ -23,6 +23,7 @@ DECLARE
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_id bigint;
     v_noted boolean;
     v_recorded_in bigint;
@@ -34,11 +35,20 @@ DECLARE
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
     v_attribution threadline.attribution;
+    v_departure threadline.audit_moving_rows;
+    v_hidden pg_catalog.jsonb;
 BEGIN
+    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
     -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := 'update';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."invoice_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."line_no" ELSE NULL::pg_catalog."int4" END], NULL::pg_catalog."int4"[]), CASE WHEN false THEN NEW."description" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."amount_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoice_lines"'::pg_catalog.text, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'update'
+            END;
             IF ROW(OLD."invoice_id", OLD."line_no", OLD."description", OLD."amount_cents")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."invoice_id", NEW."line_no", NEW."description", NEW."amount_cents")::pg_catalog.record THEN
                 IF (OLD."invoice_id" OPERATOR(pg_catalog.=) NEW."invoice_id") IS NOT TRUE THEN
                     IF OLD."invoice_id" IS NOT NULL OR NEW."invoice_id" IS NOT NULL THEN
@@ -64,28 +74,60 @@ BEGIN
                 END IF;
             END IF;
             IF v_changed_from IS NULL THEN
-                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
-                    TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
-                ) THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW
+                    OR v_changed_from IS NULL AND NOT threadline.has_unclassified(
+                        TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+                    )
+                THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                RAISE EXCEPTION 'a column that nobody classified changed';
-            END IF;
-            v_data_after := pg_catalog.to_jsonb(NEW);
-            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
-                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
-            THEN
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'invoice_id', NEW."invoice_id",
-                    'line_no', NEW."line_no",
-                    'description', NEW."description",
-                    'amount_cents', NEW."amount_cents"
-                );
+                v_before := threadline.pin_session();
+                EXECUTE threadline.drifted_update(TG_RELID)
+                    INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                    USING OLD, NEW;
+                PERFORM threadline.unpin_session(v_before);
+                IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                    v_previous_key := NULL;
+                END IF;
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL;
+                END IF;
+            ELSE
+                v_data_after := pg_catalog.to_jsonb(NEW);
+                IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+                THEN
+                    IF (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[])::pg_catalog.text
+                        OPERATOR(pg_catalog.<>) (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[])::pg_catalog.text
+                    THEN
+                        v_before := threadline.pin_session();
+                        EXECUTE threadline.drifted_update(TG_RELID)
+                            INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                            USING OLD, NEW;
+                        PERFORM threadline.unpin_session(v_before);
+                        IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                            v_previous_key := NULL;
+                        END IF;
+                    ELSE
+                        v_data_after := pg_catalog.jsonb_build_object(
+                            'invoice_id', NEW."invoice_id",
+                            'line_no', NEW."line_no",
+                            'description', NEW."description",
+                            'amount_cents', NEW."amount_cents"
+                        );
+                    END IF;
+                END IF;
             END IF;
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := 'insert';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."invoice_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."line_no" ELSE NULL::pg_catalog."int4" END], NULL::pg_catalog."int4"[]), CASE WHEN false THEN NEW."description" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."amount_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoice_lines"'::pg_catalog.text, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'insert'
+            END;
             v_data_after := pg_catalog.to_jsonb(NEW);
             IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -100,7 +142,13 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('invoice_id', NEW."invoice_id"::pg_catalog.text, 'line_no', NEW."line_no"::pg_catalog.text);
             v_row_key := pg_catalog.jsonb_build_array(NEW."invoice_id"::pg_catalog.text, NEW."line_no"::pg_catalog.text)::pg_catalog.text;
         ELSE
-            v_op := 'delete';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."invoice_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."line_no" ELSE NULL::pg_catalog."int4" END], NULL::pg_catalog."int4"[]), CASE WHEN false THEN OLD."description" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."amount_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoice_lines"'::pg_catalog.text, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'delete'
+            END;
             v_changed_from := pg_catalog.to_jsonb(OLD);
             IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -141,24 +189,31 @@ BEGIN
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
+        v_op := pg_catalog.lower(TG_OP);
         v_changed_from := NULL;
         v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            v_before := threadline.pin_session();
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
                 USING OLD, NEW;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
-                RETURN NULL;
-            END IF;
+            PERFORM threadline.unpin_session(v_before);
             IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
                 v_previous_key := NULL;
             END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                RETURN NULL;
+            END IF;
         ELSE
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            v_before := threadline.pin_session();
+            IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            ELSE
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            END IF;
+            PERFORM threadline.unpin_session(v_before);
         END IF;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
@@ -291,7 +346,6 @@ BEGIN
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
-    -- A row that moves to another partition leaves by a delete and comes by an insert.
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -299,12 +353,41 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'invoice_lines', v_row_key,
             v_previous_key
         );
-    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
-    ELSIF threadline.complete_movement(
-        v_transaction, '"public"."invoice_lines"', v_table_pk, v_row_key, v_data_after
-    ) THEN
-        RETURN NULL;
+    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        -- A row that moves to another partition leaves by a delete and comes by an insert.
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            PERFORM threadline.note_departure(
+                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
+            );
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.change_id IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                IF threadline.complete_move(
+                    v_departure, v_transaction, 'public', 'invoice_lines', v_table_pk,
+                    v_row_key, v_data_after, v_hidden, false
+                ) THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -331,6 +414,7 @@ DECLARE
     v_noted boolean;
     v_recorded_in bigint;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected pg_catalog.text;
@@ -341,9 +425,12 @@ DECLARE
     v_attribution threadline.attribution;
 BEGIN
     -- Are the columns still what they were? Planned, and planned again when the table changes, but
-    -- never run. Writes nothing, so the block takes no subtransaction id.
+    -- nothing of it is ever run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."invoice_id", r."line_no", r."description", r."amount_cents") IS NULL;
+        PERFORM FROM captured_rows AS r
+        WHERE false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."invoice_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."line_no" ELSE NULL::pg_catalog."int4" END], NULL::pg_catalog."int4"[]), CASE WHEN false THEN r."description" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."amount_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoice_lines"'::pg_catalog.text, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
         v_transaction := pg_catalog.encode(
@@ -417,7 +504,7 @@ BEGIN
                 v_transaction, v_expected, 'public', 'invoice_lines'
             );
             IF v_attribution.suspension IS NOT NULL THEN
-                PERFORM threadline.count_suspended(
+                PERFORM threadline.record_suspended(
                     v_attribution.suspension, 'public', 'invoice_lines',
                     pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
                 );
@@ -430,6 +517,7 @@ BEGIN
 
     v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
+        v_before := threadline.pin_session();
         EXECUTE pg_catalog.format(
             'INSERT INTO threadline.audit_changes ('
             'id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name, '
@@ -440,6 +528,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'invoice_lines';
+        PERFORM threadline.unpin_session(v_before);
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
@@ -542,6 +631,7 @@ DECLARE
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_id bigint;
     v_noted boolean;
     v_recorded_in bigint;
@@ -553,11 +643,20 @@ DECLARE
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
     v_attribution threadline.attribution;
+    v_departure threadline.audit_moving_rows;
+    v_hidden pg_catalog.jsonb;
 BEGIN
+    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
     -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := 'update';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."customer" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."total_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."due_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."reminded_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."paid_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."voided_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoices"'::pg_catalog.text, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'update'
+            END;
             IF ROW(OLD."id", OLD."organization_id", OLD."customer", OLD."total_cents", OLD."due_on", OLD."reminded_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."organization_id", NEW."customer", NEW."total_cents", NEW."due_on", NEW."reminded_on")::pg_catalog.record THEN
                 IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE THEN
                     IF OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL THEN
@@ -604,32 +703,64 @@ BEGIN
                 END IF;
             END IF;
             IF v_changed_from IS NULL THEN
-                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
-                    TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
-                ) THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW
+                    OR v_changed_from IS NULL AND NOT threadline.has_unclassified(
+                        TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+                    )
+                THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                RAISE EXCEPTION 'a column that nobody classified changed';
-            END IF;
-            v_data_after := pg_catalog.to_jsonb(NEW);
-            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
-                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
-            THEN
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'id', NEW."id",
-                    'organization_id', NEW."organization_id",
-                    'customer', NEW."customer",
-                    'total_cents', NEW."total_cents",
-                    'due_on', NEW."due_on",
-                    'reminded_on', NEW."reminded_on",
-                    'paid_on', NEW."paid_on",
-                    'voided_on', NEW."voided_on"
-                );
+                v_before := threadline.pin_session();
+                EXECUTE threadline.drifted_update(TG_RELID)
+                    INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                    USING OLD, NEW;
+                PERFORM threadline.unpin_session(v_before);
+                IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                    v_previous_key := NULL;
+                END IF;
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL;
+                END IF;
+            ELSE
+                v_data_after := pg_catalog.to_jsonb(NEW);
+                IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+                THEN
+                    IF (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[])::pg_catalog.text
+                        OPERATOR(pg_catalog.<>) (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[])::pg_catalog.text
+                    THEN
+                        v_before := threadline.pin_session();
+                        EXECUTE threadline.drifted_update(TG_RELID)
+                            INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                            USING OLD, NEW;
+                        PERFORM threadline.unpin_session(v_before);
+                        IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                            v_previous_key := NULL;
+                        END IF;
+                    ELSE
+                        v_data_after := pg_catalog.jsonb_build_object(
+                            'id', NEW."id",
+                            'organization_id', NEW."organization_id",
+                            'customer', NEW."customer",
+                            'total_cents', NEW."total_cents",
+                            'due_on', NEW."due_on",
+                            'reminded_on', NEW."reminded_on",
+                            'paid_on', NEW."paid_on",
+                            'voided_on', NEW."voided_on"
+                        );
+                    END IF;
+                END IF;
             END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := 'insert';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."customer" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."total_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."due_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."reminded_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."paid_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."voided_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoices"'::pg_catalog.text, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'insert'
+            END;
             v_data_after := pg_catalog.to_jsonb(NEW);
             IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -648,7 +779,13 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSE
-            v_op := 'delete';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN OLD."customer" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."total_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."due_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."reminded_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."paid_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."voided_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoices"'::pg_catalog.text, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'delete'
+            END;
             v_changed_from := pg_catalog.to_jsonb(OLD);
             IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -693,24 +830,31 @@ BEGIN
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
+        v_op := pg_catalog.lower(TG_OP);
         v_changed_from := NULL;
         v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            v_before := threadline.pin_session();
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
                 USING OLD, NEW;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
-                RETURN NULL;
-            END IF;
+            PERFORM threadline.unpin_session(v_before);
             IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
                 v_previous_key := NULL;
             END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                RETURN NULL;
+            END IF;
         ELSE
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            v_before := threadline.pin_session();
+            IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            ELSE
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            END IF;
+            PERFORM threadline.unpin_session(v_before);
         END IF;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
@@ -843,7 +987,6 @@ BEGIN
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
-    -- A row that moves to another partition leaves by a delete and comes by an insert.
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -851,12 +994,41 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'invoices', v_row_key,
             v_previous_key
         );
-    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
-    ELSIF threadline.complete_movement(
-        v_transaction, '"public"."invoices"', v_table_pk, v_row_key, v_data_after
-    ) THEN
-        RETURN NULL;
+    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        -- A row that moves to another partition leaves by a delete and comes by an insert.
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            PERFORM threadline.note_departure(
+                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
+            );
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.change_id IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                IF threadline.complete_move(
+                    v_departure, v_transaction, 'public', 'invoices', v_table_pk,
+                    v_row_key, v_data_after, v_hidden, false
+                ) THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -883,6 +1055,7 @@ DECLARE
     v_noted boolean;
     v_recorded_in bigint;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected pg_catalog.text;
@@ -893,9 +1066,12 @@ DECLARE
     v_attribution threadline.attribution;
 BEGIN
     -- Are the columns still what they were? Planned, and planned again when the table changes, but
-    -- never run. Writes nothing, so the block takes no subtransaction id.
+    -- nothing of it is ever run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."organization_id", r."customer", r."total_cents", r."due_on", r."reminded_on", r."paid_on", r."voided_on") IS NULL;
+        PERFORM FROM captured_rows AS r
+        WHERE false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN r."customer" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."total_cents" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."due_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."reminded_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."paid_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[]), pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."voided_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."invoices"'::pg_catalog.text, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
         v_transaction := pg_catalog.encode(
@@ -969,7 +1145,7 @@ BEGIN
                 v_transaction, v_expected, 'public', 'invoices'
             );
             IF v_attribution.suspension IS NOT NULL THEN
-                PERFORM threadline.count_suspended(
+                PERFORM threadline.record_suspended(
                     v_attribution.suspension, 'public', 'invoices',
                     pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
                 );
@@ -982,6 +1158,7 @@ BEGIN
 
     v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
+        v_before := threadline.pin_session();
         EXECUTE pg_catalog.format(
             'INSERT INTO threadline.audit_changes ('
             'id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name, '
@@ -992,6 +1169,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'invoices';
+        PERFORM threadline.unpin_session(v_before);
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
@@ -1102,6 +1280,7 @@ DECLARE
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_id bigint;
     v_noted boolean;
     v_recorded_in bigint;
@@ -1113,11 +1292,20 @@ DECLARE
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
     v_attribution threadline.attribution;
+    v_departure threadline.audit_moving_rows;
+    v_hidden pg_catalog.jsonb;
 BEGIN
+    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
     -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := 'update';
+            v_op := CASE
+                WHEN false AND ROW(CASE WHEN false THEN NEW."handle" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."name" ELSE NULL::pg_catalog.text END, NEW."email") IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."members"'::pg_catalog.text, ARRAY['handle', 'organization_id', 'name', 'email']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'update'
+            END;
             IF ROW(OLD."handle", OLD."organization_id", OLD."name", OLD."email")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."handle", NEW."organization_id", NEW."name", NEW."email")::pg_catalog.record THEN
                 IF (OLD."handle"::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) NEW."handle"::pg_catalog.text) IS NOT TRUE THEN
                     IF OLD."handle" IS NOT NULL OR NEW."handle" IS NOT NULL THEN
@@ -1141,24 +1329,45 @@ BEGIN
                     END IF;
                 END IF;
             END IF;
-            IF v_changed_from IS NULL THEN
-                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
-                    TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]
-                ) THEN
+            IF v_changed_from IS NULL OR threadline.had_unclassified(
+                '"public"."members"'::pg_catalog.text, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]
+            ) THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW
+                    OR v_changed_from IS NULL AND NOT threadline.has_unclassified(
+                        TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]
+                    )
+                THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                RAISE EXCEPTION 'a column that nobody classified changed';
+                v_before := threadline.pin_session();
+                EXECUTE threadline.drifted_update(TG_RELID)
+                    INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                    USING OLD, NEW;
+                PERFORM threadline.unpin_session(v_before);
+                IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                    v_previous_key := NULL;
+                END IF;
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL;
+                END IF;
+            ELSE
+                v_data_after := pg_catalog.jsonb_build_object(
+                    'handle', NEW."handle",
+                    'organization_id', NEW."organization_id",
+                    'name', NEW."name",
+                    'email', '[REDACTED]'::pg_catalog.text
+                );
             END IF;
-            v_data_after := pg_catalog.jsonb_build_object(
-                'handle', NEW."handle",
-                'organization_id', NEW."organization_id",
-                'name', NEW."name",
-                'email', '[REDACTED]'::pg_catalog.text
-            );
             v_table_pk := pg_catalog.jsonb_build_object('handle', NEW."handle"::pg_catalog.text);
             v_row_key := CASE WHEN pg_catalog.octet_length(NEW."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN NEW."handle"::pg_catalog.text ELSE "threadline".row_key(NEW."handle"::pg_catalog.text) END;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := 'insert';
+            v_op := CASE
+                WHEN false AND ROW(CASE WHEN false THEN NEW."handle" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."name" ELSE NULL::pg_catalog.text END, NEW."email") IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."members"'::pg_catalog.text, ARRAY['handle', 'organization_id', 'name', 'email']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'insert'
+            END;
             v_data_after := pg_catalog.jsonb_build_object(
                 'handle', NEW."handle",
                 'organization_id', NEW."organization_id",
@@ -1168,7 +1377,13 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('handle', NEW."handle"::pg_catalog.text);
             v_row_key := CASE WHEN pg_catalog.octet_length(NEW."handle"::pg_catalog.text) OPERATOR(pg_catalog.<=) 512 THEN NEW."handle"::pg_catalog.text ELSE "threadline".row_key(NEW."handle"::pg_catalog.text) END;
         ELSE
-            v_op := 'delete';
+            v_op := CASE
+                WHEN false AND ROW(CASE WHEN false THEN OLD."handle" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN OLD."name" ELSE NULL::pg_catalog.text END, OLD."email") IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."members"'::pg_catalog.text, ARRAY['handle', 'organization_id', 'name', 'email']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'delete'
+            END;
             v_changed_from := pg_catalog.jsonb_build_object(
                 'handle', OLD."handle",
                 'organization_id', OLD."organization_id",
@@ -1204,24 +1419,31 @@ BEGIN
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
+        v_op := pg_catalog.lower(TG_OP);
         v_changed_from := NULL;
         v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            v_before := threadline.pin_session();
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
                 USING OLD, NEW;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
-                RETURN NULL;
-            END IF;
+            PERFORM threadline.unpin_session(v_before);
             IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
                 v_previous_key := NULL;
             END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                RETURN NULL;
+            END IF;
         ELSE
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            v_before := threadline.pin_session();
+            IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            ELSE
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            END IF;
+            PERFORM threadline.unpin_session(v_before);
         END IF;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
@@ -1354,7 +1576,6 @@ BEGIN
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
-    -- A row that moves to another partition leaves by a delete and comes by an insert.
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -1362,12 +1583,41 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'members', v_row_key,
             v_previous_key
         );
-    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
-    ELSIF threadline.complete_movement(
-        v_transaction, '"public"."members"', v_table_pk, v_row_key, v_data_after
-    ) THEN
-        RETURN NULL;
+    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        -- A row that moves to another partition leaves by a delete and comes by an insert.
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := pg_catalog.jsonb_build_object('email', OLD."email"::pg_catalog.text);
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            PERFORM threadline.note_departure(
+                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
+            );
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.change_id IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := pg_catalog.jsonb_build_object('email', NEW."email"::pg_catalog.text);
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                IF threadline.complete_move(
+                    v_departure, v_transaction, 'public', 'members', v_table_pk,
+                    v_row_key, v_data_after, v_hidden, false
+                ) THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -1394,6 +1644,7 @@ DECLARE
     v_noted boolean;
     v_recorded_in bigint;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected pg_catalog.text;
@@ -1404,9 +1655,12 @@ DECLARE
     v_attribution threadline.attribution;
 BEGIN
     -- Are the columns still what they were? Planned, and planned again when the table changes, but
-    -- never run. Writes nothing, so the block takes no subtransaction id.
+    -- nothing of it is ever run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."handle", r."organization_id", r."name", r."email") IS NULL;
+        PERFORM FROM captured_rows AS r
+        WHERE false AND ROW(CASE WHEN false THEN r."handle" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."organization_id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN r."name" ELSE NULL::pg_catalog.text END, r."email") IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."members"'::pg_catalog.text, ARRAY['handle', 'organization_id', 'name', 'email']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
         v_transaction := pg_catalog.encode(
@@ -1480,7 +1734,7 @@ BEGIN
                 v_transaction, v_expected, 'public', 'members'
             );
             IF v_attribution.suspension IS NOT NULL THEN
-                PERFORM threadline.count_suspended(
+                PERFORM threadline.record_suspended(
                     v_attribution.suspension, 'public', 'members',
                     pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
                 );
@@ -1493,6 +1747,7 @@ BEGIN
 
     v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
+        v_before := threadline.pin_session();
         EXECUTE pg_catalog.format(
             'INSERT INTO threadline.audit_changes ('
             'id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name, '
@@ -1503,6 +1758,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'members';
+        PERFORM threadline.unpin_session(v_before);
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
@@ -1605,6 +1861,7 @@ DECLARE
     v_data_after pg_catalog.jsonb;
     v_changed_from pg_catalog.jsonb;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_id bigint;
     v_noted boolean;
     v_recorded_in bigint;
@@ -1616,11 +1873,20 @@ DECLARE
     v_actor_ref pg_catalog.jsonb;
     v_context threadline.context_in_force;
     v_attribution threadline.attribution;
+    v_departure threadline.audit_moving_rows;
+    v_hidden pg_catalog.jsonb;
 BEGIN
+    -- What can never be is parsed and planned with the rest: it fails if a column's type has changed.
     -- The static part writes nothing, so the block around it takes no subtransaction id.
     BEGIN
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-            v_op := 'update';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."name" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."closed_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."organizations"'::pg_catalog.text, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'update'
+            END;
             IF ROW(OLD."id", OLD."name", OLD."closed_on")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."name", NEW."closed_on")::pg_catalog.record THEN
                 IF (OLD."id" OPERATOR(pg_catalog.=) NEW."id") IS NOT TRUE THEN
                     IF OLD."id" IS NOT NULL OR NEW."id" IS NOT NULL THEN
@@ -1640,27 +1906,59 @@ BEGIN
                 END IF;
             END IF;
             IF v_changed_from IS NULL THEN
-                IF OLD OPERATOR(pg_catalog.*=) NEW OR NOT threadline.has_unclassified(
-                    TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
-                ) THEN
+                IF OLD OPERATOR(pg_catalog.*=) NEW
+                    OR v_changed_from IS NULL AND NOT threadline.has_unclassified(
+                        TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+                    )
+                THEN
                     RETURN NULL; -- nothing that is stored changed
                 END IF;
-                RAISE EXCEPTION 'a column that nobody classified changed';
-            END IF;
-            v_data_after := pg_catalog.to_jsonb(NEW);
-            IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
-                OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
-            THEN
-                v_data_after := pg_catalog.jsonb_build_object(
-                    'id', NEW."id",
-                    'name', NEW."name",
-                    'closed_on', NEW."closed_on"
-                );
+                v_before := threadline.pin_session();
+                EXECUTE threadline.drifted_update(TG_RELID)
+                    INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                    USING OLD, NEW;
+                PERFORM threadline.unpin_session(v_before);
+                IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                    v_previous_key := NULL;
+                END IF;
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL;
+                END IF;
+            ELSE
+                v_data_after := pg_catalog.to_jsonb(NEW);
+                IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
+                THEN
+                    IF (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[])::pg_catalog.text
+                        OPERATOR(pg_catalog.<>) (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[])::pg_catalog.text
+                    THEN
+                        v_before := threadline.pin_session();
+                        EXECUTE threadline.drifted_update(TG_RELID)
+                            INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
+                            USING OLD, NEW;
+                        PERFORM threadline.unpin_session(v_before);
+                        IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
+                            v_previous_key := NULL;
+                        END IF;
+                    ELSE
+                        v_data_after := pg_catalog.jsonb_build_object(
+                            'id', NEW."id",
+                            'name', NEW."name",
+                            'closed_on', NEW."closed_on"
+                        );
+                    END IF;
+                END IF;
             END IF;
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            v_op := 'insert';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN NEW."name" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN NEW."closed_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."organizations"'::pg_catalog.text, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'insert'
+            END;
             v_data_after := pg_catalog.to_jsonb(NEW);
             IF (v_data_after OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -1674,7 +1972,13 @@ BEGIN
             v_table_pk := pg_catalog.jsonb_build_object('id', NEW."id"::pg_catalog.text);
             v_row_key := NEW."id"::pg_catalog.text;
         ELSE
-            v_op := 'delete';
+            v_op := CASE
+                WHEN false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN OLD."name" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN OLD."closed_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."organizations"'::pg_catalog.text, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END
+                    THEN ''
+                ELSE 'delete'
+            END;
             v_changed_from := pg_catalog.to_jsonb(OLD);
             IF (v_changed_from OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
                 OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb) IS NOT TRUE
@@ -1714,24 +2018,31 @@ BEGIN
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The table is not what it was when this was generated: by the catalog, then.
+        v_op := pg_catalog.lower(TG_OP);
         v_changed_from := NULL;
         v_data_after := NULL;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            v_before := threadline.pin_session();
             EXECUTE threadline.drifted_update(TG_RELID)
                 INTO v_data_after, v_changed_from, v_table_pk, v_row_key, v_previous_key
                 USING OLD, NEW;
-            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
-                RETURN NULL;
-            END IF;
+            PERFORM threadline.unpin_session(v_before);
             IF v_previous_key OPERATOR(pg_catalog.=) v_row_key THEN
                 v_previous_key := NULL;
             END IF;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                RETURN NULL;
+            END IF;
         ELSE
-            EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
-                INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            v_before := threadline.pin_session();
+            IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_data_after, v_table_pk, v_row_key USING NEW;
+            ELSE
+                EXECUTE threadline.drifted_rows(TG_RELID, '(SELECT ($1).*)')
+                    INTO v_changed_from, v_table_pk, v_row_key USING OLD;
+            END IF;
+            PERFORM threadline.unpin_session(v_before);
         END IF;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
@@ -1864,7 +2175,6 @@ BEGIN
 
     v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
     v_captured_at := pg_catalog.clock_timestamp();
-    -- A row that moves to another partition leaves by a delete and comes by an insert.
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -1872,12 +2182,41 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'organizations', v_row_key,
             v_previous_key
         );
-    ELSIF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-        PERFORM pg_catalog.set_config('threadline.moved_change', v_id::pg_catalog.text, true);
-    ELSIF threadline.complete_movement(
-        v_transaction, '"public"."organizations"', v_table_pk, v_row_key, v_data_after
-    ) THEN
-        RETURN NULL;
+    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
+        -- A row that moves to another partition leaves by a delete and comes by an insert.
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            PERFORM threadline.note_departure(
+                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
+            );
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.change_id IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                IF threadline.complete_move(
+                    v_departure, v_transaction, 'public', 'organizations', v_table_pk,
+                    v_row_key, v_data_after, v_hidden, false
+                ) THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -1904,6 +2243,7 @@ DECLARE
     v_noted boolean;
     v_recorded_in bigint;
     v_session pg_catalog.text[];
+    v_before pg_catalog.text[];
     v_captured_at pg_catalog.timestamptz;
     v_transaction pg_catalog.uuid;
     v_expected pg_catalog.text;
@@ -1914,9 +2254,12 @@ DECLARE
     v_attribution threadline.attribution;
 BEGIN
     -- Are the columns still what they were? Planned, and planned again when the table changes, but
-    -- never run. Writes nothing, so the block takes no subtransaction id.
+    -- nothing of it is ever run. Writes nothing, so the block takes no subtransaction id.
     BEGIN
-        PERFORM FROM captured_rows AS r WHERE false AND ROW(r."id", r."name", r."closed_on") IS NULL;
+        PERFORM FROM captured_rows AS r
+        WHERE false AND ROW(pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."id" ELSE NULL::pg_catalog."int8" END], NULL::pg_catalog."int8"[]), CASE WHEN false THEN r."name" ELSE NULL::pg_catalog.text END, pg_catalog.array_larger(ARRAY[CASE WHEN false THEN r."closed_on" ELSE NULL::pg_catalog."date" END], NULL::pg_catalog."date"[])) IS NULL OR CASE WHEN threadline.has_virtual(
+            '"public"."organizations"'::pg_catalog.text, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]
+        ) THEN 1 OPERATOR(pg_catalog./) 0 OPERATOR(pg_catalog.=) 0 ELSE false END;
         -- Which transaction, and in what context. Few expressions: each costs as much again in every
         -- transaction.
         v_transaction := pg_catalog.encode(
@@ -1990,7 +2333,7 @@ BEGIN
                 v_transaction, v_expected, 'public', 'organizations'
             );
             IF v_attribution.suspension IS NOT NULL THEN
-                PERFORM threadline.count_suspended(
+                PERFORM threadline.record_suspended(
                     v_attribution.suspension, 'public', 'organizations',
                     pg_catalog.lower(TG_OP), (SELECT pg_catalog.count(*) FROM captured_rows AS r)
                 );
@@ -2003,6 +2346,7 @@ BEGIN
 
     v_captured_at := pg_catalog.clock_timestamp();
     IF v_drifted THEN
+        v_before := threadline.pin_session();
         EXECUTE pg_catalog.format(
             'INSERT INTO threadline.audit_changes ('
             'id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name, '
@@ -2013,6 +2357,7 @@ BEGIN
             threadline.drifted_rows(TG_RELID, 'captured_rows')
         ) USING v_captured_at, v_transaction, v_action_id, v_actor_ref, pg_catalog.lower(TG_OP),
             'public', 'organizations';
+        PERFORM threadline.unpin_session(v_before);
         PERFORM FROM captured_rows AS r LIMIT 1; -- EXECUTE leaves FOUND as it was
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO threadline.audit_changes (
