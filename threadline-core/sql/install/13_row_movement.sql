@@ -164,7 +164,7 @@ $settle$;
 CREATE OR REPLACE FUNCTION @threadline@.advance_moving_row(
     of_row text, from_step text, to_step text, comes_to oid
 ) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $advance$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $advance$
 BEGIN
     UPDATE @threadline@.audit_moving_rows AS moving SET step = to_step, destination = comes_to
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row
@@ -174,7 +174,7 @@ END
 $advance$;
 
 CREATE OR REPLACE FUNCTION @threadline@.forget_moving_row(of_row text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $forget$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $forget$
 BEGIN
     DELETE FROM @threadline@.audit_moving_rows AS moving
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row;
@@ -209,7 +209,7 @@ CREATE OR REPLACE FUNCTION @threadline@.note_departure(
     relation pg_catalog.oid, place pg_catalog.tid, change_id pg_catalog.int8,
     captured_at pg_catalog.timestamptz, is_first pg_catalog.bool, hidden pg_catalog.jsonb
 ) RETURNS pg_catalog.void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $departure$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $departure$
 DECLARE
     v_row pg_catalog.text := pg_catalog.concat_ws(' ', relation, place);
 BEGIN
@@ -230,7 +230,7 @@ $departure$;
 -- An insert that is about to be recorded: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION @threadline@.departure_of(relation pg_catalog.oid)
 RETURNS @threadline@.audit_moving_rows
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $arrival$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $arrival$
 DECLARE
     v_place pg_catalog.text := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
     v_row pg_catalog.text := pg_catalog.current_setting(v_place, true);
@@ -284,14 +284,14 @@ CREATE OR REPLACE FUNCTION @threadline@.complete_move(
     departure @threadline@.audit_moving_rows, this_transaction uuid, of_schema text, of_table text,
     new_pk jsonb, new_key text, image jsonb, hidden jsonb, is_delta boolean
 ) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 SET plan_cache_mode = force_generic_plan -- else every row plans for all partitions of the trail
 AS $complete$
 DECLARE
     deleted record;
     changed jsonb;
 BEGIN
-    SELECT change.row_key, change.changed_from INTO deleted
+    SELECT change.row_key, change.changed_from, change.tableoid::regclass AS month INTO deleted
     FROM @threadline@.audit_changes AS change
     WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id
         AND change.transaction_id = this_transaction AND change.op = 'delete'
@@ -310,14 +310,16 @@ BEGIN
         PERFORM @threadline@.forget_move(departure, this_transaction);
         RETURN true;
     END IF;
-    UPDATE @threadline@.audit_changes AS change
-    SET op = 'update', table_pk = new_pk, row_key = new_key,
-        previous_key = CASE WHEN deleted.row_key <> new_key THEN deleted.row_key END,
-        data_after = CASE WHEN is_delta
+    -- In its month alone: to get ready for all of them takes longer.
+    EXECUTE format(
+        'UPDATE %s AS change SET op = ''update'', table_pk = $1, row_key = $2, previous_key = $3, '
+        'data_after = $4, changed_from = $5 WHERE change.captured_at = $6 AND change.id = $7',
+        deleted.month
+    ) USING new_pk, new_key, CASE WHEN deleted.row_key <> new_key THEN deleted.row_key END,
+        CASE WHEN is_delta
             THEN (SELECT jsonb_object_agg(key, image -> key) FROM jsonb_object_keys(changed) AS key WHERE image ? key)
             ELSE image END,
-        changed_from = changed
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
+        changed, departure.captured_at, departure.change_id;
     IF deleted.row_key <> new_key THEN
         PERFORM @threadline@.record_rename(
             departure.change_id, departure.captured_at, this_transaction, of_schema, of_table, new_key,
