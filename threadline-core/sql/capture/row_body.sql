@@ -99,9 +99,36 @@ BEGIN
         @transaction@
     END;
 
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF v_op OPERATOR(pg_catalog.<>) 'update'
+        AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+@hidden_old@
+            IF @threadline@.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+@unpin_deep@                RETURN NULL;
+            END IF;
+        ELSE
+            v_departure := @threadline@.departure_of(TG_RELID);
+            IF v_departure.moved_row IS NOT NULL THEN
+@hidden_new@
+                v_changed_from := @threadline@.changed_by_move(v_departure, v_data_after, v_hidden);
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+@unpin_deeper@                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_op := 'update';
+                v_id := v_departure.change_id;
+                v_captured_at := v_departure.captured_at;
+@moved_delta@                IF v_departure.row_key OPERATOR(pg_catalog.<>) v_row_key THEN
+                    v_previous_key := v_departure.row_key;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+
 @attribution@
-    v_id := pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass);
-    v_captured_at := pg_catalog.clock_timestamp();
+    v_id := COALESCE(v_id, pg_catalog.nextval('@threadline@.audit_changes_id_seq'::pg_catalog.regclass));
+    v_captured_at := COALESCE(v_captured_at, pg_catalog.clock_timestamp());
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -109,25 +136,6 @@ BEGIN
             v_id, v_captured_at, v_transaction, @schema_literal@, @name_literal@, v_row_key,
             v_previous_key
         );
-    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
-        -- A row that moves to another partition leaves by a delete and comes by an insert.
-        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-@hidden_old@
-            PERFORM @threadline@.note_departure(
-                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
-            );
-        ELSE
-            v_departure := @threadline@.departure_of(TG_RELID);
-            IF v_departure.change_id IS NOT NULL THEN
-@hidden_new@
-                IF @threadline@.complete_move(
-                    v_departure, v_transaction, @schema_literal@, @name_literal@, v_table_pk,
-                    v_row_key, v_data_after, v_hidden, @is_delta@
-                ) THEN
-@unpin_deeper@                    RETURN NULL;
-                END IF;
-            END IF;
-        END IF;
     END IF;
     INSERT INTO @threadline@.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,

@@ -13,9 +13,10 @@
 --    that none of the host's refused the row;
 -- 4. queues the AFTER DELETE and the AFTER INSERT event, one after the other.
 --
--- So at the end of 3 it is certain that two events belong together. Capture records the delete when it
--- comes, and completes it to the update it is when the insert does: nothing is held back on the way.
--- Wherever anything is in doubt, a delete and an insert are recorded.
+-- So at the end of 3 it is certain that two events belong together, and that both will come: what could
+-- still stop the insert ends the statement. When the delete comes, capture lays the row aside; when the
+-- insert does, it records the update that the two are. Wherever anything is in doubt, a delete and an
+-- insert are recorded.
 
 -- Rows that are between two partitions. Empty whenever nothing runs, but for rows that a trigger of the
 -- host stopped on their way. A session can write settings, but not this: it keeps what must be
@@ -27,10 +28,11 @@ CREATE UNLOGGED TABLE IF NOT EXISTS @threadline@.audit_moving_rows (
     depth       integer NOT NULL,          -- of triggers, while it leaves and comes
     step        text COLLATE "C" NOT NULL CHECK (step IN ('leaving', 'coming', 'settled', 'left')),
     destination oid,
-    change_id   bigint,                    -- the delete that was recorded
+    change_id   bigint,                    -- of the update, from before what the host's triggers write
     captured_at timestamptz,
-    is_first    boolean,                   -- whether the transaction's row came with it
-    hidden      jsonb,                     -- what is not stored, to tell whether the move changes it
+    row_key     text COLLATE "C",
+    image       jsonb,                     -- of the row before
+    hidden      jsonb,                     -- what of it is not stored, to tell whether the move changes it
     PRIMARY KEY (xid, moved_row)
 ) WITH (fillfactor = 60);
 
@@ -149,6 +151,12 @@ BEGIN
                 WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
                     AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
                     AND @threadline@.comes_between(own.tgname, own.tgtype)
+            ) AND EXISTS (
+                -- The insert has to come to capture, too.
+                SELECT FROM pg_catalog.pg_trigger AS own
+                WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
+                    AND own.tgname OPERATOR(pg_catalog.=) '00_threadline_insert'::pg_catalog.name
+                    AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
             ) THEN
                 PERFORM @threadline@.advance_moving_row(v_row, 'coming', 'settled', TG_RELID);
             END IF;
@@ -202,32 +210,29 @@ RETURN (events OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=)
 
 -- 4. The rest is called by the generated functions, with the owner's rights.
 
--- A delete that is about to be recorded: keeps which change it is, if the row is on its way elsewhere.
--- The next event at this depth is the insert then; what the host's own AFTER DELETE triggers write
--- comes between, but deeper.
-CREATE OR REPLACE FUNCTION @threadline@.note_departure(
-    relation pg_catalog.oid, place pg_catalog.tid, change_id pg_catalog.int8,
-    captured_at pg_catalog.timestamptz, is_first pg_catalog.bool, hidden pg_catalog.jsonb
-) RETURNS pg_catalog.void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $departure$
+-- A delete: lays the row aside if it is on its way elsewhere, and says whether it is. The next event at
+-- this depth is the insert then; what the host's own AFTER DELETE triggers write comes between, but
+-- deeper.
+CREATE OR REPLACE FUNCTION @threadline@.lay_aside(
+    relation oid, place tid, old_key text, old_image jsonb, old_hidden jsonb
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $aside$
 DECLARE
-    v_row pg_catalog.text := pg_catalog.concat_ws(' ', relation, place);
+    v_row text := concat_ws(' ', relation, place);
 BEGIN
     UPDATE @threadline@.audit_moving_rows AS moving
-    SET step = 'left', change_id = note_departure.change_id, captured_at = note_departure.captured_at,
-        is_first = note_departure.is_first, hidden = note_departure.hidden
-    WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-        AND moving.moved_row OPERATOR(pg_catalog.=) v_row
-        AND moving.step OPERATOR(pg_catalog.=) 'settled';
+    SET step = 'left', row_key = old_key, image = old_image, hidden = old_hidden,
+        change_id = nextval('@threadline@.audit_changes_id_seq'), captured_at = clock_timestamp()
+    WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = v_row AND moving.step = 'settled';
     IF FOUND THEN
-        v_row := pg_catalog.set_config(
-            pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth()), v_row, true
-        );
+        PERFORM set_config(concat('threadline.moving_', pg_trigger_depth()), v_row, true);
+        RETURN true;
     END IF;
+    RETURN false;
 END
-$departure$;
+$aside$;
 
--- An insert that is about to be recorded: the departure it belongs to, if it ends a move.
+-- An insert: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION @threadline@.departure_of(relation pg_catalog.oid)
 RETURNS @threadline@.audit_moving_rows
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $arrival$
@@ -277,76 +282,30 @@ RETURN (
     WHERE rule IS NULL OR rule = 'mask'
 );
 
--- Completes the delete that was recorded to the update it was part of, as any update would have been
--- recorded: with the old values of what changed; that a masked or unclassified column changed, but not
--- from what; nothing at all if nothing changed that is stored. Returns whether it did.
-CREATE OR REPLACE FUNCTION @threadline@.complete_move(
-    departure @threadline@.audit_moving_rows, this_transaction uuid, of_schema text, of_table text,
-    new_pk jsonb, new_key text, image jsonb, hidden jsonb, is_delta boolean
-) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
-SET plan_cache_mode = force_generic_plan -- else every row plans for all partitions of the trail
-AS $complete$
+-- The old values of what a move changed, as any update would have stored them; that a masked or
+-- unclassified column changed, but not from what. Empty if nothing changed that is stored.
+CREATE OR REPLACE FUNCTION @threadline@.changed_by_move(
+    departure @threadline@.audit_moving_rows, image jsonb, hidden jsonb
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
-    deleted record;
-    changed jsonb;
+    changed jsonb := @threadline@.changed_values(departure.image, image);
 BEGIN
-    SELECT change.row_key, change.changed_from, change.tableoid::regclass AS month INTO deleted
-    FROM @threadline@.audit_changes AS change
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id
-        AND change.transaction_id = this_transaction AND change.op = 'delete'
-        AND change.table_schema = of_schema AND change.table_name = of_table;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    changed := @threadline@.changed_values(deleted.changed_from, image);
     IF departure.hidden <> hidden THEN
         changed := changed || (
             SELECT jsonb_object_agg(key, COALESCE(image -> key, '"[UNCLASSIFIED]"'))
             FROM jsonb_object_keys(@threadline@.changed_values(departure.hidden, hidden)) AS key
         );
     END IF;
-    IF changed = '{}' THEN
-        PERFORM @threadline@.forget_move(departure, this_transaction);
-        RETURN true;
-    END IF;
-    -- In its month alone: to get ready for all of them takes longer.
-    EXECUTE format(
-        'UPDATE %s AS change SET op = ''update'', table_pk = $1, row_key = $2, previous_key = $3, '
-        'data_after = $4, changed_from = $5 WHERE change.captured_at = $6 AND change.id = $7',
-        deleted.month
-    ) USING new_pk, new_key, CASE WHEN deleted.row_key <> new_key THEN deleted.row_key END,
-        CASE WHEN is_delta
-            THEN (SELECT jsonb_object_agg(key, image -> key) FROM jsonb_object_keys(changed) AS key WHERE image ? key)
-            ELSE image END,
-        changed, departure.captured_at, departure.change_id;
-    IF deleted.row_key <> new_key THEN
-        PERFORM @threadline@.record_rename(
-            departure.change_id, departure.captured_at, this_transaction, of_schema, of_table, new_key,
-            deleted.row_key
-        );
-    END IF;
-    RETURN true;
+    RETURN changed;
 END
-$complete$;
+$changed$;
 
--- Takes back a delete that turned out to be part of an update that changed nothing that is stored, and
--- the transaction's row if it came with that and nothing else did.
-CREATE OR REPLACE FUNCTION @threadline@.forget_move(
-    departure @threadline@.audit_moving_rows, this_transaction uuid
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $forget$
-BEGIN
-    PERFORM @threadline@.sanction(true);
-    DELETE FROM @threadline@.audit_changes AS change
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
-    IF departure.is_first AND NOT EXISTS (
-        SELECT FROM @threadline@.audit_changes AS change WHERE change.transaction_id = this_transaction
-    ) THEN
-        DELETE FROM @threadline@.audit_transactions AS recorded WHERE recorded.id = this_transaction;
-        PERFORM set_config('threadline.recorded', '', true),
-                setval('@threadline@.capture_session', 1); -- the row is gone without a rollback
-    END IF;
-    PERFORM @threadline@.sanction(false);
-END
-$forget$;
+-- What the delta form stores of the new image: the new values of what changed.
+CREATE OR REPLACE FUNCTION @threadline@.new_values(image jsonb, changed jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT pg_catalog.jsonb_object_agg(key, image OPERATOR(pg_catalog.->) key)
+    FROM pg_catalog.jsonb_object_keys(changed) AS key
+    WHERE image OPERATOR(pg_catalog.?) key
+);

@@ -230,6 +230,13 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
     } else {
         image::take_updated_image(table, 16, &drifted_update(24))
     };
+    let moved_delta = if is_delta {
+        format!(
+            "                v_data_after := {STORAGE_SCHEMA}.new_values(v_data_after, v_changed_from);\n"
+        )
+    } else {
+        String::new()
+    };
     shared.fill(
         ROW_BODY,
         &[
@@ -239,7 +246,7 @@ pub(super) fn row_body(table: &AuditedTable) -> String {
             ("attribution", &row_attribution(&shared)),
             ("hidden_old", &row_hidden(&shared, "OLD", 12)),
             ("hidden_new", &row_hidden(&shared, "NEW", 16)),
-            ("is_delta", if is_delta { "true" } else { "false" }),
+            ("moved_delta", &moved_delta),
             ("pin", &shared.pin),
             ("unpin", &shared.unpin_at(4)),
             ("unpin_deep", &shared.unpin_at(16)),
