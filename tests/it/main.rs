@@ -26,6 +26,7 @@ mod forgery;
 mod guides;
 mod harness;
 mod identity;
+mod implausible;
 mod investigation;
 mod model;
 mod movement;

@@ -8,25 +8,29 @@ RETURN pg_catalog.encode(
     'hex'
 )::uuid;
 
--- The smallest version 7 uuid of an instant.
+-- The smallest version 7 uuid of an instant. Of one that none can say: the first or last of them.
 CREATE OR REPLACE FUNCTION @threadline@.action_id_from(instant timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (
     pg_catalog.lpad(
         pg_catalog.to_hex(
-            pg_catalog.floor(EXTRACT(EPOCH FROM instant) OPERATOR(pg_catalog.*) 1000)::bigint
+            LEAST(GREATEST(
+                pg_catalog.floor(EXTRACT(EPOCH FROM instant) OPERATOR(pg_catalog.*) 1000), 0
+            ), 281474976710655)::bigint
         ),
         12, '0'
     ) OPERATOR(pg_catalog.||) '00000000000000000000'
 )::uuid;
 
--- When the transaction of an id began.
+-- When the transaction of an id began. An id that nobody's transaction has can say more than an
+-- instant can: it is taken for the far past, or the far future.
 CREATE OR REPLACE FUNCTION @threadline@.transaction_began_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
-    pg_catalog.concat(
+    LEAST(GREATEST(pg_catalog.concat(
         'x', pg_catalog.substr(pg_catalog.replace(id::text, '-', ''), 1, 16)
-    )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval
+    )::bit(64)::bigint, -200000000000000000), 9200000000000000000)
+        OPERATOR(pg_catalog.*) '1 microsecond'::interval
 );
 
 -- When the action of an id was recorded, to the millisecond.
@@ -114,6 +118,28 @@ RETURN CASE parent
         quote_literal(@threadline@.action_id_from(to_instant))
     ]
 END;
+
+-- The time for which one table of the trail is given partitions, whole months: not before a trail
+-- can have begun, and a year ahead. What says it is of another time (a clock was wrong, somebody made
+-- an id up) stays in the default partition. An application says when its actions were, so theirs is
+-- the time of the changes.
+CREATE OR REPLACE FUNCTION @threadline@.trail_span(
+    of_parent text, OUT from_instant timestamptz, OUT to_instant timestamptz
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $span$
+DECLARE
+    -- No uuid, timestamp or clock in order is of before.
+    beginning CONSTANT timestamptz := '2001-01-01';
+BEGIN
+    from_instant := beginning;
+    to_instant := date_trunc('month', now()) + interval '13 months';
+    IF of_parent = 'audit_actions' THEN
+        SELECT COALESCE(min(part.from_instant), date_trunc('month', now())) INTO from_instant
+        FROM @threadline@.trail_partitions() AS part
+        WHERE part.parent = 'audit_changes' AND part.from_instant >= beginning;
+    END IF;
+END
+$span$;
 
 -- The column by which one table of the trail is partitioned.
 CREATE OR REPLACE FUNCTION @threadline@.partition_column(parent text) RETURNS text

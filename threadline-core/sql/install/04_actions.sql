@@ -8,6 +8,9 @@
 
 -- Records an action in the running transaction. `action` holds id, name, and optionally status,
 -- verb, category, reason, comment, meta; the rest comes from `actor` and `context`.
+--
+-- Actions are kept by the time in their ids, so an id that says nothing of now is refused: one that is
+-- no version 7 uuid, or of more than a day ahead, or of more than ten years ago.
 CREATE OR REPLACE FUNCTION @threadline@.record_action(
     action jsonb, actor jsonb, context jsonb
 ) RETURNS uuid
@@ -15,8 +18,21 @@ LANGUAGE plpgsql SECURITY DEFINER AS $record$
 #variable_conflict use_column
 DECLARE
     represented pg_catalog.jsonb;
-    recorded pg_catalog.uuid;
+    recorded pg_catalog.uuid := (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid;
+    now_ms pg_catalog.int8 := pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000;
 BEGIN
+    -- The first six bytes are milliseconds since 1970.
+    IF (
+        pg_catalog.get_byte(pg_catalog.uuid_send(recorded), 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
+        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
+            pg_catalog.int8send(now_ms OPERATOR(pg_catalog.-) 315576000000), 3)
+        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
+            pg_catalog.int8send(now_ms OPERATOR(pg_catalog.+) 86400000), 3)
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'no id of an action: %', COALESCE(action OPERATOR(pg_catalog.->>) 'id', 'none')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'An action''s id is a version 7 uuid of now; see guides/attribution.md.';
+    END IF;
     -- As is_actor_ref and plain_actor_ref have it; a call of a SQL function would cost more than all
     -- of this.
     IF actor IS NOT NULL AND (
@@ -36,7 +52,7 @@ BEGIN
         id, transaction_id, recorded_at, name, status, actor_ref, on_behalf_of, verb, category,
         reason, comment, correlation_id, request_id, job_id, meta
     ) VALUES (
-        (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid,
+        recorded,
         @threadline@.current_transaction_id(),
         pg_catalog.clock_timestamp(),
         action OPERATOR(pg_catalog.->>) 'name',
@@ -58,7 +74,7 @@ BEGIN
         context OPERATOR(pg_catalog.->>) 'request_id',
         context OPERATOR(pg_catalog.->>) 'job_id',
         action OPERATOR(pg_catalog.->) 'meta'
-    ) RETURNING id INTO recorded;
+    );
     RETURN recorded;
 END
 $record$;

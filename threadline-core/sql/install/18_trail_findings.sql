@@ -286,6 +286,28 @@ BEGIN
 END
 $findings$;
 
+-- What to ask of one table's default partition: whether it holds rows that have a month, and rows that
+-- have none.
+CREATE OR REPLACE FUNCTION @threadline@.default_partition_query(of_parent text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $query$
+DECLARE
+    span CONSTANT record := @threadline@.trail_span(of_parent);
+    bounds CONSTANT text[] := @threadline@.partition_bounds(of_parent, span.from_instant, span.to_instant);
+BEGIN
+    RETURN format($$
+        SELECT 'warning', 'default_partition_used', '@threadline@', %1$L,
+            'it holds rows of a month that has no partition', 'CALL @threadline@.maintain()'
+        WHERE EXISTS (SELECT FROM @threadline@.%1$I WHERE %2$I >= %3$s AND %2$I < %4$s)
+        UNION ALL
+        SELECT 'info', 'implausible_instants', '@threadline@', %1$L,
+            'it holds rows of no plausible time, which stay there: a clock was wrong, or an id was made up',
+            'find out who recorded them'
+        WHERE EXISTS (SELECT FROM @threadline@.%1$I WHERE %2$I < %3$s)
+            OR EXISTS (SELECT FROM @threadline@.%1$I WHERE %2$I >= %4$s)
+    $$, of_parent || '_default', @threadline@.partition_column(of_parent), bounds[1], bounds[2]);
+END
+$query$;
+
 -- Whether what is recorded fits together, and will have a place. Of what was recorded since an
 -- instant the newest hundred thousand are looked at, so that this stays cheap on a busy trail.
 CREATE OR REPLACE FUNCTION @threadline@.record_findings(since timestamptz) RETURNS TABLE (
@@ -296,6 +318,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $
 DECLARE
     next_month CONSTANT timestamp := (now() + interval '1 month') AT TIME ZONE 'UTC';
     removed_before timestamptz;
+    of_parent text;
 BEGIN
     RETURN QUERY
     SELECT 'warning', 'partition_missing', '@threadline@', root.name,
@@ -318,16 +341,9 @@ BEGIN
         RETURN;
     END IF;
 
-    RETURN QUERY
-    SELECT 'warning', 'default_partition_used', '@threadline@', used.name,
-        'it holds rows of a month that has no partition', 'CALL @threadline@.maintain()'
-    FROM (
-        SELECT 'audit_changes_default' WHERE EXISTS (SELECT FROM @threadline@.audit_changes_default)
-        UNION ALL
-        SELECT 'audit_transactions_default' WHERE EXISTS (SELECT FROM @threadline@.audit_transactions_default)
-        UNION ALL
-        SELECT 'audit_actions_default' WHERE EXISTS (SELECT FROM @threadline@.audit_actions_default)
-    ) AS used (name);
+    FOR of_parent IN SELECT unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) LOOP
+        RETURN QUERY EXECUTE @threadline@.default_partition_query(of_parent);
+    END LOOP;
 
     RETURN QUERY
     SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,

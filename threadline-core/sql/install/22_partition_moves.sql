@@ -3,8 +3,8 @@
 -- A month that has rows in the default partition cannot get a partition of its own while they are
 -- there. So they are copied, some at a time, into a table beside the trail, while a trigger on the
 -- default partition copies what is still written there. When all is copied, the default partition
--- is exchanged for those tables and a new, empty one, which takes a moment. Readers see every row all
--- the time, once.
+-- is exchanged for those tables and a new one, which takes a moment. Readers see every row all the
+-- time, once.
 
 CREATE TABLE IF NOT EXISTS @threadline@.audit_partition_moves (
     partition_name text COLLATE "C" PRIMARY KEY,
@@ -64,24 +64,23 @@ RETURN CASE parent
     ELSE @threadline@.action_recorded_at((recorded ->> 'id')::uuid)
 END;
 
--- The first month, from an instant on, that has rows in a default partition and is not being moved.
+-- The first month that has rows in a default partition and is not being moved. Rows of no plausible
+-- time belong to no month: see trail_span.
 CREATE OR REPLACE FUNCTION @threadline@.unmoved_month(of_parent text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $month$
 DECLARE
     column_name CONSTANT text := @threadline@.partition_column(of_parent);
-    lower_bound timestamptz;
-    upper_bound timestamptz := '2000-01-01';
-    from_bound text := '-infinity';
+    span CONSTANT record := @threadline@.trail_span(of_parent);
+    lower_bound timestamptz := span.from_instant;
+    bounds text[];
     first_row jsonb;
 BEGIN
-    IF of_parent <> 'audit_changes' THEN
-        from_bound := '00000000-0000-0000-0000-000000000000';
-    END IF;
-    LOOP
+    WHILE lower_bound < span.to_instant LOOP
+        bounds := @threadline@.partition_bounds(of_parent, lower_bound, span.to_instant);
         EXECUTE format(
             'SELECT jsonb_build_object(%2$L, d.%2$I) FROM @threadline@.%1$I AS d '
-            'WHERE d.%2$I >= %3$L ORDER BY d.%2$I LIMIT 1',
-            of_parent || '_default', column_name, from_bound
+            'WHERE d.%2$I >= %3$s AND d.%2$I < %4$s ORDER BY d.%2$I LIMIT 1',
+            of_parent || '_default', column_name, bounds[1], bounds[2]
         ) INTO first_row;
         IF first_row IS NULL THEN
             RETURN NULL;
@@ -93,11 +92,30 @@ BEGIN
         ) THEN
             RETURN lower_bound;
         END IF;
-        upper_bound := lower_bound + interval '1 month';
-        from_bound := btrim((@threadline@.partition_bounds(of_parent, upper_bound, upper_bound))[1], '''');
+        lower_bound := lower_bound + interval '1 month';
     END LOOP;
+    RETURN NULL;
 END
 $month$;
+
+-- Gives up moves of months that get no partition after all: their rows are still in the default
+-- partition.
+CREATE OR REPLACE FUNCTION @threadline@.abandon_implausible_moves(of_parent text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $abandon$
+DECLARE
+    span CONSTANT record := @threadline@.trail_span(of_parent);
+    partition text;
+BEGIN
+    FOR partition IN
+        SELECT move.partition_name FROM @threadline@.audit_partition_moves AS move
+        WHERE move.parent = of_parent
+            AND (move.from_instant < span.from_instant OR move.to_instant > span.to_instant)
+    LOOP
+        EXECUTE format('DROP TABLE IF EXISTS @threadline@.%I', @threadline@.moving_name(partition));
+        DELETE FROM @threadline@.audit_partition_moves AS move WHERE move.partition_name = partition;
+    END LOOP;
+END
+$abandon$;
 
 -- Makes the table that a month is copied into, and the trigger that keeps it up to date. Waits, for a
 -- moment, until nobody has uncommitted rows in the default partition: those would be missed.
@@ -170,10 +188,40 @@ BEGIN
 END
 $copy$;
 
--- Exchanges a default partition for the months that were copied out of it, and an empty one.
+-- Copies the rows of a default partition that no month takes, because nothing plausible is known of
+-- their time, into the one that takes its place.
+CREATE OR REPLACE FUNCTION @threadline@.keep_implausible(of_parent text, exchanged text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $keep$
+DECLARE
+    move @threadline@.audit_partition_moves;
+    bounds text[];
+    lower_bound text := 'true';
+    outside text[] := '{}';
+    range text;
+BEGIN
+    -- What is between the months, one stretch of the index after another.
+    FOR move IN
+        SELECT * FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent ORDER BY m.from_instant
+    LOOP
+        bounds := @threadline@.partition_bounds(of_parent, move.from_instant, move.to_instant);
+        outside := outside || format('%s AND d.%I < %s', lower_bound, @threadline@.partition_column(of_parent), bounds[1]);
+        lower_bound := format('d.%I >= %s', @threadline@.partition_column(of_parent), bounds[2]);
+    END LOOP;
+    FOREACH range IN ARRAY outside || lower_bound LOOP
+        EXECUTE format(
+            'INSERT INTO @threadline@.%I SELECT d.* FROM @threadline@.%I AS d WHERE %s',
+            of_parent || '_default', exchanged, range
+        );
+    END LOOP;
+END
+$keep$;
+
+-- Exchanges a default partition for the months that were copied out of it, and one with what no month
+-- takes: nothing, if all is well.
 CREATE OR REPLACE FUNCTION @threadline@.exchange_default(of_parent text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $exchange$
 DECLARE
+    exchanged CONSTANT text := concat('exchanged_', of_parent, '_default');
     move @threadline@.audit_partition_moves;
     bounds text[];
 BEGIN
@@ -182,7 +230,8 @@ BEGIN
     IF @threadline@.unmoved_month(of_parent) IS NOT NULL THEN
         RETURN false; -- another month has begun
     END IF;
-    EXECUTE format('DROP TABLE @threadline@.%I', of_parent || '_default');
+    EXECUTE format('ALTER TABLE @threadline@.%I DETACH PARTITION @threadline@.%I', of_parent, of_parent || '_default');
+    EXECUTE format('ALTER TABLE @threadline@.%I RENAME TO %I', of_parent || '_default', exchanged);
     FOR move IN SELECT * FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent LOOP
         bounds := @threadline@.partition_bounds(of_parent, move.from_instant, move.to_instant);
         EXECUTE format('ALTER TABLE @threadline@.%I RENAME TO %I',
@@ -192,8 +241,10 @@ BEGIN
         EXECUTE format('ALTER TABLE @threadline@.%I DROP CONSTRAINT month', move.partition_name);
         PERFORM @threadline@.guard_partition(move.partition_name);
     END LOOP;
-    DELETE FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent;
     PERFORM @threadline@.create_partition(of_parent, of_parent || '_default', 'DEFAULT');
+    PERFORM @threadline@.keep_implausible(of_parent, exchanged);
+    EXECUTE format('DROP TABLE @threadline@.%I', exchanged);
+    DELETE FROM @threadline@.audit_partition_moves AS m WHERE m.parent = of_parent;
     RETURN true;
 END
 $exchange$;
@@ -224,6 +275,7 @@ BEGIN
         THEN pg_xact_status(stopped.xid) IS DISTINCT FROM 'in progress' END;
     BEGIN
         FOREACH owner IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+            PERFORM @threadline@.abandon_implausible_moves(owner);
             month := @threadline@.unmoved_month(owner);
             IF month IS NOT NULL THEN
                 step := 'moved';

@@ -43,6 +43,13 @@ GRANT EXECUTE ON FUNCTION @threadline@.rights_findings() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.writer_findings(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.server_findings(timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.record_findings(timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.default_partition_query(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.trail_span(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.trail_partitions() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.partition_bounds(text, timestamptz, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.partition_column(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.transaction_began_at(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.action_recorded_at(uuid) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION @threadline@.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.whole_image(text, text, text, bigint) TO PUBLIC;

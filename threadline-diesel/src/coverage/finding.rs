@@ -202,6 +202,8 @@ finding_codes! {
     PartitionMissing "partition_missing" Sql,
     /// A default partition holds rows.
     DefaultPartitionUsed "default_partition_used" Sql,
+    /// A default partition holds rows of no plausible time.
+    ImplausibleInstants "implausible_instants" Decide,
     /// Transactions of changes are gone.
     OrphanChanges "orphan_changes" Decide,
     /// Changes of transactions are gone.
