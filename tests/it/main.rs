@@ -27,6 +27,7 @@ mod guides;
 mod harness;
 mod identity;
 mod implausible;
+mod installing;
 mod investigation;
 mod model;
 mod movement;

@@ -1,12 +1,19 @@
 //! The base schema of the trail, as SQL.
 //!
-//! The files in `sql/install` in order, with the storage schema put in. Applied again, they bring an
-//! older installation up to date and change nothing else.
+//! The files in `sql/install` in order, with the storage schema put in, as one statement
+//! (`sql/install.sql`). Applied again, they bring an older installation up to date and change nothing
+//! else.
 
 use sha2::{Digest, Sha256};
 
 use crate::identifier::quote_literal;
-use crate::storage::{STORAGE_SCHEMA, in_storage_schema};
+use crate::storage::in_storage_schema;
+
+/// What makes one statement of the files.
+const STATEMENT: &str = include_str!("../sql/install.sql");
+
+/// What the other files are written with.
+const BEGINNING: &str = include_str!("../sql/install/00_changing.sql");
 
 const FILES: &[&str] = &[
     include_str!("../sql/install/01_storage.sql"),
@@ -45,15 +52,21 @@ const FILES: &[&str] = &[
 /// The release whose trail this is.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// The SQL that makes the trail.
+/// The SQL that makes the trail: one statement, which is done as a whole or not at all, and under
+/// which others go on writing.
 #[must_use]
 pub fn up_sql() -> String {
-    format!(
+    let trail = format!(
         "{}\n-- What this installation is, for coverage to compare with later.\n\
-         SELECT {STORAGE_SCHEMA}.note_installation({}, {});\n",
-        in_storage_schema(&FILES.join("\n")),
+         SELECT @threadline@.note_installation({}, {});",
+        FILES.join("\n"),
         quote_literal(RELEASE),
         quote_literal(&digest()),
+    );
+    in_storage_schema(
+        &STATEMENT
+            .replacen("@beginning@", BEGINNING.trim_end(), 1)
+            .replacen("@trail@", &trail, 1),
     )
 }
 
@@ -61,7 +74,7 @@ pub fn up_sql() -> String {
 /// it was installed from, and coverage says `install_outdated` where it is another.
 #[must_use]
 pub fn digest() -> String {
-    hex::encode(Sha256::digest(FILES.join("\n")))
+    hex::encode(Sha256::digest([BEGINNING, &FILES.join("\n")].join("\n")))
 }
 
 /// The SQL that removes the trail. It refuses while anything is recorded.

@@ -2,8 +2,6 @@
 --
 -- What people query is public and stable: names and meanings below only ever gain columns.
 
-CREATE SCHEMA IF NOT EXISTS @threadline@;
-
 COMMENT ON SCHEMA @threadline@ IS 'Threadline: the audit trail, its functions and views.';
 
 -- One database transaction that changed audited rows: who, when, in what context.
@@ -131,77 +129,117 @@ COMMENT ON TABLE @threadline@.audit_renames IS
 -- for equal ones before a page is split would be in vain.
 
 -- "Where did this row go?" and "Where did it come from?"
-CREATE INDEX IF NOT EXISTS audit_renames_previous_key_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_renames_previous_key_idx
     ON @threadline@.audit_renames (table_name, previous_key, table_schema, change_id)
-    WITH (deduplicate_items = off);
-CREATE INDEX IF NOT EXISTS audit_renames_row_key_idx
+    WITH (deduplicate_items = off)
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_renames_row_key_idx
     ON @threadline@.audit_renames (table_name, row_key, table_schema, change_id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 
 -- "What happened in this transaction?"
-CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
-    ON @threadline@.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_changes_transaction_idx
+    ON @threadline@.audit_changes (transaction_id, id) WITH (deduplicate_items = off)
+$index$);
 -- "What happened to this row?"
-CREATE INDEX IF NOT EXISTS audit_changes_row_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_changes_row_idx
     ON @threadline@.audit_changes (table_name, row_key, table_schema, id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 -- "What happened to this table lately?"
-CREATE INDEX IF NOT EXISTS audit_changes_table_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_changes_table_idx
     ON @threadline@.audit_changes (table_name, table_schema, captured_at, id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 -- "What did this actor do?"
-CREATE INDEX IF NOT EXISTS audit_transactions_actor_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_actor_idx
     ON @threadline@.audit_transactions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_changes_actor_idx
+    WHERE actor_ref IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_changes_actor_idx
     ON @threadline@.audit_changes ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_actor_idx
+    WHERE actor_ref IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_actor_idx
     ON @threadline@.audit_actions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
+    WHERE actor_ref IS NOT NULL
+$index$);
 -- "What belongs to this request, this correlation, this job?"
-CREATE INDEX IF NOT EXISTS audit_transactions_correlation_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_correlation_idx
     ON @threadline@.audit_transactions (correlation_id, id)
-    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_request_idx
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_request_idx
     ON @threadline@.audit_transactions (request_id, id)
-    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_job_idx
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_job_idx
     ON @threadline@.audit_transactions (job_id, id)
-    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_correlation_idx
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_correlation_idx
     ON @threadline@.audit_actions (correlation_id, id)
-    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_request_idx
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_request_idx
     ON @threadline@.audit_actions (request_id, id)
-    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_job_idx
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_job_idx
     ON @threadline@.audit_actions (job_id, id)
-    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL
+$index$);
 -- "What was done on behalf of this user?", "What did nobody sign?" and "What failed?": of the few
 -- rows that say so, and of no others.
-CREATE INDEX IF NOT EXISTS audit_transactions_represented_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_represented_idx
     ON @threadline@.audit_transactions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE on_behalf_of IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_represented_idx
+    WHERE on_behalf_of IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_represented_idx
     ON @threadline@.audit_actions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE on_behalf_of IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_unattributed_idx
+    WHERE on_behalf_of IS NOT NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_transactions_unattributed_idx
     ON @threadline@.audit_transactions (id)
-    WITH (deduplicate_items = off) WHERE actor_ref IS NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_failed_idx
+    WITH (deduplicate_items = off) WHERE actor_ref IS NULL
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_failed_idx
     ON @threadline@.audit_actions (id)
-    WITH (deduplicate_items = off) WHERE status = 'error';
+    WITH (deduplicate_items = off) WHERE status = 'error'
+$index$);
 -- "What actions were in this transaction?" and "When was this action done?"
-CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
-    ON @threadline@.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
-CREATE INDEX IF NOT EXISTS audit_actions_name_idx
-    ON @threadline@.audit_actions (name, id) WITH (deduplicate_items = off);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_transaction_idx
+    ON @threadline@.audit_actions (transaction_id, id) WITH (deduplicate_items = off)
+$index$);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_actions_name_idx
+    ON @threadline@.audit_actions (name, id) WITH (deduplicate_items = off)
+$index$);
 
 -- What capture remembers of a session, as currval gives it: the transaction or subtransaction of the
 -- session that made a row of audit_transactions last. A setting could be made up or put back by the

@@ -172,6 +172,9 @@ BEGIN
         'CREATE TABLE @threadline@.%I (LIKE @threadline@.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
         'INCLUDING STORAGE INCLUDING COMPRESSION)', partition, parent
     );
+    PERFORM @threadline@.readable_as(
+        format('@threadline@.%I', partition)::regclass, format('@threadline@.%I', parent)::regclass
+    );
     EXECUTE format(
         'ALTER TABLE @threadline@.%I ATTACH PARTITION @threadline@.%I %s', parent, partition, bounds
     );
@@ -227,13 +230,24 @@ BEGIN
 END
 $create$;
 
--- Rows that no month catches go here; nothing is ever refused for want of a partition.
+-- Rows that no month catches go here; nothing is ever refused for want of a partition. A year is made
+-- ahead, so that nobody has to remember it in the first one. Later that is for maintenance to do; only
+-- where it was forgotten is it done here, if that is possible without waiting for anybody.
 DO $partitions$
+DECLARE
+    next_month CONSTANT text := to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYY_MM');
 BEGIN
     PERFORM @threadline@.create_partition('audit_changes', 'audit_changes_default', 'DEFAULT');
     PERFORM @threadline@.create_partition('audit_transactions', 'audit_transactions_default', 'DEFAULT');
     PERFORM @threadline@.create_partition('audit_actions', 'audit_actions_default', 'DEFAULT');
-    -- The running month and a year ahead: nobody has to remember it in the first year.
-    PERFORM @threadline@.create_partitions(pg_catalog.now(), 12);
+    IF to_regclass('@threadline@.audit_changes_' || next_month) IS NULL
+        OR to_regclass('@threadline@.audit_transactions_' || next_month) IS NULL
+        OR to_regclass('@threadline@.audit_actions_' || next_month) IS NULL
+    THEN
+        PERFORM @threadline@.create_partitions(now(), 12);
+    END IF;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE WARNING 'partitions are not made ahead, because the trail is busy'
+        USING HINT = 'CALL @threadline@.maintain()';
 END
 $partitions$;

@@ -158,6 +158,10 @@ BEGIN
                 WHERE oid = (function || '()')::regprocedure
             ))
         );
+        -- What default privileges gave on it.
+        PERFORM @threadline@.take_back('FUNCTION', function || '()', privilege.grantee)
+        FROM pg_proc AS deployed CROSS JOIN LATERAL aclexplode(deployed.proacl) AS privilege
+        WHERE deployed.oid = (function || '()')::regprocedure AND privilege.grantee <> deployed.proowner;
     END LOOP;
 END
 $deploy$;
@@ -206,11 +210,21 @@ BEGIN
 END
 $ensure$;
 
+-- The tables that hold the rows of tables, themselves first.
+CREATE OR REPLACE FUNCTION @threadline@.families_of(tables text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE family (oid, place, depth) AS (
+        SELECT to_regclass(given)::oid, given, 0 FROM unnest(tables) AS given WHERE to_regclass(given) IS NOT NULL
+        UNION
+        SELECT inherits.inhrelid, family.place, family.depth + 1
+        FROM pg_inherits AS inherits JOIN family ON inherits.inhparent = family.oid
+    )
+    SELECT COALESCE(array_agg(family.oid::regclass::text ORDER BY family.place, family.depth, family.oid), '{}')
+    FROM family
+);
+
 -- Locks tables that are about to get triggers, all or none, without ever making a writer a victim.
---
--- A migration that waits for one table while it holds another can deadlock with a writer that took
--- them the other way round, and after a second PostgreSQL ends one of the two. So this waits for a
--- fraction of that, lets everything go, and tries again.
 CREATE OR REPLACE FUNCTION @threadline@.lock_for_enrolment(tables text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $lock$
 DECLARE
@@ -222,26 +236,14 @@ DECLARE
         )
         ORDER BY given
     );
-    one text;
-    patience text := current_setting('lock_timeout');
 BEGIN
     -- Two migrations of one kind would replace the same functions.
     PERFORM pg_advisory_xact_lock(hashtextextended('threadline enrolment', 0));
-    FOR attempt IN 1 .. 100 LOOP
-        BEGIN
-            PERFORM set_config('lock_timeout', '250ms', true);
-            FOREACH one IN ARRAY waiting LOOP
-                EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', one);
-            END LOOP;
-            PERFORM set_config('lock_timeout', patience, true);
-            RETURN;
-        EXCEPTION WHEN lock_not_available THEN
-            PERFORM pg_sleep(0.05 + random() * 0.1);
-        END;
-    END LOOP;
-    RAISE EXCEPTION 'tables are too busy to put them under capture: %', array_to_string(waiting, ', ')
-        USING ERRCODE = 'lock_not_available',
-              HINT = 'Run the migration again at a quieter time; nothing was changed.';
+    IF NOT @threadline@.lock_patiently(@threadline@.families_of(waiting), 'SHARE ROW EXCLUSIVE') THEN
+        RAISE EXCEPTION 'tables are too busy to put them under capture: %', array_to_string(waiting, ', ')
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'Run the migration again at a quieter time; nothing was changed.';
+    END IF;
 END
 $lock$;
 
@@ -317,6 +319,7 @@ DECLARE
     declared jsonb;
     row_function text;
     statement_function text;
+    lacking text[];
 BEGIN
     SELECT (array_agg(policy -> 'table'))[1],
         min(format('@threadline@.%I', proname)) FILTER (WHERE proname LIKE 'capture\_row\_%'),
@@ -330,6 +333,29 @@ BEGIN
         RAISE EXCEPTION 'table %.% has no capture policy', table_schema, table_name
             USING HINT = 'Declare it in the code and run gen-triggers.';
     END IF;
+    -- Those that get a trigger, all at once; where all is well, none.
+    lacking := ARRAY(
+        SELECT holder FROM unnest(@threadline@.families_of(
+            ARRAY[format('%I.%I', refresh_capture.table_schema, refresh_capture.table_name)]
+        )) WITH ORDINALITY AS family (holder, place)
+        WHERE EXISTS (
+            SELECT FROM @threadline@.expected_triggers() AS expected
+            LEFT JOIN pg_trigger AS trigger
+                ON trigger.tgrelid = expected.relation AND trigger.tgname = expected.trigger_name
+            WHERE expected.relation = holder::regclass AND expected.table_schema = refresh_capture.table_schema
+                AND expected.table_name = refresh_capture.table_name
+                AND (trigger.tgenabled IN ('O', 'A') AND trigger.tgtype = ANY (expected.levels)
+                    AND trigger.tgfoid = ANY (expected.functions) AND trigger.tgqual IS NULL
+                    AND trigger.tgattr = ''::int2vector
+                    AND trigger.tgargs = @threadline@.trigger_arguments(expected.arguments)) IS NOT TRUE
+        )
+        ORDER BY place
+    );
+    IF NOT @threadline@.lock_patiently(lacking, 'SHARE ROW EXCLUSIVE') THEN
+        RAISE EXCEPTION 'tables are too busy to put their triggers in order: %', array_to_string(lacking, ', ')
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'Call it again at a quieter time; nothing was changed.';
+    END IF;
     PERFORM @threadline@.attach_capture(declared, row_function, statement_function);
 END
 $refresh$;
@@ -342,6 +368,8 @@ DECLARE
     found_trigger record;
 BEGIN
     PERFORM @threadline@.note_detached(table_schema, table_name);
+    PERFORM @threadline@.lock_patiently(
+        @threadline@.families_of(ARRAY[format('%I.%I', table_schema, table_name)]), 'ACCESS EXCLUSIVE');
     FOR found_trigger IN
         WITH RECURSIVE family (oid) AS (
             SELECT to_regclass(format('%I.%I', table_schema, table_name))::oid

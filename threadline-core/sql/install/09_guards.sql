@@ -22,11 +22,19 @@ $guard$;
 
 -- The triggers for rows are in 15_removal.sql, beside what lets a removal past them.
 
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_transactions
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_actions
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_renames
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_renames
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()
+$guard$);

@@ -8,7 +8,7 @@ RETURN CASE WHEN op OPERATOR(pg_catalog.=) 'update' THEN
 END;
 
 -- Every change with who, why, and what changed.
-CREATE OR REPLACE VIEW @threadline@.audit_timeline AS
+SELECT @threadline@.ensure_view('audit_timeline', $view$
 SELECT
     change.id,
     change.captured_at,
@@ -39,4 +39,5 @@ FROM @threadline@.audit_changes AS change
 LEFT JOIN @threadline@.audit_transactions AS transaction ON transaction.id = change.transaction_id
 LEFT JOIN @threadline@.audit_actions AS action ON action.id = change.action_id
 -- What was there before capture is no change; audit_changes has it.
-WHERE change.op <> 'baseline';
+WHERE change.op <> 'baseline'
+$view$);

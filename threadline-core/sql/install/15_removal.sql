@@ -29,22 +29,30 @@ RETURN (
 
 -- A sanctioned removal passes the guards without calling them: a purge does so with every row, and
 -- the condition costs a tenth of the call.
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_transactions
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_transactions
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM @threadline@.signed('sanctioned'))
-    EXECUTE FUNCTION @threadline@.guard_row('id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_changes
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    EXECUTE FUNCTION @threadline@.guard_row('id')
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_changes
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM @threadline@.signed('sanctioned'))
-    EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_actions
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_actions
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM @threadline@.signed('sanctioned'))
-    EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON @threadline@.audit_renames
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_renames
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM @threadline@.signed('sanctioned'))
-    EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
+$guard$);
 
 CREATE OR REPLACE FUNCTION @threadline@.record_removal(
     kind text, reason text, scope jsonb, change_count bigint
@@ -164,9 +172,15 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_suspensions
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_suspended_writes
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_removals
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_suspensions
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_suspended_writes
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_removals
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()
+$guard$);

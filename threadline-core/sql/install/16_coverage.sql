@@ -5,7 +5,7 @@
 -- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
 -- Every capture policy that is deployed: the table it names, its functions, and the table it is on.
-CREATE OR REPLACE VIEW @threadline@.deployed_policies AS
+SELECT @threadline@.ensure_view('deployed_policies', $view$
 SELECT
     policy #>> '{table,name,schema}' AS table_schema,
     policy #>> '{table,name,name}' AS table_name,
@@ -24,7 +24,8 @@ SELECT
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
 CROSS JOIN LATERAL @threadline@.policy_of(function.oid) AS policy
-WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%' AND policy IS NOT NULL;
+WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%' AND policy IS NOT NULL
+$view$);
 
 -- The same, a row a table.
 CREATE OR REPLACE FUNCTION @threadline@.captured_tables() RETURNS TABLE (

@@ -27,7 +27,17 @@ BEGIN
         format('everybody may execute %s', found.function::regprocedure),
         format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', found.function::regprocedure)
     FROM @threadline@.trail_functions() AS found
-    WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false);
+    WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false)
+    UNION ALL
+    -- Whoever may execute a trigger function of the trail can put it on a table of their own.
+    SELECT 'error', 'trail_function_executable', '@threadline@', NULL::text,
+        format('role %s may execute %s', grantee.shown, function.oid::regprocedure),
+        format('REVOKE ALL ON ROUTINE %s FROM %s', function.oid::regprocedure, grantee.shown)
+    FROM @threadline@.trail_functions() AS found
+    JOIN pg_proc AS function ON function.oid = found.function AND function.prorettype = 'trigger'::regtype
+    CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
+    CROSS JOIN LATERAL (SELECT @threadline@.shown_role(privilege.grantee) AS shown) AS grantee
+    WHERE privilege.grantee NOT IN (function.proowner, 0);
 
     RETURN QUERY
     SELECT 'error', 'guard_missing', '@threadline@', noted.value ->> 'table',

@@ -16,10 +16,23 @@ COMMENT ON TABLE @threadline@.audit_enrolments IS
     'When tables came under capture, and when they were taken out.';
 
 -- Whether capture began with an empty table, so that no row is older than the trail.
-ALTER TABLE @threadline@.audit_enrolments ADD COLUMN IF NOT EXISTS table_was_empty boolean;
+DO $column$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_attribute
+        WHERE attrelid OPERATOR(pg_catalog.=) '@threadline@.audit_enrolments'::regclass
+            AND attname OPERATOR(pg_catalog.=) 'table_was_empty'
+    ) THEN
+        PERFORM @threadline@.may_change('@threadline@.audit_enrolments');
+        ALTER TABLE @threadline@.audit_enrolments ADD COLUMN table_was_empty boolean;
+    END IF;
+END
+$column$;
 
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_enrolments
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_enrolments
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()
+$guard$);
 
 -- Each attempt to record the rows of a table as they are.
 CREATE TABLE IF NOT EXISTS @threadline@.audit_baseline_runs (
@@ -53,8 +66,10 @@ CREATE TABLE IF NOT EXISTS @threadline@.audit_baseline_runs (
 COMMENT ON TABLE @threadline@.audit_baseline_runs IS
     'Who recorded the rows of which table as they were, when, and how far it went.';
 
-CREATE INDEX IF NOT EXISTS audit_baseline_runs_table_idx
-    ON @threadline@.audit_baseline_runs (table_name, table_schema, id);
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_baseline_runs_table_idx
+    ON @threadline@.audit_baseline_runs (table_name, table_schema, id)
+$index$);
 
 -- Runs move on by the functions below, and nobody takes them back.
 CREATE OR REPLACE FUNCTION @threadline@.guard_baseline_run() RETURNS trigger
@@ -70,8 +85,10 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_baseline_run BEFORE UPDATE OR DELETE OR TRUNCATE ON @threadline@.audit_baseline_runs
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_baseline_run();
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_baseline_run BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_baseline_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_baseline_run()
+$guard$);
 
 -- Whether the triggers that make a table captured are there and fire.
 CREATE OR REPLACE FUNCTION @threadline@.is_captured(relation oid) RETURNS boolean

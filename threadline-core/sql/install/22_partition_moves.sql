@@ -133,6 +133,10 @@ BEGIN
         @threadline@.moving_name(partition), of_parent, @threadline@.partition_column(of_parent),
         bounds[1], bounds[2]
     );
+    PERFORM @threadline@.readable_as(
+        format('@threadline@.%I', @threadline@.moving_name(partition))::regclass,
+        format('@threadline@.%I', of_parent)::regclass
+    );
     INSERT INTO @threadline@.audit_partition_moves (partition_name, parent, from_instant, to_instant)
     VALUES (partition, of_parent, month, upper_bound);
     IF NOT EXISTS (

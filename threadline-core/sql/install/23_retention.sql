@@ -36,8 +36,10 @@ COMMENT ON COLUMN @threadline@.audit_retention_runs.failure IS
     'An SQLSTATE and where it happened; never a message, which could hold row values.';
 
 -- One run at a time.
-CREATE UNIQUE INDEX IF NOT EXISTS audit_retention_runs_running_idx
-    ON @threadline@.audit_retention_runs (state) WHERE state = 'running';
+SELECT @threadline@.ensure_index($index$
+CREATE UNIQUE INDEX audit_retention_runs_running_idx
+    ON @threadline@.audit_retention_runs (state) WHERE state = 'running'
+$index$);
 
 -- From when on the trail of a table is complete, where something was purged from it.
 CREATE TABLE IF NOT EXISTS @threadline@.audit_horizons (
@@ -73,10 +75,14 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_run BEFORE UPDATE OR DELETE ON @threadline@.audit_retention_runs
-    FOR EACH ROW EXECUTE FUNCTION @threadline@.guard_run();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_retention_runs
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_run BEFORE DELETE OR UPDATE ON @threadline@.audit_retention_runs
+    FOR EACH ROW EXECUTE FUNCTION @threadline@.guard_run()
+$guard$);
+SELECT @threadline@.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_retention_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()
+$guard$);
 
 -- From when on the trail of a table is complete: everything captured since is there. The cut-off of
 -- the last purge that took something; where nothing was purged, the table's first change; null

@@ -2,9 +2,11 @@
 
 -- "Which change has this id?" and "Which changes came late?" Ids and instants grow with the table, so a
 -- summary of its pages is enough.
-CREATE INDEX IF NOT EXISTS audit_changes_order_idx
+SELECT @threadline@.ensure_index($index$
+CREATE INDEX audit_changes_order_idx
     ON @threadline@.audit_changes USING brin (id, captured_at, transaction_id)
-    WITH (autosummarize = on);
+    WITH (autosummarize = on)
+$index$);
 
 -- The transactions that changed something between two instants, both inclusive, though they began before
 -- a transaction, or, for a clock may be set back, after another.

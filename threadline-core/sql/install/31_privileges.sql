@@ -1,10 +1,78 @@
 -- The application can cause changes and say why; it can neither write, alter nor read the trail
 -- beyond that. Who may read is granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... .
 
-REVOKE ALL ON ALL TABLES IN SCHEMA @threadline@ FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA @threadline@ FROM PUBLIC;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA @threadline@ FROM PUBLIC;
-REVOKE ALL ON SCHEMA @threadline@ FROM PUBLIC;
+-- Takes back every privilege that nobody meant to give: what default privileges gave on what is new, and
+-- on what was there before whatever coverage would call an error. Who may read the trail, or call what
+-- can be granted, goes on to.
+CREATE OR REPLACE FUNCTION @threadline@.settle_privileges() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $settle$
+DECLARE
+    was_there CONSTANT oid[] := string_to_array(current_setting('threadline.installed_before', true), ' ');
+    trail CONSTANT oid := '@threadline@'::regnamespace;
+    given record;
+BEGIN
+    FOR given IN
+        SELECT class.oid::regclass::text AS object, privilege.grantee,
+            CASE class.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+            -- A partition has the readers of its table.
+            NOT COALESCE(inherits.inhparent, class.oid) = ANY (was_there)
+                OR class.relname = 'capture_secret' OR privilege.grantee = 0 AS by_nobody,
+            string_agg(privilege.type, ', ') FILTER (WHERE privilege.type NOT LIKE 'SELECT%') AS excess
+        FROM pg_class AS class
+        LEFT JOIN pg_inherits AS inherits ON inherits.inhrelid = class.oid
+        CROSS JOIN LATERAL (
+            SELECT of_all.grantee, of_all.privilege_type FROM aclexplode(class.relacl) AS of_all
+            UNION ALL
+            SELECT of_column.grantee, format('%s (%I)', of_column.privilege_type, attribute.attname)
+            FROM pg_attribute AS attribute CROSS JOIN LATERAL aclexplode(attribute.attacl) AS of_column
+            WHERE attribute.attrelid = class.oid
+        ) AS privilege (grantee, type)
+        WHERE class.relnamespace = trail AND class.relkind IN ('r', 'p', 'v', 'S')
+            AND privilege.grantee <> class.relowner
+        GROUP BY class.oid, inherits.inhparent, privilege.grantee
+    LOOP
+        IF given.by_nobody THEN
+            PERFORM @threadline@.take_back(given.kind, given.object, given.grantee);
+        ELSIF given.excess IS NOT NULL THEN
+            EXECUTE format('REVOKE %s ON %s %s FROM %s CASCADE', given.excess, given.kind, given.object,
+                @threadline@.shown_role(given.grantee));
+        END IF;
+    END LOOP;
+
+    -- Trigger functions are nobody's to call. Who may was given everything, by default privileges for
+    -- instance, so nothing that the role may call was given on purpose.
+    FOR given IN
+        SELECT DISTINCT privilege.grantee
+        FROM pg_proc AS function
+        CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
+        WHERE function.pronamespace = trail AND function.prorettype = 'trigger'::regtype
+            AND function.oid = ANY (was_there) AND privilege.grantee NOT IN (function.proowner, 0)
+    LOOP
+        RAISE WARNING 'role % could execute every function of the trail; it can no longer', @threadline@.shown_role(given.grantee)
+            USING HINT = 'Look at the default privileges (\ddp in psql), and grant it what it has to call.';
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA @threadline@ FROM %s CASCADE', @threadline@.shown_role(given.grantee));
+    END LOOP;
+    FOR given IN
+        SELECT function.oid::regprocedure::text AS object, privilege.grantee
+        FROM pg_proc AS function
+        CROSS JOIN LATERAL aclexplode(COALESCE(function.proacl, acldefault('f', function.proowner))) AS privilege
+        WHERE function.pronamespace = trail AND privilege.grantee <> function.proowner
+            AND (privilege.grantee = 0 OR NOT function.oid = ANY (was_there))
+    LOOP
+        PERFORM @threadline@.take_back('ROUTINE', given.object, given.grantee);
+    END LOOP;
+
+    FOR given IN
+        SELECT privilege.grantee FROM pg_namespace AS namespace
+        CROSS JOIN LATERAL aclexplode(namespace.nspacl) AS privilege
+        WHERE namespace.oid = trail AND privilege.privilege_type = 'CREATE' AND privilege.grantee <> namespace.nspowner
+    LOOP
+        EXECUTE format('REVOKE CREATE ON SCHEMA @threadline@ FROM %s CASCADE', @threadline@.shown_role(given.grantee));
+    END LOOP;
+END
+$settle$;
+
+SELECT @threadline@.settle_privileges();
 
 GRANT USAGE ON SCHEMA @threadline@ TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.open_audited_work(jsonb) TO PUBLIC;

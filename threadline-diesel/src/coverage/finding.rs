@@ -182,7 +182,8 @@ finding_codes! {
     WriterOwnsTable "writer_owns_table" Decide,
     /// A function of the trail is not the installed one.
     TrailFunctionChanged "trail_function_changed" Reinstall,
-    /// Everybody may execute a function of the trail that is not for everybody.
+    /// Everybody may execute a function of the trail that is not for everybody, or somebody one that is
+    /// for nobody.
     TrailFunctionExecutable "trail_function_executable" Sql,
     /// A guard against changing what is recorded is missing or disabled.
     GuardMissing "guard_missing" Sql,
