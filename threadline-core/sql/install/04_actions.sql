@@ -199,7 +199,8 @@ END
 $leave$;
 
 -- Leaves an audited piece of work, and says besides how much it captured: under the given action,
--- or in the whole transaction if there is none.
+-- or in the whole transaction if there is none. It reads the trail, which under SERIALIZABLE can make a
+-- conflict with whoever captures at the same time; leave_audited_work does not.
 CREATE OR REPLACE FUNCTION @threadline@.close_audited_work(
     before jsonb, action uuid,
     OUT transaction_id uuid, OUT changes bigint, OUT tables bigint
