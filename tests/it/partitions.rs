@@ -1,5 +1,7 @@
 //! Partitioned tables appear under their root; inheritance parents speak for their children.
 
+use threadline::table::AuditedTable;
+
 use crate::harness::{Trail, captured};
 
 fn measurements() -> Trail {
@@ -53,7 +55,11 @@ fn truncate_of_the_root_is_one_event_and_of_a_leaf_names_the_leaf() {
 #[test]
 fn a_partition_itself_cannot_be_declared() {
     let trail = measurements();
-    let leaf = trail.introspect("m_eu");
+    let leaf = AuditedTable::builder("m_eu".parse().unwrap())
+        .columns(trail.introspect("m").columns().iter().cloned())
+        .key(["id", "region"])
+        .build()
+        .unwrap();
     let error = trail.capture_refused(&leaf);
     assert!(error.contains("is a partition of"), "{error}");
 }

@@ -1,9 +1,27 @@
 -- $1 schema, $2 table
-WITH RECURSIVE relation AS (
-    SELECT class.oid
+WITH RECURSIVE named AS (
+    SELECT class.oid,
+        CASE
+            WHEN class.relpersistence = 't' THEN 'a temporary table'
+            WHEN namespace.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') THEN 'a system catalog'
+            WHEN class.relkind IN ('r', 'p') THEN 'a table'
+            WHEN class.relkind = 'v' THEN 'a view'
+            WHEN class.relkind = 'm' THEN 'a materialized view'
+            WHEN class.relkind = 'f' THEN 'a foreign table'
+            WHEN class.relkind = 'S' THEN 'a sequence'
+            WHEN class.relkind IN ('i', 'I') THEN 'an index'
+            ELSE 'a composite type'
+        END AS kind,
+        CASE WHEN class.relispartition THEN pg_catalog.pg_partition_root(class.oid)::pg_catalog.text END AS root
     FROM pg_catalog.pg_class AS class
     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    WHERE namespace.nspname = $1 AND class.relname = $2 AND class.relkind IN ('r', 'p')
+    WHERE class.relname = $2
+        AND (namespace.nspname = $1 OR namespace.nspname LIKE 'pg\_temp\_%' AND $1 = 'public')
+    ORDER BY namespace.nspname = $1 DESC
+    LIMIT 1
+),
+relation AS (
+    SELECT named.oid FROM named WHERE named.kind = 'a table'
 ),
 -- The type behind any number of domains.
 base (attnum, oid, kind, parent) AS (
@@ -37,9 +55,11 @@ key_index AS (
     LIMIT 1
 )
 SELECT
-    COALESCE(attribute.attname::text, '') AS name, -- empty: the table has no columns
-    COALESCE(type.typname::text, '') AS type_name,
-    COALESCE(type.typtype::text, '') AS type_kind,
+    named.kind,
+    named.root,
+    attribute.attname::text AS name,
+    type.typname::text AS type_name,
+    type.typtype::text AS type_kind,
     COALESCE(type.typnamespace = 'pg_catalog'::regnamespace, false) AS is_builtin,
     COALESCE(attribute.attgenerated = 'v', false) AS is_virtual,
     element.typname::text AS element_name,
@@ -53,13 +73,14 @@ SELECT
         CROSS JOIN LATERAL pg_catalog.unnest(key_index.indkey::smallint[])
             WITH ORDINALITY AS part (attnum, position)
         JOIN pg_catalog.pg_attribute AS key_attribute
-            ON key_attribute.attrelid = relation.oid AND key_attribute.attnum = part.attnum
+            ON key_attribute.attrelid = named.oid AND key_attribute.attnum = part.attnum
         WHERE part.position <= key_index.indnkeyatts
         ORDER BY part.position
     ) AS key
-FROM relation
+FROM named
 LEFT JOIN pg_catalog.pg_attribute AS attribute
-    ON attribute.attrelid = relation.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    ON attribute.attrelid = named.oid AND named.kind = 'a table' AND attribute.attnum > 0
+        AND NOT attribute.attisdropped
 LEFT JOIN base ON base.attnum = attribute.attnum AND base.kind <> 'd'
 LEFT JOIN pg_catalog.pg_type AS type ON type.oid = base.oid
 -- A true array, not a type that merely has elements (name, point, oidvector).

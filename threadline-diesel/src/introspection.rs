@@ -4,8 +4,8 @@ use diesel::sql_types::{Array, Bool, Nullable, Text};
 use threadline_core::column_type::ColumnType;
 use threadline_core::table::{AuditedTable, Column, InvalidTable, TableName};
 
-/// The columns of a table with the types behind their domains, and the table's key: its primary
-/// key, or else a unique index that always tells rows apart.
+/// What a name names; of a table its columns with the types behind their domains, and its key: its
+/// primary key, or else a unique index that always tells rows apart.
 const DESCRIBE: &str = include_str!("../sql/describe_table.sql");
 
 /// The query that describes a table.
@@ -19,15 +19,19 @@ pub(crate) fn describe(
         .bind::<Text, _>(table.name().to_owned())
 }
 
-/// A column as the catalog has it.
+/// A column as the catalog has it, and what it is a column of. What has no columns is one row too.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct CatalogColumn {
     #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    type_name: String,
-    #[diesel(sql_type = Text)]
-    type_kind: String,
+    kind: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    root: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    type_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    type_kind: Option<String>,
     #[diesel(sql_type = Bool)]
     is_builtin: bool,
     #[diesel(sql_type = Bool)]
@@ -41,14 +45,18 @@ pub(crate) struct CatalogColumn {
 }
 
 impl CatalogColumn {
-    fn column_type(&self) -> ColumnType {
-        match &self.element_name {
+    fn column(&self) -> Option<Column> {
+        let type_name = self.type_name.as_deref()?;
+        let column_type = match &self.element_name {
             Some(element) if self.element_is_plain => ColumnType::array_of(element),
             Some(element) => ColumnType::Other(format!("{element}[]")),
-            None if self.type_kind == "e" => ColumnType::Enum(self.type_name.clone()),
-            None if self.is_builtin => ColumnType::builtin(&self.type_name),
-            None => ColumnType::Other(self.type_name.clone()),
-        }
+            None if self.type_kind.as_deref() == Some("e") => {
+                ColumnType::Enum(type_name.to_owned())
+            }
+            None if self.is_builtin => ColumnType::builtin(type_name),
+            None => ColumnType::Other(type_name.to_owned()),
+        };
+        Some(Column::new(self.name.as_deref()?, column_type))
     }
 }
 
@@ -57,10 +65,31 @@ impl CatalogColumn {
 #[non_exhaustive]
 pub enum IntrospectionError {
     /// There is no such table.
-    #[error(
-        "table {0} does not exist in this database (views and foreign tables cannot be captured)"
-    )]
+    #[error("table {0} does not exist in this database")]
     NoSuchTable(TableName),
+    /// It is something else: a view, a foreign table, a sequence, a temporary table, a system catalog.
+    #[error("{name} is {kind}, so its rows cannot be captured: {advice}")]
+    NotATable {
+        /// What was named.
+        name: TableName,
+        /// What it is, in words: `a view`.
+        kind: String,
+        /// What to audit instead.
+        advice: &'static str,
+    },
+    /// It is a partition, which is captured with its table.
+    #[error(
+        "table {name} is a partition of {root}: audit {root}, its partitions are captured with it"
+    )]
+    IsPartition {
+        /// What was named.
+        name: TableName,
+        /// The partitioned table, as SQL writes it.
+        root: String,
+    },
+    /// It has no columns.
+    #[error("table {0} has no columns, so there is nothing to capture")]
+    NoColumns(TableName),
     /// It cannot be captured.
     #[error(transparent)]
     Invalid(#[from] InvalidTable),
@@ -77,20 +106,31 @@ pub(crate) fn from_catalog(
     let Some(first) = columns.first() else {
         return Err(IntrospectionError::NoSuchTable(name.clone()));
     };
+    if first.kind != "a table" {
+        return Err(IntrospectionError::NotATable {
+            name: name.clone(),
+            kind: first.kind.clone(),
+            advice: instead_of(&first.kind),
+        });
+    }
+    if let Some(root) = &first.root {
+        return Err(IntrospectionError::IsPartition {
+            name: name.clone(),
+            root: root.clone(),
+        });
+    }
+    let described: Vec<_> = columns.iter().filter_map(CatalogColumn::column).collect();
+    if described.is_empty() {
+        return Err(IntrospectionError::NoColumns(name.clone()));
+    }
     let key = first.key.clone();
-    // One row without a name stands for a table without columns.
-    let columns = if first.name.is_empty() { &[] } else { columns };
-    let builder = AuditedTable::builder(name.clone()).columns(
-        columns
-            .iter()
-            .map(|column| Column::new(&column.name, column.column_type())),
-    );
+    let builder = AuditedTable::builder(name.clone()).columns(described);
     // A virtual generated column holds nothing that could be stored: triggers do not see its values.
     let builder = builder.exclude(
         columns
             .iter()
             .filter(|column| column.is_virtual)
-            .map(|column| column.name.as_str()),
+            .filter_map(|column| column.name.as_deref()),
     );
     let builder = if key.is_empty() {
         builder.without_key()
@@ -98,4 +138,14 @@ pub(crate) fn from_catalog(
         builder.key(key)
     };
     Ok(builder.build()?)
+}
+
+/// What to audit instead of something that is no table.
+fn instead_of(kind: &str) -> &'static str {
+    match kind {
+        "a view" | "a materialized view" => "audit the tables behind the view",
+        "a foreign table" => "audit it in the database that keeps its rows",
+        "a temporary table" => "it belongs to one session and ends with it",
+        _ => "name a table of your own",
+    }
 }

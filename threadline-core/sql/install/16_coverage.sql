@@ -61,6 +61,11 @@ BEGIN ATOMIC
     FROM pg_class AS class
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
     WHERE class.relkind IN ('r', 'p') AND NOT class.relispartition
+        -- There is nothing to capture of a table without columns.
+        AND EXISTS (
+            SELECT FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        )
         AND namespace.nspname NOT IN ('pg_catalog', 'information_schema', '@threadline@')
         AND namespace.nspname NOT LIKE 'pg\_%'
     ORDER BY 1, 2;
