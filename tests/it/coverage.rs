@@ -550,3 +550,32 @@ fn a_server_of_another_database_is_no_concern() {
     assert_eq!(findings(&trail), []);
     assert!(Cluster::existing(&trail.url()).is_ok());
 }
+
+#[test]
+fn a_sequence_that_is_behind_the_changes_is_named_and_mended() {
+    let trail = table();
+    trail.run("INSERT INTO t VALUES (11, 1), (12, 1)");
+    // As after logical replication, which brings rows and no sequences.
+    trail.run("ALTER SEQUENCE threadline.audit_changes_id_seq RESTART");
+    let reader = trail.ask("SELECT 'reader_' || current_database()");
+    trail.run(&format!(
+        "CREATE ROLE \"{reader}\"; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{reader}\";
+         GRANT EXECUTE ON FUNCTION threadline.coverage_findings TO \"{reader}\""
+    ));
+    let told = trail.ask(&format!(
+        "SET ROLE \"{reader}\"; SELECT string_agg(code, ' ') FROM threadline.coverage_findings() WHERE severity = 'error'"
+    ));
+    assert_eq!(told, "change_ids_behind");
+    trail.run(&format!(
+        "DROP OWNED BY \"{reader}\"; DROP ROLE \"{reader}\""
+    ));
+    assert_eq!(
+        codes(&trail),
+        BTreeSet::from(["change_ids_behind".to_owned()])
+    );
+    mend(&trail, "change_ids_behind");
+    trail.run("INSERT INTO t VALUES (13, 1)");
+    assert_eq!(codes(&trail), BTreeSet::new());
+    let ids = trail.ask("SELECT count(DISTINCT id) = count(*) AND max(id) = (SELECT id FROM threadline.audit_changes WHERE row_key = '13') FROM threadline.audit_changes");
+    assert_eq!(ids, "t");
+}

@@ -28,6 +28,7 @@ mod harness;
 mod identity;
 mod implausible;
 mod installing;
+mod introspection;
 mod investigation;
 mod model;
 mod movement;

@@ -8,7 +8,8 @@ use threadline::blocking;
 use threadline::coverage::{Coverage, CoverageError, FindingCode};
 
 use super::{ask, codes, mend, table};
-use crate::harness::Trail;
+use crate::harness::{Trail, empty_trail};
+use threadline::capture::CaptureMigration;
 
 /// Roles belong to the whole server, so each test has its own and drops them.
 struct Roles<'a> {
@@ -143,4 +144,83 @@ fn a_role_without_rights_is_told_what_it_lacks() {
         error.to_string(),
         "there is no schema `nowhere` in this database"
     );
+}
+
+/// Capture writes with the rights of the trail's owner. One that is no superuser can take them from
+/// itself, and then every write of a captured table fails.
+#[test]
+fn an_owner_that_lacks_a_right_on_the_trail_is_told_before_writes_fail() {
+    for drift in [
+        "REVOKE INSERT ON threadline.audit_changes FROM",
+        "REVOKE ALL ON threadline.audit_transactions FROM",
+        "REVOKE ALL ON SEQUENCE threadline.audit_changes_id_seq FROM",
+        "REVOKE EXECUTE ON FUNCTION threadline.record_transaction FROM",
+        "REVOKE USAGE ON SCHEMA threadline FROM PUBLIC,",
+    ] {
+        let trail = empty_trail();
+        let roles = Roles::new(&trail, &["tow"]);
+        let owner = roles.name(0);
+        owned_by(&trail, owner);
+        assert_eq!(errors(&trail), BTreeSet::new(), "{drift}");
+        trail.run(&format!("{drift} \"{owner}\""));
+        let found = errors(&trail);
+        assert_eq!(
+            found,
+            BTreeSet::from(["trail_owner_lacks".to_owned()]),
+            "{drift}"
+        );
+        // The function is called where the context changes within a transaction.
+        let write = r#"INSERT INTO t VALUES (1);
+            SELECT set_config('threadline.actor_ref', '{"type": "user", "id": "1"}', true);
+            UPDATE t SET id = 2"#;
+        assert!(trail.run_as(owner, write).is_err(), "{drift}");
+        mend(&trail, "trail_owner_lacks");
+        assert_eq!(errors(&trail), BTreeSet::new(), "{drift}");
+        trail.run_as(owner, "INSERT INTO t VALUES (1)").unwrap();
+    }
+    let trail = empty_trail();
+    let roles = Roles::new(&trail, &["tow"]);
+    owned_by(&trail, roles.name(0));
+    trail.run(
+        "ALTER TABLE threadline.audit_changes ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE threadline.audit_changes FORCE ROW LEVEL SECURITY",
+    );
+    assert_eq!(
+        errors(&trail),
+        BTreeSet::from(["trail_row_security".to_owned()])
+    );
+    mend(&trail, "trail_row_security");
+    assert_eq!(errors(&trail), BTreeSet::new());
+    trail
+        .run_as(roles.name(0), "INSERT INTO t VALUES (1)")
+        .unwrap();
+}
+
+/// A trail of a role's own, and a captured table that it may write.
+fn owned_by(trail: &Trail, owner: &str) {
+    trail.run(&format!(
+        "DROP SCHEMA threadline CASCADE; GRANT CREATE ON DATABASE \"{}\" TO \"{owner}\";
+         CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO \"{owner}\"",
+        trail.ask("SELECT current_database()")
+    ));
+    trail.run_as(owner, &threadline::install::up_sql()).unwrap();
+    trail
+        .run_as(
+            owner,
+            CaptureMigration::new([&trail.introspect("t")], |_| None).up(),
+        )
+        .unwrap();
+}
+
+/// The codes of errors, but for that one role has it all here.
+fn errors(trail: &Trail) -> BTreeSet<String> {
+    let found = trail.ask(
+        "SELECT string_agg(DISTINCT code, ' ') FROM threadline.coverage_findings()
+         WHERE severity = 'error' AND code NOT IN ('writer_is_trail_owner', 'trail_owned_by_writer')",
+    );
+    found
+        .split(' ')
+        .filter(|code| *code != "NULL")
+        .map(str::to_owned)
+        .collect()
 }

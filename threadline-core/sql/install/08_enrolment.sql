@@ -29,6 +29,11 @@ BEGIN
         RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
+    -- Triggers of one name can be of one table only.
+    FOR difference IN SELECT related.* FROM @threadline@.captured_relatives(relation) AS related LIMIT 1 LOOP
+        RAISE EXCEPTION 'table % is an inheritance child of %, with which it is captured', difference.child, difference.parent
+            USING HINT = 'Audit one of the two; to change from one to the other, gen-triggers --retire the one first.';
+    END LOOP;
     IF (SELECT relpersistence FROM pg_class WHERE oid = relation) = 'u' THEN
         RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
     END IF;

@@ -135,7 +135,13 @@ BEGIN ATOMIC
         ('~threadline_insert', ARRAY[7],
             ARRAY[to_regprocedure('@threadline@.settle_in_partition()')::oid], '{}', captured.partitioned)
     ) AS expected (name, levels, functions, arguments, applies)
-    WHERE expected.applies;
+    WHERE expected.applies
+        -- Of a child that is captured by itself they are its own: see captured_twice.
+        AND (family.relation = family.root OR NOT EXISTS (
+            SELECT FROM @threadline@.captured_tables() AS by_itself
+            JOIN pg_class AS class ON class.oid = by_itself.relation AND NOT class.relispartition
+            WHERE by_itself.relation = family.relation
+        ));
 END;
 
 -- The triggers of captured tables, and of everything that holds their rows.
@@ -280,6 +286,45 @@ RETURN (
     FROM unnest(arguments) WITH ORDINALITY AS given (argument, position)
 );
 
+-- The captured tables of which a table is an inheritance child, at any remove.
+CREATE OR REPLACE FUNCTION @threadline@.captured_above(child regclass) RETURNS TABLE (
+    table_schema text, table_name text, relation regclass
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE above (oid) AS (
+        SELECT inherits.inhparent FROM pg_inherits AS inherits
+        JOIN pg_class AS class ON class.oid = inherits.inhrelid AND NOT class.relispartition
+        WHERE inherits.inhrelid = child
+        UNION
+        SELECT inherits.inhparent FROM pg_inherits AS inherits JOIN above ON above.oid = inherits.inhrelid
+    )
+    SELECT captured.table_schema, captured.table_name, captured.relation
+    FROM @threadline@.captured_tables() AS captured
+    JOIN above ON above.oid = captured.relation;
+END;
+
+-- Captured tables above and below a table, each pair with which is the other's child.
+CREATE OR REPLACE FUNCTION @threadline@.captured_relatives(relative regclass) RETURNS TABLE (
+    parent regclass, child regclass
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT above.relation, relative FROM @threadline@.captured_above(relative) AS above
+    UNION ALL
+    SELECT relative, captured.relation
+    FROM @threadline@.captured_tables() AS captured
+    JOIN pg_class AS class ON class.oid = captured.relation AND NOT class.relispartition
+    WHERE captured.relation <> relative AND EXISTS (
+        WITH RECURSIVE above (oid) AS (
+            SELECT inherits.inhparent FROM pg_inherits AS inherits WHERE inherits.inhrelid = captured.relation
+            UNION
+            SELECT inherits.inhparent FROM pg_inherits AS inherits JOIN above ON above.oid = inherits.inhrelid
+        )
+        SELECT FROM above WHERE above.oid = relative
+    );
+END;
+
 -- What became of the tables: gone, renamed, other columns, another key.
 CREATE OR REPLACE FUNCTION @threadline@.table_findings() RETURNS TABLE (
     severity text, code text, table_schema text, table_name text, explanation text, remedy text
@@ -313,6 +358,16 @@ BEGIN
             captured.table_schema, captured.table_name)
     FROM @threadline@.captured_tables() AS captured
     JOIN pg_class AS class ON class.oid = captured.relation AND class.relispartition;
+
+    RETURN QUERY
+    SELECT 'error', 'captured_twice', captured.table_schema, captured.table_name,
+        format('it is an inheritance child of %s, which is captured with its children: its triggers can be of one of the two only',
+            string_agg(above.relation::text, ', ' ORDER BY above.relation::text)),
+        format('gen-triggers --retire one of the two, then SELECT @threadline@.refresh_capture(%L, %L), or the other''s',
+            min(above.table_schema), min(above.table_name))
+    FROM @threadline@.captured_tables() AS captured
+    CROSS JOIN LATERAL @threadline@.captured_above(captured.relation) AS above
+    GROUP BY captured.table_schema, captured.table_name;
 
     RETURN QUERY
     SELECT 'info', 'table_unlogged', captured.table_schema, captured.table_name,

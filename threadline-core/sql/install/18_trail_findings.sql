@@ -109,7 +109,7 @@ BEGIN
         AND privilege.type <> 'SELECT' AND privilege.grantee <> class.relowner
     GROUP BY class.oid, class.relname, grantee.shown
     UNION ALL
-    SELECT 'error', CASE class.relname WHEN 'capture_secret' THEN 'secret_readable' ELSE 'trail_writable' END,
+    SELECT 'error', CASE WHEN class.relname LIKE 'capture\_secret%' THEN 'secret_readable' ELSE 'trail_writable' END,
         '@threadline@', class.relname::text,
         format('role %s may %s sequence %I', grantee.shown, lower(string_agg(privilege.privilege_type, ', ')), class.relname),
         format('REVOKE ALL ON SEQUENCE %s FROM %s', class.oid::regclass, grantee.shown)
@@ -117,7 +117,7 @@ BEGIN
     CROSS JOIN LATERAL aclexplode(class.relacl) AS privilege
     CROSS JOIN LATERAL (SELECT @threadline@.shown_role(privilege.grantee) AS shown) AS grantee
     WHERE class.relnamespace = trail AND class.relkind = 'S' AND privilege.grantee <> class.relowner
-        AND (class.relname = 'capture_secret' OR privilege.privilege_type <> 'SELECT')
+        AND (class.relname LIKE 'capture\_secret%' OR privilege.privilege_type <> 'SELECT')
     GROUP BY class.oid, class.relname, grantee.shown
     UNION ALL
     SELECT 'error', 'schema_writable', '@threadline@', NULL::text,
@@ -174,12 +174,45 @@ BEGIN
         AND privilege.grantee NOT IN (function.proowner, 0);
 
     RETURN QUERY
-    SELECT 'warning', 'trail_row_security', '@threadline@', class.relname::text,
-        'row-level security hides rows of the trail from some of its readers',
-        format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', class.oid::regclass)
+    SELECT CASE WHEN class.relforcerowsecurity THEN 'error' ELSE 'warning' END,
+        'trail_row_security', '@threadline@', class.relname::text,
+        CASE WHEN class.relforcerowsecurity
+            THEN 'row-level security is in force for the owner too, so capture may not write it'
+            ELSE 'row-level security hides rows of the trail from some of its readers' END,
+        format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', class.oid::regclass)
     FROM pg_class AS class
     WHERE class.relnamespace = trail AND class.relrowsecurity
-        AND class.relname <> 'audit_moving_rows'; -- what is in it is nobody's to read
+        -- What is in it is nobody's to read.
+        AND (class.relname <> 'audit_moving_rows' OR class.relforcerowsecurity);
+
+    -- Capture writes with the rights of the trail's owner, who can take them from itself.
+    RETURN QUERY
+    SELECT 'error', 'trail_owner_lacks', '@threadline@', class.relname::text,
+        format('%s, which owns the trail, may not %s it: writes of captured tables fail, or reading and keeping the trail does',
+            @threadline@.shown_role(owner), lower(string_agg(needed.privilege, ', '))),
+        format('GRANT %s ON %s %s TO %s', string_agg(needed.privilege, ', '),
+            CASE class.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, class.oid::regclass,
+            @threadline@.shown_role(owner))
+    FROM pg_class AS class
+    CROSS JOIN LATERAL unnest(CASE class.relkind
+        WHEN 'S' THEN ARRAY['USAGE', 'SELECT', 'UPDATE'] WHEN 'v' THEN ARRAY['SELECT']
+        ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END) AS needed (privilege)
+    WHERE class.relnamespace = trail AND class.relkind IN ('r', 'p', 'v', 'S') AND CASE class.relkind
+        WHEN 'S' THEN NOT has_sequence_privilege(owner, class.oid, needed.privilege)
+        ELSE NOT has_table_privilege(owner, class.oid, needed.privilege) END
+    GROUP BY class.oid, class.relname, class.relkind
+    UNION ALL
+    SELECT 'error', 'trail_owner_lacks', '@threadline@', NULL::text,
+        format('%s, which owns the trail, may not execute %s: writes of captured tables fail, or reading and keeping the trail does',
+            @threadline@.shown_role(owner), found.function::regprocedure),
+        format('GRANT EXECUTE ON ROUTINE %s TO %s', found.function::regprocedure, @threadline@.shown_role(owner))
+    FROM @threadline@.trail_functions() AS found
+    WHERE NOT has_function_privilege(owner, found.function, 'EXECUTE')
+    UNION ALL
+    SELECT 'error', 'trail_owner_lacks', '@threadline@', NULL::text,
+        format('%s, which owns the trail, may not use its schema: writes of captured tables fail', @threadline@.shown_role(owner)),
+        format('GRANT USAGE, CREATE ON SCHEMA @threadline@ TO %s', @threadline@.shown_role(owner))
+    WHERE NOT has_schema_privilege(owner, trail, 'USAGE') OR NOT has_schema_privilege(owner, trail, 'CREATE');
 END
 $findings$;
 
@@ -296,6 +329,21 @@ BEGIN
 END
 $findings$;
 
+-- Whether the ids that changes are given come after those that were given: not where rows were brought
+-- here without their sequence. The newest changes are looked at.
+CREATE OR REPLACE FUNCTION @threadline@.change_ids_are_behind() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
+    SELECT COALESCE(max(newest.id) > COALESCE(
+        pg_sequence_last_value('@threadline@.audit_changes_id_seq'::regclass), 0
+    ), false)
+    FROM (
+        SELECT change.id FROM @threadline@.audit_changes AS change
+        WHERE change.captured_at < 'infinity'
+        ORDER BY change.captured_at DESC, change.id DESC LIMIT 1000
+    ) AS newest;
+END;
+
 -- What to ask of one table's default partition: whether it holds rows that have a month, and rows that
 -- have none.
 CREATE OR REPLACE FUNCTION @threadline@.default_partition_query(of_parent text) RETURNS text
@@ -354,6 +402,19 @@ BEGIN
     FOR of_parent IN SELECT unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) LOOP
         RETURN QUERY EXECUTE @threadline@.default_partition_query(of_parent);
     END LOOP;
+
+    -- It is asked with the owner's rights; that the owner lacks them is another finding.
+    IF (
+        SELECT has_table_privilege(nspowner, '@threadline@.audit_changes', 'SELECT')
+            AND has_sequence_privilege(nspowner, '@threadline@.audit_changes_id_seq', 'USAGE, SELECT')
+        FROM pg_namespace WHERE nspname = '@threadline@'
+    ) THEN
+        RETURN QUERY
+        SELECT 'error', 'change_ids_behind', '@threadline@', 'audit_changes'::text,
+            'changes get ids that come before those of older changes, so histories are in the wrong order: rows were brought here without their sequence',
+            'SELECT setval(''@threadline@.audit_changes_id_seq'', (SELECT max(id) FROM @threadline@.audit_changes))'
+        WHERE @threadline@.change_ids_are_behind();
+    END IF;
 
     RETURN QUERY
     SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,

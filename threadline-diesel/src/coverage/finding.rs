@@ -104,6 +104,8 @@ finding_codes! {
     TableMissing "table_missing" Retire,
     /// It was renamed, or moved to another schema.
     TableRenamed "table_renamed" Generate,
+    /// It is captured by itself, and as a child of a table that is captured.
+    CapturedTwice "captured_twice" Decide,
     /// It was attached to a partitioned table.
     TableBecamePartition "table_became_partition" Decide,
     /// It is unlogged.
@@ -170,8 +172,10 @@ finding_codes! {
     TrailOwnerMember "trail_owner_member" Decide,
     /// A role may suspend capture or remove from the trail.
     SuspensionGranted "suspension_granted" Sql,
-    /// Row-level security hides rows of the trail.
+    /// Row-level security hides rows of the trail, or keeps capture from writing it.
     TrailRowSecurity "trail_row_security" Sql,
+    /// The owner of the trail lacks a right on it, with which capture writes.
+    TrailOwnerLacks "trail_owner_lacks" Sql,
     /// A superuser writes captured tables.
     WriterIsSuperuser "writer_is_superuser" Decide,
     /// The owner of the trail writes captured tables.
@@ -205,6 +209,8 @@ finding_codes! {
     DefaultPartitionUsed "default_partition_used" Sql,
     /// A default partition holds rows of no plausible time.
     ImplausibleInstants "implausible_instants" Decide,
+    /// Changes get ids that come before those of older changes.
+    ChangeIdsBehind "change_ids_behind" Sql,
     /// Transactions of changes are gone.
     OrphanChanges "orphan_changes" Decide,
     /// Changes of transactions are gone.

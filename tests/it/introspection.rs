@@ -1,0 +1,119 @@
+//! What is no table of the host's own is called what it is, with what to audit instead.
+
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::pg::PgConnection;
+use threadline::blocking::introspect;
+
+use crate::harness::{captured, empty_trail};
+
+#[test]
+fn what_cannot_be_captured_is_called_what_it_is() {
+    let trail = empty_trail();
+    trail.run(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t;
+         CREATE MATERIALIZED VIEW mv AS SELECT * FROM t; CREATE SEQUENCE s; CREATE TABLE nothing ();
+         CREATE INDEX i ON t (id); CREATE TYPE pair AS (a int, b int);
+         CREATE TABLE \"Parted\" (id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);
+         CREATE TABLE part_eu PARTITION OF \"Parted\" FOR VALUES IN ('eu') PARTITION BY LIST (id);
+         CREATE TABLE part_eu_1 PARTITION OF part_eu FOR VALUES IN (1);
+         CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w;
+         CREATE FOREIGN TABLE f (id int) SERVER far",
+    );
+    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    conn.batch_execute("CREATE TEMPORARY TABLE mine (id int PRIMARY KEY)")
+        .unwrap();
+    for (name, told) in [
+        (
+            "v",
+            "public.v is a view, so its rows cannot be captured: audit the tables behind the view",
+        ),
+        (
+            "mv",
+            "public.mv is a materialized view, so its rows cannot be captured: audit the tables behind the view",
+        ),
+        (
+            "f",
+            "public.f is a foreign table, so its rows cannot be captured: audit it in the database that keeps its rows",
+        ),
+        ("s", "public.s is a sequence"),
+        ("i", "public.i is an index"),
+        ("pair", "public.pair is a composite type"),
+        (
+            "mine",
+            "public.mine is a temporary table, so its rows cannot be captured: it belongs to one session",
+        ),
+        (
+            "pg_catalog.pg_class",
+            "pg_catalog.pg_class is a system catalog",
+        ),
+        (
+            "part_eu",
+            r#"table public.part_eu is a partition of "Parted": audit "Parted""#,
+        ),
+        (
+            "part_eu_1",
+            r#"table public.part_eu_1 is a partition of "Parted": audit "Parted""#,
+        ),
+        ("nothing", "table public.nothing has no columns"),
+        (
+            "nobody",
+            "table public.nobody does not exist in this database",
+        ),
+    ] {
+        let error = introspect(&mut conn, &name.parse().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(told), "{error}");
+    }
+    assert_eq!(
+        introspect(&mut conn, &"t".parse().unwrap())
+            .unwrap()
+            .columns()
+            .len(),
+        1
+    );
+    let needing = trail
+        .ask("SELECT string_agg(table_name, ' ' ORDER BY table_name) FROM threadline.coverage()");
+    assert_eq!(needing, "Parted t");
+}
+
+#[test]
+fn a_child_and_its_parent_are_not_both_put_under_capture() {
+    let schema = "CREATE TABLE grand (id int PRIMARY KEY); CREATE TABLE p (PRIMARY KEY (id)) INHERITS (grand);
+                  CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p)";
+    for (first, then) in [("grand", "c"), ("c", "grand"), ("p", "c"), ("c", "p")] {
+        let trail = captured(schema, &[first]);
+        let refused = trail.capture_refused(&trail.introspect(then));
+        assert!(
+            refused.contains("is an inheritance child of"),
+            "{first}, {then}: {refused}"
+        );
+        // Again, nothing is in the way.
+        trail.capture(&trail.introspect(first));
+        trail.run("INSERT INTO c VALUES (1)");
+        assert_eq!(trail.events(), [format!("insert {first} 1")]);
+    }
+}
+
+#[test]
+fn a_table_that_becomes_a_child_of_a_captured_one_is_named_until_one_of_them_is_retired() {
+    let trail = captured(
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)",
+        &["p", "c"],
+    );
+    trail.run("ALTER TABLE c INHERIT p");
+    let errors = "SELECT string_agg(DISTINCT code, ', ' ORDER BY code) FROM threadline.coverage_findings() WHERE severity = 'error'";
+    let named = trail.ask(errors);
+    assert_eq!(named, "captured_twice, trigger_level");
+    trail.run("SELECT threadline.detach_capture('public', 'c')");
+    trail.run(
+        "DO $$ DECLARE function text; BEGIN
+            FOR function IN SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture\\_%\\_public\\_c\\_%' OR proname LIKE 'capture\\_%\\_public\\_c' LOOP
+                EXECUTE 'DROP FUNCTION ' || function;
+            END LOOP; END $$;
+         SELECT threadline.refresh_capture('public', 'p')",
+    );
+    assert_eq!(trail.ask(errors), "NULL");
+    trail.run("INSERT INTO c VALUES (1)");
+    assert_eq!(trail.events(), ["insert p 1"]);
+}
