@@ -244,13 +244,13 @@ fn default_privileges_give_nobody_a_right_on_the_trail() {
     trail.capture(&trail.introspect("t"));
     trail.run("CALL threadline.maintain()");
     assert_eq!(rights(&trail, &app), "NULL");
-    let readable = trail.ask(&format!(
+    let readable = trail.ask(
         "SELECT string_agg(DISTINCT given.grantee::regrole::text || ' ' || given.privilege_type, ', ')
          FROM threadline.trail_partitions() AS part JOIN pg_class AS class ON class.oid = part.partition
          CROSS JOIN LATERAL aclexplode(class.relacl) AS given
          WHERE part.parent = 'audit_changes' AND class.relowner <> given.grantee
             AND (part.from_instant IS NULL OR part.from_instant < now() - interval '4 months')"
-    ));
+    );
     assert_eq!(readable, format!("{reader} SELECT"));
     by_default(&trail, &app, "REVOKE", "FROM");
     trail.run(&format!(

@@ -36,7 +36,15 @@ CREATE UNLOGGED TABLE IF NOT EXISTS @threadline@.audit_moving_rows (
     PRIMARY KEY (xid, moved_row)
 ) WITH (fillfactor = 60);
 
-ALTER TABLE @threadline@.audit_moving_rows ENABLE ROW LEVEL SECURITY;
+DO $hide$
+BEGIN
+    IF NOT (
+        SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = '@threadline@.audit_moving_rows'::pg_catalog.regclass
+    ) THEN
+        ALTER TABLE @threadline@.audit_moving_rows ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$hide$;
 
 COMMENT ON TABLE @threadline@.audit_moving_rows IS
     'Rows that are being moved to another partition by a running transaction.';

@@ -191,7 +191,7 @@ BEGIN
 END
 $write$;
 
-DROP TRIGGER IF EXISTS write_last_count ON @threadline@.audit_suspensions;
+SELECT @threadline@.ensure_guard($guard$
 CREATE CONSTRAINT TRIGGER write_last_count AFTER INSERT ON @threadline@.audit_suspensions
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION @threadline@.write_last_suspended_count();
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION @threadline@.write_last_suspended_count()
+$guard$);

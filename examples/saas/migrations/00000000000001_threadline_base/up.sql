@@ -1,8 +1,205 @@
+-- The audit trail, made by Threadline: its tables, functions and views. Applied again, it brings an
+-- older trail up to date and changes nothing else.
+--
+-- This is one statement, so it is done as a whole or not at all, whether or not whoever runs it
+-- begins a transaction. What is in it is run step by step under a search path of its own, while no
+-- other installation is at it.
+--
+-- Writers are not made to wait. A trail that is up to date is brought so without a lock that they would
+-- meet. Where something has to change that takes such locks, the tables are locked first, all of them
+-- or none within a fraction of the time after which PostgreSQL would end one of two who wait for each
+-- other.
+
+DO $threadline_install$
+DECLARE
+    path CONSTANT text := pg_catalog.current_setting('search_path');
+    patience CONSTANT text := pg_catalog.current_setting('lock_timeout');
+    loudness CONSTANT text := pg_catalog.current_setting('client_min_messages');
+    is_done boolean := false;
+    to_change text[] := '{}';
+    state text;
+    message text;
+    explanation text;
+    advice text;
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('threadline install', 0));
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- That something is there already is no news.
+    PERFORM set_config('client_min_messages', 'warning', true);
+    EXECUTE $threadline_beginning$
+-- How an installation changes what is there already, while others use it.
+
+CREATE SCHEMA IF NOT EXISTS threadline;
+
+-- What was there before: the privileges on it were given on purpose, those on what is new by default.
+SELECT set_config('threadline.installed_before', COALESCE((
+    SELECT string_agg(there.oid::text, ' ') FROM (
+        SELECT class.oid FROM pg_class AS class
+        WHERE class.relnamespace = 'threadline'::regnamespace AND class.relkind IN ('r', 'p', 'v', 'S')
+        UNION ALL
+        SELECT function.oid FROM pg_proc AS function
+        WHERE function.pronamespace = 'threadline'::regnamespace
+    ) AS there
+), ''), true);
+
+-- Locks tables, all or none, without ever making a writer a victim. False if they stay too busy.
+--
+-- Who waits for one table while it holds another can deadlock with a writer that took them the other
+-- way round, and after deadlock_timeout PostgreSQL ends one of the two. So this waits for a fraction of
+-- that in all, lets everything go, and tries again.
+CREATE OR REPLACE FUNCTION threadline.lock_patiently(tables text[], lock_mode text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $lock$
+DECLARE
+    one text;
+    patience CONSTANT text := current_setting('lock_timeout');
+    at_most CONSTANT interval := LEAST(interval '250 milliseconds', current_setting('deadlock_timeout')::interval / 2);
+    give_up_at timestamptz;
+BEGIN
+    FOR attempt IN 1 .. 100 LOOP
+        BEGIN
+            give_up_at := clock_timestamp() + at_most;
+            FOREACH one IN ARRAY tables LOOP
+                PERFORM set_config('lock_timeout', GREATEST(
+                    EXTRACT(EPOCH FROM give_up_at - clock_timestamp()) * 1000, 1
+                )::integer || 'ms', true);
+                EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', one, lock_mode);
+            END LOOP;
+            PERFORM set_config('lock_timeout', patience, true);
+            RETURN true;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.05 + random() * 0.1);
+        END;
+    END LOOP;
+    RETURN false;
+END
+$lock$;
+
+-- Stops the installation unless it holds a lock with which it may change a table. It locks the table
+-- first then, and begins again. What it made itself it holds.
+CREATE OR REPLACE FUNCTION threadline.may_change(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $may$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_locks AS held
+        WHERE held.pid = pg_backend_pid() AND held.locktype = 'relation' AND held.granted
+            AND held.relation = may_change.relation
+            AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND held.mode IN ('ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    ) THEN
+        RAISE EXCEPTION 'table % has to be locked first', relation
+            USING ERRCODE = 'TL090', TABLE = relation::text;
+    END IF;
+END
+$may$;
+
+-- Makes an index of the trail, unless it is there. CREATE INDEX IF NOT EXISTS locks writers out before
+-- it looks.
+CREATE OR REPLACE FUNCTION threadline.ensure_index(statement text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $ensure$
+DECLARE
+    parts CONSTANT text[] := regexp_match(statement, 'INDEX (\w+)\s+ON (\w+\.\w+)');
+BEGIN
+    IF to_regclass('threadline.' || parts[1]) IS NULL THEN
+        PERFORM threadline.may_change(parts[2]::regclass);
+        EXECUTE statement;
+    END IF;
+END
+$ensure$;
+
+-- Makes a trigger of the trail, unless it and what partitions have of it is there and fires. The
+-- statement is written as PostgreSQL shows it, to be compared.
+CREATE OR REPLACE FUNCTION threadline.ensure_guard(statement text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $ensure$
+DECLARE
+    wanted CONSTANT text := btrim(regexp_replace(statement, '\s+', ' ', 'g'));
+    parts CONSTANT text[] := regexp_match(wanted, 'TRIGGER (\w+) .* ON (\w+\.\w+) ');
+    guarded CONSTANT regclass := parts[2];
+    by_row CONSTANT boolean := wanted LIKE '% FOR EACH ROW %';
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_trigger AS trigger
+        WHERE trigger.tgrelid = guarded AND trigger.tgname = parts[1] AND trigger.tgenabled IN ('O', 'A')
+            AND pg_get_triggerdef(trigger.oid) = wanted
+            AND NOT (by_row AND EXISTS (
+                SELECT FROM pg_inherits AS inherits
+                LEFT JOIN pg_trigger AS part
+                    ON part.tgrelid = inherits.inhrelid AND part.tgparentid = trigger.oid
+                WHERE inherits.inhparent = guarded
+                    AND (part.tgenabled IN ('O', 'A') AND part.tgfoid = trigger.tgfoid) IS NOT TRUE
+            ))
+    ) THEN
+        RETURN;
+    END IF;
+    PERFORM threadline.may_change(guarded);
+    IF wanted LIKE 'CREATE CONSTRAINT TRIGGER %' THEN
+        EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', parts[1], guarded);
+        EXECUTE wanted;
+    ELSE
+        EXECUTE regexp_replace(wanted, '^CREATE TRIGGER', 'CREATE OR REPLACE TRIGGER');
+    END IF;
+END
+$ensure$;
+
+-- Makes a view of the trail, unless it is there and as wanted: replacing one waits for its readers.
+CREATE OR REPLACE FUNCTION threadline.ensure_view(name text, query text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $ensure$
+DECLARE
+    is_same boolean;
+BEGIN
+    IF to_regclass(format('threadline.%I', name)) IS NOT NULL THEN
+        EXECUTE format('CREATE VIEW threadline.%I AS %s', 'wanted_' || name, query);
+        is_same := pg_get_viewdef(format('threadline.%I', name)::regclass)
+            = pg_get_viewdef(format('threadline.%I', 'wanted_' || name)::regclass);
+        EXECUTE format('DROP VIEW threadline.%I', 'wanted_' || name);
+        IF is_same THEN
+            RETURN;
+        END IF;
+    END IF;
+    EXECUTE format('CREATE OR REPLACE VIEW threadline.%I AS %s', name, query);
+END
+$ensure$;
+
+-- Takes every privilege on a relation or routine of the trail from a role other than its owner.
+CREATE OR REPLACE FUNCTION threadline.take_back(kind text, object text, grantee oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $back$
+BEGIN
+    EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', kind, object,
+        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(grantee)) END);
+END
+$back$;
+
+-- Lets those read a new table of the trail who may read another, and gives nobody else a right on it,
+-- whatever the default privileges of who makes it say.
+CREATE OR REPLACE FUNCTION threadline.readable_as(relation regclass, model regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $readable$
+DECLARE
+    found oid;
+BEGIN
+    FOR found IN
+        SELECT DISTINCT given.grantee FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS given
+        WHERE class.oid = relation AND given.grantee <> class.relowner
+    LOOP
+        PERFORM threadline.take_back('TABLE', relation::text, found);
+    END LOOP;
+    FOR found IN
+        SELECT DISTINCT given.grantee FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS given
+        WHERE class.oid = model AND given.grantee NOT IN (class.relowner, 0) AND given.privilege_type = 'SELECT'
+    LOOP
+        EXECUTE format('GRANT SELECT ON TABLE %s TO %I', relation, pg_get_userbyid(found));
+    END LOOP;
+END
+$readable$;
+$threadline_beginning$;
+    FOR attempt IN 1 .. 100 LOOP
+        BEGIN
+            IF NOT threadline.lock_patiently(to_change, 'SHARE ROW EXCLUSIVE') THEN
+                EXIT;
+            END IF;
+            PERFORM set_config('lock_timeout', '250ms', true);
+            EXECUTE $threadline_trail$
 -- The trail: three tables, partitioned by month, and the two sequences behind them.
 --
 -- What people query is public and stable: names and meanings below only ever gain columns.
-
-CREATE SCHEMA IF NOT EXISTS threadline;
 
 COMMENT ON SCHEMA threadline IS 'Threadline: the audit trail, its functions and views.';
 
@@ -131,77 +328,117 @@ COMMENT ON TABLE threadline.audit_renames IS
 -- for equal ones before a page is split would be in vain.
 
 -- "Where did this row go?" and "Where did it come from?"
-CREATE INDEX IF NOT EXISTS audit_renames_previous_key_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_renames_previous_key_idx
     ON threadline.audit_renames (table_name, previous_key, table_schema, change_id)
-    WITH (deduplicate_items = off);
-CREATE INDEX IF NOT EXISTS audit_renames_row_key_idx
+    WITH (deduplicate_items = off)
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_renames_row_key_idx
     ON threadline.audit_renames (table_name, row_key, table_schema, change_id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 
 -- "What happened in this transaction?"
-CREATE INDEX IF NOT EXISTS audit_changes_transaction_idx
-    ON threadline.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_changes_transaction_idx
+    ON threadline.audit_changes (transaction_id, id) WITH (deduplicate_items = off)
+$index$);
 -- "What happened to this row?"
-CREATE INDEX IF NOT EXISTS audit_changes_row_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_changes_row_idx
     ON threadline.audit_changes (table_name, row_key, table_schema, id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 -- "What happened to this table lately?"
-CREATE INDEX IF NOT EXISTS audit_changes_table_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_changes_table_idx
     ON threadline.audit_changes (table_name, table_schema, captured_at, id)
-    WITH (deduplicate_items = off);
+    WITH (deduplicate_items = off)
+$index$);
 -- "What did this actor do?"
-CREATE INDEX IF NOT EXISTS audit_transactions_actor_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_actor_idx
     ON threadline.audit_transactions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_changes_actor_idx
+    WHERE actor_ref IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_changes_actor_idx
     ON threadline.audit_changes ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_actor_idx
+    WHERE actor_ref IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_actor_idx
     ON threadline.audit_actions ((actor_ref ->> 'id'), (actor_ref ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE actor_ref IS NOT NULL;
+    WHERE actor_ref IS NOT NULL
+$index$);
 -- "What belongs to this request, this correlation, this job?"
-CREATE INDEX IF NOT EXISTS audit_transactions_correlation_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_correlation_idx
     ON threadline.audit_transactions (correlation_id, id)
-    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_request_idx
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_request_idx
     ON threadline.audit_transactions (request_id, id)
-    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_job_idx
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_job_idx
     ON threadline.audit_transactions (job_id, id)
-    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_correlation_idx
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_correlation_idx
     ON threadline.audit_actions (correlation_id, id)
-    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_request_idx
+    WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_request_idx
     ON threadline.audit_actions (request_id, id)
-    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_job_idx
+    WITH (deduplicate_items = off) WHERE request_id IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_job_idx
     ON threadline.audit_actions (job_id, id)
-    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
+    WITH (deduplicate_items = off) WHERE job_id IS NOT NULL
+$index$);
 -- "What was done on behalf of this user?", "What did nobody sign?" and "What failed?": of the few
 -- rows that say so, and of no others.
-CREATE INDEX IF NOT EXISTS audit_transactions_represented_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_represented_idx
     ON threadline.audit_transactions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE on_behalf_of IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_represented_idx
+    WHERE on_behalf_of IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_represented_idx
     ON threadline.audit_actions ((on_behalf_of ->> 'id'), (on_behalf_of ->> 'type'), id)
     WITH (deduplicate_items = off)
-    WHERE on_behalf_of IS NOT NULL;
-CREATE INDEX IF NOT EXISTS audit_transactions_unattributed_idx
+    WHERE on_behalf_of IS NOT NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_transactions_unattributed_idx
     ON threadline.audit_transactions (id)
-    WITH (deduplicate_items = off) WHERE actor_ref IS NULL;
-CREATE INDEX IF NOT EXISTS audit_actions_failed_idx
+    WITH (deduplicate_items = off) WHERE actor_ref IS NULL
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_failed_idx
     ON threadline.audit_actions (id)
-    WITH (deduplicate_items = off) WHERE status = 'error';
+    WITH (deduplicate_items = off) WHERE status = 'error'
+$index$);
 -- "What actions were in this transaction?" and "When was this action done?"
-CREATE INDEX IF NOT EXISTS audit_actions_transaction_idx
-    ON threadline.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
-CREATE INDEX IF NOT EXISTS audit_actions_name_idx
-    ON threadline.audit_actions (name, id) WITH (deduplicate_items = off);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_transaction_idx
+    ON threadline.audit_actions (transaction_id, id) WITH (deduplicate_items = off)
+$index$);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_actions_name_idx
+    ON threadline.audit_actions (name, id) WITH (deduplicate_items = off)
+$index$);
 
 -- What capture remembers of a session, as currval gives it: the transaction or subtransaction of the
 -- session that made a row of audit_transactions last. A setting could be made up or put back by the
@@ -241,25 +478,29 @@ RETURN pg_catalog.encode(
     'hex'
 )::uuid;
 
--- The smallest version 7 uuid of an instant.
+-- The smallest version 7 uuid of an instant. Of one that none can say: the first or last of them.
 CREATE OR REPLACE FUNCTION threadline.action_id_from(instant timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (
     pg_catalog.lpad(
         pg_catalog.to_hex(
-            pg_catalog.floor(EXTRACT(EPOCH FROM instant) OPERATOR(pg_catalog.*) 1000)::bigint
+            LEAST(GREATEST(
+                pg_catalog.floor(EXTRACT(EPOCH FROM instant) OPERATOR(pg_catalog.*) 1000), 0
+            ), 281474976710655)::bigint
         ),
         12, '0'
     ) OPERATOR(pg_catalog.||) '00000000000000000000'
 )::uuid;
 
--- When the transaction of an id began.
+-- When the transaction of an id began. An id that nobody's transaction has can say more than an
+-- instant can: it is taken for the far past, or the far future.
 CREATE OR REPLACE FUNCTION threadline.transaction_began_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+) (
-    pg_catalog.concat(
+    LEAST(GREATEST(pg_catalog.concat(
         'x', pg_catalog.substr(pg_catalog.replace(id::text, '-', ''), 1, 16)
-    )::bit(64)::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval
+    )::bit(64)::bigint, -200000000000000000), 9200000000000000000)
+        OPERATOR(pg_catalog.*) '1 microsecond'::interval
 );
 
 -- When the action of an id was recorded, to the millisecond.
@@ -348,6 +589,28 @@ RETURN CASE parent
     ]
 END;
 
+-- The time for which one table of the trail is given partitions, whole months: not before a trail
+-- can have begun, and a year ahead. What says it is of another time (a clock was wrong, somebody made
+-- an id up) stays in the default partition. An application says when its actions were, so theirs is
+-- the time of the changes.
+CREATE OR REPLACE FUNCTION threadline.trail_span(
+    of_parent text, OUT from_instant timestamptz, OUT to_instant timestamptz
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $span$
+DECLARE
+    -- No uuid, timestamp or clock in order is of before.
+    beginning CONSTANT timestamptz := '2001-01-01';
+BEGIN
+    from_instant := beginning;
+    to_instant := date_trunc('month', now()) + interval '13 months';
+    IF of_parent = 'audit_actions' THEN
+        SELECT COALESCE(min(part.from_instant), date_trunc('month', now())) INTO from_instant
+        FROM threadline.trail_partitions() AS part
+        WHERE part.parent = 'audit_changes' AND part.from_instant >= beginning;
+    END IF;
+END
+$span$;
+
 -- The column by which one table of the trail is partitioned.
 CREATE OR REPLACE FUNCTION threadline.partition_column(parent text) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -378,6 +641,9 @@ BEGIN
     EXECUTE format(
         'CREATE TABLE threadline.%I (LIKE threadline.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
         'INCLUDING STORAGE INCLUDING COMPRESSION)', partition, parent
+    );
+    PERFORM threadline.readable_as(
+        format('threadline.%I', partition)::regclass, format('threadline.%I', parent)::regclass
     );
     EXECUTE format(
         'ALTER TABLE threadline.%I ATTACH PARTITION threadline.%I %s', parent, partition, bounds
@@ -434,14 +700,25 @@ BEGIN
 END
 $create$;
 
--- Rows that no month catches go here; nothing is ever refused for want of a partition.
+-- Rows that no month catches go here; nothing is ever refused for want of a partition. A year is made
+-- ahead, so that nobody has to remember it in the first one. Later that is for maintenance to do; only
+-- where it was forgotten is it done here, if that is possible without waiting for anybody.
 DO $partitions$
+DECLARE
+    next_month CONSTANT text := to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYY_MM');
 BEGIN
     PERFORM threadline.create_partition('audit_changes', 'audit_changes_default', 'DEFAULT');
     PERFORM threadline.create_partition('audit_transactions', 'audit_transactions_default', 'DEFAULT');
     PERFORM threadline.create_partition('audit_actions', 'audit_actions_default', 'DEFAULT');
-    -- The running month and a year ahead: nobody has to remember it in the first year.
-    PERFORM threadline.create_partitions(pg_catalog.now(), 12);
+    IF to_regclass('threadline.audit_changes_' || next_month) IS NULL
+        OR to_regclass('threadline.audit_transactions_' || next_month) IS NULL
+        OR to_regclass('threadline.audit_actions_' || next_month) IS NULL
+    THEN
+        PERFORM threadline.create_partitions(now(), 12);
+    END IF;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE WARNING 'partitions are not made ahead, because the trail is busy'
+        USING HINT = 'CALL threadline.maintain()';
 END
 $partitions$;
 
@@ -946,6 +1223,9 @@ $refuse$;
 
 -- Records an action in the running transaction. `action` holds id, name, and optionally status,
 -- verb, category, reason, comment, meta; the rest comes from `actor` and `context`.
+--
+-- Actions are kept by the time in their ids, so an id that says nothing of now is refused: one that is
+-- no version 7 uuid, or of more than a day ahead, or of more than ten years ago.
 CREATE OR REPLACE FUNCTION threadline.record_action(
     action jsonb, actor jsonb, context jsonb
 ) RETURNS uuid
@@ -953,8 +1233,21 @@ LANGUAGE plpgsql SECURITY DEFINER AS $record$
 #variable_conflict use_column
 DECLARE
     represented pg_catalog.jsonb;
-    recorded pg_catalog.uuid;
+    recorded pg_catalog.uuid := (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid;
+    now_ms pg_catalog.int8 := pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000;
 BEGIN
+    -- The first six bytes are milliseconds since 1970.
+    IF (
+        pg_catalog.get_byte(pg_catalog.uuid_send(recorded), 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
+        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
+            pg_catalog.int8send(now_ms OPERATOR(pg_catalog.-) 315576000000), 3)
+        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
+            pg_catalog.int8send(now_ms OPERATOR(pg_catalog.+) 86400000), 3)
+    ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'no id of an action: %', COALESCE(action OPERATOR(pg_catalog.->>) 'id', 'none')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'An action''s id is a version 7 uuid of now; see guides/attribution.md.';
+    END IF;
     -- As is_actor_ref and plain_actor_ref have it; a call of a SQL function would cost more than all
     -- of this.
     IF actor IS NOT NULL AND (
@@ -974,7 +1267,7 @@ BEGIN
         id, transaction_id, recorded_at, name, status, actor_ref, on_behalf_of, verb, category,
         reason, comment, correlation_id, request_id, job_id, meta
     ) VALUES (
-        (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid,
+        recorded,
         threadline.current_transaction_id(),
         pg_catalog.clock_timestamp(),
         action OPERATOR(pg_catalog.->>) 'name',
@@ -996,7 +1289,7 @@ BEGIN
         context OPERATOR(pg_catalog.->>) 'request_id',
         context OPERATOR(pg_catalog.->>) 'job_id',
         action OPERATOR(pg_catalog.->) 'meta'
-    ) RETURNING id INTO recorded;
+    );
     RETURN recorded;
 END
 $record$;
@@ -1121,7 +1414,8 @@ END
 $leave$;
 
 -- Leaves an audited piece of work, and says besides how much it captured: under the given action,
--- or in the whole transaction if there is none.
+-- or in the whole transaction if there is none. It reads the trail, which under SERIALIZABLE can make a
+-- conflict with whoever captures at the same time; leave_audited_work does not.
 CREATE OR REPLACE FUNCTION threadline.close_audited_work(
     before jsonb, action uuid,
     OUT transaction_id uuid, OUT changes bigint, OUT tables bigint
@@ -1640,6 +1934,11 @@ BEGIN
         RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
+    -- Triggers of one name can be of one table only.
+    FOR difference IN SELECT related.* FROM threadline.captured_relatives(relation) AS related LIMIT 1 LOOP
+        RAISE EXCEPTION 'table % is an inheritance child of %, with which it is captured', difference.child, difference.parent
+            USING HINT = 'Audit one of the two; to change from one to the other, gen-triggers --retire the one first.';
+    END LOOP;
     IF (SELECT relpersistence FROM pg_class WHERE oid = relation) = 'u' THEN
         RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
     END IF;
@@ -1769,6 +2068,10 @@ BEGIN
                 WHERE oid = (function || '()')::regprocedure
             ))
         );
+        -- What default privileges gave on it.
+        PERFORM threadline.take_back('FUNCTION', function || '()', privilege.grantee)
+        FROM pg_proc AS deployed CROSS JOIN LATERAL aclexplode(deployed.proacl) AS privilege
+        WHERE deployed.oid = (function || '()')::regprocedure AND privilege.grantee <> deployed.proowner;
     END LOOP;
 END
 $deploy$;
@@ -1817,11 +2120,21 @@ BEGIN
 END
 $ensure$;
 
+-- The tables that hold the rows of tables, themselves first.
+CREATE OR REPLACE FUNCTION threadline.families_of(tables text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE family (oid, place, depth) AS (
+        SELECT to_regclass(given)::oid, given, 0 FROM unnest(tables) AS given WHERE to_regclass(given) IS NOT NULL
+        UNION
+        SELECT inherits.inhrelid, family.place, family.depth + 1
+        FROM pg_inherits AS inherits JOIN family ON inherits.inhparent = family.oid
+    )
+    SELECT COALESCE(array_agg(family.oid::regclass::text ORDER BY family.place, family.depth, family.oid), '{}')
+    FROM family
+);
+
 -- Locks tables that are about to get triggers, all or none, without ever making a writer a victim.
---
--- A migration that waits for one table while it holds another can deadlock with a writer that took
--- them the other way round, and after a second PostgreSQL ends one of the two. So this waits for a
--- fraction of that, lets everything go, and tries again.
 CREATE OR REPLACE FUNCTION threadline.lock_for_enrolment(tables text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $lock$
 DECLARE
@@ -1833,26 +2146,14 @@ DECLARE
         )
         ORDER BY given
     );
-    one text;
-    patience text := current_setting('lock_timeout');
 BEGIN
     -- Two migrations of one kind would replace the same functions.
     PERFORM pg_advisory_xact_lock(hashtextextended('threadline enrolment', 0));
-    FOR attempt IN 1 .. 100 LOOP
-        BEGIN
-            PERFORM set_config('lock_timeout', '250ms', true);
-            FOREACH one IN ARRAY waiting LOOP
-                EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', one);
-            END LOOP;
-            PERFORM set_config('lock_timeout', patience, true);
-            RETURN;
-        EXCEPTION WHEN lock_not_available THEN
-            PERFORM pg_sleep(0.05 + random() * 0.1);
-        END;
-    END LOOP;
-    RAISE EXCEPTION 'tables are too busy to put them under capture: %', array_to_string(waiting, ', ')
-        USING ERRCODE = 'lock_not_available',
-              HINT = 'Run the migration again at a quieter time; nothing was changed.';
+    IF NOT threadline.lock_patiently(threadline.families_of(waiting), 'SHARE ROW EXCLUSIVE') THEN
+        RAISE EXCEPTION 'tables are too busy to put them under capture: %', array_to_string(waiting, ', ')
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'Run the migration again at a quieter time; nothing was changed.';
+    END IF;
 END
 $lock$;
 
@@ -1928,6 +2229,7 @@ DECLARE
     declared jsonb;
     row_function text;
     statement_function text;
+    lacking text[];
 BEGIN
     SELECT (array_agg(policy -> 'table'))[1],
         min(format('threadline.%I', proname)) FILTER (WHERE proname LIKE 'capture\_row\_%'),
@@ -1941,6 +2243,29 @@ BEGIN
         RAISE EXCEPTION 'table %.% has no capture policy', table_schema, table_name
             USING HINT = 'Declare it in the code and run gen-triggers.';
     END IF;
+    -- Those that get a trigger, all at once; where all is well, none.
+    lacking := ARRAY(
+        SELECT holder FROM unnest(threadline.families_of(
+            ARRAY[format('%I.%I', refresh_capture.table_schema, refresh_capture.table_name)]
+        )) WITH ORDINALITY AS family (holder, place)
+        WHERE EXISTS (
+            SELECT FROM threadline.expected_triggers() AS expected
+            LEFT JOIN pg_trigger AS trigger
+                ON trigger.tgrelid = expected.relation AND trigger.tgname = expected.trigger_name
+            WHERE expected.relation = holder::regclass AND expected.table_schema = refresh_capture.table_schema
+                AND expected.table_name = refresh_capture.table_name
+                AND (trigger.tgenabled IN ('O', 'A') AND trigger.tgtype = ANY (expected.levels)
+                    AND trigger.tgfoid = ANY (expected.functions) AND trigger.tgqual IS NULL
+                    AND trigger.tgattr = ''::int2vector
+                    AND trigger.tgargs = threadline.trigger_arguments(expected.arguments)) IS NOT TRUE
+        )
+        ORDER BY place
+    );
+    IF NOT threadline.lock_patiently(lacking, 'SHARE ROW EXCLUSIVE') THEN
+        RAISE EXCEPTION 'tables are too busy to put their triggers in order: %', array_to_string(lacking, ', ')
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'Call it again at a quieter time; nothing was changed.';
+    END IF;
     PERFORM threadline.attach_capture(declared, row_function, statement_function);
 END
 $refresh$;
@@ -1953,6 +2278,8 @@ DECLARE
     found_trigger record;
 BEGIN
     PERFORM threadline.note_detached(table_schema, table_name);
+    PERFORM threadline.lock_patiently(
+        threadline.families_of(ARRAY[format('%I.%I', table_schema, table_name)]), 'ACCESS EXCLUSIVE');
     FOR found_trigger IN
         WITH RECURSIVE family (oid) AS (
             SELECT to_regclass(format('%I.%I', table_schema, table_name))::oid
@@ -1993,14 +2320,22 @@ $guard$;
 
 -- The triggers for rows are in 15_removal.sql, beside what lets a removal past them.
 
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_actions
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_renames
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_renames
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()
+$guard$);
 
 -- Following one row through its keys.
 
@@ -2137,7 +2472,7 @@ RETURN CASE WHEN op OPERATOR(pg_catalog.=) 'update' THEN
 END;
 
 -- Every change with who, why, and what changed.
-CREATE OR REPLACE VIEW threadline.audit_timeline AS
+SELECT threadline.ensure_view('audit_timeline', $view$
 SELECT
     change.id,
     change.captured_at,
@@ -2168,7 +2503,8 @@ FROM threadline.audit_changes AS change
 LEFT JOIN threadline.audit_transactions AS transaction ON transaction.id = change.transaction_id
 LEFT JOIN threadline.audit_actions AS action ON action.id = change.action_id
 -- What was there before capture is no change; audit_changes has it.
-WHERE change.op <> 'baseline';
+WHERE change.op <> 'baseline'
+$view$);
 
 -- From a stored image back to the row, by PostgreSQL's own conversions.
 
@@ -2228,9 +2564,10 @@ $row$;
 --    that none of the host's refused the row;
 -- 4. queues the AFTER DELETE and the AFTER INSERT event, one after the other.
 --
--- So at the end of 3 it is certain that two events belong together. Capture records the delete when it
--- comes, and completes it to the update it is when the insert does: nothing is held back on the way.
--- Wherever anything is in doubt, a delete and an insert are recorded.
+-- So at the end of 3 it is certain that two events belong together, and that both will come: what could
+-- still stop the insert ends the statement. When the delete comes, capture lays the row aside; when the
+-- insert does, it records the update that the two are. Wherever anything is in doubt, a delete and an
+-- insert are recorded.
 
 -- Rows that are between two partitions. Empty whenever nothing runs, but for rows that a trigger of the
 -- host stopped on their way. A session can write settings, but not this: it keeps what must be
@@ -2242,14 +2579,23 @@ CREATE UNLOGGED TABLE IF NOT EXISTS threadline.audit_moving_rows (
     depth       integer NOT NULL,          -- of triggers, while it leaves and comes
     step        text COLLATE "C" NOT NULL CHECK (step IN ('leaving', 'coming', 'settled', 'left')),
     destination oid,
-    change_id   bigint,                    -- the delete that was recorded
+    change_id   bigint,                    -- of the update, from before what the host's triggers write
     captured_at timestamptz,
-    is_first    boolean,                   -- whether the transaction's row came with it
-    hidden      jsonb,                     -- what is not stored, to tell whether the move changes it
+    row_key     text COLLATE "C",
+    image       jsonb,                     -- of the row before
+    hidden      jsonb,                     -- what of it is not stored, to tell whether the move changes it
     PRIMARY KEY (xid, moved_row)
 ) WITH (fillfactor = 60);
 
-ALTER TABLE threadline.audit_moving_rows ENABLE ROW LEVEL SECURITY;
+DO $hide$
+BEGIN
+    IF NOT (
+        SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'threadline.audit_moving_rows'::pg_catalog.regclass
+    ) THEN
+        ALTER TABLE threadline.audit_moving_rows ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$hide$;
 
 COMMENT ON TABLE threadline.audit_moving_rows IS
     'Rows that are being moved to another partition by a running transaction.';
@@ -2364,6 +2710,12 @@ BEGIN
                 WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
                     AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
                     AND threadline.comes_between(own.tgname, own.tgtype)
+            ) AND EXISTS (
+                -- The insert has to come to capture, too.
+                SELECT FROM pg_catalog.pg_trigger AS own
+                WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
+                    AND own.tgname OPERATOR(pg_catalog.=) '00_threadline_insert'::pg_catalog.name
+                    AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
             ) THEN
                 PERFORM threadline.advance_moving_row(v_row, 'coming', 'settled', TG_RELID);
             END IF;
@@ -2379,7 +2731,7 @@ $settle$;
 CREATE OR REPLACE FUNCTION threadline.advance_moving_row(
     of_row text, from_step text, to_step text, comes_to oid
 ) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $advance$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $advance$
 BEGIN
     UPDATE threadline.audit_moving_rows AS moving SET step = to_step, destination = comes_to
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row
@@ -2389,7 +2741,7 @@ END
 $advance$;
 
 CREATE OR REPLACE FUNCTION threadline.forget_moving_row(of_row text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $forget$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $forget$
 BEGIN
     DELETE FROM threadline.audit_moving_rows AS moving
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = of_row;
@@ -2417,35 +2769,32 @@ RETURN (events OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=)
 
 -- 4. The rest is called by the generated functions, with the owner's rights.
 
--- A delete that is about to be recorded: keeps which change it is, if the row is on its way elsewhere.
--- The next event at this depth is the insert then; what the host's own AFTER DELETE triggers write
--- comes between, but deeper.
-CREATE OR REPLACE FUNCTION threadline.note_departure(
-    relation pg_catalog.oid, place pg_catalog.tid, change_id pg_catalog.int8,
-    captured_at pg_catalog.timestamptz, is_first pg_catalog.bool, hidden pg_catalog.jsonb
-) RETURNS pg_catalog.void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $departure$
+-- A delete: lays the row aside if it is on its way elsewhere, and says whether it is. The next event at
+-- this depth is the insert then; what the host's own AFTER DELETE triggers write comes between, but
+-- deeper.
+CREATE OR REPLACE FUNCTION threadline.lay_aside(
+    relation oid, place tid, old_key text, old_image jsonb, old_hidden jsonb
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $aside$
 DECLARE
-    v_row pg_catalog.text := pg_catalog.concat_ws(' ', relation, place);
+    v_row text := concat_ws(' ', relation, place);
 BEGIN
     UPDATE threadline.audit_moving_rows AS moving
-    SET step = 'left', change_id = note_departure.change_id, captured_at = note_departure.captured_at,
-        is_first = note_departure.is_first, hidden = note_departure.hidden
-    WHERE moving.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-        AND moving.moved_row OPERATOR(pg_catalog.=) v_row
-        AND moving.step OPERATOR(pg_catalog.=) 'settled';
+    SET step = 'left', row_key = old_key, image = old_image, hidden = old_hidden,
+        change_id = nextval('threadline.audit_changes_id_seq'), captured_at = clock_timestamp()
+    WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = v_row AND moving.step = 'settled';
     IF FOUND THEN
-        v_row := pg_catalog.set_config(
-            pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth()), v_row, true
-        );
+        PERFORM set_config(concat('threadline.moving_', pg_trigger_depth()), v_row, true);
+        RETURN true;
     END IF;
+    RETURN false;
 END
-$departure$;
+$aside$;
 
--- An insert that is about to be recorded: the departure it belongs to, if it ends a move.
+-- An insert: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION threadline.departure_of(relation pg_catalog.oid)
 RETURNS threadline.audit_moving_rows
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $arrival$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $arrival$
 DECLARE
     v_place pg_catalog.text := pg_catalog.concat('threadline.moving_', pg_catalog.pg_trigger_depth());
     v_row pg_catalog.text := pg_catalog.current_setting(v_place, true);
@@ -2492,77 +2841,33 @@ RETURN (
     WHERE rule IS NULL OR rule = 'mask'
 );
 
--- Completes the delete that was recorded to the update it was part of, as any update would have been
--- recorded: with the old values of what changed; that a masked or unclassified column changed, but not
--- from what; nothing at all if nothing changed that is stored. Returns whether it did.
-CREATE OR REPLACE FUNCTION threadline.complete_move(
-    departure threadline.audit_moving_rows, this_transaction uuid, of_schema text, of_table text,
-    new_pk jsonb, new_key text, image jsonb, hidden jsonb, is_delta boolean
-) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
-SET plan_cache_mode = force_generic_plan -- else every row plans for all partitions of the trail
-AS $complete$
+-- The old values of what a move changed, as any update would have stored them; that a masked or
+-- unclassified column changed, but not from what. Empty if nothing changed that is stored.
+CREATE OR REPLACE FUNCTION threadline.changed_by_move(
+    departure threadline.audit_moving_rows, image jsonb, hidden jsonb
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
-    deleted record;
-    changed jsonb;
+    changed jsonb := threadline.changed_values(departure.image, image);
 BEGIN
-    SELECT change.row_key, change.changed_from INTO deleted
-    FROM threadline.audit_changes AS change
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id
-        AND change.transaction_id = this_transaction AND change.op = 'delete'
-        AND change.table_schema = of_schema AND change.table_name = of_table;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    changed := threadline.changed_values(deleted.changed_from, image);
     IF departure.hidden <> hidden THEN
         changed := changed || (
             SELECT jsonb_object_agg(key, COALESCE(image -> key, '"[UNCLASSIFIED]"'))
             FROM jsonb_object_keys(threadline.changed_values(departure.hidden, hidden)) AS key
         );
     END IF;
-    IF changed = '{}' THEN
-        PERFORM threadline.forget_move(departure, this_transaction);
-        RETURN true;
-    END IF;
-    UPDATE threadline.audit_changes AS change
-    SET op = 'update', table_pk = new_pk, row_key = new_key,
-        previous_key = CASE WHEN deleted.row_key <> new_key THEN deleted.row_key END,
-        data_after = CASE WHEN is_delta
-            THEN (SELECT jsonb_object_agg(key, image -> key) FROM jsonb_object_keys(changed) AS key WHERE image ? key)
-            ELSE image END,
-        changed_from = changed
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
-    IF deleted.row_key <> new_key THEN
-        PERFORM threadline.record_rename(
-            departure.change_id, departure.captured_at, this_transaction, of_schema, of_table, new_key,
-            deleted.row_key
-        );
-    END IF;
-    RETURN true;
+    RETURN changed;
 END
-$complete$;
+$changed$;
 
--- Takes back a delete that turned out to be part of an update that changed nothing that is stored, and
--- the transaction's row if it came with that and nothing else did.
-CREATE OR REPLACE FUNCTION threadline.forget_move(
-    departure threadline.audit_moving_rows, this_transaction uuid
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $forget$
-BEGIN
-    PERFORM threadline.sanction(true);
-    DELETE FROM threadline.audit_changes AS change
-    WHERE change.captured_at = departure.captured_at AND change.id = departure.change_id;
-    IF departure.is_first AND NOT EXISTS (
-        SELECT FROM threadline.audit_changes AS change WHERE change.transaction_id = this_transaction
-    ) THEN
-        DELETE FROM threadline.audit_transactions AS recorded WHERE recorded.id = this_transaction;
-        PERFORM set_config('threadline.recorded', '', true),
-                setval('threadline.capture_session', 1); -- the row is gone without a rollback
-    END IF;
-    PERFORM threadline.sanction(false);
-END
-$forget$;
+-- What the delta form stores of the new image: the new values of what changed.
+CREATE OR REPLACE FUNCTION threadline.new_values(image jsonb, changed jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT pg_catalog.jsonb_object_agg(key, image OPERATOR(pg_catalog.->) key)
+    FROM pg_catalog.jsonb_object_keys(changed) AS key
+    WHERE image OPERATOR(pg_catalog.?) key
+);
 
 -- Suspending capture for bulk maintenance. It needs a privilege of its own (EXECUTE on
 -- suspend_capture, which nobody has by default), holds for the running transaction only, and leaves
@@ -2757,10 +3062,10 @@ BEGIN
 END
 $write$;
 
-DROP TRIGGER IF EXISTS write_last_count ON threadline.audit_suspensions;
+SELECT threadline.ensure_guard($guard$
 CREATE CONSTRAINT TRIGGER write_last_count AFTER INSERT ON threadline.audit_suspensions
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION threadline.write_last_suspended_count();
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION threadline.write_last_suspended_count()
+$guard$);
 
 -- The one way in which the trail gets smaller. Everything that is removed or erased is recorded:
 -- who, when, why, what, how much.
@@ -2793,22 +3098,30 @@ RETURN (
 
 -- A sanctioned removal passes the guards without calling them: a purge does so with every row, and
 -- the condition costs a tenth of the call.
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_transactions
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_transactions
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM threadline.signed('sanctioned'))
-    EXECUTE FUNCTION threadline.guard_row('id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_changes
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    EXECUTE FUNCTION threadline.guard_row('id')
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_changes
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM threadline.signed('sanctioned'))
-    EXECUTE FUNCTION threadline.guard_row('transaction_id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_actions
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    EXECUTE FUNCTION threadline.guard_row('transaction_id')
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_actions
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM threadline.signed('sanctioned'))
-    EXECUTE FUNCTION threadline.guard_row('transaction_id');
-CREATE OR REPLACE TRIGGER guard_row BEFORE UPDATE OR DELETE ON threadline.audit_renames
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    EXECUTE FUNCTION threadline.guard_row('transaction_id')
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_renames
     FOR EACH ROW
-    WHEN (pg_catalog.current_setting('threadline.sanctioned', true) IS DISTINCT FROM threadline.signed('sanctioned'))
-    EXECUTE FUNCTION threadline.guard_row('transaction_id');
+    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    EXECUTE FUNCTION threadline.guard_row('transaction_id')
+$guard$);
 
 CREATE OR REPLACE FUNCTION threadline.record_removal(
     kind text, reason text, scope jsonb, change_count bigint
@@ -2928,12 +3241,18 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_suspensions
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_suspended_writes
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_removals
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_suspensions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_suspended_writes
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_removals
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()
+$guard$);
 
 -- What is captured, how well, and what a mechanism cannot see by itself. Only the catalog is asked,
 -- but for orphans and writers, which are looked for in what was captured since an instant.
@@ -2942,7 +3261,7 @@ CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON th
 -- 18_trail_findings.sql (the trail, its rights, its surroundings).
 
 -- Every capture policy that is deployed: the table it names, its functions, and the table it is on.
-CREATE OR REPLACE VIEW threadline.deployed_policies AS
+SELECT threadline.ensure_view('deployed_policies', $view$
 SELECT
     policy #>> '{table,name,schema}' AS table_schema,
     policy #>> '{table,name,name}' AS table_name,
@@ -2961,7 +3280,8 @@ SELECT
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
 CROSS JOIN LATERAL threadline.policy_of(function.oid) AS policy
-WHERE namespace.nspname = 'threadline' AND function.proname LIKE 'capture\_%' AND policy IS NOT NULL;
+WHERE namespace.nspname = 'threadline' AND function.proname LIKE 'capture\_%' AND policy IS NOT NULL
+$view$);
 
 -- The same, a row a table.
 CREATE OR REPLACE FUNCTION threadline.captured_tables() RETURNS TABLE (
@@ -2997,6 +3317,11 @@ BEGIN ATOMIC
     FROM pg_class AS class
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
     WHERE class.relkind IN ('r', 'p') AND NOT class.relispartition
+        -- There is nothing to capture of a table without columns.
+        AND EXISTS (
+            SELECT FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        )
         AND namespace.nspname NOT IN ('pg_catalog', 'information_schema', 'threadline')
         AND namespace.nspname NOT LIKE 'pg\_%'
     ORDER BY 1, 2;
@@ -3207,7 +3532,13 @@ BEGIN ATOMIC
         ('~threadline_insert', ARRAY[7],
             ARRAY[to_regprocedure('threadline.settle_in_partition()')::oid], '{}', captured.partitioned)
     ) AS expected (name, levels, functions, arguments, applies)
-    WHERE expected.applies;
+    WHERE expected.applies
+        -- Of a child that is captured by itself they are its own: see captured_twice.
+        AND (family.relation = family.root OR NOT EXISTS (
+            SELECT FROM threadline.captured_tables() AS by_itself
+            JOIN pg_class AS class ON class.oid = by_itself.relation AND NOT class.relispartition
+            WHERE by_itself.relation = family.relation
+        ));
 END;
 
 -- The triggers of captured tables, and of everything that holds their rows.
@@ -3352,6 +3683,45 @@ RETURN (
     FROM unnest(arguments) WITH ORDINALITY AS given (argument, position)
 );
 
+-- The captured tables of which a table is an inheritance child, at any remove.
+CREATE OR REPLACE FUNCTION threadline.captured_above(child regclass) RETURNS TABLE (
+    table_schema text, table_name text, relation regclass
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE above (oid) AS (
+        SELECT inherits.inhparent FROM pg_inherits AS inherits
+        JOIN pg_class AS class ON class.oid = inherits.inhrelid AND NOT class.relispartition
+        WHERE inherits.inhrelid = child
+        UNION
+        SELECT inherits.inhparent FROM pg_inherits AS inherits JOIN above ON above.oid = inherits.inhrelid
+    )
+    SELECT captured.table_schema, captured.table_name, captured.relation
+    FROM threadline.captured_tables() AS captured
+    JOIN above ON above.oid = captured.relation;
+END;
+
+-- Captured tables above and below a table, each pair with which is the other's child.
+CREATE OR REPLACE FUNCTION threadline.captured_relatives(relative regclass) RETURNS TABLE (
+    parent regclass, child regclass
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT above.relation, relative FROM threadline.captured_above(relative) AS above
+    UNION ALL
+    SELECT relative, captured.relation
+    FROM threadline.captured_tables() AS captured
+    JOIN pg_class AS class ON class.oid = captured.relation AND NOT class.relispartition
+    WHERE captured.relation <> relative AND EXISTS (
+        WITH RECURSIVE above (oid) AS (
+            SELECT inherits.inhparent FROM pg_inherits AS inherits WHERE inherits.inhrelid = captured.relation
+            UNION
+            SELECT inherits.inhparent FROM pg_inherits AS inherits JOIN above ON above.oid = inherits.inhrelid
+        )
+        SELECT FROM above WHERE above.oid = relative
+    );
+END;
+
 -- What became of the tables: gone, renamed, other columns, another key.
 CREATE OR REPLACE FUNCTION threadline.table_findings() RETURNS TABLE (
     severity text, code text, table_schema text, table_name text, explanation text, remedy text
@@ -3385,6 +3755,16 @@ BEGIN
             captured.table_schema, captured.table_name)
     FROM threadline.captured_tables() AS captured
     JOIN pg_class AS class ON class.oid = captured.relation AND class.relispartition;
+
+    RETURN QUERY
+    SELECT 'error', 'captured_twice', captured.table_schema, captured.table_name,
+        format('it is an inheritance child of %s, which is captured with its children: its triggers can be of one of the two only',
+            string_agg(above.relation::text, ', ' ORDER BY above.relation::text)),
+        format('gen-triggers --retire one of the two, then SELECT threadline.refresh_capture(%L, %L), or the other''s',
+            min(above.table_schema), min(above.table_name))
+    FROM threadline.captured_tables() AS captured
+    CROSS JOIN LATERAL threadline.captured_above(captured.relation) AS above
+    GROUP BY captured.table_schema, captured.table_name;
 
     RETURN QUERY
     SELECT 'info', 'table_unlogged', captured.table_schema, captured.table_name,
@@ -3549,7 +3929,17 @@ BEGIN
         format('everybody may execute %s', found.function::regprocedure),
         format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', found.function::regprocedure)
     FROM threadline.trail_functions() AS found
-    WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false);
+    WHERE found.is_public AND NOT COALESCE((installed -> 'functions' -> found.signature ->> 'public')::boolean, false)
+    UNION ALL
+    -- Whoever may execute a trigger function of the trail can put it on a table of their own.
+    SELECT 'error', 'trail_function_executable', 'threadline', NULL::text,
+        format('role %s may execute %s', grantee.shown, function.oid::regprocedure),
+        format('REVOKE ALL ON ROUTINE %s FROM %s', function.oid::regprocedure, grantee.shown)
+    FROM threadline.trail_functions() AS found
+    JOIN pg_proc AS function ON function.oid = found.function AND function.prorettype = 'trigger'::regtype
+    CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
+    CROSS JOIN LATERAL (SELECT threadline.shown_role(privilege.grantee) AS shown) AS grantee
+    WHERE privilege.grantee NOT IN (function.proowner, 0);
 
     RETURN QUERY
     SELECT 'error', 'guard_missing', 'threadline', noted.value ->> 'table',
@@ -3621,7 +4011,7 @@ BEGIN
         AND privilege.type <> 'SELECT' AND privilege.grantee <> class.relowner
     GROUP BY class.oid, class.relname, grantee.shown
     UNION ALL
-    SELECT 'error', CASE class.relname WHEN 'capture_secret' THEN 'secret_readable' ELSE 'trail_writable' END,
+    SELECT 'error', CASE WHEN class.relname LIKE 'capture\_secret%' THEN 'secret_readable' ELSE 'trail_writable' END,
         'threadline', class.relname::text,
         format('role %s may %s sequence %I', grantee.shown, lower(string_agg(privilege.privilege_type, ', ')), class.relname),
         format('REVOKE ALL ON SEQUENCE %s FROM %s', class.oid::regclass, grantee.shown)
@@ -3629,7 +4019,7 @@ BEGIN
     CROSS JOIN LATERAL aclexplode(class.relacl) AS privilege
     CROSS JOIN LATERAL (SELECT threadline.shown_role(privilege.grantee) AS shown) AS grantee
     WHERE class.relnamespace = trail AND class.relkind = 'S' AND privilege.grantee <> class.relowner
-        AND (class.relname = 'capture_secret' OR privilege.privilege_type <> 'SELECT')
+        AND (class.relname LIKE 'capture\_secret%' OR privilege.privilege_type <> 'SELECT')
     GROUP BY class.oid, class.relname, grantee.shown
     UNION ALL
     SELECT 'error', 'schema_writable', 'threadline', NULL::text,
@@ -3686,12 +4076,45 @@ BEGIN
         AND privilege.grantee NOT IN (function.proowner, 0);
 
     RETURN QUERY
-    SELECT 'warning', 'trail_row_security', 'threadline', class.relname::text,
-        'row-level security hides rows of the trail from some of its readers',
-        format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', class.oid::regclass)
+    SELECT CASE WHEN class.relforcerowsecurity THEN 'error' ELSE 'warning' END,
+        'trail_row_security', 'threadline', class.relname::text,
+        CASE WHEN class.relforcerowsecurity
+            THEN 'row-level security is in force for the owner too, so capture may not write it'
+            ELSE 'row-level security hides rows of the trail from some of its readers' END,
+        format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', class.oid::regclass)
     FROM pg_class AS class
     WHERE class.relnamespace = trail AND class.relrowsecurity
-        AND class.relname <> 'audit_moving_rows'; -- what is in it is nobody's to read
+        -- What is in it is nobody's to read.
+        AND (class.relname <> 'audit_moving_rows' OR class.relforcerowsecurity);
+
+    -- Capture writes with the rights of the trail's owner, who can take them from itself.
+    RETURN QUERY
+    SELECT 'error', 'trail_owner_lacks', 'threadline', class.relname::text,
+        format('%s, which owns the trail, may not %s it: writes of captured tables fail, or reading and keeping the trail does',
+            threadline.shown_role(owner), lower(string_agg(needed.privilege, ', '))),
+        format('GRANT %s ON %s %s TO %s', string_agg(needed.privilege, ', '),
+            CASE class.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, class.oid::regclass,
+            threadline.shown_role(owner))
+    FROM pg_class AS class
+    CROSS JOIN LATERAL unnest(CASE class.relkind
+        WHEN 'S' THEN ARRAY['USAGE', 'SELECT', 'UPDATE'] WHEN 'v' THEN ARRAY['SELECT']
+        ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END) AS needed (privilege)
+    WHERE class.relnamespace = trail AND class.relkind IN ('r', 'p', 'v', 'S') AND CASE class.relkind
+        WHEN 'S' THEN NOT has_sequence_privilege(owner, class.oid, needed.privilege)
+        ELSE NOT has_table_privilege(owner, class.oid, needed.privilege) END
+    GROUP BY class.oid, class.relname, class.relkind
+    UNION ALL
+    SELECT 'error', 'trail_owner_lacks', 'threadline', NULL::text,
+        format('%s, which owns the trail, may not execute %s: writes of captured tables fail, or reading and keeping the trail does',
+            threadline.shown_role(owner), found.function::regprocedure),
+        format('GRANT EXECUTE ON ROUTINE %s TO %s', found.function::regprocedure, threadline.shown_role(owner))
+    FROM threadline.trail_functions() AS found
+    WHERE NOT has_function_privilege(owner, found.function, 'EXECUTE')
+    UNION ALL
+    SELECT 'error', 'trail_owner_lacks', 'threadline', NULL::text,
+        format('%s, which owns the trail, may not use its schema: writes of captured tables fail', threadline.shown_role(owner)),
+        format('GRANT USAGE, CREATE ON SCHEMA threadline TO %s', threadline.shown_role(owner))
+    WHERE NOT has_schema_privilege(owner, trail, 'USAGE') OR NOT has_schema_privilege(owner, trail, 'CREATE');
 END
 $findings$;
 
@@ -3808,6 +4231,43 @@ BEGIN
 END
 $findings$;
 
+-- Whether the ids that changes are given come after those that were given: not where rows were brought
+-- here without their sequence. The newest changes are looked at.
+CREATE OR REPLACE FUNCTION threadline.change_ids_are_behind() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
+    SELECT COALESCE(max(newest.id) > COALESCE(
+        pg_sequence_last_value('threadline.audit_changes_id_seq'::regclass), 0
+    ), false)
+    FROM (
+        SELECT change.id FROM threadline.audit_changes AS change
+        WHERE change.captured_at < 'infinity'
+        ORDER BY change.captured_at DESC, change.id DESC LIMIT 1000
+    ) AS newest;
+END;
+
+-- What to ask of one table's default partition: whether it holds rows that have a month, and rows that
+-- have none.
+CREATE OR REPLACE FUNCTION threadline.default_partition_query(of_parent text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $query$
+DECLARE
+    span CONSTANT record := threadline.trail_span(of_parent);
+    bounds CONSTANT text[] := threadline.partition_bounds(of_parent, span.from_instant, span.to_instant);
+BEGIN
+    RETURN format($$
+        SELECT 'warning', 'default_partition_used', 'threadline', %1$L,
+            'it holds rows of a month that has no partition', 'CALL threadline.maintain()'
+        WHERE EXISTS (SELECT FROM threadline.%1$I WHERE %2$I >= %3$s AND %2$I < %4$s)
+        UNION ALL
+        SELECT 'info', 'implausible_instants', 'threadline', %1$L,
+            'it holds rows of no plausible time, which stay there: a clock was wrong, or an id was made up',
+            'find out who recorded them'
+        WHERE EXISTS (SELECT FROM threadline.%1$I WHERE %2$I < %3$s)
+            OR EXISTS (SELECT FROM threadline.%1$I WHERE %2$I >= %4$s)
+    $$, of_parent || '_default', threadline.partition_column(of_parent), bounds[1], bounds[2]);
+END
+$query$;
+
 -- Whether what is recorded fits together, and will have a place. Of what was recorded since an
 -- instant the newest hundred thousand are looked at, so that this stays cheap on a busy trail.
 CREATE OR REPLACE FUNCTION threadline.record_findings(since timestamptz) RETURNS TABLE (
@@ -3818,6 +4278,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $
 DECLARE
     next_month CONSTANT timestamp := (now() + interval '1 month') AT TIME ZONE 'UTC';
     removed_before timestamptz;
+    of_parent text;
 BEGIN
     RETURN QUERY
     SELECT 'warning', 'partition_missing', 'threadline', root.name,
@@ -3840,16 +4301,22 @@ BEGIN
         RETURN;
     END IF;
 
-    RETURN QUERY
-    SELECT 'warning', 'default_partition_used', 'threadline', used.name,
-        'it holds rows of a month that has no partition', 'CALL threadline.maintain()'
-    FROM (
-        SELECT 'audit_changes_default' WHERE EXISTS (SELECT FROM threadline.audit_changes_default)
-        UNION ALL
-        SELECT 'audit_transactions_default' WHERE EXISTS (SELECT FROM threadline.audit_transactions_default)
-        UNION ALL
-        SELECT 'audit_actions_default' WHERE EXISTS (SELECT FROM threadline.audit_actions_default)
-    ) AS used (name);
+    FOR of_parent IN SELECT unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) LOOP
+        RETURN QUERY EXECUTE threadline.default_partition_query(of_parent);
+    END LOOP;
+
+    -- It is asked with the owner's rights; that the owner lacks them is another finding.
+    IF (
+        SELECT has_table_privilege(nspowner, 'threadline.audit_changes', 'SELECT')
+            AND has_sequence_privilege(nspowner, 'threadline.audit_changes_id_seq', 'USAGE, SELECT')
+        FROM pg_namespace WHERE nspname = 'threadline'
+    ) THEN
+        RETURN QUERY
+        SELECT 'error', 'change_ids_behind', 'threadline', 'audit_changes'::text,
+            'changes get ids that come before those of older changes, so histories are in the wrong order: rows were brought here without their sequence',
+            'SELECT setval(''threadline.audit_changes_id_seq'', (SELECT max(id) FROM threadline.audit_changes))'
+        WHERE threadline.change_ids_are_behind();
+    END IF;
 
     RETURN QUERY
     SELECT 'error', 'orphan_changes', change.table_schema, change.table_name,
@@ -3935,10 +4402,23 @@ COMMENT ON TABLE threadline.audit_enrolments IS
     'When tables came under capture, and when they were taken out.';
 
 -- Whether capture began with an empty table, so that no row is older than the trail.
-ALTER TABLE threadline.audit_enrolments ADD COLUMN IF NOT EXISTS table_was_empty boolean;
+DO $column$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_attribute
+        WHERE attrelid OPERATOR(pg_catalog.=) 'threadline.audit_enrolments'::regclass
+            AND attname OPERATOR(pg_catalog.=) 'table_was_empty'
+    ) THEN
+        PERFORM threadline.may_change('threadline.audit_enrolments');
+        ALTER TABLE threadline.audit_enrolments ADD COLUMN table_was_empty boolean;
+    END IF;
+END
+$column$;
 
-CREATE OR REPLACE TRIGGER guard_record BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_enrolments
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_enrolments
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()
+$guard$);
 
 -- Each attempt to record the rows of a table as they are.
 CREATE TABLE IF NOT EXISTS threadline.audit_baseline_runs (
@@ -3972,8 +4452,10 @@ CREATE TABLE IF NOT EXISTS threadline.audit_baseline_runs (
 COMMENT ON TABLE threadline.audit_baseline_runs IS
     'Who recorded the rows of which table as they were, when, and how far it went.';
 
-CREATE INDEX IF NOT EXISTS audit_baseline_runs_table_idx
-    ON threadline.audit_baseline_runs (table_name, table_schema, id);
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_baseline_runs_table_idx
+    ON threadline.audit_baseline_runs (table_name, table_schema, id)
+$index$);
 
 -- Runs move on by the functions below, and nobody takes them back.
 CREATE OR REPLACE FUNCTION threadline.guard_baseline_run() RETURNS trigger
@@ -3989,8 +4471,10 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_baseline_run BEFORE UPDATE OR DELETE OR TRUNCATE ON threadline.audit_baseline_runs
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_baseline_run();
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_baseline_run BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_baseline_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_baseline_run()
+$guard$);
 
 -- Whether the triggers that make a table captured are there and fire.
 CREATE OR REPLACE FUNCTION threadline.is_captured(relation oid) RETURNS boolean
@@ -5037,8 +5521,8 @@ $behind$;
 -- A month that has rows in the default partition cannot get a partition of its own while they are
 -- there. So they are copied, some at a time, into a table beside the trail, while a trigger on the
 -- default partition copies what is still written there. When all is copied, the default partition
--- is exchanged for those tables and a new, empty one, which takes a moment. Readers see every row all
--- the time, once.
+-- is exchanged for those tables and a new one, which takes a moment. Readers see every row all the
+-- time, once.
 
 CREATE TABLE IF NOT EXISTS threadline.audit_partition_moves (
     partition_name text COLLATE "C" PRIMARY KEY,
@@ -5098,24 +5582,23 @@ RETURN CASE parent
     ELSE threadline.action_recorded_at((recorded ->> 'id')::uuid)
 END;
 
--- The first month, from an instant on, that has rows in a default partition and is not being moved.
+-- The first month that has rows in a default partition and is not being moved. Rows of no plausible
+-- time belong to no month: see trail_span.
 CREATE OR REPLACE FUNCTION threadline.unmoved_month(of_parent text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $month$
 DECLARE
     column_name CONSTANT text := threadline.partition_column(of_parent);
-    lower_bound timestamptz;
-    upper_bound timestamptz := '2000-01-01';
-    from_bound text := '-infinity';
+    span CONSTANT record := threadline.trail_span(of_parent);
+    lower_bound timestamptz := span.from_instant;
+    bounds text[];
     first_row jsonb;
 BEGIN
-    IF of_parent <> 'audit_changes' THEN
-        from_bound := '00000000-0000-0000-0000-000000000000';
-    END IF;
-    LOOP
+    WHILE lower_bound < span.to_instant LOOP
+        bounds := threadline.partition_bounds(of_parent, lower_bound, span.to_instant);
         EXECUTE format(
             'SELECT jsonb_build_object(%2$L, d.%2$I) FROM threadline.%1$I AS d '
-            'WHERE d.%2$I >= %3$L ORDER BY d.%2$I LIMIT 1',
-            of_parent || '_default', column_name, from_bound
+            'WHERE d.%2$I >= %3$s AND d.%2$I < %4$s ORDER BY d.%2$I LIMIT 1',
+            of_parent || '_default', column_name, bounds[1], bounds[2]
         ) INTO first_row;
         IF first_row IS NULL THEN
             RETURN NULL;
@@ -5127,11 +5610,30 @@ BEGIN
         ) THEN
             RETURN lower_bound;
         END IF;
-        upper_bound := lower_bound + interval '1 month';
-        from_bound := btrim((threadline.partition_bounds(of_parent, upper_bound, upper_bound))[1], '''');
+        lower_bound := lower_bound + interval '1 month';
     END LOOP;
+    RETURN NULL;
 END
 $month$;
+
+-- Gives up moves of months that get no partition after all: their rows are still in the default
+-- partition.
+CREATE OR REPLACE FUNCTION threadline.abandon_implausible_moves(of_parent text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $abandon$
+DECLARE
+    span CONSTANT record := threadline.trail_span(of_parent);
+    partition text;
+BEGIN
+    FOR partition IN
+        SELECT move.partition_name FROM threadline.audit_partition_moves AS move
+        WHERE move.parent = of_parent
+            AND (move.from_instant < span.from_instant OR move.to_instant > span.to_instant)
+    LOOP
+        EXECUTE format('DROP TABLE IF EXISTS threadline.%I', threadline.moving_name(partition));
+        DELETE FROM threadline.audit_partition_moves AS move WHERE move.partition_name = partition;
+    END LOOP;
+END
+$abandon$;
 
 -- Makes the table that a month is copied into, and the trigger that keeps it up to date. Waits, for a
 -- moment, until nobody has uncommitted rows in the default partition: those would be missed.
@@ -5148,6 +5650,10 @@ BEGIN
         'CONSTRAINT month CHECK (%I IS NOT NULL AND %3$I >= %4$s AND %3$I < %5$s))',
         threadline.moving_name(partition), of_parent, threadline.partition_column(of_parent),
         bounds[1], bounds[2]
+    );
+    PERFORM threadline.readable_as(
+        format('threadline.%I', threadline.moving_name(partition))::regclass,
+        format('threadline.%I', of_parent)::regclass
     );
     INSERT INTO threadline.audit_partition_moves (partition_name, parent, from_instant, to_instant)
     VALUES (partition, of_parent, month, upper_bound);
@@ -5204,10 +5710,40 @@ BEGIN
 END
 $copy$;
 
--- Exchanges a default partition for the months that were copied out of it, and an empty one.
+-- Copies the rows of a default partition that no month takes, because nothing plausible is known of
+-- their time, into the one that takes its place.
+CREATE OR REPLACE FUNCTION threadline.keep_implausible(of_parent text, exchanged text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off AS $keep$
+DECLARE
+    move threadline.audit_partition_moves;
+    bounds text[];
+    lower_bound text := 'true';
+    outside text[] := '{}';
+    range text;
+BEGIN
+    -- What is between the months, one stretch of the index after another.
+    FOR move IN
+        SELECT * FROM threadline.audit_partition_moves AS m WHERE m.parent = of_parent ORDER BY m.from_instant
+    LOOP
+        bounds := threadline.partition_bounds(of_parent, move.from_instant, move.to_instant);
+        outside := outside || format('%s AND d.%I < %s', lower_bound, threadline.partition_column(of_parent), bounds[1]);
+        lower_bound := format('d.%I >= %s', threadline.partition_column(of_parent), bounds[2]);
+    END LOOP;
+    FOREACH range IN ARRAY outside || lower_bound LOOP
+        EXECUTE format(
+            'INSERT INTO threadline.%I SELECT d.* FROM threadline.%I AS d WHERE %s',
+            of_parent || '_default', exchanged, range
+        );
+    END LOOP;
+END
+$keep$;
+
+-- Exchanges a default partition for the months that were copied out of it, and one with what no month
+-- takes: nothing, if all is well.
 CREATE OR REPLACE FUNCTION threadline.exchange_default(of_parent text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $exchange$
 DECLARE
+    exchanged CONSTANT text := concat('exchanged_', of_parent, '_default');
     move threadline.audit_partition_moves;
     bounds text[];
 BEGIN
@@ -5216,7 +5752,8 @@ BEGIN
     IF threadline.unmoved_month(of_parent) IS NOT NULL THEN
         RETURN false; -- another month has begun
     END IF;
-    EXECUTE format('DROP TABLE threadline.%I', of_parent || '_default');
+    EXECUTE format('ALTER TABLE threadline.%I DETACH PARTITION threadline.%I', of_parent, of_parent || '_default');
+    EXECUTE format('ALTER TABLE threadline.%I RENAME TO %I', of_parent || '_default', exchanged);
     FOR move IN SELECT * FROM threadline.audit_partition_moves AS m WHERE m.parent = of_parent LOOP
         bounds := threadline.partition_bounds(of_parent, move.from_instant, move.to_instant);
         EXECUTE format('ALTER TABLE threadline.%I RENAME TO %I',
@@ -5226,8 +5763,10 @@ BEGIN
         EXECUTE format('ALTER TABLE threadline.%I DROP CONSTRAINT month', move.partition_name);
         PERFORM threadline.guard_partition(move.partition_name);
     END LOOP;
-    DELETE FROM threadline.audit_partition_moves AS m WHERE m.parent = of_parent;
     PERFORM threadline.create_partition(of_parent, of_parent || '_default', 'DEFAULT');
+    PERFORM threadline.keep_implausible(of_parent, exchanged);
+    EXECUTE format('DROP TABLE threadline.%I', exchanged);
+    DELETE FROM threadline.audit_partition_moves AS m WHERE m.parent = of_parent;
     RETURN true;
 END
 $exchange$;
@@ -5258,6 +5797,7 @@ BEGIN
         THEN pg_xact_status(stopped.xid) IS DISTINCT FROM 'in progress' END;
     BEGIN
         FOREACH owner IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+            PERFORM threadline.abandon_implausible_moves(owner);
             month := threadline.unmoved_month(owner);
             IF month IS NOT NULL THEN
                 step := 'moved';
@@ -5362,8 +5902,10 @@ COMMENT ON COLUMN threadline.audit_retention_runs.failure IS
     'An SQLSTATE and where it happened; never a message, which could hold row values.';
 
 -- One run at a time.
-CREATE UNIQUE INDEX IF NOT EXISTS audit_retention_runs_running_idx
-    ON threadline.audit_retention_runs (state) WHERE state = 'running';
+SELECT threadline.ensure_index($index$
+CREATE UNIQUE INDEX audit_retention_runs_running_idx
+    ON threadline.audit_retention_runs (state) WHERE state = 'running'
+$index$);
 
 -- From when on the trail of a table is complete, where something was purged from it.
 CREATE TABLE IF NOT EXISTS threadline.audit_horizons (
@@ -5399,10 +5941,14 @@ BEGIN
 END
 $guard$;
 
-CREATE OR REPLACE TRIGGER guard_run BEFORE UPDATE OR DELETE ON threadline.audit_retention_runs
-    FOR EACH ROW EXECUTE FUNCTION threadline.guard_run();
-CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_retention_runs
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_run BEFORE DELETE OR UPDATE ON threadline.audit_retention_runs
+    FOR EACH ROW EXECUTE FUNCTION threadline.guard_run()
+$guard$);
+SELECT threadline.ensure_guard($guard$
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_retention_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()
+$guard$);
 
 -- From when on the trail of a table is complete: everything captured since is there. The cut-off of
 -- the last purge that took something; where nothing was purged, the table's first change; null
@@ -7532,9 +8078,11 @@ $keys$;
 
 -- "Which change has this id?" and "Which changes came late?" Ids and instants grow with the table, so a
 -- summary of its pages is enough.
-CREATE INDEX IF NOT EXISTS audit_changes_order_idx
+SELECT threadline.ensure_index($index$
+CREATE INDEX audit_changes_order_idx
     ON threadline.audit_changes USING brin (id, captured_at, transaction_id)
-    WITH (autosummarize = on);
+    WITH (autosummarize = on)
+$index$);
 
 -- The transactions that changed something between two instants, both inclusive, though they began before
 -- a transaction, or, for a clock may be set back, after another.
@@ -7592,10 +8140,78 @@ $late$;
 -- The application can cause changes and say why; it can neither write, alter nor read the trail
 -- beyond that. Who may read is granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... .
 
-REVOKE ALL ON ALL TABLES IN SCHEMA threadline FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA threadline FROM PUBLIC;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA threadline FROM PUBLIC;
-REVOKE ALL ON SCHEMA threadline FROM PUBLIC;
+-- Takes back every privilege that nobody meant to give: what default privileges gave on what is new, and
+-- on what was there before whatever coverage would call an error. Who may read the trail, or call what
+-- can be granted, goes on to.
+CREATE OR REPLACE FUNCTION threadline.settle_privileges() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $settle$
+DECLARE
+    was_there CONSTANT oid[] := string_to_array(current_setting('threadline.installed_before', true), ' ');
+    trail CONSTANT oid := 'threadline'::regnamespace;
+    given record;
+BEGIN
+    FOR given IN
+        SELECT class.oid::regclass::text AS object, privilege.grantee,
+            CASE class.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+            -- A partition has the readers of its table.
+            NOT COALESCE(inherits.inhparent, class.oid) = ANY (was_there)
+                OR class.relname = 'capture_secret' OR privilege.grantee = 0 AS by_nobody,
+            string_agg(privilege.type, ', ') FILTER (WHERE privilege.type NOT LIKE 'SELECT%') AS excess
+        FROM pg_class AS class
+        LEFT JOIN pg_inherits AS inherits ON inherits.inhrelid = class.oid
+        CROSS JOIN LATERAL (
+            SELECT of_all.grantee, of_all.privilege_type FROM aclexplode(class.relacl) AS of_all
+            UNION ALL
+            SELECT of_column.grantee, format('%s (%I)', of_column.privilege_type, attribute.attname)
+            FROM pg_attribute AS attribute CROSS JOIN LATERAL aclexplode(attribute.attacl) AS of_column
+            WHERE attribute.attrelid = class.oid
+        ) AS privilege (grantee, type)
+        WHERE class.relnamespace = trail AND class.relkind IN ('r', 'p', 'v', 'S')
+            AND privilege.grantee <> class.relowner
+        GROUP BY class.oid, inherits.inhparent, privilege.grantee
+    LOOP
+        IF given.by_nobody THEN
+            PERFORM threadline.take_back(given.kind, given.object, given.grantee);
+        ELSIF given.excess IS NOT NULL THEN
+            EXECUTE format('REVOKE %s ON %s %s FROM %s CASCADE', given.excess, given.kind, given.object,
+                threadline.shown_role(given.grantee));
+        END IF;
+    END LOOP;
+
+    -- Trigger functions are nobody's to call. Who may was given everything, by default privileges for
+    -- instance, so nothing that the role may call was given on purpose.
+    FOR given IN
+        SELECT DISTINCT privilege.grantee
+        FROM pg_proc AS function
+        CROSS JOIN LATERAL aclexplode(function.proacl) AS privilege
+        WHERE function.pronamespace = trail AND function.prorettype = 'trigger'::regtype
+            AND function.oid = ANY (was_there) AND privilege.grantee NOT IN (function.proowner, 0)
+    LOOP
+        RAISE WARNING 'role % could execute every function of the trail; it can no longer', threadline.shown_role(given.grantee)
+            USING HINT = 'Look at the default privileges (\ddp in psql), and grant it what it has to call.';
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA threadline FROM %s CASCADE', threadline.shown_role(given.grantee));
+    END LOOP;
+    FOR given IN
+        SELECT function.oid::regprocedure::text AS object, privilege.grantee
+        FROM pg_proc AS function
+        CROSS JOIN LATERAL aclexplode(COALESCE(function.proacl, acldefault('f', function.proowner))) AS privilege
+        WHERE function.pronamespace = trail AND privilege.grantee <> function.proowner
+            AND (privilege.grantee = 0 OR NOT function.oid = ANY (was_there))
+    LOOP
+        PERFORM threadline.take_back('ROUTINE', given.object, given.grantee);
+    END LOOP;
+
+    FOR given IN
+        SELECT privilege.grantee FROM pg_namespace AS namespace
+        CROSS JOIN LATERAL aclexplode(namespace.nspacl) AS privilege
+        WHERE namespace.oid = trail AND privilege.privilege_type = 'CREATE' AND privilege.grantee <> namespace.nspowner
+    LOOP
+        EXECUTE format('REVOKE CREATE ON SCHEMA threadline FROM %s CASCADE', threadline.shown_role(given.grantee));
+    END LOOP;
+END
+$settle$;
+
+SELECT threadline.settle_privileges();
 
 GRANT USAGE ON SCHEMA threadline TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.open_audited_work(jsonb) TO PUBLIC;
@@ -7629,11 +8245,20 @@ GRANT EXECUTE ON FUNCTION threadline.comes_between(name, int2) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.function_findings(integer) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.trigger_findings() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.table_findings() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.captured_above(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.installation_findings() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.rights_findings() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.writer_findings(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.server_findings(timestamptz) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.record_findings(timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.default_partition_query(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.change_ids_are_behind() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.trail_span(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.trail_partitions() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.partition_bounds(text, timestamptz, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.partition_column(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.transaction_began_at(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.action_recorded_at(uuid) TO PUBLIC;
 -- As of an instant: they read the trail with the caller's rights.
 GRANT EXECUTE ON FUNCTION threadline.is_delta(text, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.whole_image(text, text, text, bigint) TO PUBLIC;
@@ -7672,4 +8297,35 @@ GRANT EXECUTE ON FUNCTION threadline.lossless(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '12507ae12c7712ddabb82e139f63b8ef1cbde6a3f8deaa786bc418a3539ab11b');
+SELECT threadline.note_installation('0.1.0', '4b5bf0fb59141b6cd92c8ea8c9c51258658e0c04e15c29b8dda1a696eca64cc6');
+$threadline_trail$;
+            is_done := true;
+        EXCEPTION
+            WHEN SQLSTATE 'TL090' THEN
+                -- A table has to change that is to be locked first. What is locked is let go, and all
+                -- is begun again.
+                GET STACKED DIAGNOSTICS message = TABLE_NAME;
+                to_change := ARRAY(SELECT unnest(to_change || message) ORDER BY 1);
+            WHEN lock_not_available OR deadlock_detected THEN
+                PERFORM pg_sleep(0.05 + random() * 0.1);
+            WHEN OTHERS THEN
+                -- The context would be all of the above.
+                GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+                    explanation = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
+                RAISE EXCEPTION '%', message USING
+                    ERRCODE = state,
+                    DETAIL = concat_ws(E'\n', NULLIF(explanation, ''), 'Nothing was changed.'),
+                    HINT = COALESCE(NULLIF(advice, ''), 'See guides/upgrading.md.');
+        END;
+        EXIT WHEN is_done;
+    END LOOP;
+    IF NOT is_done THEN
+        RAISE EXCEPTION 'the trail is too busy to be brought up to date'
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'Run this again at a quieter time; nothing was changed.';
+    END IF;
+    PERFORM set_config('lock_timeout', patience, true);
+    PERFORM set_config('client_min_messages', loudness, true);
+    PERFORM set_config('search_path', path, true);
+END
+$threadline_install$;

@@ -230,6 +230,49 @@ BEGIN
         );
     END;
 
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF v_op OPERATOR(pg_catalog.<>) 'update'
+        AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.moved_row IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                v_changed_from := threadline.changed_by_move(v_departure, v_data_after, v_hidden);
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_op := 'update';
+                v_id := v_departure.change_id;
+                v_captured_at := v_departure.captured_at;
+                IF v_departure.row_key OPERATOR(pg_catalog.<>) v_row_key THEN
+                    v_previous_key := v_departure.row_key;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+
     IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
@@ -344,8 +387,8 @@ BEGIN
         END IF;
     END IF;
 
-    v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
-    v_captured_at := pg_catalog.clock_timestamp();
+    v_id := COALESCE(v_id, pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass));
+    v_captured_at := COALESCE(v_captured_at, pg_catalog.clock_timestamp());
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -353,41 +396,6 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'invoice_lines', v_row_key,
             v_previous_key
         );
-    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
-        -- A row that moves to another partition leaves by a delete and comes by an insert.
-        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
-            BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
-            EXCEPTION WHEN OTHERS THEN
-                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
-            END;
-            PERFORM threadline.note_departure(
-                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
-            );
-        ELSE
-            v_departure := threadline.departure_of(TG_RELID);
-            IF v_departure.change_id IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
-                BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
-                END;
-                IF threadline.complete_move(
-                    v_departure, v_transaction, 'public', 'invoice_lines', v_table_pk,
-                    v_row_key, v_data_after, v_hidden, false
-                ) THEN
-                    RETURN NULL;
-                END IF;
-            END IF;
-        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -871,6 +879,49 @@ BEGIN
         );
     END;
 
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF v_op OPERATOR(pg_catalog.<>) 'update'
+        AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.moved_row IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                v_changed_from := threadline.changed_by_move(v_departure, v_data_after, v_hidden);
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_op := 'update';
+                v_id := v_departure.change_id;
+                v_captured_at := v_departure.captured_at;
+                IF v_departure.row_key OPERATOR(pg_catalog.<>) v_row_key THEN
+                    v_previous_key := v_departure.row_key;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+
     IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
@@ -985,8 +1036,8 @@ BEGIN
         END IF;
     END IF;
 
-    v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
-    v_captured_at := pg_catalog.clock_timestamp();
+    v_id := COALESCE(v_id, pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass));
+    v_captured_at := COALESCE(v_captured_at, pg_catalog.clock_timestamp());
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -994,41 +1045,6 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'invoices', v_row_key,
             v_previous_key
         );
-    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
-        -- A row that moves to another partition leaves by a delete and comes by an insert.
-        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
-            BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
-            EXCEPTION WHEN OTHERS THEN
-                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
-            END;
-            PERFORM threadline.note_departure(
-                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
-            );
-        ELSE
-            v_departure := threadline.departure_of(TG_RELID);
-            IF v_departure.change_id IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
-                BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
-                END;
-                IF threadline.complete_move(
-                    v_departure, v_transaction, 'public', 'invoices', v_table_pk,
-                    v_row_key, v_data_after, v_hidden, false
-                ) THEN
-                    RETURN NULL;
-                END IF;
-            END IF;
-        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -1460,6 +1476,49 @@ BEGIN
         );
     END;
 
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF v_op OPERATOR(pg_catalog.<>) 'update'
+        AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := pg_catalog.jsonb_build_object('email', OLD."email"::pg_catalog.text);
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.moved_row IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := pg_catalog.jsonb_build_object('email', NEW."email"::pg_catalog.text);
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                v_changed_from := threadline.changed_by_move(v_departure, v_data_after, v_hidden);
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_op := 'update';
+                v_id := v_departure.change_id;
+                v_captured_at := v_departure.captured_at;
+                IF v_departure.row_key OPERATOR(pg_catalog.<>) v_row_key THEN
+                    v_previous_key := v_departure.row_key;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+
     IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
@@ -1574,8 +1633,8 @@ BEGIN
         END IF;
     END IF;
 
-    v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
-    v_captured_at := pg_catalog.clock_timestamp();
+    v_id := COALESCE(v_id, pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass));
+    v_captured_at := COALESCE(v_captured_at, pg_catalog.clock_timestamp());
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -1583,41 +1642,6 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'members', v_row_key,
             v_previous_key
         );
-    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
-        -- A row that moves to another partition leaves by a delete and comes by an insert.
-        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
-            BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := pg_catalog.jsonb_build_object('email', OLD."email"::pg_catalog.text);
-            EXCEPTION WHEN OTHERS THEN
-                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
-            END;
-            PERFORM threadline.note_departure(
-                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
-            );
-        ELSE
-            v_departure := threadline.departure_of(TG_RELID);
-            IF v_departure.change_id IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
-                BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := pg_catalog.jsonb_build_object('email', NEW."email"::pg_catalog.text);
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
-                END;
-                IF threadline.complete_move(
-                    v_departure, v_transaction, 'public', 'members', v_table_pk,
-                    v_row_key, v_data_after, v_hidden, false
-                ) THEN
-                    RETURN NULL;
-                END IF;
-            END IF;
-        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
@@ -2059,6 +2083,49 @@ BEGIN
         );
     END;
 
+    -- A row that moves to another partition leaves by a delete and comes by an insert.
+    IF v_op OPERATOR(pg_catalog.<>) 'update'
+        AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
+            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            BEGIN
+                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
+                    RAISE EXCEPTION 'a column that nobody classified';
+                END IF;
+                v_hidden := '{}';
+            EXCEPTION WHEN OTHERS THEN
+                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
+            END;
+            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            v_departure := threadline.departure_of(TG_RELID);
+            IF v_departure.moved_row IS NOT NULL THEN
+                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                BEGIN
+                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
+                        RAISE EXCEPTION 'a column that nobody classified';
+                    END IF;
+                    v_hidden := '{}';
+                EXCEPTION WHEN OTHERS THEN
+                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
+                END;
+                v_changed_from := threadline.changed_by_move(v_departure, v_data_after, v_hidden);
+                IF v_changed_from OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb THEN
+                    RETURN NULL; -- nothing that is stored changed
+                END IF;
+                v_op := 'update';
+                v_id := v_departure.change_id;
+                v_captured_at := v_departure.captured_at;
+                IF v_departure.row_key OPERATOR(pg_catalog.<>) v_row_key THEN
+                    v_previous_key := v_departure.row_key;
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+
     IF v_noted THEN
         v_action_id := CASE
             WHEN pg_catalog.current_setting('threadline.action_id', true) OPERATOR(pg_catalog.<>) ''
@@ -2173,8 +2240,8 @@ BEGIN
         END IF;
     END IF;
 
-    v_id := pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass);
-    v_captured_at := pg_catalog.clock_timestamp();
+    v_id := COALESCE(v_id, pg_catalog.nextval('threadline.audit_changes_id_seq'::pg_catalog.regclass));
+    v_captured_at := COALESCE(v_captured_at, pg_catalog.clock_timestamp());
     IF v_op OPERATOR(pg_catalog.=) 'update' AND v_previous_key IS NULL THEN
         NULL;
     ELSIF v_op OPERATOR(pg_catalog.=) 'update' THEN
@@ -2182,41 +2249,6 @@ BEGIN
             v_id, v_captured_at, v_transaction, 'public', 'organizations', v_row_key,
             v_previous_key
         );
-    ELSIF (pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) '') IS TRUE THEN
-        -- A row that moves to another partition leaves by a delete and comes by an insert.
-        IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
-            BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
-            EXCEPTION WHEN OTHERS THEN
-                EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
-            END;
-            PERFORM threadline.note_departure(
-                TG_RELID, OLD.ctid, v_id, v_captured_at, v_note IS NOT NULL, v_hidden
-            );
-        ELSE
-            v_departure := threadline.departure_of(TG_RELID);
-            IF v_departure.change_id IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
-                BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
-                END;
-                IF threadline.complete_move(
-                    v_departure, v_transaction, 'public', 'organizations', v_table_pk,
-                    v_row_key, v_data_after, v_hidden, false
-                ) THEN
-                    RETURN NULL;
-                END IF;
-            END IF;
-        END IF;
     END IF;
     INSERT INTO threadline.audit_changes (
         id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
