@@ -285,18 +285,6 @@ fn contradictions_stop_the_migration_and_leave_what_was_there() {
 }
 
 #[test]
-fn a_table_without_columns_is_refused_for_that() {
-    let trail = empty_trail();
-    trail.run("CREATE TABLE empty ()");
-    let found = block_on(async {
-        let name = "empty".parse().unwrap();
-        introspect(&mut trail.connect().await, &name).await
-    });
-    let error = found.unwrap_err().to_string();
-    assert!(error.contains("it has no columns"), "{error}");
-}
-
-#[test]
 fn a_declared_key_needs_an_index_that_makes_it_one() {
     let trail = empty_trail();
     trail.run(
