@@ -2,10 +2,9 @@
 
 use serde_json::json;
 use threadline::column_type::ColumnType;
-use threadline::nonblocking::introspect;
 use threadline::table::{AuditedTable, Column};
 
-use crate::harness::{Trail, block_on, captured, empty_trail};
+use crate::harness::{Trail, captured, empty_trail};
 
 fn people() -> Trail {
     captured(

@@ -1,9 +1,7 @@
--- What is not stored, to tell whether the move changes it. Writes nothing.
+-- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
 BEGIN
-    IF @threadline@.has_unclassified(TG_RELID, @known_columns@) THEN
-        RAISE EXCEPTION 'a column that nobody classified';
-    END IF;
-    v_hidden := @hidden_values@;
+    v_hidden := (pg_catalog.to_jsonb(@row@) OPERATOR(pg_catalog.-) @known_columns@)
+        OPERATOR(pg_catalog.||) @hidden_values@;
 EXCEPTION WHEN OTHERS THEN
     EXECUTE @threadline@.drifted_hidden(TG_RELID) INTO v_hidden USING @row@;
 END;

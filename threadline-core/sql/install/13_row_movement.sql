@@ -100,11 +100,11 @@ BEGIN
             WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
                 AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
                 AND @threadline@.comes_between(own.tgname, own.tgtype)
-        ) AND NOT COALESCE(
-            pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
-                AND @threadline@.suspension_of(TG_ARGV[0], TG_ARGV[1]) IS NOT NULL,
-            false
-        ) THEN
+        ) AND NOT (CASE
+            WHEN pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
+                THEN @threadline@.suspension_of(TG_ARGV[0], TG_ARGV[1]) IS NOT NULL
+            ELSE false
+        END) THEN
             INSERT INTO @threadline@.audit_moving_rows AS moving (xid, moved_row, depth, step)
             VALUES (pg_catalog.pg_current_xact_id(), v_row, pg_catalog.pg_trigger_depth(), 'leaving')
             ON CONFLICT (xid, moved_row) DO UPDATE SET depth = EXCLUDED.depth, step = 'leaving';
@@ -299,7 +299,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
     changed jsonb := @threadline@.changed_values(departure.image, image);
 BEGIN
-    IF departure.hidden <> hidden THEN
+    IF departure.hidden::text <> hidden::text THEN -- 1.0 is not 1.00
         changed := changed || (
             SELECT jsonb_object_agg(key, COALESCE(image -> key, '"[UNCLASSIFIED]"'))
             FROM jsonb_object_keys(@threadline@.changed_values(departure.hidden, hidden)) AS key

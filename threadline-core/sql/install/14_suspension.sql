@@ -31,9 +31,15 @@ COMMENT ON TABLE @threadline@.audit_suspended_writes IS
 -- put into a setting. Null where the secret is missing. Hashed twice, so that nothing can be added to
 -- a signed text; in the database's own encoding, so that nothing has to be converted.
 CREATE OR REPLACE FUNCTION @threadline@.signed(content text) RETURNS text
-LANGUAGE sql STABLE
-RETURN (
-    SELECT pg_catalog.encode(
+LANGUAGE plpgsql STABLE AS $signed$
+DECLARE
+    secret pg_catalog.bytea := pg_catalog.int8send(
+            pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
+        ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
+            pg_catalog.pg_sequence_last_value('@threadline@.capture_secret_rest'::pg_catalog.regclass)
+        );
+BEGIN
+    RETURN pg_catalog.encode(
         pg_catalog.sha256(secret OPERATOR(pg_catalog.||) pg_catalog.sha256(
             secret OPERATOR(pg_catalog.||) pg_catalog.convert_to(
                 pg_catalog.concat(@threadline@.current_transaction_id(), ' ', content),
@@ -41,25 +47,24 @@ RETURN (
             )
         )),
         'hex'
-    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content
-    FROM (
-        SELECT pg_catalog.int8send(
-                pg_catalog.pg_sequence_last_value('@threadline@.capture_secret'::pg_catalog.regclass)
-            ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
-                pg_catalog.pg_sequence_last_value('@threadline@.capture_secret_rest'::pg_catalog.regclass)
-            )
-    ) AS known (secret)
-);
+    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content;
+END
+$signed$;
 
 -- The content of a signed text, or null if nobody here signed it.
 CREATE OR REPLACE FUNCTION @threadline@.verified(signature text) RETURNS text
-LANGUAGE sql STABLE
-RETURN (
-    SELECT CASE WHEN @threadline@.signed(content) OPERATOR(pg_catalog.=) signature THEN content END
-    FROM pg_catalog.substr(
+LANGUAGE plpgsql STABLE AS $verified$
+DECLARE
+    content pg_catalog.text := pg_catalog.substr(
         signature, pg_catalog.strpos(signature, ' ') OPERATOR(pg_catalog.+) 1
-    ) AS content
-);
+    );
+BEGIN
+    IF @threadline@.signed(content) OPERATOR(pg_catalog.=) signature THEN
+        RETURN content;
+    END IF;
+    RETURN NULL;
+END
+$verified$;
 
 -- Suspends capture of the tables, besides those whose capture the transaction suspended before.
 CREATE OR REPLACE FUNCTION @threadline@.suspend_capture(tables regclass[], reason text) RETURNS void

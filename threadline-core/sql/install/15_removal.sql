@@ -15,42 +15,59 @@ CREATE TABLE IF NOT EXISTS @threadline@.audit_removals (
 COMMENT ON TABLE @threadline@.audit_removals IS
     'What retention removed from the trail, and what was erased in it.';
 
+-- In which transaction of the session the trail was last let past its guards, as currval gives it: a
+-- session can write the setting beside it, but not this.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS @threadline@.removal_session AS bigint;
+
 -- Lets the running function past the guards.
 CREATE OR REPLACE FUNCTION @threadline@.sanction(allowed boolean) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
-RETURN (
-    SELECT NULL::void
-    FROM set_config(
-        'threadline.sanctioned',
-        CASE WHEN allowed THEN @threadline@.signed('sanctioned') ELSE '' END,
-        true
-    ) AS done
-);
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $sanction$
+BEGIN
+    PERFORM setval('@threadline@.removal_session', CASE WHEN allowed THEN txid_current() ELSE 1 END),
+            set_config('threadline.sanctioned', CASE WHEN allowed THEN txid_current()::text ELSE '' END, true);
+END
+$sanction$;
+
+-- Whether the guards are to let pass. Asked of every row that a purge removes, so it costs little.
+CREATE OR REPLACE FUNCTION @threadline@.is_sanctioned() RETURNS boolean
+LANGUAGE plpgsql AS $sanctioned$
+BEGIN
+    IF (pg_catalog.current_setting('threadline.sanctioned', true)
+        OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()::pg_catalog.text) IS TRUE
+    THEN
+        RETURN pg_catalog.currval('@threadline@.removal_session'::pg_catalog.regclass)
+            OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned();
+    END IF;
+    RETURN false;
+EXCEPTION WHEN OTHERS THEN
+    RETURN false; -- the session was never let past
+END
+$sanctioned$;
 
 -- A sanctioned removal passes the guards without calling them: a purge does so with every row, and
 -- the condition costs a tenth of the call.
 SELECT @threadline@.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_transactions
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    WHEN ((NOT @threadline@.is_sanctioned()))
     EXECUTE FUNCTION @threadline@.guard_row('id')
 $guard$);
 SELECT @threadline@.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_changes
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    WHEN ((NOT @threadline@.is_sanctioned()))
     EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
 $guard$);
 SELECT @threadline@.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_actions
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    WHEN ((NOT @threadline@.is_sanctioned()))
     EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
 $guard$);
 SELECT @threadline@.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_renames
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM @threadline@.signed('sanctioned'::text)))
+    WHEN ((NOT @threadline@.is_sanctioned()))
     EXECUTE FUNCTION @threadline@.guard_row('transaction_id')
 $guard$);
 

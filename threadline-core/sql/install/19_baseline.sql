@@ -75,9 +75,7 @@ $index$);
 CREATE OR REPLACE FUNCTION @threadline@.guard_baseline_run() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    IF TG_OP = 'UPDATE'
-        AND @threadline@.verified(current_setting('threadline.sanctioned', true)) = 'sanctioned'
-    THEN
+    IF TG_OP = 'UPDATE' AND @threadline@.is_sanctioned() THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME

@@ -65,9 +65,7 @@ COMMENT ON TABLE @threadline@.audit_retention_sweeps IS
 CREATE OR REPLACE FUNCTION @threadline@.guard_run() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    IF TG_OP = 'UPDATE' AND OLD.state = 'running'
-        AND current_setting('threadline.sanctioned', true) = @threadline@.signed('sanctioned')
-    THEN
+    IF TG_OP = 'UPDATE' AND OLD.state = 'running' AND @threadline@.is_sanctioned() THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME

@@ -2651,11 +2651,11 @@ BEGIN
             WHERE own.tgrelid OPERATOR(pg_catalog.=) TG_RELID
                 AND own.tgenabled OPERATOR(pg_catalog.<>) 'D'
                 AND threadline.comes_between(own.tgname, own.tgtype)
-        ) AND NOT COALESCE(
-            pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
-                AND threadline.suspension_of(TG_ARGV[0], TG_ARGV[1]) IS NOT NULL,
-            false
-        ) THEN
+        ) AND NOT (CASE
+            WHEN pg_catalog.current_setting('threadline.suspended', true) OPERATOR(pg_catalog.<>) ''
+                THEN threadline.suspension_of(TG_ARGV[0], TG_ARGV[1]) IS NOT NULL
+            ELSE false
+        END) THEN
             INSERT INTO threadline.audit_moving_rows AS moving (xid, moved_row, depth, step)
             VALUES (pg_catalog.pg_current_xact_id(), v_row, pg_catalog.pg_trigger_depth(), 'leaving')
             ON CONFLICT (xid, moved_row) DO UPDATE SET depth = EXCLUDED.depth, step = 'leaving';
@@ -2850,7 +2850,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
     changed jsonb := threadline.changed_values(departure.image, image);
 BEGIN
-    IF departure.hidden <> hidden THEN
+    IF departure.hidden::text <> hidden::text THEN -- 1.0 is not 1.00
         changed := changed || (
             SELECT jsonb_object_agg(key, COALESCE(image -> key, '"[UNCLASSIFIED]"'))
             FROM jsonb_object_keys(threadline.changed_values(departure.hidden, hidden)) AS key
@@ -2902,9 +2902,15 @@ COMMENT ON TABLE threadline.audit_suspended_writes IS
 -- put into a setting. Null where the secret is missing. Hashed twice, so that nothing can be added to
 -- a signed text; in the database's own encoding, so that nothing has to be converted.
 CREATE OR REPLACE FUNCTION threadline.signed(content text) RETURNS text
-LANGUAGE sql STABLE
-RETURN (
-    SELECT pg_catalog.encode(
+LANGUAGE plpgsql STABLE AS $signed$
+DECLARE
+    secret pg_catalog.bytea := pg_catalog.int8send(
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
+        ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
+            pg_catalog.pg_sequence_last_value('threadline.capture_secret_rest'::pg_catalog.regclass)
+        );
+BEGIN
+    RETURN pg_catalog.encode(
         pg_catalog.sha256(secret OPERATOR(pg_catalog.||) pg_catalog.sha256(
             secret OPERATOR(pg_catalog.||) pg_catalog.convert_to(
                 pg_catalog.concat(threadline.current_transaction_id(), ' ', content),
@@ -2912,25 +2918,24 @@ RETURN (
             )
         )),
         'hex'
-    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content
-    FROM (
-        SELECT pg_catalog.int8send(
-                pg_catalog.pg_sequence_last_value('threadline.capture_secret'::pg_catalog.regclass)
-            ) OPERATOR(pg_catalog.||) pg_catalog.int8send(
-                pg_catalog.pg_sequence_last_value('threadline.capture_secret_rest'::pg_catalog.regclass)
-            )
-    ) AS known (secret)
-);
+    ) OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) content;
+END
+$signed$;
 
 -- The content of a signed text, or null if nobody here signed it.
 CREATE OR REPLACE FUNCTION threadline.verified(signature text) RETURNS text
-LANGUAGE sql STABLE
-RETURN (
-    SELECT CASE WHEN threadline.signed(content) OPERATOR(pg_catalog.=) signature THEN content END
-    FROM pg_catalog.substr(
+LANGUAGE plpgsql STABLE AS $verified$
+DECLARE
+    content pg_catalog.text := pg_catalog.substr(
         signature, pg_catalog.strpos(signature, ' ') OPERATOR(pg_catalog.+) 1
-    ) AS content
-);
+    );
+BEGIN
+    IF threadline.signed(content) OPERATOR(pg_catalog.=) signature THEN
+        RETURN content;
+    END IF;
+    RETURN NULL;
+END
+$verified$;
 
 -- Suspends capture of the tables, besides those whose capture the transaction suspended before.
 CREATE OR REPLACE FUNCTION threadline.suspend_capture(tables regclass[], reason text) RETURNS void
@@ -3084,42 +3089,59 @@ CREATE TABLE IF NOT EXISTS threadline.audit_removals (
 COMMENT ON TABLE threadline.audit_removals IS
     'What retention removed from the trail, and what was erased in it.';
 
+-- In which transaction of the session the trail was last let past its guards, as currval gives it: a
+-- session can write the setting beside it, but not this.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS threadline.removal_session AS bigint;
+
 -- Lets the running function past the guards.
 CREATE OR REPLACE FUNCTION threadline.sanction(allowed boolean) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
-RETURN (
-    SELECT NULL::void
-    FROM set_config(
-        'threadline.sanctioned',
-        CASE WHEN allowed THEN threadline.signed('sanctioned') ELSE '' END,
-        true
-    ) AS done
-);
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $sanction$
+BEGIN
+    PERFORM setval('threadline.removal_session', CASE WHEN allowed THEN txid_current() ELSE 1 END),
+            set_config('threadline.sanctioned', CASE WHEN allowed THEN txid_current()::text ELSE '' END, true);
+END
+$sanction$;
+
+-- Whether the guards are to let pass. Asked of every row that a purge removes, so it costs little.
+CREATE OR REPLACE FUNCTION threadline.is_sanctioned() RETURNS boolean
+LANGUAGE plpgsql AS $sanctioned$
+BEGIN
+    IF (pg_catalog.current_setting('threadline.sanctioned', true)
+        OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned()::pg_catalog.text) IS TRUE
+    THEN
+        RETURN pg_catalog.currval('threadline.removal_session'::pg_catalog.regclass)
+            OPERATOR(pg_catalog.=) pg_catalog.txid_current_if_assigned();
+    END IF;
+    RETURN false;
+EXCEPTION WHEN OTHERS THEN
+    RETURN false; -- the session was never let past
+END
+$sanctioned$;
 
 -- A sanctioned removal passes the guards without calling them: a purge does so with every row, and
 -- the condition costs a tenth of the call.
 SELECT threadline.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_transactions
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    WHEN ((NOT threadline.is_sanctioned()))
     EXECUTE FUNCTION threadline.guard_row('id')
 $guard$);
 SELECT threadline.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_changes
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    WHEN ((NOT threadline.is_sanctioned()))
     EXECUTE FUNCTION threadline.guard_row('transaction_id')
 $guard$);
 SELECT threadline.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_actions
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    WHEN ((NOT threadline.is_sanctioned()))
     EXECUTE FUNCTION threadline.guard_row('transaction_id')
 $guard$);
 SELECT threadline.ensure_guard($guard$
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_renames
     FOR EACH ROW
-    WHEN ((current_setting('threadline.sanctioned'::text, true) IS DISTINCT FROM threadline.signed('sanctioned'::text)))
+    WHEN ((NOT threadline.is_sanctioned()))
     EXECUTE FUNCTION threadline.guard_row('transaction_id')
 $guard$);
 
@@ -4461,9 +4483,7 @@ $index$);
 CREATE OR REPLACE FUNCTION threadline.guard_baseline_run() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    IF TG_OP = 'UPDATE'
-        AND threadline.verified(current_setting('threadline.sanctioned', true)) = 'sanctioned'
-    THEN
+    IF TG_OP = 'UPDATE' AND threadline.is_sanctioned() THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
@@ -5931,9 +5951,7 @@ COMMENT ON TABLE threadline.audit_retention_sweeps IS
 CREATE OR REPLACE FUNCTION threadline.guard_run() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    IF TG_OP = 'UPDATE' AND OLD.state = 'running'
-        AND current_setting('threadline.sanctioned', true) = threadline.signed('sanctioned')
-    THEN
+    IF TG_OP = 'UPDATE' AND OLD.state = 'running' AND threadline.is_sanctioned() THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
@@ -8297,7 +8315,7 @@ GRANT EXECUTE ON FUNCTION threadline.lossless(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', '4b5bf0fb59141b6cd92c8ea8c9c51258658e0c04e15c29b8dda1a696eca64cc6');
+SELECT threadline.note_installation('0.1.0', 'dc1dd4b078a4e968fb14427421b8c336a9ccc6376875fa73659dbd37f9439cea');
 $threadline_trail$;
             is_done := true;
         EXCEPTION

@@ -235,12 +235,10 @@ BEGIN
         AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
     THEN
         IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
             BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
+                v_hidden := (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[])
+                    OPERATOR(pg_catalog.||) '{}';
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
@@ -250,12 +248,10 @@ BEGIN
         ELSE
             v_departure := threadline.departure_of(TG_RELID);
             IF v_departure.moved_row IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
                 BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
+                    v_hidden := (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['invoice_id', 'line_no', 'description', 'amount_cents']::pg_catalog.text[])
+                        OPERATOR(pg_catalog.||) '{}';
                 EXCEPTION WHEN OTHERS THEN
                     EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
                 END;
@@ -884,12 +880,10 @@ BEGIN
         AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
     THEN
         IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
             BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
+                v_hidden := (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[])
+                    OPERATOR(pg_catalog.||) '{}';
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
@@ -899,12 +893,10 @@ BEGIN
         ELSE
             v_departure := threadline.departure_of(TG_RELID);
             IF v_departure.moved_row IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
                 BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
+                    v_hidden := (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['id', 'organization_id', 'customer', 'total_cents', 'due_on', 'reminded_on', 'paid_on', 'voided_on']::pg_catalog.text[])
+                        OPERATOR(pg_catalog.||) '{}';
                 EXCEPTION WHEN OTHERS THEN
                     EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
                 END;
@@ -1481,12 +1473,10 @@ BEGIN
         AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
     THEN
         IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
             BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := pg_catalog.jsonb_build_object('email', OLD."email"::pg_catalog.text);
+                v_hidden := (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[])
+                    OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', OLD."email"::pg_catalog.text);
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
@@ -1496,12 +1486,10 @@ BEGIN
         ELSE
             v_departure := threadline.departure_of(TG_RELID);
             IF v_departure.moved_row IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
                 BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := pg_catalog.jsonb_build_object('email', NEW."email"::pg_catalog.text);
+                    v_hidden := (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['handle', 'organization_id', 'name', 'email', 'password_hash']::pg_catalog.text[])
+                        OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('email', NEW."email"::pg_catalog.text);
                 EXCEPTION WHEN OTHERS THEN
                     EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
                 END;
@@ -2088,12 +2076,10 @@ BEGIN
         AND pg_catalog.current_setting('threadline.moving', true) OPERATOR(pg_catalog.<>) ''
     THEN
         IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
-            -- What is not stored, to tell whether the move changes it. Writes nothing.
+            -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
             BEGIN
-                IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
-                    RAISE EXCEPTION 'a column that nobody classified';
-                END IF;
-                v_hidden := '{}';
+                v_hidden := (pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[])
+                    OPERATOR(pg_catalog.||) '{}';
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
@@ -2103,12 +2089,10 @@ BEGIN
         ELSE
             v_departure := threadline.departure_of(TG_RELID);
             IF v_departure.moved_row IS NOT NULL THEN
-                -- What is not stored, to tell whether the move changes it. Writes nothing.
+                -- What is not stored, masked or not classified, to tell whether the move changes it. Writes nothing.
                 BEGIN
-                    IF threadline.has_unclassified(TG_RELID, ARRAY['id', 'name', 'closed_on']::pg_catalog.text[]) THEN
-                        RAISE EXCEPTION 'a column that nobody classified';
-                    END IF;
-                    v_hidden := '{}';
+                    v_hidden := (pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) ARRAY['id', 'name', 'closed_on']::pg_catalog.text[])
+                        OPERATOR(pg_catalog.||) '{}';
                 EXCEPTION WHEN OTHERS THEN
                     EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING NEW;
                 END;
