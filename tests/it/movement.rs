@@ -750,3 +750,33 @@ fn a_trigger_that_could_refuse_rows_unseen_is_reported_with_what_mends_it() {
         [r#"update p ["2", "eu"] -> ["2", "us"]"#]
     );
 }
+
+#[test]
+fn a_trigger_that_clears_captures_settings_hides_no_part_of_a_move() {
+    let trail = captured(
+        "CREATE TABLE c (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+         CREATE TABLE c_eu PARTITION OF c FOR VALUES IN ('eu');
+         CREATE TABLE c_us PARTITION OF c FOR VALUES IN ('us');
+         CREATE FUNCTION clear() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM set_config('threadline.moving', '', true), set_config('threadline.moving_1', '', true),
+                     set_config('threadline.updating', '', true);
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER own_clear AFTER DELETE ON c FOR EACH ROW EXECUTE FUNCTION clear()",
+        &["c"],
+    );
+    trail.run("INSERT INTO c VALUES (1, 'eu'), (2, 'eu')");
+    for constraints in ["DEFERRED", "IMMEDIATE"] {
+        let events = recorded(
+            &trail,
+            &format!(
+                "BEGIN; SET CONSTRAINTS ALL {constraints}; UPDATE c SET region = CASE region WHEN 'eu' THEN 'us' ELSE 'eu' END WHERE id = 1; COMMIT"
+            ),
+        );
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert!(events[0].starts_with("delete c"), "{events:?}");
+        assert!(events[1].starts_with("insert c"), "{events:?}");
+    }
+    let under_way = trail.ask("SELECT count(*) FROM threadline.audit_moving_rows");
+    assert_eq!(under_way, "0");
+}

@@ -105,7 +105,10 @@ BEGIN
     THEN
         IF v_op OPERATOR(pg_catalog.=) 'delete' THEN
 @hidden_old@
-            IF @threadline@.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+            IF @threadline@.lay_aside(
+                TG_RELID, OLD.ctid, @schema_literal@, @name_literal@, v_table_pk, v_row_key,
+                v_changed_from, v_hidden
+            ) THEN
 @unpin_deep@                RETURN NULL;
             END IF;
         ELSE

@@ -19,14 +19,15 @@ LANGUAGE plpgsql SECURITY DEFINER AS $record$
 DECLARE
     represented pg_catalog.jsonb;
     recorded pg_catalog.uuid := (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid;
+    octets pg_catalog.bytea := pg_catalog.uuid_send(recorded);
     now_ms pg_catalog.int8 := pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000;
 BEGIN
     -- The first six bytes are milliseconds since 1970.
     IF (
-        pg_catalog.get_byte(pg_catalog.uuid_send(recorded), 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
-        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
+        pg_catalog.get_byte(octets, 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
+        AND pg_catalog.substr(octets, 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
             pg_catalog.int8send(now_ms OPERATOR(pg_catalog.-) 315576000000), 3)
-        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
+        AND pg_catalog.substr(octets, 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
             pg_catalog.int8send(now_ms OPERATOR(pg_catalog.+) 86400000), 3)
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'no id of an action: %', COALESCE(action OPERATOR(pg_catalog.->>) 'id', 'none')

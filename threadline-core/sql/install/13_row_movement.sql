@@ -30,6 +30,9 @@ CREATE UNLOGGED TABLE IF NOT EXISTS @threadline@.audit_moving_rows (
     destination oid,
     change_id   bigint,                    -- of the update, from before what the host's triggers write
     captured_at timestamptz,
+    table_schema text COLLATE "C",
+    table_name  text COLLATE "C",
+    table_pk    jsonb,
     row_key     text COLLATE "C",
     image       jsonb,                     -- of the row before
     hidden      jsonb,                     -- what of it is not stored, to tell whether the move changes it
@@ -222,14 +225,16 @@ RETURN (events OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=)
 -- this depth is the insert then; what the host's own AFTER DELETE triggers write comes between, but
 -- deeper.
 CREATE OR REPLACE FUNCTION @threadline@.lay_aside(
-    relation oid, place tid, old_key text, old_image jsonb, old_hidden jsonb
+    relation oid, place tid, of_schema text, of_table text, old_pk jsonb, old_key text,
+    old_image jsonb, old_hidden jsonb
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $aside$
 DECLARE
     v_row text := concat_ws(' ', relation, place);
 BEGIN
     UPDATE @threadline@.audit_moving_rows AS moving
-    SET step = 'left', row_key = old_key, image = old_image, hidden = old_hidden,
+    SET step = 'left', table_schema = of_schema, table_name = of_table, table_pk = old_pk,
+        row_key = old_key, image = old_image, hidden = old_hidden,
         change_id = nextval('@threadline@.audit_changes_id_seq'), captured_at = clock_timestamp()
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = v_row AND moving.step = 'settled';
     IF FOUND THEN
@@ -239,6 +244,38 @@ BEGIN
     RETURN false;
 END
 $aside$;
+
+-- Records at the end of the transaction, as the delete it is by itself, what was laid aside and never
+-- asked for: a trigger of the host's can clear the settings that say where to look. Where the session
+-- wants its constraints looked at immediately, that is before the insert, and both are recorded.
+CREATE OR REPLACE FUNCTION @threadline@.record_left_behind() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $behind$
+DECLARE
+    v_transaction uuid := @threadline@.current_transaction_id();
+    v_attribution @threadline@.attribution;
+BEGIN
+    DELETE FROM @threadline@.audit_moving_rows AS moving
+    WHERE moving.xid = NEW.xid AND moving.moved_row = NEW.moved_row AND moving.change_id = NEW.change_id;
+    IF FOUND THEN
+        v_attribution := @threadline@.attribute_change(v_transaction, NEW.table_schema, NEW.table_name);
+        INSERT INTO @threadline@.audit_changes (
+            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            table_pk, row_key, changed_from
+        ) VALUES (
+            NEW.change_id, NEW.captured_at, v_transaction, v_attribution.action_id,
+            v_attribution.actor_ref, 'delete', NEW.table_schema, NEW.table_name, NEW.table_pk,
+            NEW.row_key, NEW.image
+        );
+    END IF;
+    RETURN NULL;
+END
+$behind$;
+
+SELECT @threadline@.ensure_guard($guard$
+CREATE CONSTRAINT TRIGGER record_left_behind AFTER UPDATE ON @threadline@.audit_moving_rows
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.step = 'left'::text))
+EXECUTE FUNCTION @threadline@.record_left_behind()
+$guard$);
 
 -- An insert: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION @threadline@.departure_of(relation pg_catalog.oid)

@@ -1234,14 +1234,15 @@ LANGUAGE plpgsql SECURITY DEFINER AS $record$
 DECLARE
     represented pg_catalog.jsonb;
     recorded pg_catalog.uuid := (action OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid;
+    octets pg_catalog.bytea := pg_catalog.uuid_send(recorded);
     now_ms pg_catalog.int8 := pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000;
 BEGIN
     -- The first six bytes are milliseconds since 1970.
     IF (
-        pg_catalog.get_byte(pg_catalog.uuid_send(recorded), 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
-        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
+        pg_catalog.get_byte(octets, 6) OPERATOR(pg_catalog./) 16 OPERATOR(pg_catalog.=) 7
+        AND pg_catalog.substr(octets, 1, 6) OPERATOR(pg_catalog.>) pg_catalog.substr(
             pg_catalog.int8send(now_ms OPERATOR(pg_catalog.-) 315576000000), 3)
-        AND pg_catalog.substr(pg_catalog.uuid_send(recorded), 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
+        AND pg_catalog.substr(octets, 1, 6) OPERATOR(pg_catalog.<) pg_catalog.substr(
             pg_catalog.int8send(now_ms OPERATOR(pg_catalog.+) 86400000), 3)
     ) IS NOT TRUE THEN
         RAISE EXCEPTION 'no id of an action: %', COALESCE(action OPERATOR(pg_catalog.->>) 'id', 'none')
@@ -2581,6 +2582,9 @@ CREATE UNLOGGED TABLE IF NOT EXISTS threadline.audit_moving_rows (
     destination oid,
     change_id   bigint,                    -- of the update, from before what the host's triggers write
     captured_at timestamptz,
+    table_schema text COLLATE "C",
+    table_name  text COLLATE "C",
+    table_pk    jsonb,
     row_key     text COLLATE "C",
     image       jsonb,                     -- of the row before
     hidden      jsonb,                     -- what of it is not stored, to tell whether the move changes it
@@ -2773,14 +2777,16 @@ RETURN (events OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=)
 -- this depth is the insert then; what the host's own AFTER DELETE triggers write comes between, but
 -- deeper.
 CREATE OR REPLACE FUNCTION threadline.lay_aside(
-    relation oid, place tid, old_key text, old_image jsonb, old_hidden jsonb
+    relation oid, place tid, of_schema text, of_table text, old_pk jsonb, old_key text,
+    old_image jsonb, old_hidden jsonb
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $aside$
 DECLARE
     v_row text := concat_ws(' ', relation, place);
 BEGIN
     UPDATE threadline.audit_moving_rows AS moving
-    SET step = 'left', row_key = old_key, image = old_image, hidden = old_hidden,
+    SET step = 'left', table_schema = of_schema, table_name = of_table, table_pk = old_pk,
+        row_key = old_key, image = old_image, hidden = old_hidden,
         change_id = nextval('threadline.audit_changes_id_seq'), captured_at = clock_timestamp()
     WHERE moving.xid = pg_current_xact_id() AND moving.moved_row = v_row AND moving.step = 'settled';
     IF FOUND THEN
@@ -2790,6 +2796,38 @@ BEGIN
     RETURN false;
 END
 $aside$;
+
+-- Records at the end of the transaction, as the delete it is by itself, what was laid aside and never
+-- asked for: a trigger of the host's can clear the settings that say where to look. Where the session
+-- wants its constraints looked at immediately, that is before the insert, and both are recorded.
+CREATE OR REPLACE FUNCTION threadline.record_left_behind() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $behind$
+DECLARE
+    v_transaction uuid := threadline.current_transaction_id();
+    v_attribution threadline.attribution;
+BEGIN
+    DELETE FROM threadline.audit_moving_rows AS moving
+    WHERE moving.xid = NEW.xid AND moving.moved_row = NEW.moved_row AND moving.change_id = NEW.change_id;
+    IF FOUND THEN
+        v_attribution := threadline.attribute_change(v_transaction, NEW.table_schema, NEW.table_name);
+        INSERT INTO threadline.audit_changes (
+            id, captured_at, transaction_id, action_id, actor_ref, op, table_schema, table_name,
+            table_pk, row_key, changed_from
+        ) VALUES (
+            NEW.change_id, NEW.captured_at, v_transaction, v_attribution.action_id,
+            v_attribution.actor_ref, 'delete', NEW.table_schema, NEW.table_name, NEW.table_pk,
+            NEW.row_key, NEW.image
+        );
+    END IF;
+    RETURN NULL;
+END
+$behind$;
+
+SELECT threadline.ensure_guard($guard$
+CREATE CONSTRAINT TRIGGER record_left_behind AFTER UPDATE ON threadline.audit_moving_rows
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.step = 'left'::text))
+EXECUTE FUNCTION threadline.record_left_behind()
+$guard$);
 
 -- An insert: the departure it belongs to, if it ends a move.
 CREATE OR REPLACE FUNCTION threadline.departure_of(relation pg_catalog.oid)
@@ -8315,7 +8353,7 @@ GRANT EXECUTE ON FUNCTION threadline.lossless(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
 
 -- What this installation is, for coverage to compare with later.
-SELECT threadline.note_installation('0.1.0', 'dc1dd4b078a4e968fb14427421b8c336a9ccc6376875fa73659dbd37f9439cea');
+SELECT threadline.note_installation('0.1.0', '35c532a4c5ea467deb72bb6568283ef7dc62494bb6cc5205230bcbe3915fc57d');
 $threadline_trail$;
             is_done := true;
         EXCEPTION

@@ -242,7 +242,10 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
-            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+            IF threadline.lay_aside(
+                TG_RELID, OLD.ctid, 'public', 'invoice_lines', v_table_pk, v_row_key,
+                v_changed_from, v_hidden
+            ) THEN
                 RETURN NULL;
             END IF;
         ELSE
@@ -887,7 +890,10 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
-            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+            IF threadline.lay_aside(
+                TG_RELID, OLD.ctid, 'public', 'invoices', v_table_pk, v_row_key,
+                v_changed_from, v_hidden
+            ) THEN
                 RETURN NULL;
             END IF;
         ELSE
@@ -1480,7 +1486,10 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
-            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+            IF threadline.lay_aside(
+                TG_RELID, OLD.ctid, 'public', 'members', v_table_pk, v_row_key,
+                v_changed_from, v_hidden
+            ) THEN
                 RETURN NULL;
             END IF;
         ELSE
@@ -2083,7 +2092,10 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 EXECUTE threadline.drifted_hidden(TG_RELID) INTO v_hidden USING OLD;
             END;
-            IF threadline.lay_aside(TG_RELID, OLD.ctid, v_row_key, v_changed_from, v_hidden) THEN
+            IF threadline.lay_aside(
+                TG_RELID, OLD.ctid, 'public', 'organizations', v_table_pk, v_row_key,
+                v_changed_from, v_hidden
+            ) THEN
                 RETURN NULL;
             END IF;
         ELSE
