@@ -642,36 +642,6 @@ fn a_row_that_somebody_else_changed_meanwhile_moves_as_one_update() {
 }
 
 #[test]
-fn types_of_the_session_are_not_taken_for_the_systems() {
-    let trail = captured(
-        "CREATE TABLE n (id int, region int, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
-         CREATE TABLE n_1 PARTITION OF n FOR VALUES IN (1);
-         CREATE TABLE n_2 PARTITION OF n FOR VALUES IN (2)",
-        &["n"],
-    );
-    trail.run("INSERT INTO n VALUES (1, 1, 1)");
-    let mut shadows = String::new();
-    for name in [
-        "text",
-        "jsonb",
-        "bool",
-        "oid",
-        "tid",
-        "int8",
-        "timestamptz",
-        "name",
-    ] {
-        shadows.push_str(&format!(
-            "CREATE DOMAIN pg_temp.{name} AS pg_catalog.{name} CHECK (VALUE IS NULL AND false);"
-        ));
-    }
-    assert_eq!(
-        recorded(&trail, &format!("{shadows} UPDATE n SET region = 2")),
-        [r#"update n ["1", "1"] -> ["1", "2"]"#]
-    );
-}
-
-#[test]
 fn a_suspended_move_leaves_nothing_under_way() {
     let trail = places();
     assert_eq!(
