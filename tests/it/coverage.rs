@@ -30,7 +30,15 @@ fn findings(trail: &Trail) -> Vec<Finding> {
     found
 }
 
+/// The codes of all findings, but for the one about a right that belongs to the whole server: another
+/// test gives it away meanwhile.
 fn codes(trail: &Trail) -> BTreeSet<String> {
+    let mut codes = all_codes(trail);
+    codes.remove("replication_role_settable");
+    codes
+}
+
+fn all_codes(trail: &Trail) -> BTreeSet<String> {
     findings(trail)
         .iter()
         .map(|finding| finding.code.to_string())

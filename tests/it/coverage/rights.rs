@@ -91,7 +91,7 @@ fn who_could_change_the_trail_is_named_by_what_it_may_do() {
         "ALTER TABLE t OWNER TO postgres; GRANT SET ON PARAMETER session_replication_role TO \"{app}\";
          GRANT EXECUTE ON FUNCTION threadline.suspend_capture TO \"{app}\""
     ));
-    let found = codes(&trail);
+    let found = super::all_codes(&trail);
     assert!(found.contains("replication_role_settable"), "{found:?}");
     assert!(found.contains("suspension_granted"), "{found:?}");
     mend(&trail, "replication_role_settable");
