@@ -12,21 +12,21 @@ pub use threadline_core::__private;
 #[cfg(feature = "derive")]
 pub use threadline_macros::Audited;
 
-#[cfg(feature = "async")]
-pub use threadline_diesel::nonblocking;
 #[cfg(any(feature = "async", feature = "sync"))]
 pub use threadline_diesel::write;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, as_of, baseline, blocking, change, continuity, correlation, coverage, diff, doctor,
-    error, feed, history, incident, introspection, json, migrations, moments, page, policy, schema,
-    scope, standing, terms, time_travel, timeline, transactions,
+    actions, as_of, baseline, blocking, capture_start, change, correlation, coverage, diff, doctor,
+    error, history, incident, introspection, json, key_columns, migrations, moments, page, policy,
+    schema, scope, standing, terms, timeline, transactions,
 };
+#[cfg(feature = "async")]
+pub use threadline_diesel::{feed, nonblocking, time_travel};
 
 /// How long what is kept, and removing the rest.
 pub mod retention {
     pub use threadline_core::retention::*;
-    #[cfg(feature = "diesel")]
+    #[cfg(feature = "async")]
     pub use threadline_diesel::retention::*;
 }
 

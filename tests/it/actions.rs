@@ -34,15 +34,7 @@ fn actors(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
     let page = blocking::actions(conn, question).unwrap();
     page.entries
         .iter()
-        .map(|action| {
-            action
-                .actor_ref
-                .as_ref()
-                .unwrap()
-                .known()
-                .unwrap()
-                .to_string()
-        })
+        .map(|action| action.actor.as_ref().unwrap().to_string())
         .collect()
 }
 

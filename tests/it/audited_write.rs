@@ -3,7 +3,6 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use serde_json::json;
 use threadline::action::ActionId;
 use threadline::prelude::*;
 use threadline::transaction::AuditTransactionId;
@@ -98,7 +97,7 @@ fn an_async_write_is_attributed_and_says_where_it_is_recorded() {
             .await
             .unwrap();
         let entry = &page.entries[0];
-        assert_eq!(entry.actor(), Some(&ActorRef::user("42").unwrap()));
+        assert_eq!(entry.change.actor.as_ref().unwrap().to_string(), "user:42");
         assert_eq!(entry.action.as_ref().unwrap().name, "account.open");
         assert_eq!(
             Some(entry.change.transaction_id),
@@ -144,10 +143,9 @@ fn a_failure_is_recorded_when_asked_without_row_values() {
         // The connection is usable again.
         open(&mut conn, 2).await.unwrap();
     });
-    let recorded = trail.ask(
-        "SELECT name || ' ' || status || ' ' || (actor_ref ->> 'id') FROM threadline.audit_actions",
-    );
-    assert_eq!(recorded, "account.open error 1");
+    let recorded =
+        trail.ask("SELECT name || ' ' || status || ' ' || actor FROM threadline.audit_actions");
+    assert_eq!(recorded, "account.open error user:1");
     assert_eq!(trail.events(), ["insert accounts 2"]);
 }
 
@@ -225,12 +223,12 @@ fn nested_work_has_its_own_action_and_actor_and_the_outer_ones_come_back() {
         .unwrap();
     });
     let seen = trail.ask(
-        "SELECT string_agg((data_after ->> 'id') || ' ' || action_name || ' ' || (actor_ref ->> 'id'), ', ' ORDER BY id) \
+        "SELECT string_agg((data_after ->> 'id') || ' ' || action_name || ' ' || actor, ', ' ORDER BY id) \
          FROM threadline.audit_timeline",
     );
     assert_eq!(
         seen,
-        "1 outer outer, 2 inner inner, 3 outer outer, 5 outer outer"
+        "1 outer user:outer, 2 inner user:inner, 3 outer user:outer, 5 outer user:outer"
     );
     assert_eq!(trail.ask("SELECT a.name FROM threadline.audit_transactions t JOIN threadline.audit_actions a ON a.id = t.action_id"), "outer");
 }
@@ -256,15 +254,8 @@ fn nested_work_in_a_plain_transaction_of_the_hosts_ends_with_its_context() {
         Ok::<_, HostError>(())
     })
     .unwrap();
-    let actors: Vec<_> = trail
-        .changes()
-        .iter()
-        .map(|c| c.actor_ref.clone())
-        .collect();
-    assert_eq!(
-        actors,
-        [None, Some(json!({"type": "user", "id": "1"})), None]
-    );
+    let actors: Vec<_> = trail.changes().iter().map(|c| c.actor.clone()).collect();
+    assert_eq!(actors, [None, Some("user:1".to_owned()), None]);
     let actions: Vec<_> = trail
         .changes()
         .iter()
@@ -295,8 +286,10 @@ fn nothing_leaks_to_the_next_user_of_a_connection() {
         assert!(failed.is_err());
         open(&mut conn, 3).await.unwrap();
     });
-    let actors = trail.ask("SELECT string_agg(COALESCE(actor_ref ->> 'id', '-'), ' ' ORDER BY id) FROM threadline.audit_timeline");
-    assert_eq!(actors, "1 - -");
+    let actors = trail.ask(
+        "SELECT string_agg(COALESCE(actor, '-'), ' ' ORDER BY id) FROM threadline.audit_timeline",
+    );
+    assert_eq!(actors, "user:1 - -");
 }
 
 #[test]
@@ -316,8 +309,8 @@ fn hostile_texts_in_a_context_are_only_texts() {
         .unwrap();
     });
     assert_eq!(
-        trail.ask("SELECT actor_ref ->> 'id' FROM threadline.audit_transactions"),
-        hostile
+        trail.ask("SELECT actor FROM threadline.audit_transactions"),
+        format!("user:{hostile}")
     );
     assert_eq!(
         trail.ask("SELECT comment FROM threadline.audit_actions"),

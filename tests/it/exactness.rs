@@ -429,6 +429,7 @@ fn a_column_may_be_called_what_capture_calls_things() {
 fn a_row_follows_its_key_away_from_the_empty_text() {
     let trail = captured("CREATE TABLE t (key text PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES ('', 1); UPDATE t SET key = 'x' WHERE key = ''");
-    let rename = trail.ask("SELECT previous_key || '>' || row_key FROM threadline.audit_renames");
+    let rename =
+        trail.ask("SELECT previous_key || '>' || row_key FROM threadline.audit_key_changes");
     assert_eq!(rename, ">x");
 }

@@ -12,6 +12,7 @@ use threadline::incident::Incident;
 use threadline::moments::{HasMoments, row_moment};
 use threadline::page::PageSize;
 use threadline::prelude::*;
+use threadline::row_key::RowKeyText;
 use threadline::standing::Standing;
 use threadline::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 use threadline::timeline::{Attribution, actor_window};
@@ -32,7 +33,7 @@ fn shop() -> (Trail, PgConnection) {
     let work = |actor: &str, context: &str, action: Option<&str>, sql: &str| {
         let action = action.map_or_else(String::new, |action| format!(r#", "action": {action}"#));
         trail.run(&format!(
-            r#"SELECT threadline.open_audited_work('{{"actor_ref": {actor}, "context": {context}{action}}}'); {sql}"#
+            r#"SELECT threadline.begin_audited_work('{{"actor_ref": {actor}, "context": {context}{action}}}'); {sql}"#
         ));
     };
     let alice = r#"{"type": "user", "id": "alice"}"#;
@@ -60,9 +61,9 @@ fn shop() -> (Trail, PgConnection) {
     );
     // Nested work: Bob inside of Alice's transaction.
     trail.run(&format!(
-        r#"SELECT threadline.open_audited_work('{{"actor_ref": {alice}, "context": {{}}}}');
+        r#"SELECT threadline.begin_audited_work('{{"actor_ref": {alice}, "context": {{}}}}');
            UPDATE orders SET status = 'sent';
-           SELECT threadline.open_audited_work('{{"actor_ref": {{"type": "user", "id": "bob"}}, "context": {{}}, "action": {{"id": "019a0000-0000-7000-8000-000000000003", "name": "item.rename", "status": "error"}}}}');
+           SELECT threadline.begin_audited_work('{{"actor_ref": {{"type": "user", "id": "bob"}}, "context": {{}}, "action": {{"id": "019a0000-0000-7000-8000-000000000003", "name": "item.rename", "status": "error"}}}}');
            UPDATE stock.items SET name = 'Blue Tricycle'"#
     ));
     trail.run("UPDATE orders SET status = 'paid'");
@@ -305,7 +306,12 @@ fn a_question_that_cannot_be_put_names_what_is_wrong() {
 #[test]
 fn a_field_tells_when_it_came_to_a_value_and_who_did_it() {
     let (_trail, conn) = &mut shop();
-    let order = || row_moment("orders".parse().unwrap(), &"1".parse().unwrap());
+    let order = || {
+        row_moment(
+            "orders".parse().unwrap(),
+            &RowKeyText::from_values(vec!["1".into()]),
+        )
+    };
     let status = || order().field("status".parse().unwrap());
     let total = || order().field("total".parse().unwrap());
     let who = |entry: Option<threadline::change::TimelineEntry>| {

@@ -85,16 +85,16 @@ fn types_of_the_sessions_own_are_not_taken_for_postgresqls() {
         END $$;";
     let work = "
         BEGIN;
-        SELECT threadline.open_audited_work(
+        SELECT threadline.begin_audited_work(
             '{\"actor_ref\": {\"type\": \"user\", \"id\": \"1\"}, \"context\": {\"request_id\": \"r\"},
               \"action\": {\"id\": \"019356a0-0000-7000-8000-00000000000N\", \"name\": \"outer\"}}');
         INSERT INTO accounts VALUES (1, 'a'), (2, 'b');
-        SELECT threadline.open_audited_work(
+        SELECT threadline.begin_audited_work(
             '{\"actor_ref\": {\"type\": \"user\", \"id\": \"2\"},
               \"action\": {\"id\": \"019356a0-0000-7000-8000-00000000001N\", \"name\": \"inner\"}}');
         UPDATE accounts SET note = 'c' WHERE id = 1;
         UPDATE accounts SET id = 3 WHERE id = 2;
-        SELECT threadline.leave_audited_work('{\"actor_ref\": \"\", \"context\": \"broken\", \"action_id\": \"x\"}');
+        SELECT threadline.end_audited_work('{\"actor_ref\": \"\", \"context\": \"broken\", \"action_id\": \"x\"}');
         DELETE FROM accounts;
         SET LOCAL TimeZone = 'Asia/Tokyo';
         INSERT INTO documents (title, at, image) VALUES (repeat('k', 3000), now(), 1);
@@ -122,7 +122,7 @@ fn types_of_the_sessions_own_are_not_taken_for_postgresqls() {
 }
 
 #[test]
-fn a_note_put_back_after_a_savepoint_was_rolled_back_is_not_believed() {
+fn a_marker_restored_after_a_rolled_back_savepoint_is_not_believed() {
     let app = Application::new();
     app.run("INSERT INTO accounts VALUES (1, 'a'), (2, 'b')");
     let put_back =
@@ -150,7 +150,7 @@ fn a_note_put_back_after_a_savepoint_was_rolled_back_is_not_believed() {
 }
 
 #[test]
-fn a_note_made_up_where_capture_remembers_nothing_costs_no_write() {
+fn a_forged_marker_in_a_session_without_changes_costs_no_write_and_no_row() {
     let app = Application::new();
     let made_up = "SELECT set_config('threadline.recorded', txid_current() || '|||', true)";
     app.run(&format!(
@@ -169,15 +169,15 @@ fn a_note_made_up_where_capture_remembers_nothing_costs_no_write() {
 }
 
 #[test]
-fn what_capture_remembers_is_nobody_elses_to_set() {
+fn the_application_cannot_set_what_capture_compares_its_marker_with() {
     let app = Application::new();
     for attempt in [
         "SELECT setval('threadline.capture_session', 1)",
         "SELECT nextval('threadline.capture_session')",
-        "SELECT setval('threadline.capture_secret_rest', 1)",
-        "SELECT last_value FROM threadline.capture_secret_rest",
-        "SELECT threadline.remember_its_row('3')",
-        "SELECT threadline.signed('sanctioned')",
+        "SELECT setval('threadline.removal_session', 1)",
+        "SELECT threadline.allow_trail_delete(true)",
+        "SELECT threadline.record_change('insert', 'public', 'accounts', NULL, '1', NULL, '{}', NULL, false, NULL)",
+        "SELECT threadline.parse_context()",
     ] {
         let refused = app.trail.run_as(&app.role, attempt).expect_err(attempt);
         assert!(
@@ -188,30 +188,16 @@ fn what_capture_remembers_is_nobody_elses_to_set() {
 }
 
 #[test]
-fn a_trail_without_its_secret_signs_nothing_and_is_given_another_by_install() {
-    // As the restore of a schema without its data leaves it.
+fn a_forged_suspension_suspends_nothing() {
     let app = Application::new();
-    app.trail.run(
-        "SELECT setval('threadline.capture_secret', 1, false), setval('threadline.capture_secret_rest', 1, false)",
-    );
-    for made_up in [
-        " [[1, [\"public.accounts\"]]]",
-        "[[1, [\"public.accounts\"]]]",
-        " 1 {public.accounts}",
-    ] {
+    for forged in ["1", "1,2,3", "{public.accounts}"] {
         app.run(&format!(
-            "BEGIN; SELECT set_config('threadline.suspended', '{made_up}', true), set_config('threadline.recorded', '|||', true);
+            "BEGIN; SELECT set_config('threadline.suspended', '{forged}', true), set_config('threadline.recorded', '|||', true);
              INSERT INTO accounts VALUES (1, 'hidden'); DELETE FROM accounts; COMMIT"
         ));
     }
     assert_eq!(app.trail.count(), 6);
     assert_eq!(app.orphans(), "0");
-    app.trail.run(&threadline::install::up_sql());
-    let secrets = app.trail.ask(
-        "SELECT pg_sequence_last_value('threadline.capture_secret') > 1000
-            AND pg_sequence_last_value('threadline.capture_secret_rest') > 1000",
-    );
-    assert_eq!(secrets, "t");
 }
 
 #[test]
@@ -227,19 +213,24 @@ fn a_suspension_put_back_after_it_was_rolled_back_suspends_nothing() {
 }
 
 #[test]
-fn functions_under_the_sessions_path_say_where_their_types_are() {
+fn every_function_has_a_search_path_except_those_that_run_inside_capture() {
     let app = Application::new();
-    let offenders = app.trail.ask(
-        r"SELECT COALESCE(string_agg(function.oid::regprocedure || ': ' || found[1], E'\n'), '')
-        FROM pg_proc AS function
-        CROSS JOIN LATERAL regexp_matches(
-            function.prosrc,
-            '(::[a-z0-9_]+|\n\s+[a-z_]+\s+(?:CONSTANT\s+)?[a-z0-9_]+(?:\[\])?\s*(?:;|:=)(?! ))', 'g'
-        ) AS found
-        WHERE function.pronamespace = 'threadline'::regnamespace AND function.prosqlbody IS NULL
-            AND NOT COALESCE(array_to_string(function.proconfig, ','), '') LIKE '%search_path%'
-            AND found[1] !~ '(::|\s)(bigint|integer|boolean|smallint|pg_catalog|threadline|bit)\M'
-            AND found[1] !~ '\m(RETURN|END|NULL|EXECUTE|PERFORM)\M'",
+    let without_path = app.trail.ask(
+        "SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc
+         WHERE pronamespace = 'threadline'::regnamespace
+            AND NOT COALESCE(array_to_string(proconfig, ' '), '') LIKE '%search_path=pg_catalog, pg_temp%'",
     );
-    assert_eq!(offenders, "");
+    assert_eq!(
+        without_path,
+        "is_suspended, later_change, move_later_changes, parse_context, record_change, record_transaction, row_key"
+    );
+    let callable = app.trail.ask(
+        "SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc
+         WHERE pronamespace = 'threadline'::regnamespace AND prosecdef
+            AND has_function_privilege('public', oid, 'EXECUTE')",
+    );
+    assert_eq!(
+        callable,
+        "begin_audited_work, count_audited_work, end_audited_work, record_action"
+    );
 }

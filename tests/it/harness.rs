@@ -95,8 +95,7 @@ pub(crate) struct Recorded {
     pub(crate) from: Option<Value>,
     pub(crate) transaction_id: String,
     pub(crate) action_id: Option<String>,
-    pub(crate) actor_ref: Option<Value>,
-    pub(crate) row_count: Option<i64>,
+    pub(crate) actor: Option<String>,
     pub(crate) partition_name: Option<String>,
 }
 

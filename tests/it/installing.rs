@@ -1,5 +1,4 @@
-//! Installing, and installing again: beside writers and beside each other, as a whole or not at all,
-//! and leaving nobody more rights than were meant.
+//! Installing, once and by several at a time, and which rights it leaves.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -36,12 +35,12 @@ fn beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
                 while !is_done.load(Ordering::Relaxed) {
                     conn.batch_execute(&format!(
                         r#"BEGIN;
-                           SELECT threadline.open_audited_work('{{"actor_ref": {{"type": "user", "id": "u"}}}}');
+                           SELECT threadline.begin_audited_work('{{"actor_ref": {{"type": "user", "id": "u"}}}}');
                            UPDATE {first} SET v = v + 1 WHERE id = {writer} + 1;
                            SELECT pg_sleep(0.002);
                            UPDATE {second} SET v = v + 1, id = id + 1000 WHERE id = {writer} + 11;
                            UPDATE {second} SET id = id - 1000 WHERE id = {writer} + 1011;
-                           SELECT threadline.leave_audited_work('{{}}');
+                           SELECT threadline.end_audited_work('{{}}');
                            COMMIT"#
                     ))
                     .unwrap();
@@ -64,128 +63,61 @@ fn beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
 }
 
 #[test]
-fn installing_a_trail_that_is_up_to_date_takes_no_lock_that_a_writer_meets() {
+fn installing_again_is_refused_and_changes_nothing() {
     let trail = tables();
-    let held = trail.ask(&format!(
-        "BEGIN; {}; SELECT string_agg(DISTINCT class.relname || ' ' || held.mode, ', ')
-         FROM pg_locks AS held JOIN pg_class AS class ON class.oid = held.relation
-         WHERE held.pid = pg_backend_pid() AND class.relnamespace = 'threadline'::regnamespace
-            AND class.relkind IN ('r', 'p', 'v', 'i', 'I')
-            AND class.relname ~ '^(audit_changes|audit_transactions|audit_actions|audit_renames|audit_timeline)'
-            AND held.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')",
-        threadline::install::up_sql()
-    ));
-    assert_eq!(held, "NULL");
-}
-
-#[test]
-fn writers_go_on_beside_installations() {
-    let trail = tables();
-    let up = threadline::install::up_sql();
-    let written = beside_writers(&trail, || {
-        let mut conn = connect(&trail.url());
-        for round in 0..6 {
-            // As a migration runs it, with another after it.
-            conn.batch_execute(&format!("BEGIN; {up}; COMMIT")).unwrap();
-            if round % 2 == 0 {
-                // Something has to change that takes locks.
-                trail.run("DROP INDEX threadline.audit_changes_actor_idx; ALTER TABLE threadline.audit_renames DISABLE TRIGGER guard_row");
-            }
-        }
-    });
-    assert!(written > 50, "{written}");
-    assert_eq!(trail.ask("SELECT count(*) FROM threadline.coverage_findings() WHERE severity <> 'info' AND code NOT LIKE 'writer%'"), "0");
-}
-
-#[test]
-fn an_installation_that_has_to_wait_for_long_gives_up_and_nobody_waits_behind_it() {
-    let trail = tables();
-    trail.run("DROP INDEX threadline.audit_changes_actor_idx");
-    let mut slow = connect(&trail.url());
-    slow.batch_execute("BEGIN; INSERT INTO a VALUES (5000, 0)")
-        .unwrap();
-    thread::scope(|scope| {
-        let installing =
-            scope.spawn(|| connect(&trail.url()).batch_execute(&threadline::install::up_sql()));
-        let mut writer = connect(&trail.url());
-        // Nobody waits for it as long as a deadlock takes to be found.
-        writer.batch_execute("SET lock_timeout = '900ms'").unwrap();
-        for row in 0..100 {
-            writer
-                .batch_execute(&format!(
-                    "INSERT INTO b VALUES ({row} + 5000, 0); SELECT pg_sleep(0.02)"
-                ))
-                .unwrap();
-        }
-        slow.batch_execute("COMMIT").unwrap();
-        installing.join().unwrap().unwrap();
-    });
-    assert_ne!(
-        trail.ask("SELECT to_regclass('threadline.audit_changes_actor_idx')"),
-        "NULL"
-    );
-}
-
-#[test]
-fn an_installation_that_fails_changes_nothing_also_where_nobody_began_a_transaction() {
-    let trail = tables();
-    trail.run(
-        "COMMENT ON FUNCTION threadline.installation() IS '{}';
-         DROP VIEW threadline.audit_timeline; CREATE TABLE threadline.audit_timeline (in_the_way int)",
-    );
-    let mut conn = connect(&trail.url());
-    let error = conn
-        .batch_execute(&threadline::install::up_sql())
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("is not a view"), "{error}");
-    assert_eq!(trail.ask("SELECT threadline.installation()"), "{}");
+    let catalog = "SELECT md5(string_agg(oid::text, ',' ORDER BY oid)) FROM pg_class WHERE relnamespace = 'threadline'::regnamespace";
+    let before = trail.ask(catalog);
+    let error = trail.refused(&threadline::install::up_sql());
+    assert!(error.contains("already installed"), "{error}");
+    assert_eq!(trail.ask(catalog), before);
     trail.run("INSERT INTO a VALUES (500, 0)");
-    trail.run("DROP TABLE threadline.audit_timeline");
-    conn.batch_execute(&threadline::install::up_sql()).unwrap();
-    trail.run("INSERT INTO a VALUES (501, 0)");
+    assert_eq!(trail.events(), ["insert a 500"]);
 }
 
 #[test]
-fn installations_at_once_wait_for_each_other() {
+fn the_schema_version_is_the_newest_that_the_crate_knows() {
+    let trail = empty_trail();
+    assert_eq!(
+        trail.ask("SELECT threadline.schema_version()"),
+        threadline::install::SCHEMA_VERSION.to_string()
+    );
+}
+
+#[test]
+fn one_of_several_installations_at_once_succeeds() {
     let database = cluster().create_database().unwrap();
     let url = database.url();
-    thread::scope(|scope| {
+    let installed: usize = thread::scope(|scope| {
         let all: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| connect(&url).batch_execute(&threadline::install::up_sql())))
             .collect();
-        for one in all {
-            one.join().unwrap().unwrap();
-        }
+        all.into_iter()
+            .map(|one| usize::from(one.join().unwrap().is_ok()))
+            .sum()
     });
+    assert_eq!(installed, 1);
 }
 
 #[test]
-fn whatever_path_a_session_has_the_trail_is_the_same_and_the_path_stays() {
-    let trail = tables();
-    let before = trail.ask("SELECT threadline.installation() ->> 'functions'");
-    trail.run(
-        "CREATE SCHEMA evil; CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT 1/0; SELECT NULL::timestamptz';
+fn installing_does_not_use_functions_in_the_sessions_search_path() {
+    let database = cluster().create_database().unwrap();
+    let mut conn = connect(&database.url());
+    conn.batch_execute(&format!(
+        "CREATE SCHEMA evil;
+         CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT 1/0; SELECT NULL::timestamptz';
          CREATE FUNCTION evil.format(text, variadic text[]) RETURNS text LANGUAGE sql AS $$SELECT (1/0)::text$$;
          CREATE FUNCTION evil.eq(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT 1/0 = 1';
-         CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.eq)",
-    );
-    let mut conn = connect(&trail.url());
-    conn.batch_execute(&format!(
-        "SET search_path = evil, pg_catalog, public; SET lock_timeout = '7s'; {}",
+         CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.eq);
+         SET search_path = evil, pg_catalog, public; BEGIN; {}; COMMIT",
         threadline::install::up_sql()
     ))
     .unwrap();
     conn.batch_execute(
-        "DO $$ BEGIN ASSERT pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) 'evil, pg_catalog, public';
-         ASSERT pg_catalog.current_setting('lock_timeout') OPERATOR(pg_catalog.=) '7s';
-         ASSERT pg_catalog.current_setting('client_min_messages') OPERATOR(pg_catalog.=) 'notice'; END $$",
+        "DO $$ BEGIN ASSERT pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) 'evil, pg_catalog, public'; END $$;
+         CREATE TABLE public.t (id int PRIMARY KEY);
+         SELECT threadline.begin_audited_work('{}')",
     )
     .unwrap();
-    assert_eq!(
-        trail.ask("SELECT threadline.installation() ->> 'functions'"),
-        before
-    );
 }
 
 /// A role to which default privileges give everything, and one that was meant to read.
@@ -226,7 +158,7 @@ fn rights(trail: &Trail, role: &str) -> String {
 }
 
 #[test]
-fn default_privileges_give_nobody_a_right_on_the_trail() {
+fn default_privileges_grant_no_right_on_the_trail() {
     let trail = empty_trail();
     let (app, reader) = roles(&trail);
     by_default(&trail, &app, "GRANT", "TO");
@@ -242,7 +174,7 @@ fn default_privileges_give_nobody_a_right_on_the_trail() {
          SELECT 1, now() - interval '5 months', gen_random_uuid(), 'truncate', 'public', 't'"
     ));
     trail.capture(&trail.introspect("t"));
-    trail.run("CALL threadline.maintain()");
+    trail.run("SELECT threadline.maintain()");
     assert_eq!(rights(&trail, &app), "NULL");
     let readable = trail.ask(
         "SELECT string_agg(DISTINCT given.grantee::regrole::text || ' ' || given.privilege_type, ', ')
@@ -259,40 +191,7 @@ fn default_privileges_give_nobody_a_right_on_the_trail() {
 }
 
 #[test]
-fn installing_again_takes_back_what_nobody_meant_to_give_and_leaves_the_rest() {
-    let trail = tables();
-    let (app, reader) = roles(&trail);
-    trail.run(&format!(
-        "GRANT ALL ON ALL TABLES IN SCHEMA threadline TO \"{app}\"; GRANT ALL ON ALL SEQUENCES IN SCHEMA threadline TO \"{app}\";
-         GRANT ALL ON ALL FUNCTIONS IN SCHEMA threadline TO \"{app}\"; GRANT CREATE ON SCHEMA threadline TO \"{app}\";
-         REVOKE SELECT ON ALL TABLES IN SCHEMA threadline FROM \"{app}\"; REVOKE SELECT ON ALL SEQUENCES IN SCHEMA threadline FROM \"{app}\";
-         GRANT UPDATE (actor_ref) ON threadline.audit_transactions TO \"{app}\";
-         GRANT SELECT ON threadline.audit_changes, threadline.audit_timeline TO \"{reader}\";
-         GRANT EXECUTE ON FUNCTION threadline.suspend_capture, threadline.coverage_findings TO \"{reader}\""
-    ));
-    let named = trail.ask("SELECT string_agg(DISTINCT code, ', ' ORDER BY code) FROM threadline.coverage_findings() WHERE severity = 'error'");
-    assert_eq!(
-        named,
-        "function_executable, schema_writable, secret_readable, trail_function_executable, trail_writable"
-    );
-    trail.run(&threadline::install::up_sql());
-    assert_eq!(rights(&trail, &app), "NULL");
-    assert_eq!(
-        rights(&trail, &reader),
-        "audit_changes SELECT, audit_timeline SELECT, coverage_findings EXECUTE, suspend_capture EXECUTE"
-    );
-    assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.coverage_findings() WHERE severity = 'error'"),
-        "0"
-    );
-    trail.run("INSERT INTO a VALUES (600, 0)");
-    trail.run(&format!(
-        "DROP OWNED BY \"{app}\", \"{reader}\"; DROP ROLE \"{app}\", \"{reader}\""
-    ));
-}
-
-#[test]
-fn triggers_are_put_in_order_beside_writers() {
+fn missing_triggers_are_created_beside_writers() {
     let trail = captured(
         "CREATE TABLE m (id int, v int, PRIMARY KEY (id));
          CREATE TABLE a (PRIMARY KEY (id)) INHERITS (m); CREATE TABLE b (PRIMARY KEY (id)) INHERITS (m);
@@ -300,19 +199,24 @@ fn triggers_are_put_in_order_beside_writers() {
          INSERT INTO b SELECT g, 0 FROM generate_series(1, 100) AS g",
         &["m"],
     );
-    let left = "SELECT count(*) FROM threadline.coverage_findings() WHERE code LIKE 'trigger%' OR code LIKE 'child%'";
+    let missing = "SELECT 2 - count(*) FROM pg_trigger WHERE tgrelid IN ('a'::regclass, 'b'::regclass) AND tgname = '00_threadline_capture'";
+    let function = trail.ask("SELECT proname FROM pg_proc WHERE proname LIKE 'capture_public_m_%'");
     let written = beside_writers(&trail, || {
         let mut conn = connect(&trail.url());
         for _ in 0..10 {
             for table in ["a", "b"] {
-                conn.batch_execute(&format!("DROP TRIGGER \"00_threadline_insert\" ON {table}"))
-                    .unwrap();
-            }
-            assert_eq!(trail.ask(left), "2");
-            conn.batch_execute("SELECT threadline.refresh_capture('public', 'm')")
+                conn.batch_execute(&format!(
+                    "DROP TRIGGER \"00_threadline_capture\" ON {table}"
+                ))
                 .unwrap();
+            }
+            assert_eq!(trail.ask(missing), "2");
+            conn.batch_execute(&format!(
+                "SELECT threadline.enable_capture('public', 'm', '{function}')"
+            ))
+            .unwrap();
         }
     });
     assert!(written > 20, "{written}");
-    assert_eq!(trail.ask(left), "0");
+    assert_eq!(trail.ask(missing), "0");
 }

@@ -2,7 +2,9 @@
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::pg::PgConnection;
-use threadline::blocking::introspect;
+use threadline::blocking::{coverage, introspect};
+use threadline::capture::CaptureSql;
+use threadline::coverage::{Coverage, Severity};
 
 use crate::harness::{captured, empty_trail};
 
@@ -72,9 +74,9 @@ fn what_cannot_be_captured_is_called_what_it_is() {
             .len(),
         1
     );
-    let needing = trail
-        .ask("SELECT string_agg(table_name, ' ' ORDER BY table_name) FROM threadline.coverage()");
-    assert_eq!(needing, "Parted t");
+    let report = coverage(&mut conn, &Coverage::new()).unwrap();
+    let tables = report.tables.iter().map(|table| table.table.name());
+    assert_eq!(tables.collect::<Vec<_>>(), ["Parted", "t"]);
 }
 
 #[test]
@@ -102,18 +104,22 @@ fn a_table_that_becomes_a_child_of_a_captured_one_is_named_until_one_of_them_is_
         &["p", "c"],
     );
     trail.run("ALTER TABLE c INHERIT p");
-    let errors = "SELECT string_agg(DISTINCT code, ', ' ORDER BY code) FROM threadline.coverage_findings() WHERE severity = 'error'";
-    let named = trail.ask(errors);
-    assert_eq!(named, "captured_twice, trigger_level");
-    trail.run("SELECT threadline.detach_capture('public', 'c')");
-    trail.run(
-        "DO $$ DECLARE function text; BEGIN
-            FOR function IN SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture\\_%\\_public\\_c\\_%' OR proname LIKE 'capture\\_%\\_public\\_c' LOOP
-                EXECUTE 'DROP FUNCTION ' || function;
-            END LOOP; END $$;
-         SELECT threadline.refresh_capture('public', 'p')",
-    );
-    assert_eq!(trail.ask(errors), "NULL");
+    let errors = || -> Vec<String> {
+        let mut conn = PgConnection::establish(&trail.url()).unwrap();
+        let report = coverage(&mut conn, &Coverage::new()).unwrap();
+        let findings = report.findings.iter();
+        let errors = findings.filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| finding.code.to_string()).collect()
+    };
+    assert_eq!(errors(), ["captured_twice"]);
+    let child = trail.introspect("c");
+    trail.run(&format!(
+        "BEGIN; {} COMMIT",
+        CaptureSql::new(&child).disable()
+    ));
+    assert_eq!(errors(), ["child_uncovered", "child_uncovered"]);
+    trail.capture(&trail.introspect("p"));
+    assert_eq!(errors(), Vec::<String>::new());
     trail.run("INSERT INTO c VALUES (1)");
     assert_eq!(trail.events(), ["insert p 1"]);
 }

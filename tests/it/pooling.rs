@@ -45,7 +45,7 @@ async fn insert(conn: &mut AsyncPgConnection, id: i32) -> Result<(), AuditError>
 /// Who wrote which row, as the trail has it.
 fn authors(trail: &Trail) -> String {
     trail.ask(
-        "SELECT string_agg((data_after ->> 'id') || ':' || COALESCE(actor_ref ->> 'id', '-'), ' ' ORDER BY id) \
+        "SELECT string_agg((data_after ->> 'id') || ':' || COALESCE(actor, '-'), ' ' ORDER BY id) \
          FROM threadline.audit_timeline",
     )
 }
@@ -76,7 +76,7 @@ fn a_future_dropped_half_way_leaves_nothing_in_a_pool_of_one() {
             .await
             .unwrap();
     });
-    assert_eq!(authors(&trail), "2:- 3:next");
+    assert_eq!(authors(&trail), "2:- 3:user:next");
 }
 
 #[test]
@@ -219,9 +219,9 @@ fn clients_that_share_a_server_connection_through_pgbouncer_never_share_a_contex
     let expected: Vec<_> = (0..5)
         .flat_map(|round| {
             [
-                format!("{}:ada", round * 10),
+                format!("{}:user:ada", round * 10),
                 format!("{}:-", round * 10 + 1),
-                format!("{}:eve", round * 10 + 3),
+                format!("{}:user:eve", round * 10 + 3),
             ]
         })
         .collect();

@@ -10,6 +10,7 @@ use threadline::incident::Incident;
 use threadline::moments::row_moment;
 use threadline::page::PageSize;
 use threadline::prelude::*;
+use threadline::row_key::RowKeyText;
 use threadline::schema::{audit_actions, audit_changes, audit_transactions};
 use threadline::scope::{Scope, ScopeError};
 use threadline::terms::MetaPattern;
@@ -25,7 +26,7 @@ fn company() -> (Trail, PgConnection) {
     );
     let work = |n: u32, name: &str, tenant: u32, sql: &str| {
         trail.run(&format!(
-            r#"SELECT threadline.open_audited_work('{{"actor_ref": {{"type": "admin", "id": "rita"}},
+            r#"SELECT threadline.begin_audited_work('{{"actor_ref": {{"type": "admin", "id": "rita"}},
                 "context": {{"correlation_id": "c", "meta": {{"tenant": {tenant}}}}},
                 "action": {{"id": "019a0000-0000-7000-8000-00000000000{n}", "name": "{name}", "category": "{name}"}}}}'); {sql}"#
         ));
@@ -169,7 +170,12 @@ fn questions_for_actions_want_to_know_which_may_be_seen() {
 #[test]
 fn moments_and_histories_are_of_what_may_be_seen() {
     let (_trail, conn) = &mut company();
-    let salary = || row_moment("salaries".parse().unwrap(), &"1".parse().unwrap());
+    let salary = || {
+        row_moment(
+            "salaries".parse().unwrap(),
+            &RowKeyText::from_values(vec!["1".into()]),
+        )
+    };
     assert!(blocking::first_seen(conn, &salary()).unwrap().is_some());
     assert!(
         blocking::first_seen(conn, &salary().scope(&orders()))
@@ -183,8 +189,10 @@ fn moments_and_histories_are_of_what_may_be_seen() {
     );
     let field = salary().scope(&orders()).field("v".parse().unwrap());
     assert!(blocking::last_changed(conn, &field).unwrap().is_none());
-    let history =
-        threadline::history::row_timeline("salaries".parse().unwrap(), &"1".parse().unwrap());
+    let history = threadline::history::row_timeline(
+        "salaries".parse().unwrap(),
+        &RowKeyText::from_values(vec!["1".into()]),
+    );
     assert_eq!(rows(conn, &history).len(), 2);
     assert!(rows(conn, &history.scope(&orders())).is_empty());
 }

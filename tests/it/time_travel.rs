@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{count_star, sum};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use threadline::as_of::UnknownReason;
+use threadline::nonblocking;
 use threadline::prelude::*;
 use threadline::time_travel::{TimeTravel, TimeTravelError, time_travel};
-use threadline::{blocking, nonblocking};
 
 use crate::as_of::now;
 use crate::exactness::{TYPES, VALUES};
@@ -38,8 +38,6 @@ mod schema {
         }
     }
     diesel::allow_tables_to_appear_in_same_query!(tt_customers, tt_orders);
-    use other::tt_orders as vault_orders;
-    diesel::allow_tables_to_appear_in_same_query!(tt_customers, vault_orders);
 }
 use schema::{other, tt_customers, tt_orders};
 
@@ -78,6 +76,15 @@ fn then(instant: DateTime<Utc>) -> TimeTravel {
         .unwrap()
 }
 
+/// What a query gives as of an instant, or why there is no answer.
+macro_rules! past {
+    ($trail:expr, $travel:expr, $query:expr) => {
+        block_on(async {
+            nonblocking::time_travel(&mut $trail.connect().await, &$travel, $query).await
+        })
+    };
+}
+
 /// Every order as it was, by its key.
 fn orders(trail: &Trail, travel: &TimeTravel) -> Result<Vec<(i32, i64)>, TimeTravelError> {
     block_on(async {
@@ -90,6 +97,11 @@ fn orders(trail: &Trail, travel: &TimeTravel) -> Result<Vec<(i32, i64)>, TimeTra
 
 fn orders_at(trail: &Trail, instant: DateTime<Utc>) -> Vec<(i32, i64)> {
     orders(trail, &time_travel(instant).table::<Order>().unwrap()).unwrap()
+}
+
+/// A future that may move between threads, as web frameworks demand.
+fn sent<F: Future + Send>(future: F) -> F {
+    future
 }
 
 #[test]
@@ -109,17 +121,17 @@ fn joins_filters_orders_and_counts_are_answered_as_of_an_instant() {
             .order(tt_orders::total.desc())
             .select((Order::as_select(), Customer::as_select()))
     };
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let rows: Vec<(Order, Customer)> =
-        blocking::time_travel(&mut conn, &then(first), joined()).unwrap();
+    let rows: Vec<(Order, Customer)> = past!(trail, then(first), joined()).unwrap();
     let seen: Vec<_> = rows
         .iter()
         .map(|(o, c)| (o.id, o.total, c.name.as_str()))
         .collect();
     assert_eq!(seen, [(12, 300, "eve"), (11, 200, "ada")]);
-    let live: Vec<(Order, Customer)> = joined().load(&mut conn).unwrap();
     block_on(async {
         let conn = &mut trail.connect().await;
+        let live: Vec<(Order, Customer)> = diesel_async::RunQueryDsl::load(joined(), conn)
+            .await
+            .unwrap();
         let rows: Vec<(Order, Customer)> = nonblocking::time_travel(conn, &then(second), joined())
             .await
             .unwrap();
@@ -136,10 +148,9 @@ fn joins_filters_orders_and_counts_are_answered_as_of_an_instant() {
         assert_eq!(whole.len(), 2);
         let mut boxed = tt_orders::table.into_boxed();
         boxed = boxed.filter(tt_orders::customer_id.eq_any([1, 7]));
-        let ids: Vec<i32> =
-            nonblocking::time_travel(conn, &then(first), boxed.select(tt_orders::id))
-                .await
-                .unwrap();
+        let travel = then(first);
+        let asked = nonblocking::time_travel(conn, &travel, boxed.select(tt_orders::id));
+        let ids: Vec<i32> = sent(asked).await.unwrap();
         assert_eq!(ids.len(), 2);
         let sums: Vec<(String, i64)> = nonblocking::time_travel(
             conn,
@@ -157,32 +168,35 @@ fn joins_filters_orders_and_counts_are_answered_as_of_an_instant() {
     });
 }
 
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
+}
+
 #[test]
-fn a_table_that_was_not_named_is_refused_wherever_it_hides() {
+fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
     let trail = shop();
     trail.run(
         "CREATE VIEW rich AS SELECT id FROM tt_orders;
+         CREATE TABLE rates (id int PRIMARY KEY);
          CREATE FUNCTION orders_now() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM public.tt_orders';
-         CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'",
+         CREATE FUNCTION orders_now_said_immutable() RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
+             'BEGIN RETURN (SELECT count(*) FROM public.tt_orders); END';
+         CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT $1 * 2'",
     );
     let only_customers = time_travel(now(&trail)).table::<Customer>().unwrap();
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
     let joined = tt_customers::table
         .inner_join(tt_orders::table.on(tt_customers::id.eq(tt_orders::customer_id)))
         .select(tt_orders::id);
-    let refused = blocking::time_travel::<_, _, i32>(&mut conn, &only_customers, joined);
+    let refused: Result<Vec<i32>, _> = past!(trail, only_customers, joined);
     let Err(TimeTravelError::PresentDay(tables)) = refused else {
         panic!("not refused");
     };
     assert_eq!(tables, ["public.tt_orders"]);
-    let mut raw = |sql: &str| {
-        #[derive(QueryableByName)]
-        struct N {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            n: i64,
-        }
-        blocking::time_travel::<_, _, N>(&mut conn, &then(now(&trail)), diesel::sql_query(sql))
-            .map(|rows| rows[0].n)
+    let raw = |sql: &str| {
+        past!(trail, then(now(&trail)), diesel::sql_query(sql))
+            .map(|rows: Vec<Counted>| rows[0].n)
             .map_err(|error| error.to_string())
     };
     for (sql, says) in [
@@ -191,19 +205,19 @@ fn a_table_that_was_not_named_is_refused_wherever_it_hides() {
             "SELECT count(*) AS n FROM public.tt_orders AS o JOIN rich ON true",
             "as they are now",
         ),
-        ("SELECT orders_now() AS n", "public.orders_now"),
-        ("SELECT count(*) AS n FROM pg_class", "pg_catalog.pg_class"),
+        ("SELECT count(*) AS n FROM rates", "public.rates"),
+        ("SELECT orders_now() AS n", "public.tt_orders"),
         (
-            "SELECT count(*) AS n FROM threadline.audit_actions",
-            "threadline.audit_actions",
+            "SELECT orders_now_said_immutable() AS n",
+            "public.tt_orders",
         ),
         (
             "SELECT nextval('threadline.audit_changes_id_seq') AS n",
-            "pg_catalog.nextval",
+            "read-only",
         ),
         (
-            "DELETE FROM tt_orders RETURNING id::bigint AS n",
-            "public.tt_orders",
+            "DELETE FROM public.tt_orders RETURNING id::bigint AS n",
+            "read-only",
         ),
     ] {
         let refused = raw(sql).expect_err(sql);
@@ -211,19 +225,24 @@ fn a_table_that_was_not_named_is_refused_wherever_it_hides() {
     }
     for (sql, n) in [
         ("SELECT count(*) AS n FROM tt_orders", 3),
-        ("SELECT count(*) AS n FROM public.TT_orders", 3),
+        ("SELECT count(*) AS n FROM TT_orders", 3),
         ("SELECT twice(2)::bigint AS n", 4),
         (
             "WITH big AS (SELECT * FROM tt_orders WHERE total > 100) SELECT count(*) AS n FROM big",
             2,
         ),
         (
-            "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 4) SELECT count(*) AS n FROM r",
+            "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 4)
+             SELECT count(*) AS n FROM r, tt_customers WHERE tt_customers.id = 1",
             4,
         ),
         (
             "(SELECT 1::bigint AS n FROM tt_customers) UNION (SELECT 1)",
             1,
+        ),
+        (
+            "SELECT count(*) AS n FROM tt_orders AS a JOIN tt_orders AS b USING (customer_id)",
+            5,
         ),
     ] {
         assert_eq!(raw(sql), Ok(n), "{sql}");
@@ -236,7 +255,7 @@ fn a_table_that_was_not_named_is_refused_wherever_it_hides() {
 }
 
 #[test]
-fn tables_in_schemas_and_tables_of_one_name_are_told_apart() {
+fn tables_of_other_schemas_are_answered_by_their_bare_names() {
     let trail = captured(
         &format!(
             "{TABLES} CREATE SCHEMA vault; CREATE TABLE vault.tt_orders (id int PRIMARY KEY, total bigint)"
@@ -249,32 +268,39 @@ fn tables_in_schemas_and_tables_of_one_name_are_told_apart() {
     );
     let first = now(&trail);
     trail.run("UPDATE vault.tt_orders SET total = 70; UPDATE tt_orders SET total = 50");
-    let travel = then(first).tables(["vault.tt_orders".parse().unwrap()]);
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let query = other::tt_orders::table
-        .inner_join(tt_customers::table.on(tt_customers::id.eq(other::tt_orders::id)))
-        .filter(other::tt_orders::total.eq(7_i64))
-        .select((other::tt_orders::total, tt_customers::name));
-    let rows: Vec<(i64, String)> = blocking::time_travel(&mut conn, &travel, query).unwrap();
-    assert_eq!(rows, [(7, "ada".to_owned())]);
+    let vault = time_travel(first).tables(["vault.tt_orders".parse().unwrap()]);
+    let counted: Vec<Counted> = past!(
+        trail,
+        vault,
+        diesel::sql_query("SELECT total AS n FROM tt_orders")
+    )
+    .unwrap();
+    assert_eq!(counted[0].n, 7);
+    let qualified: Result<Vec<i32>, _> = past!(
+        trail,
+        vault,
+        other::tt_orders::table.select(other::tt_orders::id)
+    );
+    assert!(matches!(qualified, Err(TimeTravelError::PresentDay(_))));
     assert_eq!(orders_at(&trail, first), [(1, 5)]);
-    let marked = other::tt_orders::table
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("'/*' = '/*'"))
-        .select(other::tt_orders::id);
-    let refused = blocking::time_travel::<_, _, i32>(&mut conn, &travel, marked);
-    assert!(matches!(refused, Err(TimeTravelError::Comment)));
+    let both = then(first).tables(["vault.tt_orders".parse().unwrap()]);
+    let ambiguous: Result<Vec<i32>, _> = past!(trail, both, tt_orders::table.select(tt_orders::id));
+    assert!(matches!(ambiguous, Err(TimeTravelError::SameName(..))));
 }
 
 #[test]
 fn nothing_is_answered_from_before_the_trail_begins() {
-    let trail = captured(TABLES, &["tt_customers", "tt_orders"]);
+    let trail = empty_trail();
+    let before = now(&trail);
+    trail.run(TABLES);
     let travel = |instant| time_travel(instant).table::<Order>().unwrap();
     let refused = orders(&trail, &travel(now(&trail)));
     assert!(matches!(
         refused,
         Err(TimeTravelError::BeforeHorizon { horizon: None, .. })
     ));
-    let before = now(&trail);
+    trail.capture(&trail.introspect("tt_orders"));
+    assert_eq!(orders(&trail, &travel(now(&trail))).unwrap(), []);
     trail.run("INSERT INTO tt_orders VALUES (1, 1, 5)");
     let first = now(&trail);
     let refused = orders(&trail, &travel(before));
@@ -286,27 +312,109 @@ fn nothing_is_answered_from_before_the_trail_begins() {
         })
     ));
     assert_eq!(orders(&trail, &travel(first)).unwrap(), [(1, 5)]);
-    trail.run("UPDATE tt_orders SET total = 6");
-    trail.run(&format!(
-        "SELECT threadline.remove_changes('{}', 100, 'retention')",
-        now(&trail)
-    ));
-    trail.run("UPDATE tt_orders SET total = 7");
-    let refused = orders(&trail, &travel(first));
-    assert!(
-        matches!(refused, Err(TimeTravelError::BeforeHorizon { .. })),
-        "{refused:?}"
-    );
-    assert_eq!(orders(&trail, &travel(now(&trail))).unwrap(), [(1, 7)]);
     let gone = time_travel(now(&trail)).tables(["gone".parse().unwrap()]);
-    assert!(matches!(
-        orders(&trail, &gone),
-        Err(TimeTravelError::NoSuchTable(_))
-    ));
+    let query = diesel::sql_query("SELECT 1::bigint AS n FROM gone");
+    let refused: Result<Vec<Counted>, _> = past!(trail, gone, query);
+    assert!(matches!(refused, Err(TimeTravelError::NoSuchTable(_))));
+    assert_eq!(
+        orders(&trail, &travel(first).tables(["gone".parse().unwrap()])).unwrap(),
+        [(1, 5)],
+        "a table that the query does not name matters to nothing"
+    );
 }
 
 #[test]
-fn columns_that_were_not_captured_are_refused_unless_allowed() {
+fn rows_that_the_trail_may_not_know_are_refused_unless_allowed() {
+    let rows = "INSERT INTO tt_orders VALUES (1, 1, 10), (2, 1, 20), (3, 1, 30), (4, 1, 40)";
+    let reasons = [
+        ("had rows when capture was enabled", ""),
+        (
+            "capture was suspended",
+            "BEGIN; SELECT threadline.suspend_capture('{tt_orders}', 'bulk'); UPDATE tt_orders SET total = 0 WHERE id = 4; COMMIT",
+        ),
+        (
+            "capture was disabled",
+            "SELECT threadline.disable_capture('public', 'tt_orders')",
+        ),
+    ];
+    for (reason, gap) in reasons {
+        let trail = empty_trail();
+        trail.run(TABLES);
+        if gap.is_empty() {
+            trail.run(rows);
+        }
+        trail.capture(&trail.introspect("tt_orders"));
+        if !gap.is_empty() {
+            trail.run(rows);
+            let before = now(&trail);
+            trail.run(gap);
+            assert_eq!(
+                orders_at(&trail, before),
+                [(1, 10), (2, 20), (3, 30), (4, 40)],
+                "{reason}"
+            );
+        }
+        let instant = now(&trail);
+        trail.run("UPDATE tt_orders SET total = 11 WHERE id = 1; UPDATE tt_orders SET id = 22 WHERE id = 2");
+        trail.run("DELETE FROM tt_orders WHERE id = 3");
+        let travel = time_travel(instant).table::<Order>().unwrap();
+        let refused = orders(&trail, &travel).unwrap_err();
+        assert!(matches!(refused, TimeTravelError::Incomplete { .. }));
+        assert!(refused.to_string().contains(reason), "{refused}");
+        let known = orders(&trail, &travel.allow_incomplete()).unwrap();
+        assert!(
+            known.starts_with(&[(1, 10), (2, 20), (3, 30)]),
+            "{reason}: {known:?}"
+        );
+    }
+}
+
+#[test]
+fn a_finished_baseline_makes_rows_older_than_capture_known_since_capture_began() {
+    let trail = empty_trail();
+    trail.run(TABLES);
+    trail.run("INSERT INTO tt_orders VALUES (1, 1, 10), (2, 1, 20), (3, 1, 30), (4, 1, 40)");
+    trail.capture(&trail.introspect("tt_orders"));
+    let first = now(&trail);
+    trail.run("UPDATE tt_orders SET total = 11 WHERE id = 1; DELETE FROM tt_orders WHERE id = 2");
+    let second = now(&trail);
+    trail.run(
+        "INSERT INTO threadline.audit_changes (captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
+         SELECT clock_timestamp(), threadline.current_transaction_id(), 'baseline', 'public', 'tt_orders', id::text,
+             jsonb_build_object('id', id::text), to_jsonb(o) FROM tt_orders AS o WHERE id > 2;
+         INSERT INTO threadline.audit_baseline_runs (transaction_id, table_schema, table_name, selection, state, started_at,
+             ended_at, actor, first_change)
+         VALUES (threadline.current_transaction_id(), 'public', 'tt_orders', 'unknown', 'finished', now(), clock_timestamp(),
+             'system:t', 0)",
+    );
+    trail.run("UPDATE tt_orders SET total = 31 WHERE id = 3");
+    assert_eq!(
+        orders_at(&trail, first),
+        [(1, 10), (2, 20), (3, 30), (4, 40)]
+    );
+    assert_eq!(orders_at(&trail, second), [(1, 11), (3, 30), (4, 40)]);
+    assert_eq!(orders_at(&trail, now(&trail)), [(1, 11), (3, 31), (4, 40)]);
+}
+
+#[test]
+fn keys_narrow_a_table_to_the_rows_that_had_them_then() {
+    let trail = shop();
+    let first = now(&trail);
+    trail.run(
+        "UPDATE tt_orders SET id = 99 WHERE id = 10; UPDATE tt_orders SET total = 1 WHERE id = 11",
+    );
+    let second = now(&trail);
+    let narrowed = |instant, keys: &[i32]| {
+        let travel = time_travel(instant).keys::<Order>(keys.to_vec()).unwrap();
+        orders(&trail, &travel).unwrap()
+    };
+    assert_eq!(narrowed(first, &[10, 11, 99]), [(10, 100), (11, 200)]);
+    assert_eq!(narrowed(second, &[10, 11, 99]), [(11, 1), (99, 100)]);
+    assert_eq!(narrowed(second, &[]), []);
+}
+
+#[test]
+fn values_that_were_not_captured_are_refused_where_they_are_read_unless_allowed() {
     let trail = empty_trail();
     trail.run("CREATE TABLE tt_customers (id int PRIMARY KEY, name text); CREATE TABLE tt_orders (id int PRIMARY KEY, customer_id int, total bigint)");
     for (table, exclude, mask) in [
@@ -319,40 +427,72 @@ fn columns_that_were_not_captured_are_refused_unless_allowed() {
     }
     trail.run("INSERT INTO tt_customers VALUES (1, 'ada'); INSERT INTO tt_orders VALUES (1, 1, 5)");
     let travel = then(now(&trail));
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let refused = blocking::time_travel::<_, _, Order>(&mut conn, &travel, tt_orders::table);
-    let Err(TimeTravelError::UnknownColumns { columns, .. }) = refused else {
-        panic!("not refused");
+    let refused_column = |query: Result<Vec<i64>, TimeTravelError>| {
+        let Err(TimeTravelError::UnknownColumn { column, .. }) = query else {
+            panic!("not refused: {query:?}");
+        };
+        (column.column, column.reason)
     };
-    let reasons: Vec<_> = columns
-        .iter()
-        .map(|c| (c.column.as_str(), c.reason))
-        .collect();
+    let total: Result<Vec<i64>, _> =
+        past!(trail, travel, tt_orders::table.select(tt_orders::total));
     assert_eq!(
-        reasons,
-        [
-            ("customer_id", UnknownReason::Masked),
-            ("total", UnknownReason::Excluded)
-        ]
+        refused_column(total),
+        ("total".to_owned(), UnknownReason::Excluded)
     );
     let aliased = diesel::alias!(tt_orders as o);
-    let hidden = aliased.select(aliased.field(tt_orders::total));
-    let refused = blocking::time_travel::<_, _, i64>(&mut conn, &travel, hidden);
-    assert!(matches!(refused, Err(TimeTravelError::Database(_))));
-    let ids: Vec<i32> =
-        blocking::time_travel(&mut conn, &travel, tt_orders::table.select(tt_orders::id)).unwrap();
+    let masked = aliased
+        .filter(aliased.field(tt_orders::customer_id).eq(1))
+        .count();
+    let masked: Result<Vec<i64>, _> = past!(trail, travel, masked);
+    assert_eq!(
+        refused_column(masked),
+        ("customer_id".to_owned(), UnknownReason::Masked)
+    );
+    let whole: Result<Vec<Order>, _> = past!(trail, travel, tt_orders::table);
+    assert!(matches!(whole, Err(TimeTravelError::UnknownColumn { .. })));
+    let ids: Vec<i32> = past!(trail, travel, tt_orders::table.select(tt_orders::id)).unwrap();
     assert_eq!(ids, [1]);
     let allowed = travel.allow_unknown_columns();
-    let names: Vec<Customer> =
-        blocking::time_travel(&mut conn, &allowed, tt_customers::table).unwrap();
+    let names: Vec<Customer> = past!(trail, allowed, tt_customers::table).unwrap();
     assert_eq!(names[0].name, "[REDACTED]");
-    let totals: Vec<Option<i64>> = blocking::time_travel(
-        &mut conn,
-        &allowed,
-        tt_orders::table.select(tt_orders::total.nullable()),
+    let totals: Vec<Option<i64>> = past!(
+        trail,
+        allowed,
+        tt_orders::table.select(tt_orders::total.nullable())
     )
     .unwrap();
     assert_eq!(totals, [None]);
+}
+
+#[test]
+fn erased_values_are_refused_and_their_placeholder_can_be_allowed() {
+    let trail = shop();
+    let instant = now(&trail);
+    trail.run(
+        "SELECT threadline.erase_values('public', 'tt_customers', '1', '{name}', 'asked for')",
+    );
+    let names = || {
+        tt_customers::table
+            .select(tt_customers::name)
+            .order(tt_customers::id)
+    };
+    let refused: Result<Vec<String>, _> = past!(trail, then(instant), names());
+    let Err(TimeTravelError::UnknownColumn { column, .. }) = refused else {
+        panic!("not refused: {refused:?}");
+    };
+    assert_eq!(column.reason, UnknownReason::Erased);
+    let others: Vec<String> = past!(
+        trail,
+        then(instant),
+        tt_customers::table
+            .filter(tt_customers::id.eq(2))
+            .select(tt_customers::name)
+    )
+    .unwrap();
+    assert_eq!(others, ["eve"]);
+    let allowed: Vec<String> =
+        past!(trail, then(instant).allow_unknown_columns(), names()).unwrap();
+    assert_eq!(allowed, ["[ERASED]", "eve"]);
 }
 
 #[test]
@@ -370,7 +510,7 @@ fn a_column_added_later_is_unknown_of_rows_from_before_and_only_of_those_that_co
     let travel = |instant| time_travel(instant).table::<Order>().unwrap();
     let refused = orders(&trail, &travel(between)).unwrap_err().to_string();
     assert!(
-        refused.contains("\"total\" of public.tt_orders is not known of every row"),
+        refused.contains("column total of table public.tt_orders is not known of every row as of the instant: not captured"),
         "{refused}"
     );
     assert_eq!(orders_at(&trail, now(&trail)), [(1, 1), (2, 2)]);
@@ -443,32 +583,6 @@ fn partitions_emptied_alone_lose_their_rows() {
 }
 
 #[test]
-fn tables_captured_in_delta_form_are_put_together() {
-    use threadline::column_type::ColumnType;
-    use threadline::table::{AuditedTable, Column, ImageForm, TableName};
-    let trail = empty_trail();
-    trail.run(TABLES);
-    let column = |name, of| Column::new(name, ColumnType::builtin(of));
-    let table = AuditedTable::builder(TableName::new("public", "tt_orders"))
-        .columns([
-            column("id", "int4"),
-            column("customer_id", "int4"),
-            column("total", "int8"),
-        ])
-        .key(["id"])
-        .image(ImageForm::Delta)
-        .build()
-        .unwrap();
-    trail.capture(&table);
-    trail.run("INSERT INTO tt_orders VALUES (1, 1, 10), (2, 2, 20)");
-    trail.run("UPDATE tt_orders SET total = 11 WHERE id = 1");
-    let first = now(&trail);
-    trail.run("UPDATE tt_orders SET id = 5 WHERE id = 1; UPDATE tt_orders SET customer_id = 9 WHERE id = 5");
-    assert_eq!(orders_at(&trail, first), [(1, 11), (2, 20)]);
-    assert_eq!(orders_at(&trail, now(&trail)), [(2, 20), (5, 11)]);
-}
-
-#[test]
 fn tables_without_a_key_are_counted_and_not_guessed() {
     let trail = empty_trail();
     trail.run("CREATE TABLE tt_orders (id int, customer_id int, total bigint)");
@@ -476,28 +590,86 @@ fn tables_without_a_key_are_counted_and_not_guessed() {
     trail.capture(&trail.introspect("tt_orders"));
     trail.run("INSERT INTO tt_orders VALUES (1, 1, 10), (1, 1, 10), (2, 1, 20)");
     trail.run("UPDATE tt_orders SET total = 11 WHERE id = 2; DELETE FROM tt_orders WHERE ctid IN (SELECT ctid FROM tt_orders WHERE id = 1 LIMIT 1)");
-    assert_eq!(orders_at(&trail, now(&trail)), [(1, 10), (2, 11)]);
+    let travel = || {
+        let travel = time_travel(now(&trail)).table::<Order>().unwrap();
+        travel.allow_incomplete()
+    };
+    assert_eq!(orders(&trail, &travel()).unwrap(), [(1, 10), (2, 11)]);
     trail.run("UPDATE tt_orders SET total = 1 WHERE id = 0");
-    let travel = time_travel(now(&trail)).table::<Order>().unwrap();
-    let refused = orders(&trail, &travel).unwrap_err().to_string();
-    assert!(refused.contains("cannot be told exactly"), "{refused}");
+    let refused = orders(&trail, &travel()).unwrap_err().to_string();
+    assert!(refused.contains("are not known exactly"), "{refused}");
 }
 
 #[test]
-fn a_travel_inside_a_transaction_leaves_it_usable() {
+fn a_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
     let trail = shop();
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    conn.transaction(|conn| {
-        let refused = blocking::time_travel::<_, _, i32>(
-            conn,
+    let travel = then(now(&trail));
+    block_on(async {
+        let mut conn = trail.connect().await;
+        diesel_async::AsyncConnection::transaction(&mut conn, async |conn| {
+            let refused: Result<Vec<i32>, _> =
+                nonblocking::time_travel(conn, &travel, tt_orders::table.select(tt_orders::id))
+                    .await;
+            assert!(matches!(refused, Err(TimeTravelError::InsideTransaction)));
+            let count: i64 =
+                diesel_async::RunQueryDsl::get_result(tt_orders::table.count(), conn).await?;
+            assert_eq!(count, 3);
+            QueryResult::Ok(())
+        })
+        .await
+        .unwrap();
+        let refused: Result<Vec<i32>, _> = nonblocking::time_travel(
+            &mut conn,
             &time_travel(now(&trail)),
             tt_orders::table.select(tt_orders::id),
-        );
-        assert!(matches!(refused, Err(TimeTravelError::PresentDay(_))));
-        assert_eq!(tt_orders::table.count().get_result::<i64>(conn)?, 3);
-        QueryResult::Ok(())
-    })
-    .unwrap();
+        )
+        .await;
+        assert!(refused.is_err());
+        let ids: Vec<i32> =
+            nonblocking::time_travel(&mut conn, &travel, tt_orders::table.select(tt_orders::id))
+                .await
+                .unwrap();
+        assert_eq!(ids.len(), 3);
+    });
+}
+
+#[test]
+fn a_role_that_may_read_the_trail_only_is_answered() {
+    let trail = shop();
+    trail.run("TRUNCATE tt_customers; CREATE SCHEMA vault; ALTER TABLE tt_orders SET SCHEMA vault");
+    trail.capture(&trail.introspect("vault.tt_orders"));
+    trail.run("INSERT INTO vault.tt_orders VALUES (13, 1, 1)");
+    let role = format!(
+        "tt_reader_{}",
+        trail.ask("SELECT oid FROM pg_database WHERE datname = current_database()")
+    );
+    trail.run(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
+    ));
+    block_on(async {
+        let url = trail.url_as(&role);
+        let mut conn =
+            <diesel_async::AsyncPgConnection as diesel_async::AsyncConnection>::establish(&url)
+                .await
+                .unwrap();
+        let travel = time_travel(now(&trail))
+            .tables([
+                "tt_customers".parse().unwrap(),
+                "vault.tt_orders".parse().unwrap(),
+            ])
+            .allow_incomplete();
+        let customers: Vec<Customer> =
+            nonblocking::time_travel(&mut conn, &travel, tt_customers::table)
+                .await
+                .unwrap();
+        assert_eq!(customers, []);
+        let query = diesel::sql_query("SELECT total AS n FROM tt_orders");
+        let totals: Vec<Counted> = nonblocking::time_travel(&mut conn, &travel, query)
+            .await
+            .unwrap();
+        assert_eq!(totals[0].n, 1);
+    });
+    trail.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 /// A value of every builtin type, and of types that hosts make, in rows of one table.
@@ -534,19 +706,39 @@ fn values_of_every_type_are_the_same_to_the_bit() {
             values.join(", ")
         ));
     }
+    let names: Vec<_> = (0..types.len()).map(|n| format!("c{n}")).collect();
+    let rows = format!(
+        "SELECT ROW(id, {})::text AS texts FROM t ORDER BY id",
+        names.join(", ")
+    );
+    let travel = time_travel(now(&trail)).tables(["t".parse().unwrap()]);
     for session in [
         "",
-        "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German, DMY'; SET IntervalStyle = 'sql_standard';",
+        "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German, DMY'; SET IntervalStyle = 'sql_standard';
+         SET extra_float_digits = 1; SET bytea_output = 'escape'",
     ] {
-        let sql = trail.ask("SELECT sql FROM threadline.table_as_of('public', 't', now(), false)");
-        let names: Vec<_> = (0..types.len()).map(|n| format!("past.c{n}")).collect();
-        let different = trail.ask(&format!(
-            "{session} WITH past AS ({sql}) SELECT string_agg(t.id::text, ' ') FROM t LEFT JOIN past USING (id)
-             WHERE (ROW(past.id, {})::public.t *= t) IS NOT TRUE",
-            names.join(", ")
-        ));
-        assert_eq!(different, "NULL");
+        block_on(async {
+            let mut conn = trail.connect().await;
+            diesel_async::SimpleAsyncConnection::batch_execute(&mut conn, session)
+                .await
+                .unwrap();
+            let now: Vec<Shown> =
+                diesel_async::RunQueryDsl::load(diesel::sql_query(&rows), &mut conn)
+                    .await
+                    .unwrap();
+            let then: Vec<Shown> =
+                nonblocking::time_travel(&mut conn, &travel, diesel::sql_query(&rows))
+                    .await
+                    .unwrap();
+            assert_eq!(then, now);
+        });
     }
+}
+
+#[derive(Debug, PartialEq, QueryableByName)]
+struct Shown {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    texts: String,
 }
 
 /// Statements on two joined tables, some of which fail and take their transaction with them.
@@ -571,7 +763,10 @@ fn statement() -> impl Strategy<Value = String> {
 type Answer = (Vec<(Order, Option<Customer>)>, Vec<Customer>, i64);
 
 /// What three queries give now, or as of an instant.
-fn answer(conn: &mut PgConnection, travel: Option<&TimeTravel>) -> Result<Answer, TimeTravelError> {
+async fn answer(
+    conn: &mut AsyncPgConnection,
+    travel: Option<&TimeTravel>,
+) -> Result<Answer, TimeTravelError> {
     let joined = tt_orders::table
         .left_join(tt_customers::table.on(tt_customers::id.eq(tt_orders::customer_id)))
         .order(tt_orders::id)
@@ -583,14 +778,14 @@ fn answer(conn: &mut PgConnection, travel: Option<&TimeTravel>) -> Result<Answer
         .count();
     Ok(match travel {
         None => (
-            joined.load(conn)?,
-            customers.load(conn)?,
-            count.get_result(conn)?,
+            diesel_async::RunQueryDsl::load(joined, conn).await?,
+            diesel_async::RunQueryDsl::load(customers, conn).await?,
+            diesel_async::RunQueryDsl::get_result(count, conn).await?,
         ),
         Some(travel) => (
-            blocking::time_travel(conn, travel, joined)?,
-            blocking::time_travel(conn, travel, customers)?,
-            blocking::time_travel_first(conn, travel, count)?,
+            nonblocking::time_travel(conn, travel, joined).await?,
+            nonblocking::time_travel(conn, travel, customers).await?,
+            nonblocking::time_travel_first(conn, travel, count).await?,
         ),
     })
 }
@@ -616,29 +811,27 @@ fn random_work_is_seen_at_every_instant_as_it_was_seen_then() {
             };
             let trail = captured(&tables, &["tt_customers", "tt_orders"]);
             trail.run("INSERT INTO tt_customers VALUES (1, 'first'); INSERT INTO tt_orders VALUES (1, 1, 1)");
-            let mut conn = PgConnection::establish(&trail.url()).unwrap();
-            let mut seen = vec![(now(&trail), answer(&mut conn, None).unwrap())];
-            for transaction in &transactions {
-                let mut script = transaction.join("; ");
-                if deferrable {
-                    // A deferrable key is no arbiter. Where values clash, nothing of it happened.
-                    script = script.replace("ON CONFLICT DO NOTHING", "");
+            block_on(async {
+                let mut conn = trail.connect().await;
+                let mut seen = vec![(now(&trail), answer(&mut conn, None).await.unwrap())];
+                for transaction in &transactions {
+                    let mut script = transaction.join("; ");
+                    if deferrable {
+                        // A deferrable key is no arbiter. Where values clash, nothing of it happened.
+                        script = script.replace("ON CONFLICT DO NOTHING", "");
+                    }
+                    let _ = conn.batch_execute(&format!("BEGIN; {script}; COMMIT")).await;
+                    let _ = conn.batch_execute("ROLLBACK").await;
+                    seen.push((now(&trail), answer(&mut conn, None).await.unwrap()));
                 }
-                let _ = diesel::connection::SimpleConnection::batch_execute(
-                    &mut conn,
-                    &format!("BEGIN; {script}; COMMIT"),
-                );
-                let _ = diesel::connection::SimpleConnection::batch_execute(&mut conn, "ROLLBACK");
-                seen.push((now(&trail), answer(&mut conn, None).unwrap()));
-            }
-            for (instant, expected) in &seen {
-                let past = answer(&mut conn, Some(&then(*instant)))
-                    .map_err(|error| TestCaseError::fail(error.to_string()))?;
-                prop_assert_eq!(&past, expected, "as of {}", instant);
-                let past = answer(&mut conn, Some(&then(*instant).trail_only()))
-                    .map_err(|error| TestCaseError::fail(error.to_string()))?;
-                prop_assert_eq!(&past, expected, "by the trail alone, as of {}", instant);
-            }
+                for (instant, expected) in &seen {
+                    let past = answer(&mut conn, Some(&then(*instant)))
+                        .await
+                        .map_err(|error| TestCaseError::fail(error.to_string()))?;
+                    prop_assert_eq!(&past, expected, "as of {}", instant);
+                }
+                Ok::<_, TestCaseError>(())
+            })?;
             Ok(())
         })
         .unwrap();

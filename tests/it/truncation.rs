@@ -1,6 +1,6 @@
 //! TRUNCATE leaves its mark once for what it empties, whatever a session says or did before.
 
-use threadline::table::{AuditedTable, TruncatePolicy};
+use threadline::table::{ActorPolicy, AuditedTable};
 
 use crate::harness::{Trail, captured, empty_trail};
 
@@ -66,25 +66,34 @@ fn rows_added_while_capture_was_suspended_do_not_hide_a_truncate() {
 }
 
 #[test]
-fn a_suspended_truncate_counts_every_row_once() {
+fn a_suspended_truncate_is_not_recorded() {
+    let trail = partitioned();
+    trail.run("INSERT INTO p VALUES (1, 'eu', 1)");
+    trail.run("SELECT threadline.suspend_capture('{p}', 'test'); TRUNCATE p");
+    assert_eq!(truncates(&trail), [""; 0]);
+}
+
+#[test]
+fn a_partition_that_was_detached_is_no_part_of_the_table() {
+    let trail = partitioned();
+    trail.run("ALTER TABLE p DETACH PARTITION p_eu; TRUNCATE p_eu");
+    assert_eq!(truncates(&trail), [""; 0]);
+}
+
+#[test]
+fn an_unattributed_truncate_is_refused_where_an_actor_is_required() {
     let trail = empty_trail();
-    trail.run(
-        "CREATE TABLE p (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
-         CREATE TABLE p_eu PARTITION OF p FOR VALUES IN ('eu');
-         CREATE TABLE p_us PARTITION OF p FOR VALUES IN ('us')",
-    );
-    let found = trail.introspect("p");
-    let counting = AuditedTable::builder(found.name().clone())
+    trail.run("CREATE TABLE t (id int PRIMARY KEY)");
+    let found = trail.introspect("t");
+    let strict = AuditedTable::builder(found.name().clone())
         .columns(found.columns().to_vec())
-        .key(["id", "region"])
-        .truncate(TruncatePolicy::Count)
+        .key(["id"])
+        .actor(ActorPolicy::Required)
         .build()
         .unwrap();
-    trail.capture(&counting);
-    trail.run("INSERT INTO p VALUES (1, 'eu'), (2, 'us'), (3, 'us')");
-    trail.run("SELECT threadline.suspend_capture('{p}', 'test'); TRUNCATE p");
-    let counted = trail.ask("SELECT sum(row_count) FROM threadline.audit_suspended_writes");
-    assert_eq!(counted, "3");
+    trail.capture(&strict);
+    let refused = trail.refused("TRUNCATE t");
+    assert!(refused.contains("unattributed write"), "{refused}");
 }
 
 #[test]
@@ -133,7 +142,7 @@ fn the_live_row_of_a_child_is_not_called_deleted() {
     trail.run("TRUNCATE ONLY par");
     let refused = trail.refused("SELECT threadline.row_as_of('public', 'par', '2', now())");
     assert!(
-        refused.contains("which rows it held cannot be told"),
+        refused.contains("the rows it held are not known"),
         "{refused}"
     );
 }

@@ -65,28 +65,18 @@ fn one_that_was_added_later_is_not_stored() {
 }
 
 #[test]
-fn one_that_took_the_place_of_another_column_is_not_stored() {
+fn one_that_took_the_place_of_another_column_costs_no_write_and_is_stored_as_null() {
     let Some(trail) = trail() else { return };
-    trail.run(
-        "CREATE TABLE t (id int PRIMARY KEY, a int, g int);
-         CREATE TABLE p (id int PRIMARY KEY, a int, g int) PARTITION BY RANGE (id);
-         CREATE TABLE p_all PARTITION OF p DEFAULT",
-    );
+    trail.run("CREATE TABLE t (id int PRIMARY KEY, a int, g int)");
     trail.capture(&trail.introspect("t"));
-    trail.capture(&trail.introspect("p"));
-    trail.run("ALTER TABLE p DROP COLUMN g, ADD COLUMN g int GENERATED ALWAYS AS (a * 2) VIRTUAL");
-    trail.run("INSERT INTO p (id, a) VALUES (1, 2); DELETE FROM p");
-    assert_eq!(trail.changes()[0].after, Some(json!({"id": 1, "a": 2})));
-    assert_eq!(trail.changes()[1].from, Some(json!({"id": 1, "a": 2})));
-    // The plans of this session are older than the column.
+    // Until the next gen-triggers, which refuses the column; coverage names it.
     trail.run(
         "INSERT INTO t VALUES (7, 7, 7); DELETE FROM t;
          ALTER TABLE t DROP COLUMN g, ADD COLUMN g int GENERATED ALWAYS AS (a * 2) VIRTUAL;
-         INSERT INTO t (id, a) VALUES (8, 8); DELETE FROM t",
+         INSERT INTO t (id, a) VALUES (8, 8); UPDATE t SET a = 9; DELETE FROM t",
     );
     let changes = trail.changes();
-    assert_eq!(changes.len(), 6);
-    assert_eq!(changes[4].after, Some(json!({"id": 8, "a": 8})));
-    trail.run("INSERT INTO t (id, a) VALUES (1, 2); DELETE FROM t");
-    assert_eq!(trail.changes()[6].after, Some(json!({"id": 1, "a": 2})));
+    assert_eq!(changes.len(), 5);
+    assert_eq!(changes[2].after, Some(json!({"id": 8, "a": 8, "g": null})));
+    assert_eq!(changes[3].from, Some(json!({"a": 8})));
 }

@@ -31,10 +31,11 @@ pub enum ColumnType {
 pub(crate) enum Comparison {
     /// `pg_catalog.=` holds exactly when the stored bytes are the same.
     Operator,
-    /// Bytewise as text.
-    Text,
-    /// `*=` on one-column records: the stored image.
-    RecordImage,
+    /// Under the C collation: a nondeterministic one calls different texts equal.
+    Bytewise,
+    /// By the stored bytes, of one-column records: 1.0 and 1.00 differ, and no operator of the type is
+    /// looked up.
+    Image,
 }
 
 /// How a value becomes JSON.
@@ -60,22 +61,30 @@ pub(crate) enum SessionSetting {
     ExtraFloatDigits,
     IntervalStyle,
     LcMonetary,
-    QuoteAllIdentifiers,
-    SearchPath,
     TimeZone,
 }
 
 impl SessionSetting {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 6] = [
         Self::ByteaOutput,
         Self::DateStyle,
         Self::ExtraFloatDigits,
         Self::IntervalStyle,
         Self::LcMonetary,
-        Self::QuoteAllIdentifiers,
-        Self::SearchPath,
         Self::TimeZone,
     ];
+
+    /// The setting and the value under which values are stored.
+    pub(crate) fn canonical(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ByteaOutput => ("bytea_output", "hex"),
+            Self::DateStyle => ("datestyle", "ISO, MDY"),
+            Self::ExtraFloatDigits => ("extra_float_digits", "1"),
+            Self::IntervalStyle => ("intervalstyle", "postgres"),
+            Self::LcMonetary => ("lc_monetary", "C"),
+            Self::TimeZone => ("timezone", "UTC"),
+        }
+    }
 }
 
 struct Builtin {
@@ -110,84 +119,79 @@ const FLOAT: &[SessionSetting] = &[SessionSetting::ExtraFloatDigits];
 const STAMPED: &[SessionSetting] = &[SessionSetting::TimeZone];
 const DATED: &[SessionSetting] = &[SessionSetting::DateStyle];
 const DATED_AND_ZONED: &[SessionSetting] = &[SessionSetting::DateStyle, SessionSetting::TimeZone];
-const QUOTED: &[SessionSetting] = &[SessionSetting::QuoteAllIdentifiers];
-const NAMED: &[SessionSetting] = &[
-    SessionSetting::QuoteAllIdentifiers,
-    SessionSetting::SearchPath,
-];
 
 #[rustfmt::skip]
 const BUILTINS: &[Builtin] = {
-    use Comparison::{Operator, RecordImage, Text as AsText};
+    use Comparison::{Operator, Image, Bytewise};
     use Rendering::{Float, Native, Text};
     &[
         builtin("bool", 16, 1000, Operator, Native, NO_SETTING),
         builtin("bytea", 17, 1001, Operator, Native, &[SessionSetting::ByteaOutput]),
         builtin("char", 18, 1002, Operator, Native, NO_SETTING),
-        builtin("name", 19, 1003, AsText, Native, NO_SETTING),
+        builtin("name", 19, 1003, Bytewise, Native, NO_SETTING),
         builtin("int8", 20, 1016, Operator, Native, NO_SETTING),
         builtin("int2", 21, 1005, Operator, Native, NO_SETTING),
         builtin("int4", 23, 1007, Operator, Native, NO_SETTING),
-        builtin("text", 25, 1009, AsText, Native, NO_SETTING),
+        builtin("text", 25, 1009, Bytewise, Native, NO_SETTING),
         builtin("oid", 26, 1028, Operator, Native, NO_SETTING),
-        builtin("tid", 27, 1010, RecordImage, Native, NO_SETTING),
-        builtin("xid", 28, 1011, RecordImage, Native, NO_SETTING),
-        builtin("json", 114, 199, AsText, Text, NO_SETTING),
-        builtin("xml", 142, 143, AsText, Native, NO_SETTING),
-        builtin("point", 600, 1017, RecordImage, Native, FLOAT),
-        builtin("lseg", 601, 1018, RecordImage, Native, FLOAT),
-        builtin("path", 602, 1019, RecordImage, Native, FLOAT),
-        builtin("box", 603, 1020, RecordImage, Native, FLOAT),
-        builtin("polygon", 604, 1027, RecordImage, Native, FLOAT),
-        builtin("line", 628, 629, RecordImage, Native, FLOAT),
-        builtin("cidr", 650, 651, RecordImage, Native, NO_SETTING),
-        builtin("float4", 700, 1021, RecordImage, Float, FLOAT),
-        builtin("float8", 701, 1022, RecordImage, Float, FLOAT),
-        builtin("circle", 718, 719, RecordImage, Native, FLOAT),
+        builtin("tid", 27, 1010, Image, Native, NO_SETTING),
+        builtin("xid", 28, 1011, Image, Native, NO_SETTING),
+        builtin("json", 114, 199, Image, Text, NO_SETTING),
+        builtin("xml", 142, 143, Image, Native, NO_SETTING),
+        builtin("point", 600, 1017, Image, Native, FLOAT),
+        builtin("lseg", 601, 1018, Image, Native, FLOAT),
+        builtin("path", 602, 1019, Image, Native, FLOAT),
+        builtin("box", 603, 1020, Image, Native, FLOAT),
+        builtin("polygon", 604, 1027, Image, Native, FLOAT),
+        builtin("line", 628, 629, Image, Native, FLOAT),
+        builtin("cidr", 650, 651, Image, Native, NO_SETTING),
+        builtin("float4", 700, 1021, Image, Float, FLOAT),
+        builtin("float8", 701, 1022, Image, Float, FLOAT),
+        builtin("circle", 718, 719, Image, Native, FLOAT),
         builtin("macaddr8", 774, 775, Operator, Native, NO_SETTING),
         builtin("money", 790, 791, Operator, Native, &[SessionSetting::LcMonetary]),
         builtin("macaddr", 829, 1040, Operator, Native, NO_SETTING),
-        builtin("inet", 869, 1041, RecordImage, Native, NO_SETTING),
-        builtin("bpchar", 1042, 1014, RecordImage, Native, NO_SETTING),
-        builtin("varchar", 1043, 1015, AsText, Native, NO_SETTING),
+        builtin("inet", 869, 1041, Image, Native, NO_SETTING),
+        builtin("bpchar", 1042, 1014, Image, Native, NO_SETTING),
+        builtin("varchar", 1043, 1015, Bytewise, Native, NO_SETTING),
         builtin("date", 1082, 1182, Operator, Native, NO_SETTING),
         builtin("time", 1083, 1183, Operator, Native, NO_SETTING),
         builtin("timestamp", 1114, 1115, Operator, Native, NO_SETTING),
         builtin("timestamptz", 1184, 1185, Operator, Native, STAMPED),
-        builtin("interval", 1186, 1187, RecordImage, Native, &[SessionSetting::IntervalStyle]),
-        builtin("timetz", 1266, 1270, RecordImage, Native, NO_SETTING),
-        builtin("bit", 1560, 1561, RecordImage, Native, NO_SETTING),
-        builtin("varbit", 1562, 1563, RecordImage, Native, NO_SETTING),
-        builtin("numeric", 1700, 1231, RecordImage, Native, NO_SETTING),
-        builtin("regprocedure", 2202, 2207, Operator, Native, NAMED),
-        builtin("regoper", 2203, 2208, Operator, Native, NAMED),
-        builtin("regoperator", 2204, 2209, Operator, Native, NAMED),
-        builtin("regclass", 2205, 2210, Operator, Native, NAMED),
-        builtin("regtype", 2206, 2211, Operator, Native, NAMED),
-        builtin("regrole", 4096, 4097, Operator, Native, QUOTED),
-        builtin("regnamespace", 4089, 4090, Operator, Native, QUOTED),
-        builtin("regproc", 24, 1008, Operator, Native, NAMED),
-        builtin("regconfig", 3734, 3735, Operator, Native, NAMED),
-        builtin("regdictionary", 3769, 3770, Operator, Native, NAMED),
-        builtin("regcollation", 4191, 4192, Operator, Native, NAMED),
+        builtin("interval", 1186, 1187, Image, Native, &[SessionSetting::IntervalStyle]),
+        builtin("timetz", 1266, 1270, Image, Native, NO_SETTING),
+        builtin("bit", 1560, 1561, Image, Native, NO_SETTING),
+        builtin("varbit", 1562, 1563, Image, Native, NO_SETTING),
+        builtin("numeric", 1700, 1231, Image, Native, NO_SETTING),
+        builtin("regprocedure", 2202, 2207, Operator, Native, NO_SETTING),
+        builtin("regoper", 2203, 2208, Operator, Native, NO_SETTING),
+        builtin("regoperator", 2204, 2209, Operator, Native, NO_SETTING),
+        builtin("regclass", 2205, 2210, Operator, Native, NO_SETTING),
+        builtin("regtype", 2206, 2211, Operator, Native, NO_SETTING),
+        builtin("regrole", 4096, 4097, Operator, Native, NO_SETTING),
+        builtin("regnamespace", 4089, 4090, Operator, Native, NO_SETTING),
+        builtin("regproc", 24, 1008, Operator, Native, NO_SETTING),
+        builtin("regconfig", 3734, 3735, Operator, Native, NO_SETTING),
+        builtin("regdictionary", 3769, 3770, Operator, Native, NO_SETTING),
+        builtin("regcollation", 4191, 4192, Operator, Native, NO_SETTING),
         builtin("uuid", 2950, 2951, Operator, Native, NO_SETTING),
         builtin("pg_lsn", 3220, 3221, Operator, Native, NO_SETTING),
-        builtin("tsvector", 3614, 3643, RecordImage, Native, NO_SETTING),
-        builtin("tsquery", 3615, 3645, RecordImage, Native, NO_SETTING),
-        builtin("jsonb", 3802, 3807, RecordImage, Native, NO_SETTING),
-        builtin("int4range", 3904, 3905, RecordImage, Native, NO_SETTING),
-        builtin("numrange", 3906, 3907, RecordImage, Native, NO_SETTING),
-        builtin("tsrange", 3908, 3909, RecordImage, Native, DATED),
-        builtin("tstzrange", 3910, 3911, RecordImage, Native, DATED_AND_ZONED),
-        builtin("daterange", 3912, 3913, RecordImage, Native, DATED),
-        builtin("int8range", 3926, 3927, RecordImage, Native, NO_SETTING),
-        builtin("jsonpath", 4072, 4073, RecordImage, Native, NO_SETTING),
-        builtin("int4multirange", 4451, 6150, RecordImage, Native, NO_SETTING),
-        builtin("nummultirange", 4532, 6151, RecordImage, Native, NO_SETTING),
-        builtin("tsmultirange", 4533, 6152, RecordImage, Native, DATED),
-        builtin("tstzmultirange", 4534, 6153, RecordImage, Native, DATED_AND_ZONED),
-        builtin("datemultirange", 4535, 6155, RecordImage, Native, DATED),
-        builtin("int8multirange", 4536, 6157, RecordImage, Native, NO_SETTING),
+        builtin("tsvector", 3614, 3643, Image, Native, NO_SETTING),
+        builtin("tsquery", 3615, 3645, Image, Native, NO_SETTING),
+        builtin("jsonb", 3802, 3807, Image, Native, NO_SETTING),
+        builtin("int4range", 3904, 3905, Image, Native, NO_SETTING),
+        builtin("numrange", 3906, 3907, Image, Native, NO_SETTING),
+        builtin("tsrange", 3908, 3909, Image, Native, DATED),
+        builtin("tstzrange", 3910, 3911, Image, Native, DATED_AND_ZONED),
+        builtin("daterange", 3912, 3913, Image, Native, DATED),
+        builtin("int8range", 3926, 3927, Image, Native, NO_SETTING),
+        builtin("jsonpath", 4072, 4073, Image, Native, NO_SETTING),
+        builtin("int4multirange", 4451, 6150, Image, Native, NO_SETTING),
+        builtin("nummultirange", 4532, 6151, Image, Native, NO_SETTING),
+        builtin("tsmultirange", 4533, 6152, Image, Native, DATED),
+        builtin("tstzmultirange", 4534, 6153, Image, Native, DATED_AND_ZONED),
+        builtin("datemultirange", 4535, 6155, Image, Native, DATED),
+        builtin("int8multirange", 4536, 6157, Image, Native, NO_SETTING),
         builtin("xid8", 5069, 271, Operator, Native, NO_SETTING),
     ]
 };
@@ -233,9 +237,9 @@ impl ColumnType {
     pub(crate) fn comparison(&self) -> Comparison {
         match self {
             Self::Builtin(name) => {
-                find_builtin(name).map_or(Comparison::RecordImage, |found| found.comparison)
+                find_builtin(name).map_or(Comparison::Image, |found| found.comparison)
             }
-            Self::Array(_) | Self::Enum(_) | Self::Other(_) => Comparison::RecordImage,
+            Self::Array(_) | Self::Enum(_) | Self::Other(_) => Comparison::Image,
         }
     }
 
@@ -309,13 +313,13 @@ mod tests {
         for name in ["numeric", "float8", "interval", "jsonb", "bpchar", "point"] {
             assert_eq!(
                 ColumnType::builtin(name).comparison(),
-                Comparison::RecordImage,
+                Comparison::Image,
                 "{name}"
             );
         }
         assert_eq!(
             ColumnType::builtin("citext").comparison(),
-            Comparison::RecordImage
+            Comparison::Image
         );
     }
 }

@@ -1,83 +1,70 @@
-//! The base schema of the trail, as SQL.
+//! The base schema of the trail, as numbered migrations.
 //!
-//! The files in `sql/install` in order, with the storage schema put in, as one statement
-//! (`sql/install.sql`). Applied again, they bring an older installation up to date and change nothing
-//! else.
+//! A release that changes the schema adds a file; what was released is never changed. The first is made
+//! of the files in `sql/schema/0001`.
 
-use sha2::{Digest, Sha256};
-
-use crate::identifier::quote_literal;
 use crate::storage::in_storage_schema;
 
-/// What makes one statement of the files.
-const STATEMENT: &str = include_str!("../sql/install.sql");
+/// The number of the newest migration that this release knows.
+pub const SCHEMA_VERSION: u32 = 1;
 
-/// What the other files are written with.
-const BEGINNING: &str = include_str!("../sql/install/00_changing.sql");
+/// The least schema version that this release works with.
+pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 
-const FILES: &[&str] = &[
-    include_str!("../sql/install/01_storage.sql"),
-    include_str!("../sql/install/02_partitions.sql"),
-    include_str!("../sql/install/03_attribution.sql"),
-    include_str!("../sql/install/04_actions.sql"),
-    include_str!("../sql/install/05_session.sql"),
-    include_str!("../sql/install/06_drift.sql"),
-    include_str!("../sql/install/07_truncate.sql"),
-    include_str!("../sql/install/08_enrolment.sql"),
-    include_str!("../sql/install/09_guards.sql"),
-    include_str!("../sql/install/10_history.sql"),
-    include_str!("../sql/install/11_views.sql"),
-    include_str!("../sql/install/12_images.sql"),
-    include_str!("../sql/install/13_row_movement.sql"),
-    include_str!("../sql/install/14_suspension.sql"),
-    include_str!("../sql/install/15_removal.sql"),
-    include_str!("../sql/install/16_coverage.sql"),
-    include_str!("../sql/install/17_capture_findings.sql"),
-    include_str!("../sql/install/18_trail_findings.sql"),
-    include_str!("../sql/install/19_baseline.sql"),
-    include_str!("../sql/install/20_baseline_runs.sql"),
-    include_str!("../sql/install/21_feed.sql"),
-    include_str!("../sql/install/22_partition_moves.sql"),
-    include_str!("../sql/install/23_retention.sql"),
-    include_str!("../sql/install/24_retention_removal.sql"),
-    include_str!("../sql/install/25_retention_steps.sql"),
-    include_str!("../sql/install/26_retention_plan.sql"),
-    include_str!("../sql/install/27_as_of.sql"),
-    include_str!("../sql/install/28_rewinding.sql"),
-    include_str!("../sql/install/29_rewound_tables.sql"),
-    include_str!("../sql/install/30_late_changes.sql"),
-    include_str!("../sql/install/31_privileges.sql"),
+const FILES_0001: &[&str] = &[
+    include_str!("../sql/schema/0001/01_tables.sql"),
+    include_str!("../sql/schema/0001/02_partitions.sql"),
+    include_str!("../sql/schema/0001/03_context.sql"),
+    include_str!("../sql/schema/0001/04_actions.sql"),
+    include_str!("../sql/schema/0001/05_capture.sql"),
+    include_str!("../sql/schema/0001/06_fallback.sql"),
+    include_str!("../sql/schema/0001/07_truncate.sql"),
+    include_str!("../sql/schema/0001/08_enrolment.sql"),
+    include_str!("../sql/schema/0001/09_guards.sql"),
+    include_str!("../sql/schema/0001/10_suspension.sql"),
+    include_str!("../sql/schema/0001/11_removal.sql"),
+    include_str!("../sql/schema/0001/12_retention.sql"),
+    include_str!("../sql/schema/0001/13_baseline.sql"),
+    include_str!("../sql/schema/0001/14_history.sql"),
+    include_str!("../sql/schema/0001/15_images.sql"),
+    include_str!("../sql/schema/0001/16_views.sql"),
+    include_str!("../sql/schema/0001/18_feed.sql"),
+    include_str!("../sql/schema/0001/99_privileges.sql"),
 ];
 
-/// The release whose trail this is.
-pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+/// A numbered migration of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaMigration {
+    /// Its number; [`SCHEMA_VERSION`] is the newest.
+    pub version: u32,
+    /// What it makes. It belongs into one transaction.
+    pub up: String,
+    /// What takes it back.
+    pub down: String,
+}
 
-/// The SQL that makes the trail: one statement, which is done as a whole or not at all, and under
-/// which others go on writing.
+/// Every migration, oldest first.
+#[must_use]
+pub fn migrations() -> Vec<SchemaMigration> {
+    vec![SchemaMigration {
+        version: 1,
+        up: in_storage_schema(&FILES_0001.join("\n")),
+        down: in_storage_schema(include_str!("../sql/uninstall.sql")),
+    }]
+}
+
+/// All migrations as one script. It belongs into one transaction.
 #[must_use]
 pub fn up_sql() -> String {
-    let trail = format!(
-        "{}\n-- What this installation is, for coverage to compare with later.\n\
-         SELECT @threadline@.note_installation({}, {});",
-        FILES.join("\n"),
-        quote_literal(RELEASE),
-        quote_literal(&digest()),
-    );
-    in_storage_schema(
-        &STATEMENT
-            .replacen("@beginning@", BEGINNING.trim_end(), 1)
-            .replacen("@trail@", &trail, 1),
-    )
+    let scripts: Vec<_> = migrations()
+        .into_iter()
+        .map(|migration| migration.up)
+        .collect();
+    scripts.join("\n")
 }
 
-/// What tells this release's trail from any other: a digest of its SQL. A database knows the one
-/// it was installed from, and coverage says `install_outdated` where it is another.
-#[must_use]
-pub fn digest() -> String {
-    hex::encode(Sha256::digest([BEGINNING, &FILES.join("\n")].join("\n")))
-}
-
-/// The SQL that removes the trail. It refuses while anything is recorded.
+/// The SQL that removes the trail. It refuses while changes or actions are recorded.
 #[must_use]
 pub fn down_sql() -> String {
     in_storage_schema(include_str!("../sql/uninstall.sql"))

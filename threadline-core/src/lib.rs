@@ -29,5 +29,5 @@ pub mod __private {
 
     pub use crate::diesel_table::from_diesel_table;
     pub use crate::registry::{Audited, Registration};
-    pub use crate::table::{ActorPolicy, AuditedTable, ImageForm, InvalidTable, TruncatePolicy};
+    pub use crate::table::{ActorPolicy, AuditedTable, InvalidTable};
 }

@@ -1,6 +1,6 @@
 //! The key of a row, typed on the way in, one text in the index.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ const MAX_KEY_BYTES: usize = 512;
 
 /// One value of a key, as text in the form the trail stores it.
 pub trait KeyPart {
-    /// The text PostgreSQL gives for the value in JSON.
+    /// The value as PostgreSQL writes it as text, dates in ISO style and instants in UTC.
     fn key_text(&self) -> String;
 }
 
@@ -29,7 +29,7 @@ key_part_by_display!(bool, i16, i32, i64, str, String, Uuid, NaiveDate);
 
 impl KeyPart for NaiveDateTime {
     fn key_text(&self) -> String {
-        without_trailing_zeros(&self.format("%Y-%m-%dT%H:%M:%S%.6f").to_string())
+        without_trailing_zeros(&self.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
     }
 }
 
@@ -41,19 +41,13 @@ impl KeyPart for NaiveTime {
 
 impl KeyPart for DateTime<Utc> {
     fn key_text(&self) -> String {
-        let text = self.to_rfc3339_opts(SecondsFormat::Micros, false);
-        match text.strip_suffix("+00:00") {
-            Some(instant) => format!("{}+00:00", without_trailing_zeros(instant)),
-            None => text,
-        }
+        format!("{}+00", self.naive_utc().key_text())
     }
 }
 
-fn without_trailing_zeros(instant: &str) -> String {
-    instant
-        .trim_end_matches('0')
-        .trim_end_matches('.')
-        .to_owned()
+/// Cuts a fraction of a second as PostgreSQL does.
+fn without_trailing_zeros(time: &str) -> String {
+    time.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl<P: KeyPart + ?Sized> KeyPart for &P {
@@ -114,6 +108,16 @@ pub enum InvalidRowKey {
         /// How many values there were.
         given: usize,
     },
+    /// The columns are not those of the key.
+    #[error("table {table} has the key ({expected}); write it as column=value,..., not `{given}`")]
+    OtherColumns {
+        /// The table.
+        table: String,
+        /// Its key columns.
+        expected: String,
+        /// What was typed.
+        given: String,
+    },
     /// A name was given twice or is no key column.
     #[error("key column `{0}` is given twice, or not a column name")]
     BadColumn(String),
@@ -140,21 +144,17 @@ impl RowKeyText {
                 given: values.len(),
             });
         }
-        Ok(Self::from_named(
-            columns.iter().cloned().zip(values).collect(),
-        ))
+        Ok(Self::from_values(values))
     }
 
-    /// The key from values by column name; with one column the name does not matter.
+    /// The key from its values, in the order of the table's key columns.
     #[must_use]
-    pub fn from_named(mut named: Vec<(String, String)>) -> Self {
-        named.sort();
-        let values: Vec<_> = named.into_iter().map(|(_, value)| value).collect();
-        let joined = match values.as_slice() {
-            [single] => single.clone(),
-            several => json_array(several),
+    pub fn from_values(values: Vec<String>) -> Self {
+        let joined = match <[String; 1]>::try_from(values) {
+            Ok([single]) => single,
+            Err(several) => json_array(&several),
         };
-        if joined.len() > MAX_KEY_BYTES {
+        if joined.len() > MAX_KEY_BYTES || joined.starts_with("sha256:") {
             let digest = Sha256::digest(joined.as_bytes());
             return Self(format!("sha256:{}", hex::encode(digest)));
         }
@@ -168,29 +168,77 @@ impl RowKeyText {
     }
 }
 
-impl std::str::FromStr for RowKeyText {
+/// A key as a person types it: the value of a single key column, or `column=value` pairs separated by
+/// commas. Which row it names depends on the key columns of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedKey(String);
+
+impl std::str::FromStr for TypedKey {
     type Err = InvalidRowKey;
 
-    /// Reads what a person types: the value of a single key column, or `column=value` pairs
-    /// separated by commas for a composite key.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let pairs: Option<Vec<_>> = text.split(',').map(|pair| pair.split_once('=')).collect();
-        let Some(pairs) = pairs else {
-            return if text.is_empty() {
-                Err(InvalidRowKey::Malformed(text.to_owned()))
-            } else {
-                Ok(Self::from_named(vec![(String::new(), text.to_owned())]))
-            };
-        };
-        let mut named: Vec<(String, String)> = Vec::new();
-        for (name, value) in pairs {
-            let name = name.trim();
-            if name.is_empty() || named.iter().any(|(known, _)| known == name) {
-                return Err(InvalidRowKey::BadColumn(name.to_owned()));
-            }
-            named.push((name.to_owned(), value.to_owned()));
+        if text.is_empty() {
+            return Err(InvalidRowKey::Malformed(text.to_owned()));
         }
-        Ok(Self::from_named(named))
+        let typed = Self(text.to_owned());
+        let pairs = typed.pairs().unwrap_or_default();
+        for (index, (name, _)) in pairs.iter().enumerate() {
+            if name.is_empty() || pairs[..index].iter().any(|(known, _)| known == name) {
+                return Err(InvalidRowKey::BadColumn((*name).to_owned()));
+            }
+        }
+        Ok(typed)
+    }
+}
+
+impl TypedKey {
+    /// The text as it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of a row of a table with these key columns.
+    ///
+    /// # Errors
+    /// [`InvalidRowKey`] when there are no key columns, or others than were typed.
+    pub fn resolve(&self, table: &str, columns: &[String]) -> Result<RowKeyText, InvalidRowKey> {
+        let pairs = self.pairs().unwrap_or_default();
+        match columns {
+            [] => Err(InvalidRowKey::TableWithoutKey(table.to_owned())),
+            [column] => Ok(RowKeyText::from_values(vec![match pairs.as_slice() {
+                [(name, value)] if name == column => (*value).to_owned(),
+                _ => self.0.clone(),
+            }])),
+            columns => {
+                let value = |column: &String| {
+                    let pair = pairs.iter().find(|(name, _)| name == column)?;
+                    Some(pair.1.to_owned())
+                };
+                let values: Option<Vec<_>> = columns.iter().map(value).collect();
+                match values {
+                    Some(values) if pairs.len() == columns.len() => {
+                        Ok(RowKeyText::from_values(values))
+                    }
+                    _ => Err(InvalidRowKey::OtherColumns {
+                        table: table.to_owned(),
+                        expected: columns.join(", "),
+                        given: self.0.clone(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The pairs that were typed; none if the text is not made of pairs.
+    fn pairs(&self) -> Option<Vec<(&str, &str)>> {
+        self.0
+            .split(',')
+            .map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                Some((name.trim(), value))
+            })
+            .collect()
     }
 }
 
@@ -211,30 +259,41 @@ mod tests {
     fn instants_are_written_as_postgresql_writes_them() {
         let whole: DateTime<Utc> = "2024-03-01T10:00:00Z".parse().unwrap();
         let half: DateTime<Utc> = "2024-03-01T10:00:00.500Z".parse().unwrap();
-        assert_eq!(whole.key_text(), "2024-03-01T10:00:00+00:00");
-        assert_eq!(half.key_text(), "2024-03-01T10:00:00.5+00:00");
-        assert_eq!(half.naive_utc().key_text(), "2024-03-01T10:00:00.5");
+        assert_eq!(whole.key_text(), "2024-03-01 10:00:00+00");
+        assert_eq!(half.key_text(), "2024-03-01 10:00:00.5+00");
+        assert_eq!(half.naive_utc().key_text(), "2024-03-01 10:00:00.5");
+    }
+
+    fn resolved(typed: &str, columns: &[&str]) -> Result<String, InvalidRowKey> {
+        let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
+        let key = typed.parse::<TypedKey>()?.resolve("t", &columns)?;
+        Ok(key.as_str().to_owned())
     }
 
     #[test]
-    fn composite_keys_are_ordered_by_column_name() {
-        let typed: RowKeyText = "order_id=7,line_no=2".parse().unwrap();
-        assert_eq!(typed.as_str(), r#"["2", "7"]"#);
-        let swapped: RowKeyText = "line_no=2,order_id=7".parse().unwrap();
-        assert_eq!(typed, swapped);
+    fn composite_keys_are_written_in_the_order_of_the_key() {
+        let expected = Ok(r#"["7", "2"]"#.to_owned());
+        let columns = ["order_id", "line_no"];
+        assert_eq!(resolved("order_id=7,line_no=2", &columns), expected);
+        assert_eq!(resolved("line_no=2,order_id=7", &columns), expected);
+        assert!(resolved("order_id=7", &columns).is_err());
+        assert!(resolved("order_id=7,position=2", &columns).is_err());
     }
 
     #[test]
-    fn a_single_value_may_hold_anything() {
-        assert_eq!("a,b".parse::<RowKeyText>().unwrap().as_str(), "a,b");
-        assert_eq!("id=5".parse::<RowKeyText>().unwrap().as_str(), "5");
-        assert!("".parse::<RowKeyText>().is_err());
-        assert!("a=1,a=2".parse::<RowKeyText>().is_err());
+    fn the_value_of_a_single_key_column_may_hold_anything() {
+        assert_eq!(resolved("a,b", &["id"]), Ok("a,b".to_owned()));
+        assert_eq!(resolved("id=5", &["id"]), Ok("5".to_owned()));
+        assert_eq!(resolved("x=5", &["id"]), Ok("x=5".to_owned()));
+        assert!(resolved("", &["id"]).is_err());
+        assert!(resolved("a=1,a=2", &["a", "b"]).is_err());
     }
 
     #[test]
     fn long_keys_are_digested() {
-        let key = RowKeyText::from_named(vec![("k".into(), "x".repeat(600))]);
+        let key = RowKeyText::from_values(vec!["x".repeat(600)]);
         assert!(key.as_str().starts_with("sha256:"));
+        let imitation = RowKeyText::from_values(vec!["sha256:00".to_owned()]);
+        assert_eq!(imitation.as_str().len(), "sha256:".len() + 64);
     }
 }

@@ -23,8 +23,10 @@ pub enum ColumnRule {
     Clear,
     /// Stored as the table's placeholder; that it changed is still known.
     Mask,
-    /// Never stored, and a change of nothing else is no change.
+    /// Never stored; an update that changes nothing else is not recorded.
     Exclude,
+    /// Stored, but an update that changes nothing else is not recorded.
+    Ignore,
 }
 
 /// A column of an audited table.
@@ -84,30 +86,6 @@ pub enum ActorPolicy {
     Required,
 }
 
-/// What `data_after` of an update holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum ImageForm {
-    /// The whole row.
-    #[default]
-    Full,
-    /// Only the columns that changed: smaller rows, dearer as-of.
-    Delta,
-}
-
-/// What a TRUNCATE leaves in the trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum TruncatePolicy {
-    /// The event.
-    #[default]
-    Event,
-    /// The event and how many rows went; costs a count of the table.
-    Count,
-}
-
 /// A table under capture.
 ///
 /// Made by `#[derive(Audited)]`, by hand, or by introspection of a database; all three give the
@@ -133,8 +111,6 @@ pub struct AuditedTable {
     key: RowKey,
     mask_with: String,
     actor: ActorPolicy,
-    image: ImageForm,
-    truncate: TruncatePolicy,
 }
 
 impl AuditedTable {
@@ -148,11 +124,10 @@ impl AuditedTable {
                 key: RowKey::None,
                 mask_with: DEFAULT_MASK.to_owned(),
                 actor: ActorPolicy::default(),
-                image: ImageForm::default(),
-                truncate: TruncatePolicy::default(),
             },
             excluded: Vec::new(),
             masked: Vec::new(),
+            ignored: Vec::new(),
         }
     }
 
@@ -168,7 +143,7 @@ impl AuditedTable {
         &self.columns
     }
 
-    /// The columns that reach the trail: clear and masked.
+    /// The columns that reach the trail: all but the excluded ones.
     pub fn stored_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns
             .iter()
@@ -201,18 +176,6 @@ impl AuditedTable {
         self.actor
     }
 
-    /// What an update stores.
-    #[must_use]
-    pub fn image(&self) -> ImageForm {
-        self.image
-    }
-
-    /// What a TRUNCATE leaves.
-    #[must_use]
-    pub fn truncate(&self) -> TruncatePolicy {
-        self.truncate
-    }
-
     /// The same table with more redaction.
     ///
     /// # Errors
@@ -226,9 +189,28 @@ impl AuditedTable {
             table: self,
             excluded: Vec::new(),
             masked: Vec::new(),
+            ignored: Vec::new(),
         }
         .exclude(exclude)
         .mask(mask)
+        .build()
+    }
+
+    /// The same table with more ignored columns: stored, but a change of nothing else is no change.
+    ///
+    /// # Errors
+    /// As [`AuditedTableBuilder::build`].
+    pub fn ignoring<S: Into<String>>(
+        self,
+        ignore: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidTable> {
+        AuditedTableBuilder {
+            table: self,
+            excluded: Vec::new(),
+            masked: Vec::new(),
+            ignored: Vec::new(),
+        }
+        .ignore(ignore)
         .build()
     }
 }

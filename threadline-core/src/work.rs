@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::action::{Action, ActionId};
 use crate::context::AuditContext;
 
-/// What `open_audited_work` takes: the context, and the action if there is one.
+/// What `begin_audited_work` takes: the context, and the action if there is one.
 #[must_use]
-pub fn open_document(context: &AuditContext, action: Option<(ActionId, &Action)>) -> Value {
+pub fn work_document(context: &AuditContext, action: Option<(ActionId, &Action)>) -> Value {
     let mut document = json!({ "context": context.setting() });
     if let Some(actor) = context.actor() {
         document["actor_ref"] = json!(actor);

@@ -17,7 +17,7 @@ use futures_util::future::join;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::statements::OpenWork;
+use crate::statements::BeginWork;
 use crate::write::{CloseStatement, Closing};
 
 /// A connection whose next statement is accompanied by another.
@@ -29,7 +29,7 @@ pub(crate) struct Accompanied<'c> {
 /// The other statement, then its answer.
 enum Companion {
     /// Goes after the savepoint.
-    Opening(OpenWork),
+    Opening(BeginWork),
     Opened(QueryResult<Value>),
     /// Goes before the commit.
     Closing(CloseStatement),
@@ -40,7 +40,7 @@ enum Companion {
 
 impl<'c> Accompanied<'c> {
     /// The next statement makes a savepoint, and the work is opened in it.
-    pub(crate) fn by_opening(conn: &'c mut AsyncPgConnection, opening: OpenWork) -> Self {
+    pub(crate) fn by_opening(conn: &'c mut AsyncPgConnection, opening: BeginWork) -> Self {
         Self {
             conn,
             companion: Companion::Opening(opening),

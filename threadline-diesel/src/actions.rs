@@ -13,7 +13,7 @@ use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
 use crate::change::AuditAction;
-use crate::circumstances::{Circumstances, Deed, indexed_actor, questions_about};
+use crate::circumstances::{Circumstances, Deed, actor_is, meta_contains, questions_about};
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
@@ -186,7 +186,10 @@ impl Filters {
     fn conditions(&self) -> Vec<Condition> {
         let mut conditions = self.circumstances.of_rows("audit_actions");
         if let Some(actor) = &self.circumstances.actor {
-            conditions.push(indexed_actor("audit_actions.actor_ref", actor));
+            conditions.push(actor_is("audit_actions.actor", actor));
+        }
+        if let Some(facts) = &self.circumstances.meta {
+            conditions.push(meta_contains("audit_actions.meta", facts));
         }
         if let Some(id) = self.transaction {
             conditions.push(Condition::sql("audit_actions.transaction_id = ").uuid(id.as_uuid()));

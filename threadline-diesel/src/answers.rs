@@ -5,8 +5,8 @@ macro_rules! answers {
     ($connection:path, $dsl:path $(, $asyncness:ident, $await:ident)?) => {
         use diesel::pg::Pg;
         use diesel::prelude::*;
+        use threadline_core::row_key::{RowKeyText, TypedKey};
         use threadline_core::table::{AuditedTable, TableName};
-        use uuid::Uuid;
         use $dsl;
 
         use crate::actions::Actions;
@@ -18,11 +18,12 @@ macro_rules! answers {
         use crate::history::History;
         use crate::incident::{Incident, IncidentBundle, TransactionChanges};
         use crate::moments::HasMoments;
+        use crate::key_columns::{KeyColumnsRow, KeyError, key_columns_of, resolve};
         use crate::page::Page;
         use crate::standing::{Standing, StandingRow, standing_of};
-        use crate::schema::audit_changes;
         use crate::timeline::{
-            Attributable, Attributions, Found, FoundRow, LookedUpRow, Next, Reached, Route, Timeline, change_with_id,
+            CandidateIds, CandidateQuery, CandidateRow, LookUpRow, Timeline, TransactionCache,
+            change_with_id,
         };
         use crate::transactions::Transactions;
 
@@ -38,162 +39,58 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let mut attributions = question.attributions();
-            let reached = question.reached();
-            let mut route = match &reached {
-                Some(reached) => {
-                    let newest = reached.clone().newest();
-                    Route::found(newest.load::<FoundRow>(conn)$(.$await)??)
-                }
-                None => Route::NONE,
+            let candidates = look_for_candidates(conn, question.candidate_query())$(.$await)??;
+            page_of(conn, question, &candidates, TransactionCache::default())$(.$await)?
+        }
+
+        /// The transactions in which to look.
+        $($asyncness)? fn look_for_candidates<C>(
+            conn: &mut C,
+            query: Option<CandidateQuery>,
+        ) -> Result<CandidateIds, ReadError>
+        where
+            C: $connection,
+        {
+            let Some(query) = query else {
+                return Ok(CandidateIds::default());
             };
-            let mut rows = None;
-            let many = reached.filter(|_| !route.is_short());
-            if let Some(reached) = &many {
-                rows = of_newest(conn, question, reached, &route, &mut attributions)$(.$await)??;
-                if rows.is_none() || question.paging().is_past_the_first() {
-                    route = Route::found(reached.clone().load::<FoundRow>(conn)$(.$await)??);
+            let rows = query.load::<CandidateRow>(conn)$(.$await)??;
+            Ok(CandidateIds::from_rows(rows))
+        }
+
+        /// A page of a timeline, looked for in these transactions if they are few.
+        $($asyncness)? fn page_of<C>(
+            conn: &mut C,
+            question: &Timeline,
+            candidates: &CandidateIds,
+            mut cache: TransactionCache,
+        ) -> Result<Page<TimelineEntry>, ReadError>
+        where
+            C: $connection,
+        {
+            let changes = question.page_query(candidates)?.load::<AuditChange>(conn)$(.$await)??;
+            look_up(conn, &mut cache, &changes)$(.$await)??;
+            let mut page = question.page(cache.entries(changes));
+            if let Some(paging) = question.paging().behind(&page) {
+                let behind = question.with_paging(paging).page_query(candidates)?;
+                if behind.load::<AuditChange>(conn)$(.$await)??.is_empty() {
+                    question.paging().nothing_behind(&mut page);
                 }
-            }
-            let rows = match rows {
-                Some(rows) => rows,
-                None => rows_of(conn, question, &route, &mut attributions)$(.$await)??,
-            };
-            let mut page = question.page(rows);
-            if let Some(paging) = question.paging().behind(&page)
-                && !has_any(conn, &question.with_paging(paging), &route)$(.$await)??
-            {
-                question.paging().nothing_behind(&mut page);
             }
             Ok(page)
-        }
-
-        /// A page's rows by way of the newest transactions that were reached, if that gives them.
-        $($asyncness)? fn of_newest<C>(
-            conn: &mut C,
-            question: &Timeline,
-            reached: &Reached,
-            route: &Route,
-            attributions: &mut Attributions<'_>,
-        ) -> Result<Option<Vec<TimelineEntry>>, ReadError>
-        where
-            C: $connection,
-        {
-            if !question.is_read_by_newest(reached) {
-                return Ok(None);
-            }
-            let by_then = match question.until()? {
-                Some(until) => {
-                    let newest = reached.clone().newest_until(until);
-                    Some(Route::found(newest.load::<FoundRow>(conn)$(.$await)??))
-                }
-                None => None,
-            };
-            let mut reading = question.reading(by_then.as_ref().unwrap_or(route))?;
-            while let Some(newest) = reading.newest()? {
-                let changes = newest.load::<AuditChange>(conn)$(.$await)??;
-                if !reading.may_be_a_page(&changes) {
-                    continue;
-                }
-                look_up(conn, attributions, &changes)$(.$await)??;
-                look_for_gone(conn, attributions, &changes)$(.$await)??;
-                if let Some(late) = reading.read_newest(changes, attributions)? {
-                    let late = late.load::<Uuid>(conn)$(.$await)??;
-                    reading.decide_on_newest(&late);
-                }
-            }
-            Ok(reading.into_page())
-        }
-
-        /// A page's rows.
-        $($asyncness)? fn rows_of<C>(
-            conn: &mut C,
-            question: &Timeline,
-            route: &Route,
-            attributions: &mut Attributions<'_>,
-        ) -> Result<Vec<TimelineEntry>, ReadError>
-        where
-            C: $connection,
-        {
-            let mut reading = question.reading(route)?;
-            while let Some(next) = reading.next()? {
-                match next {
-                    Next::Changes(changes) => {
-                        let changes = changes.load::<AuditChange>(conn)$(.$await)??;
-                        look_up(conn, attributions, &changes)$(.$await)??;
-                        look_for_gone(conn, attributions, &changes)$(.$await)??;
-                        reading.read(changes, attributions);
-                    }
-                    Next::Places(places) => {
-                        let found = places.load::<Found>(conn)$(.$await)??;
-                        look_up(conn, attributions, &found)$(.$await)??;
-                        if let Some(changes) = reading.changes_at(&found, attributions) {
-                            let changes = changes.load::<AuditChange>(conn)$(.$await)??;
-                            reading.add(changes, attributions);
-                        }
-                    }
-                }
-            }
-            Ok(reading.into_rows())
-        }
-
-        /// Whether a timeline has any entry.
-        $($asyncness)? fn has_any<C>(
-            conn: &mut C,
-            question: &Timeline,
-            route: &Route,
-        ) -> Result<bool, ReadError>
-        where
-            C: $connection,
-        {
-            let mut reading = question.reading(route)?;
-            let mut attributions = question.attributions();
-            while let Some(places) = reading.any()? {
-                let found = places.load::<Found>(conn)$(.$await)??;
-                if reading.is_checked() {
-                    look_up(conn, &mut attributions, &found)$(.$await)??;
-                }
-                if reading.has_any(&found, &attributions) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
         }
 
         /// Looks up the transactions and actions of changes.
         $($asyncness)? fn look_up<C>(
             conn: &mut C,
-            attributions: &mut Attributions<'_>,
-            rows: &[impl Attributable + Sync],
-        ) -> Result<(), ReadError>
-        where
-            C: $connection,
-        {
-            if let Some(wanted) = attributions.of(rows) {
-                let found = wanted.load::<LookedUpRow>(conn)$(.$await)??;
-                attributions.add(rows, found);
-            }
-            Ok(())
-        }
-
-        /// Looks which of the changes whose transactions were not found are there no more.
-        $($asyncness)? fn look_for_gone<C>(
-            conn: &mut C,
-            attributions: &mut Attributions<'_>,
+            cache: &mut TransactionCache,
             changes: &[AuditChange],
         ) -> Result<(), ReadError>
         where
             C: $connection,
         {
-            let doubtful = attributions.doubtful(changes);
-            if !doubtful.is_empty() {
-                let (instants, ids): (Vec<_>, Vec<_>) = doubtful.iter().copied().unzip();
-                let there: Vec<i64> = audit_changes::table
-                    .select(audit_changes::id)
-                    .filter(audit_changes::captured_at.eq_any(instants))
-                    .filter(audit_changes::id.eq_any(ids))
-                    .load(conn)$(.$await)??;
-                attributions.still_there(&doubtful, &there);
+            if let Some(missing) = cache.missing(changes) {
+                cache.add(missing.load::<LookUpRow>(conn)$(.$await)??);
             }
             Ok(())
         }
@@ -231,14 +128,12 @@ macro_rules! answers {
         where
             C: $connection,
         {
-            let route = match question.reached() {
-                Some(reached) => Route::found(reached.load::<FoundRow>(conn)$(.$await)??),
-                None => Route::NONE,
-            };
-            let rows = question.query_by(&route)?.load::<AuditTransaction>(conn)$(.$await)??;
+            let candidates = look_for_candidates(conn, question.candidate_query())$(.$await)??;
+            let candidates = Some(&candidates);
+            let rows = question.query_by(candidates)?.load::<AuditTransaction>(conn)$(.$await)??;
             let mut page = question.page(rows);
             if let Some(paging) = question.paging().behind(&page) {
-                let behind = question.with_paging(paging).query_by(&route)?.limit(1);
+                let behind = question.with_paging(paging).query_by(candidates)?.limit(1);
                 if behind.load::<AuditTransaction>(conn)$(.$await)??.is_empty() {
                     question.paging().nothing_behind(&mut page);
                 }
@@ -260,11 +155,12 @@ macro_rules! answers {
             let transactions = transactions(conn, &question.transactions())$(.$await)??;
             let actions = actions(conn, &question.actions())$(.$await)??;
             let asked = question.changes();
-            let changes = match question.route_by(&transactions, &actions) {
-                Some(route) => {
-                    let mut attributions = asked.attributions();
-                    attributions.know(&transactions.entries, &actions.entries);
-                    asked.page(rows_of(conn, &asked, &route, &mut attributions)$(.$await)??)
+            let changes = match question.candidates(&transactions, &actions) {
+                Some(candidates) => {
+                    let mut cache = TransactionCache::default();
+                    let (transactions, actions) = (&transactions.entries, &actions.entries);
+                    cache.add_known(transactions.iter().cloned(), actions.iter().cloned());
+                    page_of(conn, &asked, &candidates, cache)$(.$await)??
                 }
                 None => timeline(conn, &asked)$(.$await)??,
             };
@@ -322,6 +218,39 @@ macro_rules! answers {
             Ok(row.into())
         }
 
+        /// The key columns of a table in declared order, as its newest policy has them; none if the
+        /// table has no key, or the trail does not know it.
+        ///
+        /// # Errors
+        /// What the database says.
+        pub $($asyncness)? fn key_columns<C>(
+            conn: &mut C,
+            table: &TableName,
+        ) -> Result<Vec<String>, ReadError>
+        where
+            C: $connection,
+        {
+            let names = key_columns_of(table).load::<KeyColumnsRow>(conn)$(.$await)??;
+            Ok(names.into_iter().next().map(|row| row.key_columns).unwrap_or_default())
+        }
+
+        /// The key of the row that a person named: by the table's key columns, or the names they had
+        /// before they were renamed.
+        ///
+        /// # Errors
+        /// [`KeyError`] when the key does not fit the table, or the database says no.
+        pub $($asyncness)? fn resolve_key<C>(
+            conn: &mut C,
+            table: &TableName,
+            key: &TypedKey,
+        ) -> Result<RowKeyText, KeyError>
+        where
+            C: $connection,
+        {
+            let names = key_columns_of(table).load::<KeyColumnsRow>(conn)$(.$await)??;
+            Ok(resolve(key, table, &names)?)
+        }
+
         /// A page of a row's history.
         ///
         /// # Errors
@@ -363,10 +292,9 @@ macro_rules! answers {
             C: $connection,
         {
             let changes = change_with_id(id).load::<AuditChange>(conn)$(.$await)??;
-            let mut attributions = Attributions::of_all();
-            look_up(conn, &mut attributions, &changes)$(.$await)??;
-            look_for_gone(conn, &mut attributions, &changes)$(.$await)??;
-            Ok(attributions.entries(changes).next())
+            let mut cache = TransactionCache::default();
+            look_up(conn, &mut cache, &changes)$(.$await)??;
+            Ok(cache.entries(changes).pop())
         }
 
         /// The captured tables with their rules, as they are deployed in the database.
@@ -422,10 +350,11 @@ macro_rules! answers {
             };
             let actions = actions(conn, &question.actions())$(.$await)??;
             let asked = question.changes();
-            let changes = asked.changes_alone()?.load::<AuditChange>(conn)$(.$await)??;
+            let candidates = CandidateIds::default();
+            let changes = asked.page_query(&candidates)?.load::<AuditChange>(conn)$(.$await)??;
             let mut changes = asked.page_of_changes(changes);
             if let Some(paging) = asked.paging().behind(&changes) {
-                let behind = asked.with_paging(paging).changes_alone()?;
+                let behind = asked.with_paging(paging).page_query(&candidates)?;
                 if behind.load::<AuditChange>(conn)$(.$await)??.is_empty() {
                     asked.paging().nothing_behind(&mut changes);
                 }

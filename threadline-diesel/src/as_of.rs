@@ -1,8 +1,9 @@
 //! What one row was as of an instant.
 //!
-//! A change is visible as of an instant if it was captured then or before; of a row's visible
-//! changes the last in capture order counts. PostgreSQL itself turns the stored image back into the
-//! table's row, and Diesel loads the host's own struct from it.
+//! The last record at or before the instant tells, in the order of capture. Where there is none, the
+//! first record after it tells what it found: the old values of an update, the last image of a delete,
+//! a baseline. PostgreSQL turns the stored image back into the table's row, and Diesel loads the host's
+//! own struct from it.
 
 mod answer;
 mod statements;
@@ -17,7 +18,7 @@ use threadline_core::table::{AuditedTable, TableName};
 pub use self::answer::{AsOf, ChangeRef, Horizon, KnownRow, UnknownColumn, UnknownReason};
 pub(crate) use self::answer::{RowAnswer, StoredAnswer};
 pub use self::statements::SelectImage;
-pub(crate) use self::statements::{RowAsOf, columns_of, unloadable};
+pub(crate) use self::statements::{RowAsOf, rendered, selected, unloadable};
 use crate::history::InvalidHistory;
 
 /// What the row of a model was as of an instant; the answer is an [`AsOf`].
@@ -61,9 +62,11 @@ pub fn as_of<M: Audited>(
 /// The same for a table without a model: the row as the trail stores it.
 ///
 /// ```
+/// use threadline_core::row_key::RowKeyText;
 /// use threadline_diesel::as_of::document_as_of;
 ///
-/// let question = document_as_of("invoices".parse()?, &"42".parse()?, "2026-03-01T12:00:00Z".parse()?);
+/// let key = RowKeyText::from_values(vec!["42".to_owned()]);
+/// let question = document_as_of("invoices".parse()?, &key, "2026-03-01T12:00:00Z".parse()?);
 /// # let _ = question;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -137,8 +140,10 @@ pub enum AsOfError {
         /// What Diesel says.
         source: diesel::result::Error,
     },
-    /// The struct's columns are written in a way that cannot be read from an image.
-    #[error("the columns of {0} hold the mark of a comment, `/*` or `*/`: load another struct")]
+    /// The struct selects expressions with values to bind, from a table of another schema than `public`.
+    #[error(
+        "the selection of {0} has values to bind, which cannot be read from an image: load another struct"
+    )]
     Selection(TableName),
     /// The database said no.
     #[error(transparent)]

@@ -1,46 +1,34 @@
 //! Recording the rows that are older than capture: as what they are, never as changes.
 //!
-//! A baseline walks through a table by its key, in bounded batches, each a transaction of its own,
-//! while the application goes on writing. A row is recorded under a lock that keeps others from
-//! changing it, and only if nothing is known of it by then; so it has either a baseline that comes
-//! before all its changes, or the change that was captured meanwhile. It can be killed at any point:
-//! the next one goes on.
+//! A baseline walks through a table along its key, in bounded batches, each a transaction of its own,
+//! while the application goes on writing. One statement reads the next rows, decides which of them the
+//! trail does not know, locks those `FOR SHARE`, and records the ones that did not change in between.
+//! So a row has either a baseline that comes before all its changes, or the change that was captured
+//! meanwhile. A run can be killed at any point: the next one continues.
+//!
+//! It runs with the rights of the connection's role: `SELECT` on the trail and on the table, `UPDATE` on
+//! a column of the table (PostgreSQL asks for it where rows are locked), `INSERT` and `UPDATE` on
+//! `audit_baseline_runs`, and `EXECUTE` on `record_baseline_row`, `record_action` and `row_key`.
 
-mod calls;
-
-pub(crate) mod blocking {
-    //! On sync connections.
-    super::calls::baseline_calls!(
-        diesel::connection::LoadConnection<Backend = Pg>,
-        diesel::RunQueryDsl
-    );
-}
-
+mod outcome;
 #[cfg(feature = "async")]
-pub(crate) mod nonblocking {
-    //! On async connections.
-    super::calls::baseline_calls!(
-        diesel_async::AsyncConnection<Backend = Pg>,
-        diesel_async::RunQueryDsl,
-        async,
-        await
-    );
-}
+mod record;
+#[cfg(feature = "async")]
+mod statements;
+#[cfg(feature = "async")]
+mod walk;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use diesel::deserialize::{self, FromSql, FromSqlRow};
-use diesel::pg::{Pg, PgValue};
-use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use threadline_core::action::{Action, ActionId};
+use serde::Serialize;
+use threadline_core::action::Action;
 use threadline_core::context::AuditContext;
-use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
-use threadline_core::work::open_document;
+
+pub use self::outcome::{BaselineOutcome, BaselineProgress, RunState};
+#[cfg(feature = "async")]
+pub use self::record::record_baseline;
 
 /// How many rows a batch has unless something else is asked for.
 pub const DEFAULT_BATCH_SIZE: u32 = 1_000;
@@ -51,11 +39,8 @@ pub const MAX_BATCH_SIZE: u32 = 10_000;
 /// Under which action baselines are recorded unless another is named.
 pub const BASELINE_ACTION: &str = "threadline.baseline";
 
-/// How long rows that others have locked are waited for unless something else is asked for.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A run remembers no more rows that others had locked, and stops: somebody locks the table.
-const MAX_LEFT_BEHIND: usize = 100_000;
+/// How long locked rows are waited for unless something else is asked for.
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which rows a baseline records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -100,10 +85,6 @@ impl BatchSize {
             .map(|rows| Self(rows.get()))
             .ok_or(InvalidBatchSize(rows))
     }
-
-    fn rows(self) -> i32 {
-        i32::try_from(self.0).unwrap_or(i32::MAX)
-    }
 }
 
 impl Default for BatchSize {
@@ -125,17 +106,18 @@ impl Default for BatchSize {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "async"), allow(dead_code))]
 pub struct Baseline {
     table: TableName,
     context: AuditContext,
     action: Option<Action>,
     selection: Selection,
     batch_size: BatchSize,
-    patience: Duration,
+    lock_timeout: Duration,
 }
 
 impl Baseline {
-    /// The rows of a table that nothing is known of, recorded by whoever the context names.
+    /// The rows of a table that nothing is known of, recorded by the actor of the context.
     #[must_use]
     pub fn new(table: TableName, context: AuditContext) -> Self {
         Self {
@@ -144,7 +126,7 @@ impl Baseline {
             action: None,
             selection: Selection::default(),
             batch_size: BatchSize::default(),
-            patience: DEFAULT_PATIENCE,
+            lock_timeout: DEFAULT_LOCK_TIMEOUT,
         }
     }
 
@@ -169,64 +151,27 @@ impl Baseline {
         self
     }
 
-    /// How long, at the end, rows that others have locked are waited for; ten seconds unless set.
-    /// Nobody waits for the baseline in that time.
+    /// How long, at the end, rows that other transactions have locked are waited for; ten seconds unless
+    /// set. No writer waits for the baseline in that time.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
-
-    fn begin(&self) -> Result<BoxedSqlQuery<'static, Pg, SqlQuery>, BaselineError> {
-        if self.context.actor().is_none() {
-            return Err(BaselineError::MissingActor);
-        }
-        let default = Action::new(BASELINE_ACTION).ok();
-        let action = self.action.as_ref().or(default.as_ref());
-        let work = open_document(
-            &self.context,
-            action.map(|action| (ActionId::generate(), action)),
-        );
-        Ok(diesel::sql_query(format!(
-            "SELECT run, continues FROM {STORAGE_SCHEMA}.begin_baseline($1, $2, $3, $4)"
-        ))
-        .into_boxed::<Pg>()
-        .bind::<Text, _>(self.table.schema().to_owned())
-        .bind::<Text, _>(self.table.name().to_owned())
-        .bind::<Text, _>(self.selection.as_str())
-        .bind::<Jsonb, _>(work))
-    }
-
-    /// The next batch, or rows that an earlier one had to leave behind.
-    fn batch(&self, run: i64, keys: Option<Value>) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-        diesel::sql_query(format!(
-            "SELECT rows_seen, rows_recorded, left_behind, reached_end \
-             FROM {STORAGE_SCHEMA}.baseline_batch($1, $2, $3)"
-        ))
-        .into_boxed::<Pg>()
-        .bind::<BigInt, _>(run)
-        .bind::<Nullable<Jsonb>, _>(keys)
-        .bind::<Integer, _>(self.batch_size.rows())
-    }
 }
-
-/// The query that ends a run, and says in which state.
-fn end(run: i64) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-    diesel::sql_query(format!("SELECT {STORAGE_SCHEMA}.end_baseline($1) AS state"))
-        .into_boxed::<Pg>()
-        .bind::<BigInt, _>(run)
-}
-
-/// A pause on the server, which is one on any kind of connection.
-const PAUSE: &str = "SELECT pg_catalog.pg_sleep(0.1)";
 
 /// A baseline could not be recorded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaselineError {
-    /// Nobody is named who does it.
+    /// The context has no actor.
     #[error("the context names no actor: a baseline is recorded by somebody")]
     MissingActor,
+    /// The connection is in a transaction.
+    #[error(
+        "every batch of a baseline needs a transaction of its own, and the connection is in one"
+    )]
+    InTransaction,
     /// The table is not captured, so a baseline of it would be wrong at once.
     #[error(
         "table {0} is not captured, so a baseline of it would be wrong at once: generate and \
@@ -239,179 +184,25 @@ pub enum BaselineError {
          and apply its capture migration again (gen-triggers)"
     )]
     NoKey(TableName),
-    /// The database said no.
+    /// Its rows cannot be walked through.
+    #[error(
+        "table {table} has no unique index over ({key}), so its rows cannot be walked through: \
+         correct the key in the code, then generate and apply its capture migration again \
+         (gen-triggers)"
+    )]
+    NoIndex {
+        /// The table.
+        table: TableName,
+        /// The columns of its key.
+        key: String,
+    },
+    /// A later run took the table over.
+    #[error(
+        "baseline run {0} is not running: it is interrupted, because a later run of the same table \
+         took it over (audit_baseline_runs has who)"
+    )]
+    TakenOver(i64),
+    /// The database refused.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
-}
-
-/// How far a baseline is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct BaselineProgress {
-    /// How many rows were looked at.
-    pub rows_seen: i64,
-    /// How many were recorded.
-    pub rows_recorded: i64,
-    /// How many others have locked; they are tried again at the end.
-    pub rows_left: i64,
-}
-
-/// The state of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, FromSqlRow)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum RunState {
-    /// It runs, or was killed.
-    Running,
-    /// It went through the whole table and left nothing out.
-    Finished,
-    /// It was stopped, or had to leave rows out. The next run goes on.
-    Stopped,
-    /// It was killed, and a later run went on; or a later run took the table over.
-    Interrupted,
-}
-
-impl RunState {
-    /// The name used in SQL and JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Finished => "finished",
-            Self::Stopped => "stopped",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
-
-impl FromSql<Text, Pg> for RunState {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = std::str::from_utf8(value.as_bytes())?;
-        [
-            Self::Running,
-            Self::Finished,
-            Self::Stopped,
-            Self::Interrupted,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == text)
-        .ok_or_else(|| format!("`{text}` is no state of a baseline run").into())
-    }
-}
-
-/// What came of a baseline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct BaselineOutcome {
-    /// The table.
-    pub table: TableName,
-    /// Its number in `audit_baseline_runs`.
-    pub run: i64,
-    /// The unfinished run that it went on with.
-    pub continues: Option<i64>,
-    /// How far it came.
-    pub state: RunState,
-    /// How many rows this run looked at.
-    pub rows_seen: i64,
-    /// How many it recorded.
-    pub rows_recorded: i64,
-    /// How many it had to leave out, because others had them locked all the time.
-    pub rows_left: i64,
-}
-
-#[derive(Debug, diesel::QueryableByName)]
-#[diesel(check_for_backend(Pg))]
-pub(crate) struct BegunRun {
-    #[diesel(sql_type = BigInt)]
-    run: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    continues: Option<i64>,
-}
-
-#[derive(Debug, diesel::QueryableByName)]
-#[diesel(check_for_backend(Pg))]
-pub(crate) struct EndedRun {
-    #[diesel(sql_type = Nullable<Text>)]
-    state: Option<RunState>,
-}
-
-#[derive(Debug, diesel::QueryableByName)]
-#[diesel(check_for_backend(Pg))]
-pub(crate) struct Batch {
-    #[diesel(sql_type = BigInt)]
-    rows_seen: i64,
-    #[diesel(sql_type = BigInt)]
-    rows_recorded: i64,
-    /// The keys of rows that others had locked, as they were given to `baseline_batch`: texts.
-    #[diesel(sql_type = Jsonb)]
-    left_behind: Value,
-    #[diesel(sql_type = Bool)]
-    reached_end: bool,
-}
-
-impl Batch {
-    fn left_behind(&mut self) -> Vec<Value> {
-        match self.left_behind.take() {
-            Value::Array(keys) => keys,
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// A run under way: what is done, and which rows wait.
-#[derive(Debug)]
-pub(crate) struct UnderWay {
-    run: BegunRun,
-    progress: BaselineProgress,
-    waiting: Vec<Value>,
-}
-
-impl UnderWay {
-    fn new(run: BegunRun) -> Self {
-        Self {
-            run,
-            progress: BaselineProgress::default(),
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Takes a batch of the walk into account. Returns whether the walk goes on.
-    fn walked(&mut self, mut batch: Batch) -> bool {
-        self.progress.rows_seen += batch.rows_seen;
-        self.progress.rows_recorded += batch.rows_recorded;
-        self.waiting.extend(batch.left_behind());
-        self.count_waiting(0);
-        !batch.reached_end && self.waiting.len() <= MAX_LEFT_BEHIND
-    }
-
-    /// Some of the rows that wait, to try them again.
-    fn next_waiting(&mut self, size: BatchSize) -> Vec<Value> {
-        let at_most = usize::try_from(size.0).unwrap_or(usize::MAX);
-        let first = self.waiting.len().saturating_sub(at_most);
-        self.waiting.split_off(first)
-    }
-
-    /// Takes rows that were tried again into account. Returns those that are still locked.
-    fn tried(&mut self, mut batch: Batch, still: usize) -> Vec<Value> {
-        self.progress.rows_recorded += batch.rows_recorded;
-        let left = batch.left_behind();
-        self.count_waiting(still + left.len());
-        left
-    }
-
-    fn count_waiting(&mut self, besides: usize) {
-        self.progress.rows_left = i64::try_from(self.waiting.len() + besides).unwrap_or(i64::MAX);
-    }
-
-    fn outcome(self, table: &TableName, state: RunState) -> BaselineOutcome {
-        BaselineOutcome {
-            table: table.clone(),
-            run: self.run.run,
-            continues: self.run.continues,
-            state,
-            rows_seen: self.progress.rows_seen,
-            rows_recorded: self.progress.rows_recorded,
-            rows_left: self.progress.rows_left,
-        }
-    }
 }

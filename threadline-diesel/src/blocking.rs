@@ -5,43 +5,25 @@ crate::answers::answers!(
     diesel::RunQueryDsl
 );
 
-pub use crate::baseline::blocking::{continuity, record_baseline};
 pub use operations::{coverage, deployed_policies, doctor};
-
-/// The feed: consumers, leases, acknowledgements.
-pub mod feed {
-    crate::feed::calls::feed_calls!(
-        diesel::connection::LoadConnection<Backend = Pg>,
-        diesel::RunQueryDsl
-    );
-}
 
 mod operations {
     crate::operations::operations!(
-        diesel::connection::LoadConnection<Backend = Pg>,
+        diesel::connection::LoadConnection,
+        diesel::connection::TransactionManager,
         diesel::RunQueryDsl
     );
 }
 
-pub use past::{as_of, document_as_of, time_travel, time_travel_first};
+pub use past::{as_of, document_as_of};
 
-/// What was.
+/// Rows as of an instant.
 pub mod past {
     crate::past::past!(
         diesel::connection::LoadConnection<Backend = Pg>,
         diesel::query_dsl::methods::LoadQuery,
-        diesel::RunQueryDsl,
-        diesel::connection::TransactionManager
+        diesel::RunQueryDsl
     );
-
-    /// What PostgreSQL would do with a query.
-    fn plan_of<C, Q>(conn: &mut C, query: &AsOfQuery<Q>) -> QueryResult<serde_json::Value>
-    where
-        C: diesel::connection::LoadConnection<Backend = Pg>,
-        Q: QueryFragment<Pg>,
-    {
-        crate::time_travel::Check(query).get_result(conn)
-    }
 }
 
 /// The audited write on `PgConnection`.
@@ -110,17 +92,3 @@ pub mod write {
 
 #[cfg(feature = "sync")]
 pub use write::{audited, record_action};
-
-pub use retention::{
-    audit_horizon, maintain_partitions, plan_retention, purge, purge_watched, retention_runs,
-};
-
-/// Retention on sync connections.
-pub mod retention {
-    crate::retention::calls::retention_calls!(
-        diesel::connection::LoadConnection,
-        diesel::connection::TransactionManager,
-        diesel::RunQueryDsl,
-        std::thread::sleep
-    );
-}

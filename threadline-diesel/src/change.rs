@@ -8,7 +8,7 @@ use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::prelude::{Queryable, Selectable};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Jsonb, Text};
+use diesel::sql_types::{Jsonb, Nullable, Text};
 use serde::{Deserialize, Serialize};
 use threadline_core::actor::ActorRef;
 use uuid::Uuid;
@@ -95,34 +95,116 @@ impl ToSql<Text, Pg> for Op {
     }
 }
 
-/// An actor as the trail stores it; a JSON null where a change says that nobody was in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromSqlRow)]
-#[serde(untagged)]
-pub enum StoredActor {
-    /// Somebody.
+/// An actor as the trail stores it: `type:id`, or `anonymous`.
+///
+/// Any role can put any text in the place of an actor by its own SQL, so a text that is not an actor
+/// is kept as it is stored.
+///
+/// In JSON an actor is `{"type": "user", "id": "42"}`, and a text that is none is
+/// `{"type": null, "text": "robot:7"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromSqlRow)]
+pub enum RecordedActor {
+    /// An actor.
     Known(ActorRef),
-    /// Nobody, although the transaction has an actor.
-    Nobody,
+    /// A text that is not an actor: of an unknown type, too long, or without an id.
+    Odd(String),
 }
 
-impl FromSql<Jsonb, Pg> for StoredActor {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let json = <StoredJson as FromSql<Jsonb, Pg>>::from_sql(value)?;
-        Ok(match json.read::<Option<ActorRef>>()? {
-            Some(actor) => Self::Known(actor),
-            None => Self::Nobody,
-        })
-    }
-}
-
-impl StoredActor {
-    /// The actor, if it is somebody.
+impl RecordedActor {
+    /// The actor, if the stored text is one.
     #[must_use]
     pub fn known(&self) -> Option<&ActorRef> {
         match self {
             Self::Known(actor) => Some(actor),
-            Self::Nobody => None,
+            Self::Odd(_) => None,
         }
+    }
+}
+
+impl From<String> for RecordedActor {
+    fn from(text: String) -> Self {
+        match text.parse() {
+            Ok(actor) => Self::Known(actor),
+            Err(_) => Self::Odd(text),
+        }
+    }
+}
+
+impl fmt::Display for RecordedActor {
+    /// The text as it is stored.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(actor) => actor.fmt(f),
+            Self::Odd(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Serialize for RecordedActor {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct OddActor<'a> {
+            #[serde(rename = "type")]
+            actor_type: Option<()>,
+            text: &'a str,
+        }
+        match self {
+            Self::Known(actor) => actor.serialize(out),
+            Self::Odd(text) => OddActor {
+                actor_type: None,
+                text,
+            }
+            .serialize(out),
+        }
+    }
+}
+
+impl FromSql<Text, Pg> for RecordedActor {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(<String as FromSql<Text, Pg>>::from_sql(value)?.into())
+    }
+}
+
+/// The rest of a transaction's context, as the writer gave it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, FromSqlRow)]
+#[non_exhaustive]
+pub struct RecordedContext {
+    /// Where the work came in.
+    pub source: Option<String>,
+    /// The peer's address, as the application named it.
+    pub remote_addr: Option<String>,
+    /// The host's own facts.
+    pub meta: Option<StoredJson>,
+    /// What was malformed in the context; the whole context if it is not an object.
+    pub context_error: Option<String>,
+}
+
+impl From<StoredJson> for RecordedContext {
+    fn from(context: StoredJson) -> Self {
+        if !context.as_str().starts_with('{') {
+            return Self {
+                context_error: Some(context.to_text()),
+                ..Self::default()
+            };
+        }
+        let field = |name: &str| context.field(name).filter(|value| !value.is_null());
+        let text = |name: &str| field(name).as_ref().map(StoredJson::to_text);
+        Self {
+            source: text("source"),
+            remote_addr: text("remote_addr"),
+            meta: field("meta"),
+            context_error: text("context_error"),
+        }
+    }
+}
+
+impl FromSql<Nullable<Jsonb>, Pg> for RecordedContext {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(<StoredJson as FromSql<Jsonb, Pg>>::from_sql(value)?.into())
+    }
+
+    fn from_nullable_sql(value: Option<PgValue<'_>>) -> deserialize::Result<Self> {
+        value.map_or_else(|| Ok(Self::default()), Self::from_sql)
     }
 }
 
@@ -151,10 +233,9 @@ pub struct AuditChange {
     pub data_after: Option<StoredJson>,
     /// The old values of what an update changed; the last image of a deleted row.
     pub changed_from: Option<StoredJson>,
-    /// The actor in force, where it was not the transaction's.
-    pub actor_ref: Option<StoredActor>,
-    /// How many rows a truncate removed, where that was asked for.
-    pub row_count: Option<i64>,
+    /// The actor in force; none if the change is unattributed.
+    #[serde(rename = "actor_ref")]
+    pub actor: Option<RecordedActor>,
     /// The partition that a truncate emptied alone.
     pub partition_name: Option<String>,
 }
@@ -202,10 +283,11 @@ pub struct AuditTransaction {
     pub id: Uuid,
     /// When its first change was captured.
     pub occurred_at: DateTime<Utc>,
-    /// Who; none where nobody said.
-    pub actor_ref: Option<StoredActor>,
+    /// The actor that was in force first; none if the application named none.
+    #[serde(rename = "actor_ref")]
+    pub actor: Option<RecordedActor>,
     /// On whose behalf.
-    pub on_behalf_of: Option<StoredActor>,
+    pub on_behalf_of: Option<RecordedActor>,
     /// The outermost action.
     pub action_id: Option<Uuid>,
     /// The request it was part of.
@@ -214,12 +296,9 @@ pub struct AuditTransaction {
     pub correlation_id: Option<String>,
     /// The job it was part of.
     pub job_id: Option<String>,
-    /// Where the work came in.
-    pub source: Option<String>,
-    /// The peer's address, as the application told it.
-    pub remote_addr: Option<String>,
-    /// The host's own facts, and `context_error` where the context was malformed.
-    pub meta: Option<StoredJson>,
+    /// The rest of the context.
+    #[serde(flatten)]
+    pub context: RecordedContext,
     /// The session's user, as PostgreSQL knows it.
     pub db_user: String,
     /// The session's application name.
@@ -235,18 +314,21 @@ pub struct AuditTransaction {
 pub struct AuditAction {
     /// A version 7 uuid.
     pub id: Uuid,
+    /// Its place in the order of capture, among the ids of changes.
+    pub order_id: i64,
     /// The database transaction it was recorded in.
     pub transaction_id: Uuid,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
     /// What was done.
     pub name: String,
-    /// `ok` or `error`.
+    /// `ok` or `error`, unless the writer stored another text by its own SQL.
     pub status: String,
     /// Who.
-    pub actor_ref: Option<StoredActor>,
+    #[serde(rename = "actor_ref")]
+    pub actor: Option<RecordedActor>,
     /// On whose behalf.
-    pub on_behalf_of: Option<StoredActor>,
+    pub on_behalf_of: Option<RecordedActor>,
     /// What kind of deed it was.
     pub verb: Option<String>,
     /// What it belongs to.
@@ -279,16 +361,23 @@ pub struct TimelineEntry {
 }
 
 impl TimelineEntry {
-    /// Who: the actor in force when the change happened.
+    /// The actor in force when the change was made.
     #[must_use]
-    pub fn actor(&self) -> Option<&ActorRef> {
-        match &self.change.actor_ref {
-            Some(in_force) => in_force.known(),
-            None => self
-                .transaction
-                .as_ref()
-                .and_then(|transaction| transaction.actor_ref.as_ref())
-                .and_then(StoredActor::known),
-        }
+    pub fn actor(&self) -> Option<&RecordedActor> {
+        self.change.actor.as_ref()
+    }
+
+    /// The actor that was represented: what the action says, else what the transaction says if the
+    /// change was made by the transaction's actor.
+    #[must_use]
+    pub fn on_behalf_of(&self) -> Option<&RecordedActor> {
+        let action = self.action.as_ref();
+        let transaction = self.transaction.as_ref();
+        action
+            .and_then(|action| action.on_behalf_of.as_ref())
+            .or_else(|| {
+                let transaction = transaction.filter(|one| one.actor == self.change.actor)?;
+                transaction.on_behalf_of.as_ref()
+            })
     }
 }

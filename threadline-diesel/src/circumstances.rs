@@ -9,7 +9,6 @@ use threadline_core::context::TraceId;
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 use crate::terms::{MetaPattern, checked_category};
-use crate::timeline::{NewestFirst, OfTransactions};
 
 /// Who, for whom, in what context, and when.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -44,21 +43,17 @@ impl Circumstances {
         .filter_map(|(column, id)| Some((column, id.as_ref()?)))
     }
 
-    /// What every row that has these columns itself must meet, in a form for the indexes.
+    /// Conditions on a table that has these columns itself: transactions and actions.
     pub(crate) fn of_rows(&self, table: &str) -> Vec<Condition> {
         let mut conditions = Vec::new();
         for (column, id) in self.ids() {
             conditions.push(Condition::sql(format!("{table}.{column} = ")).text(id.as_str()));
         }
         if let Some(represented) = &self.on_behalf_of {
-            conditions.push(indexed_actor(&format!("{table}.on_behalf_of"), represented));
+            conditions.push(actor_is(&format!("{table}.on_behalf_of"), represented));
         }
         if let Some(actor_type) = self.actor_type {
-            let type_is = Condition::sql(format!("{table}.actor_ref ->> 'type' = "));
-            conditions.push(type_is.text(actor_type.as_str()).on_the_way());
-        }
-        if let Some(meta) = &self.meta {
-            conditions.push(meta_contains(&format!("{table}.meta"), meta).on_the_way());
+            conditions.push(actor_type_is(&format!("{table}.actor"), actor_type));
         }
         conditions
     }
@@ -111,58 +106,32 @@ impl Deed {
     }
 }
 
-/// A column that holds an actor is this one, in a form for the indexes.
-pub(crate) fn indexed_actor(column: &str, actor: &ActorRef) -> Condition {
-    Condition::sql(format!("{column} IS NOT NULL AND ")).embed(&actor_is(column, actor))
+/// An actor column holds this actor.
+pub(crate) fn actor_is(column: &str, actor: &ActorRef) -> Condition {
+    Condition::sql(format!("{column} = ")).text(actor.to_string())
 }
 
-/// The transactions whose column holds an actor, in the order they began where that can be followed.
-pub(crate) fn transactions_with_actor(column: &'static str, actor: &ActorRef) -> OfTransactions {
-    let values = |id: &str| {
-        Condition::default()
-            .text(id)
-            .then(", ")
-            .text(actor.actor_type().as_str())
-    };
-    OfTransactions {
-        condition: indexed_actor(column, actor),
-        newest_first: actor.id().map(|id| {
-            NewestFirst::with(
-                column,
-                &[
-                    &format!("({column} ->> 'id')"),
-                    &format!("({column} ->> 'type')"),
-                ],
-                &values(id),
-            )
-        }),
+/// An actor column holds an actor of this type. No index answers it.
+pub(crate) fn actor_type_is(column: &str, actor_type: ActorType) -> Condition {
+    match actor_type {
+        ActorType::Anonymous => Condition::sql(format!("{column} = ")).text("anonymous"),
+        other => Condition::sql(format!("starts_with({column}, "))
+            .text(format!("{other}:"))
+            .then(")"),
     }
+    .on_the_way()
 }
 
-/// The transactions with an id of the context, in the order they began.
-pub(crate) fn transactions_with_id(column: &'static str, id: &TraceId) -> OfTransactions {
-    let value = Condition::default().text(id.as_str());
-    OfTransactions {
-        condition: Condition::sql(format!("{column} = ")).text(id.as_str()),
-        newest_first: Some(NewestFirst::with(column, &[column], &value)),
-    }
-}
-
-/// An expression that gives an actor gives this one.
-pub(crate) fn actor_is(expression: &str, actor: &ActorRef) -> Condition {
-    match actor.id() {
-        Some(id) => Condition::sql(format!("{expression} ->> 'id' = ")).text(id),
-        None => Condition::sql(format!("{expression} ->> 'id' IS NULL")),
-    }
-    .then(format!(" AND {expression} ->> 'type' = "))
-    .text(actor.actor_type().as_str())
-}
-
+/// A `meta` contains these facts. No index answers it.
 pub(crate) fn meta_contains(expression: &str, meta: &MetaPattern) -> Condition {
     Condition::sql(format!("{expression} @> "))
         .text(meta.as_str())
         .then("::jsonb")
+        .on_the_way()
 }
+
+/// The `meta` of a transaction.
+pub(crate) const TRANSACTION_META: &str = "(audit_transactions.context -> 'meta')";
 
 /// The builder methods of the filters above, page and scope, for a question that has them as
 /// `circumstances`, `paging` and `scope`.

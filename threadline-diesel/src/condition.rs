@@ -26,7 +26,6 @@ enum Part {
     Instant(DateTime<Utc>),
     Uuid(Uuid),
     Uuids(Vec<Uuid>),
-    Numbers(Vec<i64>),
     Instants(Vec<DateTime<Utc>>),
     Host(HostCondition),
     Unseen(Box<Self>),
@@ -79,11 +78,6 @@ impl Condition {
         self
     }
 
-    pub(crate) fn numbers(mut self, values: Vec<i64>) -> Self {
-        self.0.push(Part::Numbers(values));
-        self
-    }
-
     pub(crate) fn instants(mut self, values: Vec<DateTime<Utc>>) -> Self {
         self.0.push(Part::Instants(values));
         self
@@ -101,7 +95,7 @@ impl Condition {
     /// than to look into them. These values it does not see.
     pub(crate) fn unseen(self) -> Self {
         let hide = |part: Part| {
-            if part.is_one_value() {
+            if part.is_value() {
                 Part::Unseen(Box::new(part))
             } else {
                 part
@@ -193,10 +187,15 @@ impl Condition {
 }
 
 impl Part {
-    fn is_one_value(&self) -> bool {
+    fn is_value(&self) -> bool {
         matches!(
             self,
-            Self::Text(_) | Self::Number(_) | Self::Instant(_) | Self::Uuid(_)
+            Self::Text(_)
+                | Self::Number(_)
+                | Self::Instant(_)
+                | Self::Uuid(_)
+                | Self::Uuids(_)
+                | Self::Instants(_)
         )
     }
 }
@@ -211,7 +210,6 @@ impl QueryFragment<Pg> for Part {
             Self::Uuids(value) => {
                 out.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(value)?;
             }
-            Self::Numbers(value) => out.push_bind_param::<Array<BigInt>, _>(value)?,
             Self::Instants(value) => out.push_bind_param::<Array<Timestamptz>, _>(value)?,
             Self::Unseen(value) => {
                 out.push_sql("(SELECT ");

@@ -7,7 +7,7 @@ use crate::actions::Actions;
 use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
 use crate::page::{Page, PageSize};
 use crate::scope::Scope;
-use crate::timeline::{Route, Timeline};
+use crate::timeline::{CandidateIds, Timeline};
 use crate::transactions::Transactions;
 
 /// Everything of one correlation, asked for.
@@ -95,17 +95,17 @@ impl Correlation {
 
     /// The transactions that its changes are in, where the first pages of transactions and actions say
     /// it all.
-    pub(crate) fn route_by(
+    pub(crate) fn candidates(
         &self,
         transactions: &Page<AuditTransaction>,
         actions: &Page<AuditAction>,
-    ) -> Option<Route> {
+    ) -> Option<CandidateIds> {
         if self.scope.is_some() || transactions.has_more() || actions.has_more() {
             return None;
         }
         let own = transactions.entries.iter().map(|one| one.id);
         let of_actions = actions.entries.iter().map(|one| one.transaction_id);
-        Route::along(own.chain(of_actions).collect())
+        Some(CandidateIds::known(own.chain(of_actions).collect()))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::json::StoredJson;
 /// The query of every declaration that is deployed.
 pub(crate) fn declarations() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     diesel::sql_query(format!(
-        "SELECT declared FROM {STORAGE_SCHEMA}.deployed_policies WHERE by_row \
+        "SELECT policy -> 'table' AS declared FROM {STORAGE_SCHEMA}.deployed_policies \
          ORDER BY table_schema, table_name"
     ))
     .into_boxed::<Pg>()

@@ -72,9 +72,6 @@ pub struct ChangeDiff {
     pub transaction_id: Uuid,
     /// The action in force.
     pub action_id: Option<Uuid>,
-    /// How many rows a truncate removed, where that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row_count: Option<i64>,
     /// The partition that a truncate emptied alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_name: Option<String>,
@@ -188,7 +185,6 @@ impl<'a> Images<'a> {
             captured_at: change.captured_at,
             transaction_id: change.transaction_id,
             action_id: change.action_id,
-            row_count: change.row_count,
             partition_name: change.partition_name.clone(),
             rules: match self.table {
                 Some(_) => RulesSource::Declared,

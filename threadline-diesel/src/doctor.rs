@@ -12,14 +12,14 @@
 //! |---|---|
 //! | `clock` | do the clocks of client and server agree? |
 //! | `pooler` | is there a pooler between, and in which mode? |
-//! | `installation` | is there a trail, and of which release? |
+//! | `installation` | is there a trail, and of which schema version? |
 //! | `server_version` | is this PostgreSQL supported? |
 //! | `connected_role` | what may the connected role do? |
 //! | `settings` | is a setting on that takes the trail's ground away? |
 //! | `long_transactions` | does an old transaction hold back vacuum, or the feed of changes? |
 //! | `prepared_transactions` | the same of prepared ones |
 //! | `trail_size` | how large is the trail, and how does it grow? |
-//! | `partitions_ahead` | for how many months are there partitions? |
+//! | `partitions_ahead` | until when are there partitions? |
 //! | `indexes` | which index of the trail is invalid, or large and not used? |
 //! | `vacuum` | do tables of the trail hold many dead rows? |
 
@@ -31,7 +31,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use serde::Serialize;
 
-use crate::coverage::rows::query;
+use crate::coverage::queries::statement;
 pub(crate) use judge::{Fact, clock, judge_clock, judge_installation, session};
 
 /// How a check came out.
@@ -223,7 +223,7 @@ checks! {
 
 impl SqlCheck {
     pub(crate) fn query(&self) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-        query(self.sql)
+        statement(self.sql)
     }
 
     pub(crate) fn judge(&self, found: Result<Vec<Fact>, diesel::result::Error>) -> Check {

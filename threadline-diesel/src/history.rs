@@ -1,11 +1,16 @@
 //! What happened to one row.
 
+#[cfg(feature = "async")]
+pub(crate) mod notes;
+
 use std::marker::PhantomData;
 
 use threadline_core::Audited;
 use threadline_core::row_key::{InvalidRowKey, KeyParts, RowKeyText};
 use threadline_core::table::{InvalidTable, TableName};
 
+#[cfg(feature = "async")]
+pub use self::notes::{EarlierHolder, HistoryNotes, RowMove, TruncatedWith};
 use crate::page::{Cursor, PageSize};
 use crate::scope::Scope;
 use crate::timeline::Timeline;
@@ -22,8 +27,8 @@ pub enum InvalidHistory {
     Key(#[from] InvalidRowKey),
 }
 
-/// The changes of one row, newest first, a page at a time; changes that gave it another key
-/// included.
+/// The changes of one row, newest first, a page at a time; changes that gave it another key, and moves
+/// between partitions, included.
 ///
 /// ```no_run
 /// # #[derive(Debug)] struct Invoice;

@@ -9,21 +9,25 @@ pub mod as_of;
 mod audited;
 pub mod baseline;
 pub mod blocking;
+pub mod capture_start;
+#[cfg(feature = "async")]
+mod captured_table;
 pub mod change;
 mod circumstances;
 mod condition;
-pub mod continuity;
 pub mod correlation;
 pub mod coverage;
 mod deployed;
 pub mod diff;
 pub mod doctor;
 pub mod error;
+#[cfg(feature = "async")]
 pub mod feed;
 pub mod history;
 pub mod incident;
 pub mod introspection;
 pub mod json;
+pub mod key_columns;
 pub mod migrations;
 pub mod moments;
 #[cfg(feature = "async")]
@@ -32,15 +36,15 @@ mod operations;
 pub mod page;
 mod past;
 pub mod policy;
+#[cfg(feature = "async")]
 pub mod retention;
-mod rewriting;
 pub mod schema;
 pub mod scope;
-mod sql_tokens;
 pub mod standing;
 #[cfg(any(feature = "sync", feature = "async"))]
 mod statements;
 pub mod terms;
+#[cfg(feature = "async")]
 pub mod time_travel;
 pub mod timeline;
 pub mod transactions;

@@ -1,4 +1,4 @@
-//! The base schema as a Diesel migration, for hosts that embed their migrations.
+//! The schema of the trail as Diesel migrations, for hosts that embed their migrations.
 
 use std::fmt;
 
@@ -7,10 +7,19 @@ use diesel::migration::{
     Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion, Result,
 };
 use diesel::pg::Pg;
-use threadline_core::install;
+use threadline_core::install::{self, SchemaMigration};
 
-/// The version under which the base schema stands in the host's list of migrations.
-pub const BASE_VERSION: &str = "00000000000001_threadline_base";
+/// How the folder of a schema migration ends, after its version: `_threadline_0001`.
+#[must_use]
+pub fn suffix(version: u32) -> String {
+    format!("_threadline_{version:04}")
+}
+
+/// The version under which a schema migration is listed in a host that has no migrations of its own.
+#[must_use]
+pub fn first_version(version: u32) -> String {
+    format!("{version:014}")
+}
 
 /// The migrations of the trail itself.
 ///
@@ -20,19 +29,36 @@ pub struct TrailMigrations;
 
 impl MigrationSource<Pg> for TrailMigrations {
     fn migrations(&self) -> Result<Vec<Box<dyn Migration<Pg>>>> {
-        Ok(vec![Box::new(Base)])
+        Ok(install::migrations()
+            .into_iter()
+            .map(|migration| Box::new(Schema::new(migration)) as Box<dyn Migration<Pg>>)
+            .collect())
     }
 }
 
-struct Base;
+struct Schema {
+    migration: SchemaMigration,
+    name: SchemaName,
+}
 
-impl Migration<Pg> for Base {
+impl Schema {
+    fn new(migration: SchemaMigration) -> Self {
+        let name = SchemaName(format!(
+            "{}{}",
+            first_version(migration.version),
+            suffix(migration.version)
+        ));
+        Self { migration, name }
+    }
+}
+
+impl Migration<Pg> for Schema {
     fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> Result<()> {
-        Ok(conn.batch_execute(&install::up_sql())?)
+        Ok(conn.batch_execute(&self.migration.up)?)
     }
 
     fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> Result<()> {
-        Ok(conn.batch_execute(&install::down_sql())?)
+        Ok(conn.batch_execute(&self.migration.down)?)
     }
 
     fn metadata(&self) -> &dyn MigrationMetadata {
@@ -40,7 +66,7 @@ impl Migration<Pg> for Base {
     }
 
     fn name(&self) -> &dyn MigrationName {
-        &BaseName
+        &self.name
     }
 }
 
@@ -48,17 +74,17 @@ struct InTransaction;
 
 impl MigrationMetadata for InTransaction {}
 
-struct BaseName;
+struct SchemaName(String);
 
-impl fmt::Display for BaseName {
+impl fmt::Display for SchemaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(BASE_VERSION)
+        f.write_str(&self.0)
     }
 }
 
-impl MigrationName for BaseName {
+impl MigrationName for SchemaName {
     fn version(&self) -> MigrationVersion<'_> {
-        let version = BASE_VERSION.split('_').next().unwrap_or(BASE_VERSION);
+        let version = self.0.split('_').next().unwrap_or(&self.0);
         MigrationVersion::from(version)
     }
 }

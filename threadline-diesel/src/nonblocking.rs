@@ -7,82 +7,39 @@ crate::answers::answers!(
     await
 );
 
-pub use crate::baseline::nonblocking::{continuity, record_baseline};
+pub use crate::baseline::record_baseline;
+pub use crate::capture_start::capture_start;
 pub use operations::{coverage, deployed_policies, doctor};
 pub use write::{audited, record_action};
 
-/// The feed: consumers, leases, acknowledgements.
-pub mod feed {
-    crate::feed::calls::feed_calls!(
-        diesel_async::AsyncConnection<Backend = Pg>,
-        diesel_async::RunQueryDsl,
-        async,
-        await
-    );
-}
-
 mod operations {
     crate::operations::operations!(
-        diesel_async::AsyncConnection<Backend = Pg>,
+        diesel_async::AsyncConnection,
+        diesel_async::TransactionManager,
         diesel_async::RunQueryDsl,
         async,
         await
     );
 }
 
-pub use past::{as_of, document_as_of, time_travel, time_travel_first};
+pub use crate::history::notes::history_notes;
+pub use crate::time_travel::run::{time_travel, time_travel_first};
+pub use past::{as_of, document_as_of};
 
-/// What was.
+/// Rows as of an instant.
 pub mod past {
-    use diesel::deserialize::FromSqlRow;
-    use futures_util::StreamExt;
-
     crate::past::past!(
         diesel_async::AsyncConnection<Backend = Pg>,
         diesel_async::methods::LoadQuery,
         diesel_async::RunQueryDsl,
-        diesel_async::TransactionManager,
         async,
         await
     );
-
-    /// What PostgreSQL would do with a query.
-    ///
-    /// Not an async function: its future would hold the borrowed query, and boxed queries cannot
-    /// be borrowed by a future that moves between threads. The statement is made at once instead.
-    fn plan_of<'conn, 'query, C, Q>(
-        conn: &'conn mut C,
-        query: &'query AsOfQuery<Q>,
-    ) -> impl Future<Output = QueryResult<serde_json::Value>> + Send + use<'conn, 'query, C, Q>
-    where
-        C: diesel_async::AsyncConnection<Backend = Pg>,
-        Q: QueryFragment<Pg> + 'query,
-    {
-        let loading = conn.load(crate::time_travel::Check(query));
-        async move {
-            let mut rows = std::pin::pin!(loading.await?);
-            let row = rows.next().await.ok_or(diesel::result::Error::NotFound)??;
-            <serde_json::Value as FromSqlRow<diesel::sql_types::Json, Pg>>::build_from_row(&row)
-                .map_err(diesel::result::Error::DeserializationError)
-        }
-    }
 }
 
-pub use retention::{
-    audit_horizon, maintain_partitions, plan_retention, purge, purge_watched, retention_runs,
+pub use crate::retention::{
+    audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress, retention_runs,
 };
-
-/// Retention on async connections.
-pub mod retention {
-    crate::retention::calls::retention_calls!(
-        diesel_async::AsyncConnection,
-        diesel_async::TransactionManager,
-        diesel_async::RunQueryDsl,
-        tokio::time::sleep,
-        async,
-        await
-    );
-}
 
 /// The audited write on `AsyncPgConnection`.
 pub mod write {

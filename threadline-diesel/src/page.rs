@@ -126,11 +126,6 @@ impl Paging {
         matches!(self.start, Start::Before(_))
     }
 
-    /// Whether there may be entries on the side that the page is read from.
-    pub(crate) fn is_past_the_first(&self) -> bool {
-        !matches!(self.start, Start::Beginning)
-    }
-
     /// Whether the rows are read from the newest to the oldest.
     pub(crate) fn reads_descending(&self, order: Order) -> bool {
         (order == Order::NewestFirst) != self.reads_backward()

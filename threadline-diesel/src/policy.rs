@@ -19,63 +19,17 @@
 //! and what it needs), `notes` (texts) and `columns` (`name`, `status`, and the policies `declared`
 //! and `deployed`, each with `rule` and `column_type`, or null).
 
+mod deployed;
 mod difference;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use threadline_core::capture::{GENERATOR_VERSION, GeneratedPolicy};
+use threadline_core::capture::GeneratedPolicy;
 use threadline_core::table::{AuditedTable, TableName};
 
+pub use self::deployed::DeployedPolicy;
 pub use self::difference::{ColumnPolicy, PolicyDifference, differences};
-use crate::coverage::rows::PolicyRow;
-
-/// A capture function that is deployed, with the policy it carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeployedPolicy {
-    /// The table it captures.
-    pub name: TableName,
-    /// The generator's version.
-    pub version: u32,
-    /// The hash it carries.
-    pub hash: Option<String>,
-    /// The declaration it carries, or why that cannot be read.
-    pub declared: Result<AuditedTable, String>,
-    /// The function, as SQL writes it.
-    pub function: String,
-    /// Whether it is the function for rows; the other is for statements.
-    pub by_row: bool,
-    /// Whether its body is not the one that was generated.
-    pub changed_by_hand: bool,
-}
-
-impl DeployedPolicy {
-    /// Whether the declaration is not the one that the hash was made of. Known only of policies of
-    /// this release's generator.
-    #[must_use]
-    pub fn is_forged(&self) -> bool {
-        self.version == GENERATOR_VERSION
-            && match &self.declared {
-                Ok(declared) => self.hash.as_ref() != Some(&GeneratedPolicy::new(declared).hash),
-                Err(_) => true,
-            }
-    }
-}
-
-impl From<PolicyRow> for DeployedPolicy {
-    fn from(row: PolicyRow) -> Self {
-        Self {
-            name: TableName::new(row.table_schema, row.table_name),
-            version: u32::try_from(row.version).unwrap_or_default(),
-            hash: row.hash,
-            declared: serde_json::from_str(&row.declared).map_err(|error| error.to_string()),
-            function: row.function,
-            by_row: row.by_row,
-            changed_by_hand: row.changed_by_hand,
-        }
-    }
-}
 
 /// The three places where a policy stands. What is deployed is known; the others may not be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,12 +77,7 @@ impl PolicySources {
     }
 
     fn compare_table(&self, name: &TableName) -> TablePolicy {
-        let functions: Vec<_> = self
-            .deployed
-            .iter()
-            .filter(|policy| &policy.name == name)
-            .collect();
-        let deployed = functions.first().copied();
+        let deployed = self.deployed.iter().find(|policy| &policy.name == name);
         let declared = self
             .declared
             .as_ref()
@@ -153,7 +102,9 @@ impl PolicySources {
             compared.differences = differences(declared, deployed);
         }
         self.compare_places(&mut compared);
-        compared.doubt(&functions);
+        if let Some(policy) = deployed {
+            compared.doubt(policy);
+        }
         compared
     }
 
@@ -247,7 +198,7 @@ pub struct TablePolicy {
     pub declared: Option<String>,
     /// The hash that the newest migration of the table names.
     pub on_disk: Option<String>,
-    /// The hash that the deployed functions carry.
+    /// The hash that the deployed function carries.
     pub deployed: Option<String>,
     /// How what is declared differs from what is deployed.
     pub differences: Vec<PolicyDifference>,
@@ -258,25 +209,18 @@ pub struct TablePolicy {
 }
 
 impl TablePolicy {
-    /// What is deployed is what it says only if its functions are what was generated.
-    fn doubt(&mut self, functions: &[&DeployedPolicy]) {
-        for policy in functions {
-            let doubt = match &policy.declared {
-                Err(error) => Some(format!("carries a policy that cannot be read: {error}")),
-                Ok(_) if policy.changed_by_hand => Some("was changed by hand".to_owned()),
-                Ok(_) if policy.is_forged() => {
-                    Some("carries a policy that its hash was not made of".to_owned())
-                }
-                Ok(_) if policy.hash != self.deployed => {
-                    Some("carries another policy than the table's other function".to_owned())
-                }
-                Ok(_) => None,
-            };
-            if let Some(doubt) = doubt {
-                self.status = PolicyStatus::CannotTell;
-                self.notes.push(format!("{} {doubt}", policy.function));
+    /// What is deployed is what it says only if its function is the one that was generated.
+    fn doubt(&mut self, policy: &DeployedPolicy) {
+        let doubt = match &policy.declared {
+            Err(error) => format!("carries a policy that cannot be read: {error}"),
+            Ok(_) if policy.is_forged() => {
+                "carries a policy that its hash was not made of".to_owned()
             }
-        }
+            Ok(_) if policy.changed_by_hand() => "was changed by hand".to_owned(),
+            Ok(_) => return,
+        };
+        self.status = PolicyStatus::CannotTell;
+        self.notes.push(format!("{} {doubt}", policy.function));
     }
 }
 

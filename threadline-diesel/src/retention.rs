@@ -1,21 +1,21 @@
-//! Retention: what is expired under a policy, removing it, and keeping the partitions in order.
+//! Retention: what has expired under a policy, removing it, and keeping the partitions in order.
 //!
-//! The calls are [`plan_retention`](crate::blocking::plan_retention),
-//! [`purge`](crate::blocking::purge), [`maintain_partitions`](crate::blocking::maintain_partitions),
-//! [`retention_runs`](crate::blocking::retention_runs) and
-//! [`audit_horizon`](crate::blocking::audit_horizon), in `blocking` and in `nonblocking`.
+//! The calls are [`plan_retention`], [`purge`], [`maintain_partitions`], [`retention_runs`] and
+//! [`audit_horizon`].
 //!
-//! A purge works in steps, each a transaction of its own that takes about 50 ms at most. It can be
-//! killed at any point: what was removed is recorded with it, and the next purge goes on. One at a
-//! time is at work; that is settled by a lease in the database, so it holds for many instances, and
-//! through PgBouncer.
+//! A purge works in steps, each a transaction of its own that takes about 50 ms. It can be killed at any
+//! point: what was removed is recorded with it, and the next purge goes on. One at a time is at work;
+//! that is settled by a lease in the database, so it holds for many instances, and through `PgBouncer`.
 
-pub(crate) mod calls;
+mod cutoffs;
 mod options;
 mod plan;
-pub(crate) mod rows;
+mod planning;
+mod purge;
 mod run;
-#[cfg(feature = "async")]
+mod statements;
+mod steps;
+mod walk;
 mod worker;
 
 use chrono::{DateTime, Utc};
@@ -24,8 +24,9 @@ pub use options::{
     BatchSize, FeedConsumers, InvalidBatchSize, MAX_BATCH_SIZE, PurgeOptions, StopSignal,
 };
 pub use plan::{Expired, ExpiredPart, Notice, RetentionPlan};
+pub use planning::plan_retention;
+pub use purge::{audit_horizon, maintain_partitions, purge, purge_with_progress, retention_runs};
 pub use run::{Maintenance, PurgeStep, RetentionRun, RunState, StepKind, UnknownRunState};
-#[cfg(feature = "async")]
 pub use worker::{RetentionWorker, RunningWorker};
 
 /// Why nothing was purged, or not everything.
@@ -43,22 +44,25 @@ pub enum RetentionError {
         /// When its lease ends unless it goes on.
         until: Option<DateTime<Utc>>,
     },
-    /// Consumers of the change feed have not seen everything that is expired.
+    /// Consumers of the feed have not acknowledged everything that has expired.
     #[error(
-        "consumers of the change feed have not seen everything that is expired: let them catch up, \
-         or say FeedConsumers::Overtaken"
+        "consumers of the feed have not acknowledged everything that has expired: let them catch up, \
+         or say FeedConsumers::Ignore"
     )]
     FeedBehind,
     /// The connection is inside a transaction, where steps could not be committed.
     #[error("a purge commits after every step, so it cannot run inside a transaction")]
     InTransaction,
     /// A step failed; the run is recorded as failed, and the next one goes on.
-    #[error("retention run {run} failed: {failure}")]
+    #[error("retention run {run} failed while {place}")]
     Failed {
         /// The run.
         run: i64,
-        /// The SQLSTATE, and where it happened.
-        failure: String,
+        /// What it did, as it is recorded. The error is not recorded, because it can hold row values.
+        place: String,
+        /// What went wrong.
+        #[source]
+        error: diesel::result::Error,
     },
     /// Another purge took this one for dead, because its lease had run out.
     #[error("retention run {run} was taken for dead by another: give it a longer lease")]
@@ -89,6 +93,14 @@ impl RetentionError {
             self,
             Self::Disabled | Self::AtWork { .. } | Self::InTransaction
         )
+    }
+
+    /// Where it happened, for the run's record.
+    fn place(&self) -> String {
+        match self {
+            Self::Failed { place, .. } => place.clone(),
+            other => other.kind().to_owned(),
+        }
     }
 
     /// A word for what went wrong, for telemetry.

@@ -7,6 +7,7 @@ use diesel::sql_types::BoolOrNullableBool;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
+use crate::circumstances::{TRANSACTION_META, meta_contains};
 use crate::condition::{Condition, HostCondition};
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
 use crate::terms::MetaPattern;
@@ -134,12 +135,8 @@ impl Scope {
     /// Only what is in transactions whose `meta` contains these facts: the tenant, for instance.
     #[must_use]
     pub fn meta(mut self, facts: &MetaPattern) -> Self {
-        self.transactions.push(
-            Condition::sql("audit_transactions.meta @> ")
-                .text(facts.as_str())
-                .then("::jsonb")
-                .on_the_way(),
-        );
+        self.transactions
+            .push(meta_contains(TRANSACTION_META, facts));
         self
     }
 
@@ -187,36 +184,23 @@ impl Scope {
         Ok(())
     }
 
-    /// Which changes are seen, where a query has them and their transactions.
+    /// Which changes are seen.
     pub(crate) fn of_changes(&self) -> Result<Condition, ScopeError> {
         self.checked()?;
         if self.changes.is_empty() && self.transactions.is_empty() {
             // It speaks of actions alone.
             return Ok(self.with_visible_action());
         }
-        Ok(all(self.changes.iter().chain(&self.transactions)))
-    }
-
-    /// The same where a query has changes alone: it shows those too whose transaction is not seen.
-    pub(crate) fn of_changes_alone(&self) -> Result<Condition, ScopeError> {
-        if self.changes.is_empty() && !self.transactions.is_empty() {
-            return Ok(Condition::sql("true"));
-        }
-        if self.changes.is_empty() {
-            return self.of_changes();
-        }
-        Ok(all(&self.changes))
-    }
-
-    /// Whether it narrows transactions.
-    pub(crate) fn looks_at_transactions(&self) -> bool {
-        !self.transactions.is_empty()
-    }
-
-    /// Which transactions are seen for what they are themselves; nothing where that does not matter.
-    pub(crate) fn of_transactions_alone(&self) -> Option<Condition> {
-        self.looks_at_transactions()
-            .then(|| all(&self.transactions))
+        let transaction = (!self.transactions.is_empty()).then(|| {
+            lookup(
+                &format!(
+                    "{STORAGE_SCHEMA}.audit_transactions \
+                     WHERE audit_transactions.id = audit_changes.transaction_id"
+                ),
+                &all(&self.transactions),
+            )
+        });
+        Ok(all(self.changes.iter().chain(&transaction)))
     }
 
     /// Changes under actions that are seen.

@@ -9,77 +9,80 @@ use serde_json::Value;
 use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 
-/// Opens nested work; gives what was in force before.
+/// Begins nested work; gives the settings that were in force before.
 #[derive(Debug, QueryId)]
-pub(crate) struct OpenWork {
+pub(crate) struct BeginWork {
     pub(crate) work: Value,
 }
 
-impl QueryFragment<Pg> for OpenWork {
+impl QueryFragment<Pg> for BeginWork {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT ");
         out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".open_audited_work(");
+        out.push_sql(".begin_audited_work(");
         out.push_bind_param::<Jsonb, _>(&self.work)?;
         out.push_sql(")");
         Ok(())
     }
 }
 
-impl Query for OpenWork {
+impl Query for BeginWork {
     type SqlType = Jsonb;
 }
 
-impl<Conn> RunQueryDsl<Conn> for OpenWork {}
+impl<Conn> RunQueryDsl<Conn> for BeginWork {}
 
-/// Leaves work; gives the audit transaction.
+/// Ends work; gives the audit transaction.
 #[derive(Debug, QueryId)]
-pub(crate) struct LeaveWork {
+pub(crate) struct EndWork {
     pub(crate) before: Option<Value>,
 }
 
-impl QueryFragment<Pg> for LeaveWork {
+impl QueryFragment<Pg> for EndWork {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT ");
         out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".leave_audited_work(");
+        out.push_sql(".end_audited_work(");
         out.push_bind_param::<Nullable<Jsonb>, _>(&self.before)?;
         out.push_sql(")");
         Ok(())
     }
 }
 
-impl Query for LeaveWork {
+impl Query for EndWork {
     type SqlType = Nullable<SqlUuid>;
 }
 
-impl<Conn> RunQueryDsl<Conn> for LeaveWork {}
+impl<Conn> RunQueryDsl<Conn> for EndWork {}
 
-/// Closes work; gives the audit transaction, and how many changes of how many tables.
+/// Counts what the running transaction captured, then ends work; gives the audit transaction, and how
+/// many changes of how many tables.
 #[derive(Debug, QueryId)]
-pub(crate) struct CloseWork {
+pub(crate) struct CountWork {
     pub(crate) before: Option<Value>,
     pub(crate) action: Option<Uuid>,
 }
 
-impl QueryFragment<Pg> for CloseWork {
+impl QueryFragment<Pg> for CountWork {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT transaction_id, changes, tables FROM ");
+        out.push_sql("SELECT ");
         out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".close_audited_work(");
+        out.push_sql(".end_audited_work(");
         out.push_bind_param::<Nullable<Jsonb>, _>(&self.before)?;
-        out.push_sql(", ");
+        out.push_sql("), counted.change_count, counted.table_count FROM ");
+        out.push_sql(STORAGE_SCHEMA);
+        out.push_sql(".count_audited_work(");
         out.push_bind_param::<Nullable<SqlUuid>, _>(&self.action)?;
-        out.push_sql(")");
+        out.push_sql(") AS counted");
         Ok(())
     }
 }
 
-impl Query for CloseWork {
+impl Query for CountWork {
     type SqlType = (Nullable<SqlUuid>, BigInt, BigInt);
 }
 
-impl<Conn> RunQueryDsl<Conn> for CloseWork {}
+impl<Conn> RunQueryDsl<Conn> for CountWork {}
 
 /// Records an action; gives its id.
 #[derive(Debug, QueryId)]

@@ -1,11 +1,9 @@
 //! Changes across tables, newest first.
 
-mod attributions;
-mod conditions;
-mod newest;
-mod reach;
-mod reading;
-mod stretch;
+mod candidates;
+mod lookup;
+mod page_query;
+mod where_clause;
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{self, auto_type};
@@ -28,11 +26,9 @@ use crate::schema::{audit_actions, audit_changes, audit_transactions};
 use crate::scope::Scope;
 use crate::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
 
-pub(crate) use attributions::{Attributable, Attributions, LookedUpRow};
-pub(crate) use conditions::reach_of;
-pub(crate) use reach::{FoundRow, NewestFirst, OfTransactions, Reached, Route};
-pub(crate) use reading::Next;
-pub(crate) use stretch::{FindChanges, Found};
+pub(crate) use candidates::{CandidateIds, CandidateQuery, CandidateRow, IdSource};
+pub(crate) use lookup::{LookUpRow, TransactionCache};
+pub(crate) use page_query::change_with_id;
 
 /// Changes with their transactions and actions: what every reading of changes starts from.
 #[auto_type]
@@ -114,13 +110,13 @@ pub(crate) struct FieldSet {
     pub(crate) value: Option<FieldValue>,
 }
 
-/// Whether somebody is known to have made a change.
+/// Whether a change has an actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attribution {
     /// An actor was in force.
     Attributed,
-    /// Nobody was. A change whose transaction's row is gone is not among them; coverage finds it.
+    /// No actor was in force.
     Unattributed,
 }
 
@@ -215,7 +211,7 @@ impl Timeline {
         self
     }
 
-    /// Only changes that somebody, or nobody, is known to have made.
+    /// Only changes with an actor, or only changes without one.
     #[must_use]
     pub fn attribution(mut self, attribution: Attribution) -> Self {
         self.filters.attribution = Some(attribution);
@@ -327,7 +323,7 @@ impl Timeline {
 
     fn matching(&self) -> ChangesQuery<'static> {
         let mut query = all_changes();
-        for condition in self.filters.of_entries(&Route::Planned) {
+        for condition in self.filters.of_entries() {
             query = query.filter(condition);
         }
         query
@@ -364,6 +360,19 @@ impl Timeline {
         })
     }
 
+    /// The page in changes alone.
+    pub(crate) fn page_of_changes(&self, rows: Vec<AuditChange>) -> Page<AuditChange> {
+        let question = self.digest();
+        self.paging.page(rows, |change| {
+            Cursor::at(&question, change.captured_at, &change.id)
+        })
+    }
+
+    /// What finds the transactions in which to look, if the question names something about them.
+    pub(crate) fn candidate_query(&self) -> Option<CandidateQuery> {
+        self.filters.candidate_query()
+    }
+
     pub(crate) fn paging(&self) -> &Paging {
         &self.paging
     }
@@ -374,17 +383,6 @@ impl Timeline {
             ..self.clone()
         }
     }
-}
-
-/// One change.
-pub(crate) fn change_with_id(id: i64) -> FindChanges {
-    stretch::Stretch {
-        segments: None,
-        conditions: vec![Condition::sql("audit_changes.id = ").number(id)],
-        order: "audit_changes.id",
-        limit: 1,
-    }
-    .changes()
 }
 
 /// The changes with ids after one and up to another, in the order they were captured.

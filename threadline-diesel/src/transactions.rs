@@ -11,14 +11,16 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 
 use crate::change::AuditTransaction;
-use crate::circumstances::{Circumstances, actor_is, indexed_actor, questions_about};
+use crate::circumstances::{
+    Circumstances, TRANSACTION_META, actor_is, meta_contains, questions_about,
+};
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
 use crate::page::{Cursor, Order, Page, PageSize, Paging, Start, digest};
 use crate::schema::audit_transactions;
 use crate::scope::Scope;
 use crate::terms::MetaPattern;
-use crate::timeline::{Reached, Route, reach_of};
+use crate::timeline::{CandidateIds, CandidateQuery, IdSource};
 
 /// The Diesel query behind a search for transactions, open to the host's own filters.
 pub type TransactionsQuery<'a> = dsl::IntoBoxed<
@@ -30,7 +32,7 @@ pub type TransactionsQuery<'a> = dsl::IntoBoxed<
 /// A search for transactions: a question, built from types, answered a page at a time.
 ///
 /// Transactions are in the order in which they began, which is what their ids say. An actor's are
-/// those they signed, and those inside which they made a change.
+/// those in which they made a change.
 ///
 /// ```
 /// use threadline_diesel::transactions::Transactions;
@@ -90,24 +92,29 @@ impl Transactions {
     /// [`InvalidQuestion`] when the cursor belongs to another question, the window is empty, or the
     /// scope cannot be applied.
     pub fn query(&self) -> Result<TransactionsQuery<'static>, InvalidQuestion> {
-        self.query_by(&Route::Planned)
+        self.query_by(None)
     }
 
-    /// What has to be looked up before the question can be asked the best way.
-    pub(crate) fn reached(&self) -> Option<Reached> {
-        let actor = self.filters.circumstances.actor.as_ref()?;
-        Some(Reached::few(vec![reach_of(actor)]))
+    /// What finds the transactions of an actor, if one is asked for.
+    pub(crate) fn candidate_query(&self) -> Option<CandidateQuery> {
+        let circumstances = &self.filters.circumstances;
+        let since = circumstances.from;
+        let since = since.map(|from| Condition::sql("captured_at >= ").instant(from));
+        let changes = changes_by(circumstances.actor.as_ref()?).and(since);
+        Some(CandidateQuery::new(&[changes]))
     }
 
+    /// The query of one page; an actor's transactions are among the candidates if these are few, and
+    /// are found as the planner thinks best if no candidates were looked up.
     pub(crate) fn query_by(
         &self,
-        route: &Route,
+        candidates: Option<&CandidateIds>,
     ) -> Result<TransactionsQuery<'static>, InvalidQuestion> {
         self.filters.circumstances.checked()?;
         let mut query = audit_transactions::table
             .select(AuditTransaction::as_select())
             .into_boxed();
-        for condition in self.filters.conditions(route) {
+        for condition in self.filters.conditions(candidates) {
             query = query.filter(condition);
         }
         if let Some(scope) = &self.scope {
@@ -156,11 +163,19 @@ impl Transactions {
 }
 
 impl Filters {
-    fn conditions(&self, route: &Route) -> Vec<Condition> {
+    fn conditions(&self, candidates: Option<&CandidateIds>) -> Vec<Condition> {
         let mut conditions = self.circumstances.of_rows("audit_transactions");
+        if let Some(facts) = &self.circumstances.meta {
+            conditions.push(meta_contains(TRANSACTION_META, facts));
+        }
         if let Some(actor) = &self.circumstances.actor {
-            let theirs = route.to("audit_transactions.id", 0, &reach_of(actor));
-            conditions.push(theirs.unwrap_or_else(|| signed_or_changed_inside(actor)));
+            conditions.push(match candidates.map(CandidateIds::few) {
+                Some(Some(ids)) => Condition::sql("audit_transactions.id = ANY (")
+                    .uuids(ids.to_vec())
+                    .then(")"),
+                Some(None) => has_change_by(actor),
+                None => Condition::sql("audit_transactions.id IN ").with(&changes_by(actor).all()),
+            });
         }
         if let Some(from) = self.circumstances.from {
             conditions.push(id_bound(">=", from));
@@ -172,17 +187,21 @@ impl Filters {
     }
 }
 
-/// What [`reach_of`] reaches, checked on the way through all transactions: for an actor who is in many.
-fn signed_or_changed_inside(actor: &ActorRef) -> Condition {
-    Condition::default()
-        .with(&actor_is("audit_transactions.actor_ref", actor))
-        .on_the_way()
-        .then(format!(
-            " OR COALESCE(audit_transactions.id = ANY (ARRAY(SELECT transaction_id \
-             FROM {STORAGE_SCHEMA}.audit_changes WHERE "
-        ))
-        .with(&indexed_actor("audit_changes.actor_ref", actor))
-        .then(")), false)")
+/// The changes of an actor, which name their transactions.
+fn changes_by(actor: &ActorRef) -> IdSource {
+    IdSource::changes("actor", actor.to_string())
+}
+
+/// An actor made a change in the transaction, looked up for each transaction: for an actor of many.
+fn has_change_by(actor: &ActorRef) -> Condition {
+    Condition::sql(format!(
+        "(SELECT true FROM {STORAGE_SCHEMA}.audit_changes \
+         WHERE audit_changes.transaction_id = audit_transactions.id \
+         AND audit_changes.captured_at >= audit_transactions.occurred_at - interval '1 day' AND "
+    ))
+    .embed(&actor_is("audit_changes.actor", actor))
+    .then(" LIMIT 1)")
+    .on_the_way()
 }
 
 fn id_bound(comparison: &str, instant: DateTime<Utc>) -> Condition {

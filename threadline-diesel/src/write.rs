@@ -7,9 +7,9 @@ use threadline_core::identifier::quote_literal;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::telemetry;
 use threadline_core::transaction::AuditTransactionId;
-use threadline_core::work::{action_document, context_document, open_document};
+use threadline_core::work::{action_document, context_document, work_document};
 
-use crate::statements::{CloseWork, LeaveWork, OpenWork, RecordAction};
+use crate::statements::{BeginWork, CountWork, EndWork, RecordAction};
 
 /// Whether a write without an actor is allowed to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,15 +124,15 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// What `open_audited_work` takes.
+    /// What `begin_audited_work` takes.
     fn document(&self) -> Value {
         let action = self.action_id.zip(self.write.action.as_ref());
-        open_document(&self.write.context, action)
+        work_document(&self.write.context, action)
     }
 
     /// The statement that opens nested work.
-    pub(crate) fn statement(&self) -> OpenWork {
-        OpenWork {
+    pub(crate) fn statement(&self) -> BeginWork {
+        BeginWork {
             work: self.document(),
         }
     }
@@ -146,7 +146,7 @@ impl Opening<'_> {
     /// client twice, which costs more than reading the literal.
     pub(crate) fn begin_sql(&self) -> String {
         format!(
-            "BEGIN; SELECT {STORAGE_SCHEMA}.open_audited_work({})",
+            "BEGIN; SELECT {STORAGE_SCHEMA}.begin_audited_work({})",
             quote_literal(&self.document().to_string())
         )
     }
@@ -158,12 +158,12 @@ impl Opening<'_> {
         let nested = before.is_some();
         if self.must_check() || (!nested && telemetry::hears_counts()) {
             let own_action = if nested { self.action_id } else { None };
-            CloseStatement::Counting(CloseWork {
+            CloseStatement::Counting(CountWork {
                 before,
                 action: own_action.map(ActionId::as_uuid),
             })
         } else {
-            CloseStatement::Leaving(LeaveWork { before })
+            CloseStatement::Leaving(EndWork { before })
         }
     }
 
@@ -243,8 +243,8 @@ pub(crate) fn action_alone(
 /// How a piece of work ends.
 #[derive(Debug)]
 pub(crate) enum CloseStatement {
-    Leaving(LeaveWork),
-    Counting(CloseWork),
+    Leaving(EndWork),
+    Counting(CountWork),
 }
 
 /// What there was to say when the work ended.

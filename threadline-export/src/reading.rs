@@ -249,7 +249,10 @@ mod tests {
         let mut names = names_of_filters(&timeline);
         names.sort();
         assert_eq!(names, ["from", "op", "table", "to"]);
-        let row = Timeline::new().row("orders".parse().unwrap(), &"1".parse().unwrap());
+        let row = Timeline::new().row(
+            "orders".parse().unwrap(),
+            &threadline_core::row_key::RowKeyText::from_values(vec!["1".into()]),
+        );
         assert_eq!(names_of_filters(&row), [OF_A_ROW]);
     }
 }

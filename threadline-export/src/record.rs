@@ -4,15 +4,14 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
-use threadline_core::actor::ActorRef;
-use threadline_diesel::change::{AuditAction, Op, StoredActor, TimelineEntry};
+use threadline_diesel::change::{AuditAction, Op, RecordedActor, TimelineEntry};
 use threadline_diesel::json::StoredJson;
 use uuid::Uuid;
 
 use crate::format::ActionColumns;
 
 /// The columns of every export, in order.
-pub const COLUMNS: [&str; 23] = [
+pub const COLUMNS: [&str; 22] = [
     "id",
     "captured_at",
     "op",
@@ -34,7 +33,6 @@ pub const COLUMNS: [&str; 23] = [
     "meta",
     "db_user",
     "application_name",
-    "row_count",
     "partition_name",
 ];
 
@@ -73,8 +71,8 @@ pub(crate) struct Record<'a> {
     pub(crate) changed_from: Option<&'a StoredJson>,
     pub(crate) data_after: Option<&'a StoredJson>,
     /// The actor in force.
-    pub(crate) actor_ref: Option<&'a ActorRef>,
-    pub(crate) on_behalf_of: Option<&'a ActorRef>,
+    pub(crate) actor_ref: Option<&'a RecordedActor>,
+    pub(crate) on_behalf_of: Option<&'a RecordedActor>,
     pub(crate) transaction_id: Uuid,
     #[serde(serialize_with = "as_optional_instant")]
     pub(crate) occurred_at: Option<DateTime<Utc>>,
@@ -86,7 +84,6 @@ pub(crate) struct Record<'a> {
     pub(crate) meta: Option<&'a StoredJson>,
     pub(crate) db_user: Option<&'a str>,
     pub(crate) application_name: Option<&'a str>,
-    pub(crate) row_count: Option<i64>,
     pub(crate) partition_name: Option<&'a str>,
     #[serde(flatten)]
     pub(crate) action: Option<ActionRecord<'a>>,
@@ -109,6 +106,7 @@ impl<'a> Record<'a> {
     pub(crate) fn new(entry: &'a TimelineEntry, actions: ActionColumns) -> Self {
         let change = &entry.change;
         let transaction = entry.transaction.as_ref();
+        let context = transaction.map(|it| &it.context);
         let action = entry.action.as_ref();
         Self {
             id: change.id,
@@ -121,7 +119,7 @@ impl<'a> Record<'a> {
             changed_from: change.changed_from.as_ref(),
             data_after: change.data_after.as_ref(),
             actor_ref: entry.actor(),
-            on_behalf_of: on_behalf_of(entry),
+            on_behalf_of: entry.on_behalf_of(),
             transaction_id: change.transaction_id,
             occurred_at: transaction.map(|it| it.occurred_at),
             request_id: action
@@ -133,12 +131,11 @@ impl<'a> Record<'a> {
             job_id: action
                 .and_then(|it| it.job_id.as_deref())
                 .or_else(|| transaction.and_then(|it| it.job_id.as_deref())),
-            source: transaction.and_then(|it| it.source.as_deref()),
-            remote_addr: transaction.and_then(|it| it.remote_addr.as_deref()),
-            meta: transaction.and_then(|it| it.meta.as_ref()),
+            source: context.and_then(|it| it.source.as_deref()),
+            remote_addr: context.and_then(|it| it.remote_addr.as_deref()),
+            meta: context.and_then(|it| it.meta.as_ref()),
             db_user: transaction.map(|it| it.db_user.as_str()),
             application_name: transaction.and_then(|it| it.application_name.as_deref()),
-            row_count: change.row_count,
             partition_name: change.partition_name.as_deref(),
             action: match actions {
                 ActionColumns::Without => None,
@@ -173,7 +170,6 @@ impl<'a> Record<'a> {
             borrowed(self.meta.map(StoredJson::as_str)),
             borrowed(self.db_user),
             borrowed(self.application_name),
-            self.row_count.map(|rows| Cow::Owned(rows.to_string())),
             borrowed(self.partition_name),
         ]);
         if let Some(action) = &self.action {
@@ -208,24 +204,6 @@ impl<'a> ActionRecord<'a> {
             self.comment,
         ]
     }
-}
-
-/// On whose behalf: what the action says, else what the transaction says of the same actor.
-fn on_behalf_of(entry: &TimelineEntry) -> Option<&ActorRef> {
-    let of_action = entry
-        .action
-        .as_ref()
-        .and_then(|it| it.on_behalf_of.as_ref());
-    let of_transaction = || {
-        let transaction = entry.transaction.as_ref()?;
-        match entry.change.actor_ref {
-            None => transaction.on_behalf_of.as_ref(),
-            Some(_) => None,
-        }
-    };
-    of_action
-        .or_else(of_transaction)
-        .and_then(StoredActor::known)
 }
 
 /// An instant as every text format writes it: UTC, with microseconds.

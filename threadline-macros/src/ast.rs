@@ -14,17 +14,20 @@ pub enum Rule {
     Exclude,
     /// It is stored as a placeholder.
     Mask,
+    /// It is stored, but its change alone is not recorded.
+    Ignore,
 }
 
 impl Rule {
     /// The rules by the names they have in attributes.
-    pub const NAMES: [&str; 2] = ["exclude", "mask"];
+    pub const NAMES: [&str; 3] = ["exclude", "mask", "ignore"];
 
     /// The rule of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "exclude" => Some(Self::Exclude),
             "mask" => Some(Self::Mask),
+            "ignore" => Some(Self::Ignore),
             _ => None,
         }
     }
@@ -34,6 +37,7 @@ impl Rule {
         match self {
             Self::Exclude => "exclude",
             Self::Mask => "mask",
+            Self::Ignore => "ignore",
         }
     }
 }

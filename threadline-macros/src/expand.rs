@@ -81,6 +81,7 @@ fn audited_table(model: &Model<'_>, table: &Path) -> TokenStream {
     let of_diesel = quote_spanned!(table_span(table)=> #table::table);
     let exclude = rule(model, table, Rule::Exclude);
     let mask = rule(model, table, Rule::Mask);
+    let ignore = rule(model, table, Rule::Ignore);
     let mask_with = model
         .options
         .mask_with
@@ -89,12 +90,10 @@ fn audited_table(model: &Model<'_>, table: &Path) -> TokenStream {
     let flags = model.options.flags.iter().map(|flag| match flag {
         Flag::NoKey => quote!(.without_key()),
         Flag::RequireActor => quote!(.actor(#private::ActorPolicy::Required)),
-        Flag::Delta => quote!(.image(#private::ImageForm::Delta)),
-        Flag::CountTruncated => quote!(.truncate(#private::TruncatePolicy::Count)),
     });
     quote! {
         #private::from_diesel_table::<#of_diesel>()
-            #exclude #mask #mask_with #(#flags)*
+            #exclude #mask #ignore #mask_with #(#flags)*
             .build()
     }
 }

@@ -83,8 +83,8 @@ fn one_rule_a_column(redactions: &[Redaction], errors: &mut Errors) {
                 format!("write `{}` once for column `{column}`", rule.name())
             }
             Some(_) => format!(
-                "write either `exclude` or `mask` for column `{column}`: what is never stored \
-                 needs no mask"
+                "write one of `exclude`, `mask` and `ignore` for column `{column}`: a column has one \
+                 rule"
             ),
         };
         errors.at(redaction.culprit, message);

@@ -5,8 +5,7 @@ use threadline_core::Audited as _;
 use threadline_core::column_type::ColumnType;
 use threadline_core::registry::{Registration, registered_tables, registrations};
 use threadline_core::table::{
-    ActorPolicy, AuditedTable, Column, ColumnRule, DEFAULT_MASK, ImageForm, RowKey, TableName,
-    TruncatePolicy,
+    ActorPolicy, AuditedTable, Column, ColumnRule, DEFAULT_MASK, RowKey, TableName,
 };
 use threadline_macros::Audited;
 
@@ -72,7 +71,7 @@ struct Member {
 #[diesel(table_name = schema::order_lines, primary_key(order_id, line_no))]
 #[diesel(belongs_to(Member, foreign_key = id))]
 #[audited(mask(id), crate = ::threadline_core)]
-#[audited(require_actor, delta, count_truncated)]
+#[audited(require_actor)]
 struct OrderLine<'a> {
     order_id: &'a [u8; 16],
     line_no: i32,
@@ -136,8 +135,6 @@ fn options_that_are_not_given_have_their_defaults() {
     let table = inner_secret();
     assert_eq!(table.mask_with(), DEFAULT_MASK);
     assert_eq!(table.actor(), ActorPolicy::Optional);
-    assert_eq!(table.image(), ImageForm::Full);
-    assert_eq!(table.truncate(), TruncatePolicy::Event);
 }
 
 #[test]
@@ -157,8 +154,6 @@ fn a_column_named_id_that_is_no_key_can_be_redacted() {
 fn policies_are_those_that_were_asked_for() {
     let table = OrderLine::audited_table().unwrap();
     assert_eq!(table.actor(), ActorPolicy::Required);
-    assert_eq!(table.image(), ImageForm::Delta);
-    assert_eq!(table.truncate(), TruncatePolicy::Count);
 }
 
 #[test]

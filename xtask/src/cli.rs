@@ -8,13 +8,14 @@ use diesel_async::AsyncPgConnection;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::TraceId;
+use threadline_core::row_key::TypedKey;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::change::Op;
 use threadline_diesel::terms::{ColumnName, MetaPattern, ScannedText};
 use threadline_diesel::timeline::{Attribution, Timeline};
 
-use crate::commands::subject::{Subject, TypedKey};
+use crate::commands::subject::{Subject, resolve_key};
 use crate::exit::Failure;
 use crate::instant::instant;
 
@@ -109,6 +110,9 @@ pub(crate) struct GenTriggersArgs {
     /// A column that is stored as a placeholder.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) mask: Vec<String>,
+    /// A column that is stored, but a change of it alone is not recorded.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) ignore: Vec<String>,
     #[command(flatten)]
     pub(crate) migrations: MigrationsDirArgs,
     /// Print up.sql of all tables and write nothing.
@@ -117,14 +121,14 @@ pub(crate) struct GenTriggersArgs {
     /// Write nothing; exit with 1 when the migrations lag behind the code.
     #[arg(long)]
     pub(crate) check: bool,
-    /// Write a migration that deploys these tables' capture once more, as it is: after somebody
-    /// changed it by hand.
+    /// Write a migration that deploys these tables' capture once more, as it is: after it was changed
+    /// by hand.
     #[arg(long, value_name = "TABLE", value_delimiter = ',',
-          conflicts_with_all = ["tables", "exclude", "mask", "check", "retire"])]
+          conflicts_with_all = ["tables", "exclude", "mask", "ignore", "check", "retire"])]
     pub(crate) redeploy: Vec<TableName>,
     /// Write a migration that takes these tables out of capture. Their trail stays.
     #[arg(long, value_name = "TABLE", value_delimiter = ',',
-          conflicts_with_all = ["tables", "exclude", "mask", "check"])]
+          conflicts_with_all = ["tables", "exclude", "mask", "ignore", "check"])]
     pub(crate) retire: Vec<TableName>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
@@ -257,7 +261,7 @@ impl TimelineFilterArgs {
     ) -> Result<Timeline, Failure> {
         let question = match (self.table.take(), self.key.take()) {
             (Some(table), Some(key)) => {
-                let key = key.of(conn, &table).await?;
+                let key = resolve_key(conn, &table, &key).await?;
                 Timeline::new().row(table, &key)
             }
             (Some(table), None) => Timeline::new().table(table),

@@ -18,10 +18,6 @@ impl Migration {
     pub(crate) fn version(&self) -> String {
         version_of(&self.name)
     }
-
-    pub(crate) fn title(&self) -> &str {
-        self.name.split_once('_').map_or("", |(_, title)| title)
-    }
 }
 
 /// A version as Diesel compares it: without dashes.
@@ -69,6 +65,13 @@ impl MigrationsDir {
     /// The migrations in the order they are applied.
     pub(crate) fn migrations(&self) -> &[Migration] {
         &self.migrations
+    }
+
+    /// Whether a migration's name ends like this.
+    pub(crate) fn has_suffix(&self, suffix: &str) -> bool {
+        self.migrations
+            .iter()
+            .any(|migration| migration.name.ends_with(suffix))
     }
 
     /// A version that comes after every migration there is, also after one dated in the future.

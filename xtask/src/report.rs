@@ -114,7 +114,7 @@ pub(crate) fn show_doctor(report: &DoctorReport) -> String {
             printable(&check.text)
         );
         if check.id == "trail_size" {
-            show_months(&mut text, &check.details);
+            show_periods(&mut text, &check.details);
         }
         if let Some(hint) = &check.hint {
             let _ = writeln!(text, "        {}", printable(hint));
@@ -129,15 +129,15 @@ pub(crate) fn show_doctor(report: &DoctorReport) -> String {
     text
 }
 
-/// The months of the trail that hold something.
-fn show_months(text: &mut String, months: &[serde_json::Value]) {
-    for month in months {
-        let number = |field: &str| month[field].as_i64().unwrap_or_default();
+/// The partitions of the trail that hold something.
+fn show_periods(text: &mut String, periods: &[serde_json::Value]) {
+    for period in periods {
+        let number = |field: &str| period[field].as_i64().unwrap_or_default();
         if number("rows") > 0 {
             let _ = writeln!(
                 text,
                 "        {}: about {} changes, {} kB",
-                month["month"]
+                period["period"]
                     .as_str()
                     .unwrap_or_default()
                     .replace('_', "-"),
@@ -150,11 +150,7 @@ fn show_months(text: &mut String, months: &[serde_json::Value]) {
 
 /// Makes commands exact for a host whose code does not declare the table: capture comes from the
 /// database then, with the redaction rules on the command line.
-pub(crate) fn complete_commands(
-    report: &mut CoverageReport,
-    policies: &[DeployedPolicy],
-    present: impl Fn(&TableName, &str) -> bool,
-) {
+pub(crate) fn complete_commands(report: &mut CoverageReport, policies: &[DeployedPolicy]) {
     let declared = registered_tables().unwrap_or_default();
     for finding in &mut report.findings {
         let Some(table) = finding.table.clone() else {
@@ -168,16 +164,9 @@ pub(crate) fn complete_commands(
         if let Remedy::Command { first, arguments } = &mut finding.remedy
             && arguments.as_slice() == ["gen-triggers"]
         {
-            let policy = policies
-                .iter()
-                .find(|policy| policy.name == table)
-                .and_then(|policy| policy.declared.as_ref().ok());
+            let policy = policies.iter().find(|policy| policy.name == table);
             arguments.extend(["--tables".to_owned(), table.to_string()]);
-            arguments.extend(
-                policy
-                    .map(|policy| rules(policy, &present))
-                    .unwrap_or_default(),
-            );
+            arguments.extend(policy.map(rules).unwrap_or_default());
             *first = (finding.code == FindingCode::ColumnUnclassified).then(|| {
                 "add --mask or --exclude for it if it must not be stored in clear".to_owned()
             });
@@ -186,22 +175,24 @@ pub(crate) fn complete_commands(
 }
 
 /// The redaction rules of a policy as options, of columns that are still there.
-fn rules(policy: &AuditedTable, present: impl Fn(&TableName, &str) -> bool) -> Vec<String> {
+fn rules(policy: &DeployedPolicy) -> Vec<String> {
     let option = |rule| match rule {
         ColumnRule::Mask => Some("--mask"),
         ColumnRule::Exclude => Some("--exclude"),
+        ColumnRule::Ignore => Some("--ignore"),
         _ => None,
     };
-    policy
-        .columns()
+    let columns = policy.declared.as_ref().map(AuditedTable::columns);
+    columns
+        .unwrap_or_default()
         .iter()
-        .filter(|column| present(policy.name(), &column.name))
+        .filter(|column| policy.present_columns.contains(&column.name))
         .filter_map(|column| Some((option(column.rule)?, column)))
         .flat_map(|(option, column)| {
             // A name of two parts shows as `schema.""` without the second.
-            let of_schema = TableName::new(policy.name().schema(), "").to_string();
+            let of_schema = TableName::new(policy.name.schema(), "").to_string();
             let schema = of_schema.strip_suffix("\"\"").unwrap_or_default();
-            let column = TableName::new(policy.name().name(), &column.name);
+            let column = TableName::new(policy.name.name(), &column.name);
             [option.to_owned(), format!("{schema}{column}")]
         })
         .collect()

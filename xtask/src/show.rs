@@ -7,10 +7,10 @@ use comfy_table::{
     TableStyle,
 };
 use serde::Serialize;
-use threadline_core::actor::ActorRef;
 use threadline_diesel::change::{
-    AuditAction, AuditChange, AuditTransaction, Op, StoredActor, TimelineEntry,
+    AuditAction, AuditChange, AuditTransaction, Op, RecordedActor, TimelineEntry,
 };
+use threadline_diesel::history::RowMove;
 use threadline_diesel::incident::IncidentBundle;
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::page::Cursor;
@@ -33,7 +33,7 @@ const SHOWN_CHARS: usize = 40;
 /// A change as `--json` and `--ndjson` print it. Stable: fields may be added.
 #[derive(Debug, Serialize)]
 pub(crate) struct EntryDocument<'a> {
-    actor_ref: Option<&'a ActorRef>,
+    actor_ref: Option<&'a RecordedActor>,
     changed_fields: Vec<String>,
     change: &'a AuditChange,
     transaction: Option<&'a AuditTransaction>,
@@ -71,9 +71,26 @@ pub(crate) fn print_ndjson<T: Serialize>(documents: impl IntoIterator<Item = T>)
 /// A timeline as a table for people.
 #[must_use]
 pub fn show_timeline(entries: &[TimelineEntry]) -> String {
+    show_history(entries, &[])
+}
+
+/// The history of a row as a table for people, with its moves between partitions, which are stored as a
+/// delete and an insert, in one line each.
+pub(crate) fn show_history(entries: &[TimelineEntry], moves: &[RowMove]) -> String {
     let mut table = new_table();
     table.set_header(["when (UTC)", "change", "who", "action", "op", "row", "what"]);
     for entry in entries {
+        let id = entry.change.id;
+        if moves.iter().any(|one| one.left_id == id) {
+            continue;
+        }
+        let (op, what) = match moves.iter().find(|one| one.arrived_id == id) {
+            Some(one) => (
+                coloured(Cell::new("moved"), Color::Blue),
+                shown_fields(&one.changed_from, entry.change.data_after.as_ref()),
+            ),
+            None => (op_cell(entry.change.op), shown_change(&entry.change)),
+        };
         table.add_row([
             Cell::new(shown_instant(entry.change.captured_at)),
             Cell::new(entry.change.id),
@@ -84,9 +101,9 @@ pub fn show_timeline(entries: &[TimelineEntry]) -> String {
                     .as_ref()
                     .map_or_else(String::new, |action| plain(&action.name)),
             ),
-            op_cell(entry.change.op),
+            op,
             Cell::new(shown_row(&entry.change)),
-            Cell::new(shown_change(&entry.change)),
+            Cell::new(what),
         ]);
     }
     // Only what was done may be wrapped; the rest is made of words.
@@ -134,31 +151,28 @@ pub(crate) fn print_incident(bundle: &IncidentBundle) -> io::Result<()> {
 #[must_use]
 pub fn show_incident(bundle: &IncidentBundle) -> String {
     let transaction = &bundle.transaction;
-    let actor = |actor: &Option<StoredActor>| {
-        actor
-            .as_ref()
-            .and_then(StoredActor::known)
-            .map(ToString::to_string)
-    };
+    let actor = |actor: &Option<RecordedActor>| actor.as_ref().map(ToString::to_string);
+    let context = &transaction.context;
     let mut facts = new_table();
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            facts.add_row([name.to_owned(), value]);
+            facts.add_row([name.to_owned(), plain(&value)]);
         }
     };
     fact("transaction", Some(transaction.id.to_string()));
     fact("occurred at", Some(transaction.occurred_at.to_string()));
     fact(
         "who",
-        Some(actor(&transaction.actor_ref).unwrap_or_else(|| NOBODY.to_owned())),
+        Some(actor(&transaction.actor).unwrap_or_else(|| NOBODY.to_owned())),
     );
     fact("on behalf of", actor(&transaction.on_behalf_of));
     fact("request", transaction.request_id.clone());
     fact("correlation", transaction.correlation_id.clone());
     fact("job", transaction.job_id.clone());
-    fact("source", transaction.source.clone());
-    fact("remote address", transaction.remote_addr.clone());
-    fact("meta", transaction.meta.as_ref().map(ToString::to_string));
+    fact("source", context.source.clone());
+    fact("remote address", context.remote_addr.clone());
+    fact("meta", context.meta.as_ref().map(ToString::to_string));
+    fact("malformed context", context.context_error.clone());
     fact(
         "database session",
         Some(format!(
@@ -175,7 +189,7 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
             .cloned()
             .collect::<Vec<_>>()
             .join(": ");
-        let by = actor(&action.actor_ref).map_or_else(String::new, |actor| format!(" by {actor}"));
+        let by = actor(&action.actor).map_or_else(String::new, |actor| format!(" by {actor}"));
         fact(
             "action",
             Some(
@@ -192,8 +206,8 @@ pub fn show_incident(bundle: &IncidentBundle) -> String {
             .actions
             .iter()
             .find(|action| Some(action.id) == change.action_id)
-            .map_or("", |action| action.name.as_str());
-        add_change_rows(&mut changes, change, action);
+            .map_or_else(String::new, |action| plain(&action.name));
+        add_change_rows(&mut changes, change, &action);
     }
     let neighbours = show_neighbours(bundle.next.as_ref(), bundle.previous.as_ref());
     let neighbours = neighbours.trim_end();
@@ -210,7 +224,7 @@ pub fn show_transactions(transactions: &[AuditTransaction]) -> String {
         table.add_row([
             Cell::new(shown_instant(transaction.occurred_at)),
             actor_cell(shown_pair(
-                transaction.actor_ref.as_ref(),
+                transaction.actor.as_ref(),
                 transaction.on_behalf_of.as_ref(),
             )),
             Cell::new(shown_context(transaction)),
@@ -249,13 +263,13 @@ pub fn show_actions(actions: &[AuditAction]) -> String {
         table.add_row([
             Cell::new(shown_instant(action.recorded_at)),
             actor_cell(shown_pair(
-                action.actor_ref.as_ref(),
+                action.actor.as_ref(),
                 action.on_behalf_of.as_ref(),
             )),
             Cell::new(plain(&action.name)),
             match action.status.as_str() {
                 "error" => coloured(Cell::new("error"), Color::Red),
-                other => Cell::new(other),
+                other => Cell::new(plain(other)),
             },
             Cell::new(why),
         ]);
@@ -277,19 +291,14 @@ fn shown_instant(instant: chrono::DateTime<chrono::Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn shown_pair(actor: Option<&StoredActor>, represented: Option<&StoredActor>) -> String {
-    let Some(actor) = actor.and_then(StoredActor::known) else {
+fn shown_pair(actor: Option<&RecordedActor>, represented: Option<&RecordedActor>) -> String {
+    let Some(actor) = actor else {
         return NOBODY.to_owned();
     };
-    match represented.and_then(StoredActor::known) {
-        Some(represented) => {
-            format!(
-                "{}\nfor {}",
-                plain(&actor.to_string()),
-                plain(&represented.to_string())
-            )
-        }
-        None => plain(&actor.to_string()),
+    let actor = plain(&actor.to_string());
+    match represented {
+        Some(represented) => format!("{actor}\nfor {}", plain(&represented.to_string())),
+        None => actor,
     }
 }
 
@@ -355,7 +364,7 @@ fn add_change_rows(table: &mut Table, change: &AuditChange, action: &str) {
             _ => (String::new(), value),
         };
         let cells = std::mem::take(&mut head).into_iter();
-        table.add_row(cells.chain([name, before, after]));
+        table.add_row(cells.chain([plain(&name), before, after]));
     }
 }
 
@@ -378,39 +387,18 @@ fn shown_row(change: &AuditChange) -> String {
         format!("{}.{}", change.table_schema, change.table_name)
     };
     match change.shown_key() {
-        key if key.is_empty() => table,
-        key => format!("{table} {key}"),
+        key if key.is_empty() => plain(&table),
+        key => plain(&format!("{table} {key}")),
     }
 }
 
 /// Who made a change, and for whom.
 fn shown_actor(entry: &TimelineEntry) -> String {
-    let Some(actor) = entry.actor() else {
-        return NOBODY.to_owned();
-    };
-    let represented = entry
-        .action
-        .as_ref()
-        .map(|action| &action.on_behalf_of)
-        .or(entry
-            .transaction
-            .as_ref()
-            .map(|transaction| &transaction.on_behalf_of))
-        .and_then(|represented| represented.as_ref()?.known());
-    match represented {
-        Some(represented) => {
-            format!(
-                "{}\nfor {}",
-                plain(&actor.to_string()),
-                plain(&represented.to_string())
-            )
-        }
-        None => plain(&actor.to_string()),
-    }
+    shown_pair(entry.actor(), entry.on_behalf_of())
 }
 
 /// A text without what a terminal would act on.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '␣' } else { c })
         .collect()
@@ -420,23 +408,33 @@ fn plain(text: &str) -> String {
 fn shown_change(change: &AuditChange) -> String {
     match change.op {
         Op::Update => change
-            .changed_fields()
-            .iter()
-            .map(|name| {
-                format!(
-                    "{name}: {} → {}",
-                    shown_field(change.changed_from.as_ref(), name),
-                    shown_field(change.data_after.as_ref(), name)
-                )
-            })
-            .collect::<Vec<_>>()
-            .join("\n"),
-        Op::Truncate => change
-            .row_count
-            .map_or_else(|| "all rows".to_owned(), |rows| format!("{rows} rows")),
+            .changed_from
+            .as_ref()
+            .map_or_else(String::new, |from| {
+                shown_fields(from, change.data_after.as_ref())
+            }),
+        Op::Truncate => "all rows".to_owned(),
         Op::Delete => shown_image(change, change.changed_from.as_ref()),
         _ => shown_image(change, change.data_after.as_ref()),
     }
+}
+
+/// What changed, a field a line.
+fn shown_fields(from: &StoredJson, after: Option<&StoredJson>) -> String {
+    let mut fields = from.fields();
+    fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+    fields
+        .iter()
+        .map(|(name, before)| {
+            format!(
+                "{}: {} → {}",
+                plain(name),
+                shown_value(before),
+                shown_field(after, name)
+            )
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The fields of an image that hold something, but for the key, which is shown by itself.
@@ -448,7 +446,7 @@ fn shown_image(change: &AuditChange, image: Option<&StoredJson>) -> String {
         .unwrap_or_default()
         .iter()
         .filter(|(name, value)| !value.is_null() && !is_key(name))
-        .map(|(name, value)| format!("{name}={}", shown_value(value)))
+        .map(|(name, value)| format!("{}={}", plain(name), shown_value(value)))
         .collect::<Vec<_>>()
         .join(" ")
 }

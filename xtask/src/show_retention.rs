@@ -21,11 +21,11 @@ pub(crate) fn print_plan(plan: &RetentionPlan) -> io::Result<()> {
         let said = match notice {
             Notice::Disabled => "the policy is not enabled: a purge is refused",
             Notice::FeedBehind => {
-                "consumers of the change feed have not seen all of it: a purge is refused"
+                "consumers of the feed have not acknowledged all of it: a purge is refused"
             }
             Notice::LosesReasons => "actions go before changes that they explain",
             Notice::KeepsLastImages => {
-                "the last images of rows stay, so fewer changes go than are counted"
+                "rows whose last record goes get a new baseline with their last image"
             }
             _ => continue,
         };
@@ -72,6 +72,13 @@ pub(crate) fn print_outcome(outcome: &PurgeOutcome) -> io::Result<()> {
             done.created, done.moved
         )?;
     }
+    if done.unfinished {
+        writeln!(
+            out,
+            "a default partition still has rows: it was in use, or has too many for one short lock; \
+             see SELECT * FROM threadline.maintain()"
+        )?;
+    }
     let run = &outcome.run;
     writeln!(
         out,
@@ -83,6 +90,9 @@ pub(crate) fn print_outcome(outcome: &PurgeOutcome) -> io::Result<()> {
         run.actions,
         run.partitions
     )?;
+    if run.baselines > 0 {
+        writeln!(out, "kept the last images of {} rows", run.baselines)?;
+    }
     for partition in &run.postponed {
         writeln!(
             out,
@@ -106,6 +116,7 @@ pub(crate) fn print_runs(runs: &[RetentionRun]) -> io::Result<()> {
         "changes",
         "transactions",
         "actions",
+        "baselines",
         "partitions",
         "failure",
     ]);
@@ -118,6 +129,7 @@ pub(crate) fn print_runs(runs: &[RetentionRun]) -> io::Result<()> {
             run.changes.to_string(),
             run.transactions.to_string(),
             run.actions.to_string(),
+            run.baselines.to_string(),
             run.partitions.to_string(),
             run.failure.clone().unwrap_or_default(),
         ]);

@@ -94,11 +94,11 @@ fn install_writes_once_and_changes_nothing_when_run_again() {
     assert_eq!(code(&first), 0);
     assert_eq!(
         migrations(folder.path()),
-        ["00000000000001_threadline_base"]
+        ["00000000000001_threadline_0001"]
     );
     let again = threadline(folder.path(), None, &["install"]);
     assert_eq!(code(&again), 0);
-    assert!(out(&again).contains("is up to date"), "{}", out(&again));
+    assert!(out(&again).contains("up to date"), "{}", out(&again));
     assert_eq!(migrations(folder.path()).len(), 1);
 }
 
@@ -237,7 +237,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
         ),
         (
             &["gen-triggers", "--tables", "orders", "--mask", "orders.id"],
-            "key column `id` cannot be redacted",
+            "key column `id` cannot be excluded, masked or ignored",
         ),
         (
             &["gen-triggers", "--tables", "threadline.audit_changes"],

@@ -167,24 +167,25 @@ fn steady(mut document: Value) -> String {
     serde_json::to_string_pretty(&document).unwrap()
 }
 
-const ROW_FUNCTION: &str =
-    "SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture_row_%'";
+const CAPTURE_FUNCTION: &str =
+    "SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture_public_%'";
 
 #[test]
 fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
     let change = format!(
         "DO $$ BEGIN EXECUTE format('CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql
-         SECURITY DEFINER AS ''BEGIN RETURN NULL; END''', ({ROW_FUNCTION})); END $$"
+         SECURITY DEFINER AS ''BEGIN RETURN NULL; END''', ({CAPTURE_FUNCTION})); END $$"
     );
     let forget = format!(
-        "DO $$ BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS NULL', ({ROW_FUNCTION})); END $$"
+        "DO $$ BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS NULL', ({CAPTURE_FUNCTION})); END $$"
     );
     let forge = format!(
-        "DO $$ DECLARE f regprocedure := ({ROW_FUNCTION}); BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS %L',
+        "DO $$ DECLARE f regprocedure := ({CAPTURE_FUNCTION}); BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS %L',
          f, replace(obj_description(f, 'pg_proc'), '[REDACTED]', '?')); END $$"
     );
-    let drop =
-        format!("DO $$ BEGIN EXECUTE format('DROP FUNCTION %s CASCADE', ({ROW_FUNCTION})); END $$");
+    let drop = format!(
+        "DO $$ BEGIN EXECUTE format('DROP FUNCTION %s CASCADE', ({CAPTURE_FUNCTION})); END $$"
+    );
     for (drift, name) in [
         (change.as_str(), "function_changed"),
         (&forget, "policy_missing"),
@@ -237,24 +238,29 @@ fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
 }
 
 #[test]
-fn a_damaged_trail_is_put_back_by_what_install_prints() {
+fn a_damaged_trail_is_put_back_by_the_named_sql() {
     let site = Site::captured();
-    site.run("CREATE OR REPLACE FUNCTION threadline.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'");
-    let finding = site.finding("trail_function_changed").unwrap();
-    assert_eq!(
-        finding["remedy"]["arguments"],
-        json!(["install", "--print"])
-    );
-    assert_eq!(code(&site.threadline(&["verify"])), 1);
-    site.run(&site.answers(&["install", "--print"]));
-    assert_eq!(code(&site.threadline(&["verify"])), 0);
+    for damage in [
+        "CREATE OR REPLACE FUNCTION threadline.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        "DROP FUNCTION threadline.suspend_capture",
+    ] {
+        site.run(damage);
+        assert_eq!(code(&site.threadline(&["verify"])), 1, "{damage}");
+        while let Some(finding) = site
+            .finding("trail_function_changed")
+            .or_else(|| site.finding("trail_function_executable"))
+        {
+            site.run(finding["remedy"]["sql"].as_str().unwrap());
+        }
+        assert_eq!(code(&site.threadline(&["verify"])), 0, "{damage}");
+    }
 }
 
 #[test]
 fn a_redeployment_without_migrations_comes_from_the_deployed_policy() {
     let site = Site::captured();
     fs::remove_dir_all(site.folder.path().join("migrations")).unwrap();
-    site.run("DROP TRIGGER \"00_threadline_update\" ON t");
+    site.run("DROP TRIGGER \"00_threadline_capture\" ON t");
     let printed = site.answers(&["gen-triggers", "--redeploy", "t", "--print"]);
     assert!(printed.contains("'[REDACTED]'"), "{printed}");
     site.run(&printed);
@@ -354,7 +360,7 @@ fn coverage_exits_with_1_only_where_it_is_strict() {
 #[test]
 fn the_json_of_coverage_is_stable() {
     let site = Site::captured();
-    site.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_update\"; ALTER TABLE t ADD COLUMN w int; CREATE TABLE u (id int)");
+    site.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_capture\"; ALTER TABLE t ADD COLUMN w int; CREATE TABLE u (id int)");
     insta::assert_snapshot!(steady(site.coverage()));
 }
 
@@ -388,7 +394,7 @@ fn verify_says_yes_or_no_with_everything_it_rests_on() {
         "{}",
         out(&refused)
     );
-    assert!(out(&refused).contains("REVOKE INSERT ON threadline.audit_changes FROM PUBLIC"));
+    assert!(out(&refused).contains("REVOKE INSERT ON TABLE threadline.audit_changes FROM PUBLIC"));
 }
 
 #[test]
@@ -411,7 +417,7 @@ fn the_doctor_tells_what_it_sees_and_what_it_cannot_tell() {
     };
     assert_eq!(status(&report, "installation"), "ok");
     assert_eq!(status(&report, "connected_role"), "warn", "a superuser");
-    assert!(out(&site.threadline(&["doctor"])).contains("there are partitions for the 12 months"));
+    assert!(out(&site.threadline(&["doctor"])).contains("there are partitions until"));
 
     site.run(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",

@@ -29,7 +29,7 @@ impl From<TimelineEntry> for Step {
     fn from(entry: TimelineEntry) -> Self {
         Self {
             at: entry.change.captured_at,
-            who: entry.actor().cloned(),
+            who: entry.actor().and_then(|actor| actor.known().cloned()),
             changed: entry.change.changed_fields(),
             op: entry.change.op,
             action: entry.action.map(|action| action.name),

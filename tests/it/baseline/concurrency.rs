@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline::baseline::{BatchSize, RunState};
 use threadline::nonblocking;
 
-use super::{assert_the_trail_agrees, continuity, numbers, record, recorded, small_baseline};
+use super::{assert_the_trail_agrees, capture_start, numbers, record, recorded, small_baseline};
 use crate::harness::{Trail, block_on};
 
 #[test]
@@ -45,20 +45,20 @@ fn four_writers_and_a_baseline_leave_a_trail_that_agrees_with_the_table() {
                 }
             });
         }
-        let patient = small_baseline("t").patience(Duration::from_secs(30));
+        let patient = small_baseline("t").lock_timeout(Duration::from_secs(30));
         recorded(&trail, &patient)
     });
     assert_eq!((outcome.state, outcome.rows_left), (RunState::Finished, 0));
-    assert_eq!(continuity(&trail, "t").rows.unwrap().unknown_count, 0);
+    assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 0);
     assert_the_trail_agrees(&trail, "t");
 }
 
-/// Ends every session that runs a baseline.
-fn kill_baselines(trail: &Trail) {
-    trail.run(
+/// Ends the other sessions of the database of which a condition holds.
+fn kill_sessions(trail: &Trail, condition: &str) {
+    trail.run(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%baseline_batch%'",
-    );
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
+    ));
 }
 
 #[test]
@@ -68,14 +68,14 @@ fn a_baseline_that_was_killed_between_batches_is_gone_on_with() {
     let killed = record(&trail, &small_baseline("t"), |_| {
         batches += 1;
         if batches == 3 {
-            kill_baselines(&trail);
+            kill_sessions(&trail, "true");
         }
         ControlFlow::Continue(())
     });
     assert!(killed.is_err());
     assert_eq!(trail.count(), 9);
     assert_eq!(
-        continuity(&trail, "t").baseline.unwrap().state,
+        capture_start(&trail, "t").baseline.unwrap().state,
         RunState::Running
     );
     trail.run("UPDATE t SET n = n + 1 WHERE id % 2 = 0");
@@ -87,7 +87,7 @@ fn a_baseline_that_was_killed_between_batches_is_gone_on_with() {
     assert_eq!(outcome.rows_seen, 11, "it goes on where it was killed");
     let state = trail.ask("SELECT state FROM threadline.audit_baseline_runs WHERE id = 1");
     assert_eq!(state, "interrupted");
-    assert_eq!(continuity(&trail, "t").rows.unwrap().unknown_count, 0);
+    assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 0);
     assert_the_trail_agrees(&trail, "t");
 }
 
@@ -107,12 +107,15 @@ fn a_baseline_that_was_killed_inside_a_batch_has_recorded_all_of_it_or_nothing()
         thread::scope(|scope| {
             let running =
                 scope.spawn(|| record(&trail, &small_baseline("t"), |_| ControlFlow::Continue(())));
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                         AND wait_event_type = 'Lock' AND query LIKE '%baseline_batch%'";
-            while trail.ask(waits) == "0" {
+            let waiting = "wait_event_type = 'Lock' AND query LIKE 'WITH page AS MATERIALIZED%'";
+            let waits = format!(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND {waiting}"
+            );
+            while trail.ask(&waits) == "0" {
                 thread::yield_now();
             }
-            kill_baselines(&trail);
+            kill_sessions(&trail, waiting);
             assert!(running.join().unwrap().is_err());
         });
     });
@@ -142,7 +145,7 @@ fn a_run_starts_over_where_rows_may_have_come_unseen() {
     trail.run("SELECT threadline.suspend_capture('{t}', 'restore'); INSERT INTO t VALUES (0, 9)");
     let outcome = recorded(&trail, &small_baseline("t"));
     assert_eq!((outcome.continues, outcome.rows_recorded), (Some(1), 8));
-    assert!(continuity(&trail, "t").is_unbroken());
+    assert!(capture_start(&trail, "t").is_unbroken());
 }
 
 /// A session that is in the middle of something.
@@ -195,7 +198,7 @@ fn a_row_under_change_is_captured_or_recorded_and_never_both() {
                 diesel::sql_query(sql).execute(&mut writer).await.unwrap();
             }
             let mut conn = trail.connect().await;
-            let baseline = small_baseline("t").patience(Duration::from_secs(30));
+            let baseline = small_baseline("t").lock_timeout(Duration::from_secs(30));
             let (done, finish) = (
                 std::cell::Cell::new(false),
                 std::cell::Cell::new(Some(writer)),

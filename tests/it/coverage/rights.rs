@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use threadline::blocking;
-use threadline::coverage::{Coverage, CoverageError, FindingCode};
+use threadline::coverage::{Coverage, CoverageReport, FindingCode, Severity};
 
 use super::{ask, codes, mend, table};
 use crate::harness::{Trail, empty_trail};
@@ -106,28 +106,40 @@ fn a_role_without_rights_is_told_what_it_lacks() {
     let reader = roles.name(0);
     let ask = || {
         let mut conn = PgConnection::establish(&trail.url_as(reader)).unwrap();
-        blocking::coverage(&mut conn, &Coverage::new())
+        blocking::coverage(&mut conn, &Coverage::new()).unwrap()
     };
-    let error = ask().unwrap_err();
-    assert!(matches!(error, CoverageError::Forbidden { .. }), "{error}");
-    let grants = error.to_string();
-    let grants = grants.split_once("as the owner of the trail: ").unwrap().1;
-    trail.run(grants);
-    let report = ask().unwrap();
+    let unreadable = |report: &CoverageReport| {
+        let mut found = report.findings.iter();
+        let found = found.find(|finding| finding.code == FindingCode::TrailUnreadable);
+        found.map(|finding| (finding.explanation.clone(), finding.remedy.to_string()))
+    };
+    let granted = |remedy: &str| remedy.replace("CURRENT_USER", &format!("\"{reader}\""));
+    // The catalog alone tells what is captured, and how well.
+    trail.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_capture\"");
+    let report = ask();
+    let mut found = report.findings.iter();
+    assert!(found.any(|finding| finding.code == FindingCode::TriggerDisabled));
+    let (told, remedy) = unreadable(&report).unwrap();
+    assert!(told.contains("audit_changes, audit_transactions"), "{told}");
+    assert!(told.contains("suspensions"), "{told}");
+    trail.run("ALTER TABLE t ENABLE TRIGGER \"00_threadline_capture\"");
+    trail.run(&granted(&remedy));
+    let report = ask();
     assert_eq!(report.summary.captured, 1);
+    let (told, remedy) = unreadable(&report).unwrap();
+    assert!(
+        told.contains("may not read audit_changes_id_seq, so this"),
+        "{told}"
+    );
+    trail.run(&granted(&remedy));
+    let report = ask();
+    assert_eq!(unreadable(&report), None);
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
 
-    // What may be read of the catalog only is answered, and the rest is said to be missing.
-    trail.run(&format!(
-        "REVOKE SELECT ON threadline.audit_changes FROM \"{reader}\""
-    ));
-    let report = ask().unwrap();
-    assert!(
-        report
-            .findings
-            .iter()
-            .any(|finding| finding.code == FindingCode::TrailUnreadable)
-    );
+    // A role that may not use the schema of the trail gets an answer, too.
+    trail.run("REVOKE USAGE ON SCHEMA threadline FROM PUBLIC");
+    assert!(unreadable(&ask()).is_some());
+    trail.run("GRANT USAGE ON SCHEMA threadline TO PUBLIC");
 
     let nothing = crate::harness::cluster().create_database().unwrap();
     let mut conn = PgConnection::establish(&nothing.url()).unwrap();
@@ -214,13 +226,10 @@ fn owned_by(trail: &Trail, owner: &str) {
 
 /// The codes of errors, but for that one role has it all here.
 fn errors(trail: &Trail) -> BTreeSet<String> {
-    let found = trail.ask(
-        "SELECT string_agg(DISTINCT code, ' ') FROM threadline.coverage_findings()
-         WHERE severity = 'error' AND code NOT IN ('writer_is_trail_owner', 'trail_owned_by_writer')",
-    );
-    found
-        .split(' ')
-        .filter(|code| *code != "NULL")
-        .map(str::to_owned)
+    super::findings(trail)
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.code.to_string())
+        .filter(|code| !["writer_is_trail_owner", "trail_owned_by_writer"].contains(&code.as_str()))
         .collect()
 }

@@ -1,2 +1,3 @@
 
-SELECT @threadline@.lock_for_enrolment(ARRAY[@tables@]::text[]);
+-- No writes to tables that get their triggers until this migration commits.
+SELECT @threadline@.lock_for_enrolment(VARIADIC ARRAY[@tables@]::text[]);

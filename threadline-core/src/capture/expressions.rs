@@ -1,111 +1,160 @@
-//! Expressions over the columns of a table, for a row called `NEW`, `OLD` or `r`.
+//! How a value is stored and compared, and how a key is written: the SQL expressions over the columns
+//! of a row.
 
 use std::collections::BTreeSet;
 
-use super::image::clear_value;
-use crate::column_type::{ColumnType, SessionSetting};
-use crate::identifier::{quote_identifier, quote_literal};
+use crate::column_type::{ColumnType, Comparison, Rendering, SessionSetting};
+use crate::identifier::{is_plain_identifier, quote_identifier, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
 use crate::table::{AuditedTable, Column, ColumnRule};
 
-/// Longer keys are replaced by a digest; `row_key` in `sql/install` has the same number.
-const MAX_KEY_BYTES: usize = 512;
+/// `jsonb_build_object` takes at most 100 arguments.
+const PAIRS_A_CALL: usize = 50;
 
-pub(super) fn reference(row: &str, column: &Column) -> String {
-    format!("{row}.{}", quote_identifier(&column.name))
+/// The expressions that store a row: for generated functions, and for statements that record rows which
+/// capture did not see.
+///
+/// They rest on `search_path = pg_catalog, pg_temp` and on the [`canonical
+/// settings`](RowExpressions::settings).
+#[derive(Debug, Clone, Copy)]
+pub struct RowExpressions<'a> {
+    table: &'a AuditedTable,
+    row: &'a str,
 }
 
-/// A key column's value as text: what `data_after ->> 'column'` gives.
-fn key_text(column: &Column, row: &str) -> String {
-    let value = reference(row, column);
-    match &column.column_type {
-        ColumnType::Builtin(name)
-            if matches!(
-                name.as_str(),
-                "int2" | "int4" | "int8" | "uuid" | "text" | "varchar" | "json"
-            ) =>
-        {
-            format!("{value}::pg_catalog.text")
+impl<'a> RowExpressions<'a> {
+    /// The expressions over a row that the SQL calls `row` (an alias, `OLD` or `NEW`).
+    #[must_use]
+    pub fn new(table: &'a AuditedTable, row: &'a str) -> Self {
+        Self { table, row }
+    }
+
+    /// A column of the row.
+    #[must_use]
+    pub fn column(&self, name: &str) -> String {
+        // After a dot every plain word is a name, a reserved one too.
+        if is_plain_identifier(name) {
+            format!("{}.{name}", self.row)
+        } else {
+            format!("{}.{}", self.row, quote_identifier(name))
         }
-        ColumnType::Other(_) => format!("{value}::pg_catalog.text"),
-        _ => format!(
-            "(pg_catalog.to_jsonb({}) OPERATOR(pg_catalog.#>>) '{{}}')",
-            clear_value(column, row)
-        ),
     }
-}
 
-/// The key as `jsonb`: column name to value as text.
-pub(super) fn table_pk(table: &AuditedTable, row: &str) -> String {
-    let pairs: Vec<_> = table
-        .key_columns()
-        .map(|column| format!("{}, {}", quote_literal(&column.name), key_text(column, row)))
-        .collect();
-    if pairs.is_empty() {
-        return "NULL::pg_catalog.jsonb".to_owned();
+    /// The stored columns as a `jsonb` object, one line a column.
+    #[must_use]
+    pub fn image(&self, spaces: usize) -> String {
+        let pad = " ".repeat(spaces);
+        let stored: Vec<_> = self.table.stored_columns().collect();
+        let calls: Vec<_> = stored
+            .chunks(PAIRS_A_CALL)
+            .map(|columns| {
+                let pairs: Vec<_> = columns
+                    .iter()
+                    .map(|column| format!("{pad}    {}", self.pair(column)))
+                    .collect();
+                format!("jsonb_build_object(\n{}\n{pad})", pairs.join(",\n"))
+            })
+            .collect();
+        calls.join(" || ")
     }
-    format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
-}
 
-/// The key as one text for the index: of several columns, their values by the columns' names, so
-/// that the text does not depend on the order in which a key was declared.
-pub(super) fn row_key(table: &AuditedTable, row: &str) -> String {
-    let mut columns: Vec<_> = table.key_columns().collect();
-    columns.sort_by(|a, b| a.name.cmp(&b.name));
-    let parts: Vec<_> = columns.iter().map(|column| key_text(column, row)).collect();
-    let digested = format!("\"{STORAGE_SCHEMA}\".row_key({})", parts.join(", "));
-    match (columns.as_slice(), parts.as_slice()) {
-        ([], _) => "NULL::pg_catalog.text".to_owned(),
-        ([column], [part]) if !column.column_type.is_unbounded() => part.clone(),
-        ([_], [part]) => format!(
-            "CASE WHEN pg_catalog.octet_length({part}) OPERATOR(pg_catalog.<=) {MAX_KEY_BYTES} \
-             THEN {part} ELSE {digested} END"
-        ),
-        _ if columns
+    /// The name of a column and what is stored of its value.
+    pub(super) fn pair(&self, column: &Column) -> String {
+        format!("{}, {}", quote_literal(&column.name), self.stored(column))
+    }
+
+    fn stored(&self, column: &Column) -> String {
+        if column.rule == ColumnRule::Mask {
+            return quote_literal(self.table.mask_with());
+        }
+        let value = self.column(&column.name);
+        // JSON numbers have no -0, JSON arrays no bounds, and jsonb changes json documents.
+        match column.column_type.rendering() {
+            Rendering::Native => value,
+            Rendering::Text => format!("{value}::text"),
+            Rendering::Float => format!(
+                "CASE WHEN {value}::text = '-0' THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
+            ),
+            Rendering::Array => format!(
+                "CASE WHEN array_dims({value}) ~ '\\[(?!1:)' \
+                 THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
+            ),
+            Rendering::FloatArray => format!(
+                "CASE WHEN array_dims({value}) ~ '\\[(?!1:)' OR {value}::text ~ '[{{,]-0[,}}]' \
+                 THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
+            ),
+        }
+    }
+
+    /// The key as `jsonb`, column to value as text; none for a table without a key.
+    #[must_use]
+    pub fn table_pk(&self) -> Option<String> {
+        let pairs: Vec<_> = self
+            .table
+            .key_columns()
+            .map(|column| {
+                let value = self.column(&column.name);
+                format!("{}, {value}::text", quote_literal(&column.name))
+            })
+            .collect();
+        (!pairs.is_empty()).then(|| format!("jsonb_build_object({})", pairs.join(", ")))
+    }
+
+    /// The key as one text; none for a table without a key.
+    #[must_use]
+    pub fn row_key(&self) -> Option<String> {
+        let columns: Vec<_> = self.table.key_columns().collect();
+        let values: Vec<_> = columns
             .iter()
-            .any(|column| column.column_type.is_unbounded()) =>
-        {
-            digested
+            .map(|column| format!("{}::text", self.column(&column.name)))
+            .collect();
+        let is_short = !columns
+            .iter()
+            .any(|column| column.column_type.is_unbounded());
+        match values.as_slice() {
+            [] => None,
+            [value] if is_short => Some(value.clone()),
+            values if is_short && values.len() < 6 => {
+                Some(format!("jsonb_build_array({})::text", values.join(", ")))
+            }
+            values => Some(format!("{STORAGE_SCHEMA}.row_key({})", values.join(", "))),
         }
-        _ => format!(
-            "pg_catalog.jsonb_build_array({})::pg_catalog.text",
-            parts.join(", ")
-        ),
+    }
+
+    /// The session settings that show in these expressions, with the values that they are stored under.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, &'static str)> {
+        settings(self.table)
+            .into_iter()
+            .map(SessionSetting::canonical)
+            .collect()
     }
 }
 
-/// The condition under which the session's settings would show in stored values, if any column's
-/// type depends on one.
-pub(super) fn session_is_unusual(table: &AuditedTable) -> Option<String> {
-    let settings: BTreeSet<_> = table
+/// Whether a column differs between `OLD` and `NEW`, exactly.
+pub(super) fn differs(table: &AuditedTable, column: &Column) -> String {
+    let old = RowExpressions::new(table, "OLD").column(&column.name);
+    let new = RowExpressions::new(table, "NEW").column(&column.name);
+    match column.column_type.comparison() {
+        Comparison::Operator => format!("{old} IS DISTINCT FROM {new}"),
+        Comparison::Bytewise => {
+            format!(r#"{old} COLLATE "C" IS DISTINCT FROM {new} COLLATE "C""#)
+        }
+        Comparison::Image => format!("ROW({old})::record *<> ROW({new})::record"),
+    }
+}
+
+fn settings(table: &AuditedTable) -> BTreeSet<SessionSetting> {
+    let mut settings: BTreeSet<_> = table
         .stored_columns()
-        .filter(|column| column.rule == ColumnRule::Clear)
         .flat_map(|column| column.column_type.session_settings())
         .collect();
-    let usual: Vec<_> = settings
-        .into_iter()
-        .map(|setting| match setting {
-            SessionSetting::ByteaOutput => equals("bytea_output", "hex"),
-            SessionSetting::DateStyle => {
-                "pg_catalog.starts_with(pg_catalog.current_setting('DateStyle'), 'ISO')".to_owned()
-            }
-            SessionSetting::ExtraFloatDigits => {
-                "pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 \
-                 OPERATOR(pg_catalog.>) 0"
-                    .to_owned()
-            }
-            SessionSetting::IntervalStyle => equals("IntervalStyle", "postgres"),
-            SessionSetting::LcMonetary => equals("lc_monetary", "C"),
-            SessionSetting::QuoteAllIdentifiers => equals("quote_all_identifiers", "off"),
-            SessionSetting::SearchPath => equals("search_path", "pg_catalog"),
-            SessionSetting::TimeZone => "pg_catalog.current_setting('TimeZone') \
-                OPERATOR(pg_catalog.=) ANY (ARRAY['UTC', 'Etc/UTC'])"
-                .to_owned(),
-        })
-        .collect();
-    (!usual.is_empty()).then(|| format!("NOT ({})", usual.join("\n        AND ")))
-}
-
-fn equals(setting: &str, value: &str) -> String {
-    format!("pg_catalog.current_setting('{setting}') OPERATOR(pg_catalog.=) '{value}'")
+    for key in table.key_columns() {
+        if let ColumnType::Builtin(name) = &key.column_type
+            && matches!(name.as_str(), "date" | "timestamp" | "timestamptz")
+        {
+            settings.insert(SessionSetting::DateStyle);
+        }
+    }
+    settings
 }

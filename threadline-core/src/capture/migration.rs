@@ -1,9 +1,10 @@
-//! The SQL of a migration: a statement a table, each with the policy it deploys.
+//! The SQL of a migration: a function for each table, with the policy that it deploys.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::functions::{function_name, row_body, statement_body};
+use super::expressions::RowExpressions;
+use super::function::{body, function_name, qualified_function_name};
 use super::template::fill;
 use crate::identifier::{dollar_quote, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
@@ -13,12 +14,11 @@ use crate::table::{AuditedTable, TableName};
 /// release are told apart from functions that were changed by hand.
 pub const GENERATOR_VERSION: u32 = 1;
 
-const ENROL: &str = include_str!("../../sql/capture/enrol.sql");
-const ENROL_BLOCK: &str = include_str!("../../sql/capture/enrol_block.sql");
+const ENABLE: &str = include_str!("../../sql/capture/enable.sql");
 const LOCK: &str = include_str!("../../sql/capture/lock.sql");
-const RETIRE: &str = include_str!("../../sql/capture/retire.sql");
+const DISABLE: &str = include_str!("../../sql/capture/disable.sql");
 
-/// Begins the line that says which table a statement is for and which policy it deploys.
+/// Begins the line that says which table the following statements are for and which policy they deploy.
 const MARKER: &str = "-- threadline:capture ";
 
 /// What a deployed function carries as its comment, and a migration above each statement.
@@ -91,54 +91,77 @@ impl<'a> CaptureSql<'a> {
         &self.policy
     }
 
-    /// One statement that puts the table under capture with this policy, or replaces the policy
-    /// it has, without a gap.
+    /// The function that PostgreSQL holds after the policy is deployed.
     #[must_use]
-    pub fn enrol(&self) -> String {
+    pub fn function(&self) -> DeployedFunction {
+        DeployedFunction {
+            name: function_name(self.table.name()),
+            body: body(self.table),
+            settings: self.settings(),
+        }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, &'static str)> {
+        RowExpressions::new(self.table, "NEW").settings()
+    }
+
+    /// The statements that put the table under capture with this policy, or replace the policy that it
+    /// has. They belong into one transaction.
+    #[must_use]
+    pub fn enable(&self) -> String {
         let mark = Marker {
             table: self.table.name().clone(),
             hash: self.policy.hash.clone(),
         };
-        let row_function = function_name(self.table.name(), "row");
-        let statement_function = function_name(self.table.name(), "statement");
-        let block = fill(
-            ENROL_BLOCK,
+        let settings: Vec<_> = self
+            .settings()
+            .into_iter()
+            .map(|(name, value)| format!("\nSET {name} = {}", quote_literal(value)))
+            .collect();
+        let enable = fill(
+            ENABLE,
             &[
                 ("threadline", STORAGE_SCHEMA),
-                ("row_function", &row_function),
-                ("statement_function", &statement_function),
-                ("row_body", &dollar_quote("capture", &row_body(self.table))),
+                ("function", &qualified_function_name(self.table.name())),
+                ("settings", &settings.concat()),
+                ("body", &dollar_quote("capture", &body(self.table))),
+                ("policy", &json_literal(&self.policy)),
+                ("schema_literal", &quote_literal(self.table.name().schema())),
+                ("name_literal", &quote_literal(self.table.name().name())),
                 (
-                    "statement_body",
-                    &dollar_quote("capture", &statement_body(self.table)),
+                    "function_literal",
+                    &quote_literal(&function_name(self.table.name())),
                 ),
-                ("table_json", &json_literal(self.table)),
-                ("policy_json", &json_literal(&self.policy)),
-                ("row_literal", &quote_literal(&row_function)),
-                ("statement_literal", &quote_literal(&statement_function)),
             ],
         );
-        let enrol = fill(ENROL, &[("block", &dollar_quote("enrol", &block))]);
-        format!("{MARKER}{}\n{enrol}", json(&mark))
+        format!("{MARKER}{}\n{enable}", json(&mark))
     }
 
     /// The statements that take the table out of capture. Its trail stays.
     #[must_use]
-    pub fn retire(&self) -> String {
+    pub fn disable(&self) -> String {
         fill(
-            RETIRE,
+            DISABLE,
             &[
                 ("threadline", STORAGE_SCHEMA),
                 ("schema_literal", &quote_literal(self.table.name().schema())),
                 ("name_literal", &quote_literal(self.table.name().name())),
-                ("row_function", &function_name(self.table.name(), "row")),
-                (
-                    "statement_function",
-                    &function_name(self.table.name(), "statement"),
-                ),
+                ("function", &qualified_function_name(self.table.name())),
             ],
         )
     }
+}
+
+/// What a deployed capture function looks like in `pg_proc`, to tell one that was changed by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeployedFunction {
+    /// `proname`.
+    pub name: String,
+    /// `prosrc`.
+    pub body: String,
+    /// `proconfig` besides `search_path = pg_catalog, pg_temp`, in order.
+    pub settings: Vec<(&'static str, &'static str)>,
 }
 
 /// A migration for some tables.
@@ -159,7 +182,8 @@ impl CaptureMigration {
     ) -> Self {
         let mut up = String::from(
             "-- Audit capture, generated by Threadline from the code's declarations.\n\
-             -- Do not edit: change the declarations and generate again.\n",
+             -- Do not edit: change the declarations and generate again.\n\
+             -- Apply it in one transaction, as diesel does.\n",
         );
         let tables: Vec<_> = tables.into_iter().collect();
         let quoted: Vec<_> = tables
@@ -178,9 +202,9 @@ impl CaptureMigration {
         for table in tables {
             let sql = CaptureSql::new(table);
             up.push('\n');
-            up.push_str(&sql.enrol());
+            up.push_str(&sql.enable());
             down.push('\n');
-            down.push_str(&before(table.name()).unwrap_or_else(|| sql.retire()));
+            down.push_str(&before(table.name()).unwrap_or_else(|| sql.disable()));
         }
         Self { up, down }
     }

@@ -24,11 +24,6 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// Indents every line but the first. Only for SQL without names: a name may hold a line break.
-pub(super) fn indent(sql: &str, spaces: usize) -> String {
-    sql.replace('\n', &format!("\n{}", " ".repeat(spaces)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

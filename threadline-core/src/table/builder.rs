@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    ActorPolicy, AuditedTable, Column, ColumnRule, ImageForm, MAX_MASK_CHARS, RowKey, TableName,
-    TruncatePolicy,
-};
+use super::{ActorPolicy, AuditedTable, Column, ColumnRule, MAX_MASK_CHARS, RowKey, TableName};
 use crate::storage::STORAGE_SCHEMA;
 
 /// Collects the declaration of an [`AuditedTable`].
@@ -14,6 +11,7 @@ pub struct AuditedTableBuilder {
     pub(super) table: AuditedTable,
     pub(super) excluded: Vec<String>,
     pub(super) masked: Vec<String>,
+    pub(super) ignored: Vec<String>,
 }
 
 impl AuditedTableBuilder {
@@ -59,6 +57,13 @@ impl AuditedTableBuilder {
         self
     }
 
+    /// Columns that are stored, but whose change alone records nothing: `updated_at`, counters.
+    #[must_use]
+    pub fn ignore<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.ignored.extend(columns.into_iter().map(Into::into));
+        self
+    }
+
     /// The placeholder of masked values, [`DEFAULT_MASK`](super::DEFAULT_MASK) unless set.
     #[must_use]
     pub fn mask_with(mut self, placeholder: impl Into<String>) -> Self {
@@ -70,20 +75,6 @@ impl AuditedTableBuilder {
     #[must_use]
     pub fn actor(mut self, policy: ActorPolicy) -> Self {
         self.table.actor = policy;
-        self
-    }
-
-    /// What an update stores.
-    #[must_use]
-    pub fn image(mut self, form: ImageForm) -> Self {
-        self.table.image = form;
-        self
-    }
-
-    /// What a TRUNCATE leaves.
-    #[must_use]
-    pub fn truncate(mut self, policy: TruncatePolicy) -> Self {
-        self.table.truncate = policy;
         self
     }
 
@@ -135,6 +126,11 @@ impl AuditedTableBuilder {
                 std::mem::take(&mut self.masked)
                     .into_iter()
                     .map(|name| (name, ColumnRule::Mask)),
+            )
+            .chain(
+                std::mem::take(&mut self.ignored)
+                    .into_iter()
+                    .map(|name| (name, ColumnRule::Ignore)),
             );
         for (name, rule) in rules {
             if self.table.key.columns().contains(&name) {
@@ -193,10 +189,12 @@ pub enum TableProblem {
     #[error("its key has no columns; declare it without a key instead")]
     EmptyKey,
     /// A column has two rules.
-    #[error("column `{0}` has more than one redaction rule; keep one of exclude and mask")]
+    #[error("column `{0}` has more than one rule; keep one of exclude, mask and ignore")]
     RuleTwice(String),
     /// A key column is masked or excluded.
-    #[error("key column `{0}` cannot be redacted: the key is stored with every change")]
+    #[error(
+        "key column `{0}` cannot be excluded, masked or ignored: the key is stored with every change"
+    )]
     RedactedKey(String),
     /// The placeholder is empty, too long, or holds control characters.
     #[error(

@@ -1,7 +1,7 @@
 -- Rows are the planner's estimate, so this is cheap however large the trail is.
-WITH partition AS (
-    SELECT parent.relname AS table_name,
-        COALESCE(pg_catalog.substring(class.relname, '_(\d{4}_\d{2})$'), 'default') AS month,
+WITH @partitions_ahead@,
+stored AS (
+    SELECT parent.relname AS table_name, replace(class.relname, parent.relname || '_', '') AS period,
         GREATEST(class.reltuples, 0)::bigint AS rows,
         pg_catalog.pg_total_relation_size(class.oid) AS bytes
     FROM pg_catalog.pg_inherits AS inherits
@@ -9,26 +9,29 @@ WITH partition AS (
     JOIN pg_catalog.pg_class AS parent ON parent.oid = inherits.inhparent
     WHERE parent.relnamespace = pg_catalog.to_regnamespace('@threadline@') AND parent.relkind = 'p'
 ),
-month AS (
-    SELECT month, pg_catalog.sum(rows)::bigint AS rows, pg_catalog.sum(bytes)::bigint AS bytes,
-        pg_catalog.sum(rows) FILTER (WHERE table_name = 'audit_changes')::bigint AS changes
-    FROM partition GROUP BY month
+period AS (
+    SELECT stored.period AS name, pg_catalog.sum(stored.rows)::bigint AS rows,
+        pg_catalog.sum(stored.bytes)::bigint AS bytes,
+        pg_catalog.sum(stored.rows) FILTER (WHERE stored.table_name = 'audit_changes')::bigint AS changes
+    FROM stored GROUP BY stored.period
 ),
--- Whole months only: the running one is not over.
+-- Whole periods only: the running one is not over.
 growth AS (
-    SELECT pg_catalog.max(bytes) AS bytes FROM month
-    WHERE month < pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY_MM')
+    SELECT pg_catalog.max(period.bytes) AS bytes
+    FROM period
+    JOIN partition ON partition.period = period.name AND partition.parent = 'audit_changes'
+    WHERE partition.to_instant <= pg_catalog.now()
 )
 SELECT
     'ok' AS status,
     pg_catalog.format('%s in about %s changes; %s',
-        pg_catalog.pg_size_pretty(COALESCE(pg_catalog.sum(month.bytes), 0)::bigint),
-        COALESCE(pg_catalog.sum(month.changes), 0),
-        COALESCE('the largest month that is over: ' || pg_catalog.pg_size_pretty(growth.bytes), 'no month is over yet')
+        pg_catalog.pg_size_pretty(COALESCE(pg_catalog.sum(period.bytes), 0)::bigint),
+        COALESCE(pg_catalog.sum(period.changes), 0),
+        COALESCE('the largest partition that is over: ' || pg_catalog.pg_size_pretty(growth.bytes), 'no partition is over yet')
     ) AS text,
     NULL::text AS hint,
     COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-        'month', month, 'rows', rows, 'changes', changes, 'bytes', month.bytes
-    ) ORDER BY month) FILTER (WHERE rows > 0 OR month.bytes > 0), '[]')::text AS details
-FROM growth LEFT JOIN month ON true
+        'period', period.name, 'rows', period.rows, 'changes', period.changes, 'bytes', period.bytes
+    ) ORDER BY period.name) FILTER (WHERE period.rows > 0 OR period.bytes > 0), '[]')::text AS details
+FROM growth LEFT JOIN period ON true
 GROUP BY growth.bytes

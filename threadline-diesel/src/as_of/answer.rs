@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde::{Deserialize, Serialize};
-use threadline_core::actor::ActorRef;
 use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
-use crate::change::{Op, StoredActor};
+use crate::change::{Op, RecordedActor};
 use crate::json::StoredJson;
 
 /// What is known of a row as of an instant.
@@ -46,8 +45,11 @@ pub struct KnownRow<T> {
     /// What of it is not known: of a struct, of its columns; of a document, of the columns the
     /// table has now. Texts that are not known hold the placeholder, everything else is NULL.
     pub unknown: Vec<UnknownColumn>,
-    /// The change that made the row what it was.
+    /// The record that tells: the change that made the row what it was, or the baseline that recorded
+    /// it; if `later`, the first record after the instant.
     pub change: ChangeRef,
+    /// Whether the row had no record yet at the instant, and a later one tells what it was.
+    pub later: bool,
 }
 
 /// A change, and who made it.
@@ -62,8 +64,8 @@ pub struct ChangeRef {
     pub captured_at: DateTime<Utc>,
     /// In which database transaction.
     pub transaction_id: AuditTransactionId,
-    /// The actor in force; none where nobody said.
-    pub actor: Option<ActorRef>,
+    /// The actor in force; none if none was named.
+    pub actor: Option<RecordedActor>,
 }
 
 /// Where the knowledge of a row begins: the audit horizon.
@@ -112,8 +114,9 @@ pub enum UnknownReason {
     Excluded,
     /// It was stored, and erased since.
     Erased,
-    /// It was not stored: the column did not exist then, was not classified, or the image that
-    /// held it was removed.
+    /// It was too large for the trail, which has its size and digest.
+    TooLarge,
+    /// It was not stored: the column did not exist then, or was not classified.
     NotCaptured,
 }
 
@@ -123,6 +126,7 @@ impl fmt::Display for UnknownReason {
             Self::Masked => "masked",
             Self::Excluded => "excluded",
             Self::Erased => "erased",
+            Self::TooLarge => "too large",
             Self::NotCaptured => "not captured",
         })
     }
@@ -134,8 +138,9 @@ pub(crate) type RowAnswer = (
     Nullable<BigInt>,
     Nullable<Timestamptz>,
     Nullable<Text>,
+    Bool,
     Nullable<SqlUuid>,
-    Nullable<Jsonb>,
+    Nullable<Text>,
     Nullable<Jsonb>,
     Nullable<Jsonb>,
 );
@@ -146,22 +151,23 @@ pub(crate) type StoredAnswer = (
     Option<i64>,
     Option<DateTime<Utc>>,
     Option<Op>,
+    bool,
     Option<Uuid>,
-    Option<StoredActor>,
+    Option<RecordedActor>,
     Option<StoredJson>,
     Option<StoredJson>,
 );
 
 impl From<StoredAnswer> for AsOf<StoredJson> {
     fn from(stored: StoredAnswer) -> Self {
-        let (state, id, captured_at, op, transaction, actor, image, unknown) = stored;
+        let (state, id, captured_at, op, later, transaction, actor, image, unknown) = stored;
         let change = match (id, captured_at, op, transaction) {
             (Some(id), Some(captured_at), Some(op), Some(transaction)) => Some(ChangeRef {
                 id,
                 op,
                 captured_at,
                 transaction_id: transaction.into(),
-                actor: actor.as_ref().and_then(StoredActor::known).cloned(),
+                actor,
             }),
             _ => None,
         };
@@ -174,6 +180,7 @@ impl From<StoredAnswer> for AsOf<StoredJson> {
                         .unwrap_or_default(),
                 ),
                 change,
+                later,
             }),
             ("deleted", _, Some(change)) => Self::Deleted(change),
             (_, _, first) => Self::NotYetKnown(Horizon { first }),

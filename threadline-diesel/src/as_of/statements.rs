@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use diesel::expression::Expression;
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Text, Timestamptz};
 use threadline_core::column_type::ColumnType;
 use threadline_core::identifier::quote_identifier;
@@ -13,8 +13,6 @@ use threadline_core::table::AuditedTable;
 
 use super::{AsOfError, RowAnswer, UnknownColumn, UnknownReason};
 use crate::json::StoredJson;
-use crate::rewriting::{Renamed, Rewritten, renamed, rendered, significant};
-use crate::sql_tokens::tokens;
 
 /// Asks what a row was.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub(crate) struct RowAsOf<'a> {
 impl QueryFragment<Pg> for RowAsOf<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
-            "SELECT state, change_id, captured_at, op, transaction_id, actor_ref, image, unknown \
+            "SELECT state, change_id, captured_at, op, later, transaction_id, actor, image, unknown \
              FROM ",
         );
         out.push_sql(STORAGE_SCHEMA);
@@ -56,12 +54,20 @@ impl Query for RowAsOf<'_> {
 
 impl<Conn> RunQueryDsl<Conn> for RowAsOf<'_> {}
 
+/// SQL as Diesel writes it.
+pub(crate) fn rendered<F: QueryFragment<Pg>>(fragment: &F) -> QueryResult<String> {
+    let mut builder = PgQueryBuilder::default();
+    fragment.to_sql(&mut builder, &Pg)?;
+    Ok(builder.finish())
+}
+
 /// Reads a model from a stored image: the model's own selection, over the row that PostgreSQL
 /// makes of the image.
 #[derive(Debug)]
 pub struct SelectImage<E> {
     selection: E,
-    rewritten: Rewritten,
+    /// The selection without the schema of its table, where Diesel writes that.
+    unqualified: Option<String>,
     source: String,
     alias: String,
     image: String,
@@ -75,21 +81,24 @@ impl<E: QueryFragment<Pg>> SelectImage<E> {
         image: &StoredJson,
         without: Vec<String>,
     ) -> Result<Self, AsOfError> {
-        let original = rendered(&selection)?;
-        let alias = [Renamed {
-            table: table.name().clone(),
-            name: table.name().name().to_owned(),
-        }];
-        let rewritten = Rewritten::new(&original, renamed(&original, &alias))
-            .map_err(|_| AsOfError::Selection(table.name().clone()))?;
+        let sql = rendered(&selection)?;
+        let alias = quote_identifier(table.name().name());
+        let qualified = format!("{}.{alias}.", quote_identifier(table.name().schema()));
+        let unqualified = sql
+            .contains(&qualified)
+            .then(|| sql.replace(&qualified, &format!("{alias}.")));
+        // What replaces the selection has no values to bind.
+        if unqualified.as_ref().is_some_and(|sql| sql.contains('$')) {
+            return Err(AsOfError::Selection(table.name().clone()));
+        }
         Ok(Self {
             selection,
-            rewritten,
+            unqualified,
             source: format!(
                 " FROM {STORAGE_SCHEMA}.row_from_image(NULL::{}, ",
                 table.name().quoted()
             ),
-            alias: quote_identifier(table.name().name()),
+            alias,
             image: image.as_str().to_owned(),
             without,
         })
@@ -99,10 +108,13 @@ impl<E: QueryFragment<Pg>> SelectImage<E> {
 impl<E: QueryFragment<Pg>> QueryFragment<Pg> for SelectImage<E> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT ");
-        self.rewritten.walk(&self.selection, out.reborrow())?;
+        match &self.unqualified {
+            Some(sql) => out.push_sql(sql),
+            None => self.selection.walk_ast(out.reborrow())?,
+        }
         out.push_sql(&self.source);
         out.push_bind_param::<Text, _>(&self.image)?;
-        out.push_sql("::pg_catalog.jsonb OPERATOR(pg_catalog.-) ");
+        out.push_sql("::jsonb - ");
         out.push_bind_param::<Array<Text>, _>(&self.without)?;
         out.push_sql(") AS ");
         out.push_sql(&self.alias);
@@ -121,16 +133,17 @@ impl<E: Expression> Query for SelectImage<E> {
 
 impl<E, Conn> RunQueryDsl<Conn> for SelectImage<E> {}
 
-/// The columns that a selection names.
-pub(crate) fn columns_of<E: QueryFragment<Pg>>(selection: &E) -> QueryResult<Vec<String>> {
+/// Those of the columns that a selection names.
+pub(crate) fn selected<E: QueryFragment<Pg>>(
+    table: &AuditedTable,
+    selection: &E,
+    mut columns: Vec<UnknownColumn>,
+) -> QueryResult<Vec<UnknownColumn>> {
     let sql = rendered(selection)?;
-    let all = tokens(&sql);
-    let counting = significant(&all);
-    let is_mark = |at: usize, mark: &str| counting.get(at).is_some_and(|(_, t)| t.is_mark(mark));
-    Ok((1..counting.len())
-        .filter(|&at| is_mark(at - 1, ".") && !is_mark(at + 1, ".") && !is_mark(at + 1, "("))
-        .filter_map(|at| counting[at].1.name())
-        .collect())
+    let alias = quote_identifier(table.name().name());
+    columns
+        .retain(|unknown| sql.contains(&format!("{alias}.{}", quote_identifier(&unknown.column))));
+    Ok(columns)
 }
 
 /// The unknown columns that must be NULL: their placeholder is no value of their type.

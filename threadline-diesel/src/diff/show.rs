@@ -24,9 +24,6 @@ impl Display for ChangeDiff {
         if let Some(partition) = &self.partition_name {
             write!(f, " partition {partition}")?;
         }
-        if let Some(rows) = self.row_count {
-            write!(f, " {rows} rows")?;
-        }
         write!(
             f,
             "\nchange {} at {}, transaction {}",

@@ -6,10 +6,10 @@ use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::result::Error;
 use diesel::sql_types::{Double, Integer, Nullable, Text, Timestamptz};
 use serde_json::json;
-use threadline_core::install;
 
 use super::{Check, CheckStatus, Doctor};
-use crate::coverage::rows::{Installation, query};
+use crate::coverage::newest;
+use crate::coverage::queries::{VersionRow, statement};
 
 /// Clocks that are further apart make times in logs and in the trail hard to compare.
 const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(2);
@@ -77,7 +77,7 @@ pub(crate) struct Clock {
 }
 
 pub(crate) fn clock() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-    query("SELECT pg_catalog.clock_timestamp() AS server")
+    statement("SELECT pg_catalog.clock_timestamp() AS server")
 }
 
 /// The server answered somewhere between two readings of the client's clock; only what lies
@@ -128,7 +128,7 @@ pub(crate) struct Session {
 }
 
 pub(crate) fn session() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-    query(
+    statement(
         "SELECT pg_catalog.pg_backend_pid() AS backend_pid, (
             SELECT EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - backend_start)::float8
             FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()
@@ -191,10 +191,10 @@ impl Doctor {
     }
 }
 
-/// `None` is no trail; no row, a trail that does not say what made it.
-pub(crate) fn judge_installation(found: &Result<Option<Vec<Installation>>, Error>) -> Check {
+/// `None` is no trail; no row, a trail that does not tell its schema version.
+pub(crate) fn judge_installation(found: &Result<Option<Vec<VersionRow>>, Error>) -> Check {
     let id = "installation";
-    let note = match found {
+    let version = match found {
         Err(error) => return unknown(id, error),
         Ok(None) => {
             return check(
@@ -204,35 +204,24 @@ pub(crate) fn judge_installation(found: &Result<Option<Vec<Installation>>, Error
                 Some("run install and apply the migration it writes"),
             );
         }
-        Ok(Some(rows)) => rows.first(),
+        Ok(Some(rows)) => rows.first().map(|row| row.version),
     };
-    let release = note.and_then(|note| note.release.as_deref());
-    let digest = note.and_then(|note| note.digest.as_deref());
-    let mut judged = if digest == Some(install::digest().as_str()) {
-        check(
-            id,
-            CheckStatus::Ok,
-            format!(
-                "the trail was made by release {}, as this program makes it",
-                install::RELEASE
-            ),
-            None,
-        )
-    } else {
-        check(
-            id,
+    let newest = newest();
+    let shown = version.map_or_else(|| "unknown".to_owned(), |version| version.to_string());
+    let (status, hint) = match version {
+        Some(version) if version == newest => (CheckStatus::Ok, None),
+        Some(version) if version > newest => (
             CheckStatus::Warn,
-            format!(
-                "the trail was made by release {}, and not as this program, release {}, makes it",
-                release.unwrap_or("unknown"),
-                install::RELEASE
-            ),
-            Some(
-                "run install and apply the migration it writes, or use the programs of one release",
-            ),
-        )
+            Some("use the programs of a release that knows this version"),
+        ),
+        _ => (
+            CheckStatus::Warn,
+            Some("run install and apply the migrations it writes"),
+        ),
     };
-    judged.details = vec![json!({"release": release, "digest": digest})];
+    let text = format!("the trail has schema version {shown}; this release has version {newest}");
+    let mut judged = check(id, status, text, hint);
+    judged.details = vec![json!({"schema_version": version, "newest_schema_version": newest})];
     judged
 }
 

@@ -1,4 +1,4 @@
-//! Who reads the feed.
+//! Names of consumers, and where they begin.
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,17 +80,17 @@ impl fmt::Display for ConsumerName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the oldest change in the trail.
+    /// With the oldest change or action in the trail.
     Beginning,
     /// With what is captured from now on. A change that was captured before, in a transaction that
-    /// has not committed yet, is not among it.
+    /// has not committed yet, is not included.
     Now,
-    /// After the change with this id.
+    /// After the change or action with this id.
     After(i64),
 }
 
 impl Start {
-    /// As `create_feed_consumer` takes it.
+    /// The id to begin after; none for the last one given out.
     pub(crate) fn after_id(self) -> Option<i64> {
         match self {
             Self::Beginning => Some(0),

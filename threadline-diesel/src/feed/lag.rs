@@ -13,30 +13,30 @@ pub struct Lag {
     pub consumer: String,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Changes with ids up to this are done with.
+    /// Changes and actions with ids up to this are acknowledged.
     pub acknowledged_to: i64,
-    /// The last id that a change was given.
+    /// The last id that was given out.
     pub last_id: i64,
-    /// How many changes it is behind, at most: ids are also taken by what is rolled back.
+    /// How many changes and actions it is behind, at most: ids are also taken by what is rolled back.
     pub behind_at_most: i64,
-    /// When the first change that is not acknowledged was captured; none where there is none.
+    /// When the first change or action that is not acknowledged was captured; none if there is none.
     pub oldest_at: Option<DateTime<Utc>>,
     /// Whether everything up to `acknowledged_to` is decided. It is not yet where a consumer began
     /// while transactions ran that captured before its beginning: once it is, a copy of the tables
     /// has what the consumer does not get.
     pub settled: bool,
-    /// Until when somebody has its lease.
+    /// Until when a worker has its lease.
     pub leased_until: Option<DateTime<Utc>>,
     /// The role that has it.
     pub leased_by: Option<String>,
-    /// How often the changes after `acknowledged_to` were leased.
+    /// How often what comes after `acknowledged_to` was leased.
     pub attempt: i32,
     /// The oldest running transaction, if newer changes have to wait for it.
     pub waiting_for: Option<RunningTransaction>,
 }
 
 impl Lag {
-    /// How old the first change is that is not acknowledged; none where there is none.
+    /// How old the first change or action is that is not acknowledged; none if there is none.
     #[must_use]
     pub fn behind_for(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         self.oldest_at.map(|oldest| now - oldest)
@@ -51,21 +51,21 @@ pub struct RunningTransaction {
     pub xid: i64,
     /// Its session's server process; none of a prepared transaction.
     pub pid: Option<i32>,
-    /// Since when it runs, or is prepared; none where the trail's owner may not know.
+    /// Since when it runs, or is prepared; none if the role may not see other sessions.
     pub since: Option<DateTime<Utc>>,
     /// The name it was prepared under.
     pub prepared: Option<String>,
 }
 
-impl From<LagRow> for Lag {
-    fn from(row: LagRow) -> Self {
+impl Lag {
+    pub(crate) fn new(row: LagRow, oldest_at: Option<DateTime<Utc>>) -> Self {
         Self {
             consumer: row.name,
             created_at: row.created_at,
             acknowledged_to: row.acknowledged_to,
             last_id: row.last_id,
-            behind_at_most: row.behind_at_most,
-            oldest_at: row.oldest_at,
+            behind_at_most: (row.last_id - row.acknowledged_to).max(0),
+            oldest_at,
             settled: row.settled,
             leased_until: row.leased_until,
             leased_by: row.leased_by,

@@ -1,4 +1,4 @@
-//! A batch of changes, for a while.
+//! Leases: a batch of items that one worker has for a time.
 
 use std::time::Duration;
 
@@ -7,25 +7,24 @@ use diesel::data_types::PgInterval;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::FeedError;
 use super::consumer::ConsumerName;
-use super::statements::LeaseRow;
+use super::item::FeedItem;
 use crate::change::TimelineEntry;
 
-/// The most changes a batch can have.
+/// The most items a batch can have.
 pub const MAX_BATCH_SIZE: u32 = 10_000;
 
 /// The longest a lease can last.
 pub const MAX_LEASE_TIME: Duration = Duration::from_hours(24);
 
-/// How many changes a batch has at most; 500 unless set. A transaction with more changes comes in
-/// several batches.
+/// How many changes and actions a batch has at most; 500 unless set. A transaction with more of them
+/// comes in several batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
 /// A size a batch cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a batch has 1 to {MAX_BATCH_SIZE} changes, not {0}")]
+#[error("a batch has 1 to {MAX_BATCH_SIZE} items, not {0}")]
 pub struct InvalidBatchSize(pub u32);
 
 impl BatchSize {
@@ -33,16 +32,16 @@ impl BatchSize {
     ///
     /// # Errors
     /// [`InvalidBatchSize`] outside of that.
-    pub fn new(changes: u32) -> Result<Self, InvalidBatchSize> {
-        if (1..=MAX_BATCH_SIZE).contains(&changes) {
-            Ok(Self(changes))
+    pub fn new(items: u32) -> Result<Self, InvalidBatchSize> {
+        if (1..=MAX_BATCH_SIZE).contains(&items) {
+            Ok(Self(items))
         } else {
-            Err(InvalidBatchSize(changes))
+            Err(InvalidBatchSize(items))
         }
     }
 
-    pub(crate) fn limit(self) -> i32 {
-        i32::try_from(self.0).unwrap_or(i32::MAX)
+    pub(crate) fn limit(self) -> i64 {
+        i64::from(self.0)
     }
 }
 
@@ -52,7 +51,7 @@ impl Default for BatchSize {
     }
 }
 
-/// How long a lease lasts; a minute unless set. Whoever works for longer renews it.
+/// How long a lease lasts; a minute unless set. A worker that needs longer renews it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTime(Duration);
 
@@ -86,7 +85,7 @@ impl Default for LeaseTime {
     }
 }
 
-/// What a lease is acknowledged, renewed and given up by. It can be stored or passed on as JSON.
+/// Proof of a lease, to acknowledge, renew or release it. Can be stored or passed on as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseToken {
     consumer: ConsumerName,
@@ -100,114 +99,65 @@ impl LeaseToken {
         &self.consumer
     }
 
+    pub(crate) fn new(consumer: ConsumerName, token: Uuid) -> Self {
+        Self { consumer, token }
+    }
+
     pub(crate) fn token(&self) -> Uuid {
         self.token
     }
 }
 
-/// Changes that were leased.
+/// Changes and actions that were leased.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Batch {
-    /// The changes, in the order of their ids, which is the order of capture. Never empty, unless
-    /// retention removed them while they were read.
-    pub entries: Vec<TimelineEntry>,
-    /// What to acknowledge them by.
+    /// The changes and actions, in the order of their ids. Never empty.
+    pub items: Vec<FeedItem>,
+    /// The token that acknowledges them.
     pub token: LeaseToken,
-    /// Until when nobody else gets them, by the server's clock.
+    /// Until when no other worker gets them, by the server's clock.
     pub leased_until: DateTime<Utc>,
-    /// How often these changes were leased; more than 1 after a worker failed.
+    /// How often these items were leased; more than 1 after a worker failed.
     pub attempt: i32,
     /// Set if retention, since the consumer was created, removed changes captured before this
     /// instant while the consumer may not have seen all of them.
     pub removed_before: Option<DateTime<Utc>>,
 }
 
-/// What came of a lease.
+impl Batch {
+    /// The changes alone.
+    pub fn changes(&self) -> impl Iterator<Item = &TimelineEntry> {
+        self.items.iter().filter_map(FeedItem::change)
+    }
+}
+
+/// The result of a lease.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Leased {
-    /// There are changes.
+    /// There are changes or actions.
     Batch(Box<Batch>),
     /// There are none.
     Empty,
     /// There may be some, as soon as transactions that run now have ended.
     Waiting,
-    /// Somebody else works for this consumer.
+    /// Another worker has the lease.
     Held {
-        /// Until when at most, by the server's clock; unknown while somebody is just acknowledging.
+        /// Until when at most, by the server's clock; unknown while the other is just leasing or
+        /// acknowledging.
         until: Option<DateTime<Utc>>,
     },
 }
 
 impl Leased {
-    /// The changes, if there are some.
+    /// The batch, if there is one.
     #[must_use]
     pub fn into_batch(self) -> Option<Batch> {
         match self {
             Self::Batch(batch) => Some(*batch),
             _ => None,
         }
-    }
-}
-
-/// A lease whose changes are still to be read.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) after_id: i64,
-    pub(crate) to_id: i64,
-    batch: Batch,
-}
-
-impl Granted {
-    pub(crate) fn with_entries(mut self, entries: Vec<TimelineEntry>) -> Leased {
-        self.batch.entries = entries;
-        Leased::Batch(Box::new(self.batch))
-    }
-}
-
-impl LeaseRow {
-    /// What the row means: a lease, or why there is none.
-    pub(crate) fn read(
-        self,
-        consumer: &ConsumerName,
-    ) -> Result<Result<Granted, Leased>, FeedError> {
-        let not_granted = match self.outcome.as_str() {
-            "batch" => None,
-            "empty" => Some(Leased::Empty),
-            "waiting" => Some(Leased::Waiting),
-            "held" => Some(Leased::Held {
-                until: self.leased_until,
-            }),
-            "unknown" => return Err(FeedError::NoSuchConsumer(consumer.clone())),
-            _ => return Err(FeedError::UnknownOutcome(self.outcome)),
-        };
-        if let Some(leased) = not_granted {
-            return Ok(Err(leased));
-        }
-        let (Some(token), Some(after_id), Some(to_id), Some(leased_until), Some(attempt)) = (
-            self.token,
-            self.after_id,
-            self.to_id,
-            self.leased_until,
-            self.attempt,
-        ) else {
-            return Err(FeedError::UnknownOutcome(self.outcome));
-        };
-        Ok(Ok(Granted {
-            after_id,
-            to_id,
-            batch: Batch {
-                entries: Vec::new(),
-                token: LeaseToken {
-                    consumer: consumer.clone(),
-                    token,
-                },
-                leased_until,
-                attempt,
-                removed_before: self.removed_before,
-            },
-        }))
     }
 }
 

@@ -1,117 +1,276 @@
-//! The feed's SQL functions, as Diesel queries. They have ids, so a connection prepares each once.
+//! The feed's statements, and the rows they give. Each is a transaction of its own unless the caller
+//! opened one.
 
 use chrono::{DateTime, Utc};
 use diesel::data_types::PgInterval;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{
     BigInt, Bool, Integer, Interval, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 
-/// A query that calls a function of the trail with bound arguments.
-macro_rules! function_calls {
-    ($(
-        $(#[$doc:meta])*
-        $call:ident { $($argument:ident: $type:ty as $sql_type:ty),+ } -> $row:ty,
-        $columns:literal $function:literal;
-    )+) => {
-        $(
-            $(#[$doc])*
-            #[derive(Debug, QueryId)]
-            pub(crate) struct $call {
-                $(pub(crate) $argument: $type),+
-            }
+use super::FeedError;
+use super::consumer::ConsumerName;
+use super::lease::LeaseToken;
 
-            impl QueryFragment<Pg> for $call {
-                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                    out.push_sql(concat!("SELECT ", $columns, " FROM "));
-                    out.push_sql(STORAGE_SCHEMA);
-                    out.push_sql(concat!(".", $function));
-                    let mut before = "(";
-                    $(
-                        out.push_sql(before);
-                        out.push_bind_param::<$sql_type, _>(&self.$argument)?;
-                        before = ", ";
-                    )+
-                    let _ = before;
-                    out.push_sql(") AS answer");
-                    Ok(())
-                }
-            }
+pub(crate) type Query = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
-            impl Query for $call {
-                type SqlType = $row;
-            }
-
-            impl<Conn> RunQueryDsl<Conn> for $call {}
-        )+
-    };
+fn query(sql: &str) -> Query {
+    diesel::sql_query(sql.replace("@threadline@", STORAGE_SCHEMA)).into_boxed()
 }
 
-function_calls! {
-    /// Makes a consumer; gives whether there was none.
-    CreateConsumer { consumer: String as Text, after_id: Option<i64> as Nullable<BigInt> } -> Bool,
-        "answer" "create_feed_consumer";
-    /// Drops a consumer; gives whether there was one.
-    DropConsumer { consumer: String as Text } -> Bool,
-        "answer" "drop_feed_consumer";
-    /// Leases the next changes of a consumer.
-    Lease { consumer: String as Text, time: PgInterval as Interval, batch: i32 as Integer } -> (
-            Text, Nullable<SqlUuid>, Nullable<BigInt>, Nullable<BigInt>, Nullable<Timestamptz>,
-            Nullable<Integer>, Nullable<Timestamptz>
-        ),
-        "outcome, token, after_id, to_id, leased_until, attempt, removed_before" "feed_lease";
-    /// Acknowledges; gives whether the lease still stood.
-    Acknowledge { consumer: String as Text, token: Uuid as SqlUuid } -> Bool,
-        "answer" "feed_acknowledge";
-    /// Renews; gives until when, if the lease still stood.
-    Renew { consumer: String as Text, token: Uuid as SqlUuid, time: PgInterval as Interval }
-        -> Nullable<Timestamptz>,
-        "answer" "feed_renew";
-    /// Gives up; gives whether the lease still stood.
-    Release { consumer: String as Text, token: Uuid as SqlUuid } -> Bool,
-        "answer" "feed_release";
-    /// How far one consumer is, or all are.
-    ReadLag { consumer: Option<String> as Nullable<Text> } -> (
-            Text, Timestamptz, BigInt, BigInt, BigInt, Nullable<Timestamptz>, Bool,
-            Nullable<Timestamptz>, Nullable<Text>, Integer,
-            Nullable<BigInt>, Nullable<Integer>, Nullable<Timestamptz>, Nullable<Text>
-        ),
-        "name, created_at, acknowledged_to, last_id, behind_at_most, oldest_at, settled, \
-         leased_until, leased_by, attempt, waiting_for, waiting_for_pid, waiting_since, \
-         waiting_for_prepared" "feed_lag";
+fn about(sql: &str, consumer: &ConsumerName) -> Query {
+    query(sql).bind::<Text, _>(consumer.as_str().to_owned())
 }
 
-/// What `feed_lease` gives.
-#[derive(Debug, Queryable)]
-pub(crate) struct LeaseRow {
-    pub(crate) outcome: String,
-    pub(crate) token: Option<Uuid>,
-    pub(crate) after_id: Option<i64>,
-    pub(crate) to_id: Option<i64>,
+fn under(sql: &str, lease: &LeaseToken) -> Query {
+    about(sql, lease.consumer()).bind::<SqlUuid, _>(lease.token())
+}
+
+/// The last id that was given out.
+pub(crate) fn read_end() -> Query {
+    query("SELECT last_id FROM @threadline@.audit_feed_end")
+}
+
+/// Adds a consumer; affects no row if there is one of this name.
+pub(crate) fn create(consumer: &ConsumerName, after_id: Option<i64>) -> Query {
+    about(include_str!("sql/create.sql"), consumer).bind::<Nullable<BigInt>, _>(after_id)
+}
+
+/// Removes a consumer; affects no row if there is none.
+pub(crate) fn drop_consumer(consumer: &ConsumerName) -> Query {
+    let sql = "DELETE FROM @threadline@.audit_feed_consumers WHERE name = $1";
+    about(sql, consumer)
+}
+
+/// Reads what decides about a consumer's next lease: a [`StateRow`].
+pub(crate) fn read_state(consumer: &ConsumerName) -> Query {
+    about(include_str!("sql/state.sql"), consumer)
+}
+
+/// Finds the end of the next batch: an [`ExtentRow`].
+pub(crate) fn read_extent(after_id: i64, to_id: i64, limit: i64) -> Query {
+    query(include_str!("sql/extent.sql"))
+        .bind::<BigInt, _>(after_id)
+        .bind::<BigInt, _>(to_id)
+        .bind::<BigInt, _>(limit)
+}
+
+/// Records that nothing is left in what is settled, and sets a mark if one is given. Affects no row
+/// if the state is not the one that was read.
+pub(crate) fn mark(consumer: &ConsumerName, state: &StateRow, mark_id: Option<i64>) -> Query {
+    about(include_str!("sql/mark.sql"), consumer)
+        .bind::<Text, _>(state.version.clone())
+        .bind::<Bool, _>(state.mark_is_settled)
+        .bind::<Nullable<BigInt>, _>(mark_id)
+}
+
+/// Leases up to the end of a batch: a [`LeaseRow`], or none if the state is not the one that was
+/// read.
+pub(crate) fn lease(
+    consumer: &ConsumerName,
+    state: &StateRow,
+    end: BatchEnd,
+    time: PgInterval,
+) -> Query {
+    about(include_str!("sql/lease.sql"), consumer)
+        .bind::<Text, _>(state.version.clone())
+        .bind::<Bool, _>(state.mark_is_settled)
+        .bind::<BigInt, _>(end.id)
+        .bind::<Nullable<Timestamptz>, _>(end.captured_at)
+        .bind::<Interval, _>(time)
+}
+
+/// Acknowledges; affects no row if the lease is lost.
+pub(crate) fn acknowledge(token: &LeaseToken) -> Query {
+    under(include_str!("sql/acknowledge.sql"), token)
+}
+
+/// Renews: a [`RenewedRow`], or none if the lease is lost.
+pub(crate) fn renew(token: &LeaseToken, time: PgInterval) -> Query {
+    under(include_str!("sql/renew.sql"), token).bind::<Interval, _>(time)
+}
+
+/// Gives a lease up; affects no row if it is lost.
+pub(crate) fn release(token: &LeaseToken) -> Query {
+    under(include_str!("sql/release.sql"), token)
+}
+
+/// Reads how far one consumer is, or all are: [`LagRow`]s.
+pub(crate) fn read_lag(consumer: Option<&ConsumerName>) -> Query {
+    let name = consumer.map(|consumer| consumer.as_str().to_owned());
+    query(include_str!("sql/lag.sql")).bind::<Nullable<Text>, _>(name)
+}
+
+/// Finds consumers that have not acknowledged what was recorded before an instant: [`BehindRow`]s.
+pub(crate) fn read_behind(before: DateTime<Utc>) -> Query {
+    query(include_str!("sql/behind.sql")).bind::<Timestamptz, _>(before)
+}
+
+/// Wakes listeners.
+pub(crate) fn wake() -> Query {
+    query("SELECT pg_notify($1, '')").bind::<Text, _>(super::channel())
+}
+
+/// Where a batch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchEnd {
+    /// The last id that belongs to it.
+    pub(crate) id: i64,
+    /// When the last item up to that was captured; none if the batch ends where everything settled
+    /// does: the consumer's row has the time of that.
+    pub(crate) captured_at: Option<DateTime<Utc>>,
+}
+
+/// The last id that was given out.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct EndRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) last_id: i64,
+}
+
+/// What `state.sql` gives.
+#[derive(Debug, QueryableByName)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a column")]
+pub(crate) struct StateRow {
+    #[diesel(sql_type = Text)]
+    version: String,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) acknowledged_to: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) settled_to: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) mark_id: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    pub(crate) mark_is_settled: bool,
+    #[diesel(sql_type = Bool)]
+    pub(crate) mark_is_foreign: bool,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) leased_until: Option<DateTime<Utc>>,
-    pub(crate) attempt: Option<i32>,
+    #[diesel(sql_type = Bool)]
+    pub(crate) is_leased: bool,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) last_id: i64,
+    #[diesel(sql_type = Text)]
+    pub(crate) isolation: String,
+    #[diesel(sql_type = Bool)]
+    pub(crate) has_written: bool,
+    #[diesel(sql_type = Bool)]
+    pub(crate) has_cache: bool,
+}
+
+impl StateRow {
+    /// Up to which id everything is committed, or never will be.
+    pub(crate) fn settled_id(&self) -> i64 {
+        self.mark_id
+            .filter(|_| self.mark_is_settled)
+            .unwrap_or(self.settled_to)
+    }
+
+    /// Whether the row does not say yet that everything settled is done with.
+    pub(crate) fn has_advanced(&self) -> bool {
+        self.mark_is_settled || self.acknowledged_to < self.settled_to
+    }
+
+    /// Whether transactions run that its mark waits for.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.mark_id.is_some() && !self.mark_is_settled && !self.mark_is_foreign
+    }
+
+    /// Refuses a lease that could skip changes, or deliver some that are rolled back later.
+    pub(crate) fn check(&self) -> Result<(), FeedError> {
+        if !matches!(
+            self.isolation.as_str(),
+            "read committed" | "read uncommitted"
+        ) {
+            return Err(FeedError::WrongIsolation(self.isolation.to_uppercase()));
+        }
+        if self.has_written {
+            return Err(FeedError::HasWritten);
+        }
+        let reached = self
+            .acknowledged_to
+            .max(self.settled_to)
+            .max(self.mark_id.unwrap_or(0));
+        if self.last_id < reached {
+            return Err(FeedError::SequenceSetBack {
+                last_id: self.last_id,
+                reached,
+            });
+        }
+        if self.has_cache {
+            return Err(FeedError::SequenceHasCache);
+        }
+        Ok(())
+    }
+}
+
+/// What `extent.sql` gives.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct ExtentRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) found: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) last_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(crate) last_at: Option<DateTime<Utc>>,
+}
+
+/// What `lease.sql` gives.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct LeaseRow {
+    #[diesel(sql_type = SqlUuid)]
+    pub(crate) token: Uuid,
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) leased_until: DateTime<Utc>,
+    #[diesel(sql_type = Integer)]
+    pub(crate) attempt: i32,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) removed_before: Option<DateTime<Utc>>,
 }
 
-/// What `feed_lag` gives.
-#[derive(Debug, Queryable)]
-pub(crate) struct LagRow {
+/// What `renew.sql` gives.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct RenewedRow {
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) leased_until: DateTime<Utc>,
+}
+
+/// What `behind.sql` gives.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct BehindRow {
+    #[diesel(sql_type = Text)]
     pub(crate) name: String,
+}
+
+/// What `lag.sql` gives.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct LagRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    #[diesel(sql_type = Timestamptz)]
     pub(crate) created_at: DateTime<Utc>,
+    #[diesel(sql_type = BigInt)]
     pub(crate) acknowledged_to: i64,
+    #[diesel(sql_type = BigInt)]
     pub(crate) last_id: i64,
-    pub(crate) behind_at_most: i64,
-    pub(crate) oldest_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Bool)]
     pub(crate) settled: bool,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) leased_until: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
     pub(crate) leased_by: Option<String>,
+    #[diesel(sql_type = Integer)]
     pub(crate) attempt: i32,
+    #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) waiting_for: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
     pub(crate) waiting_for_pid: Option<i32>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) waiting_since: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
     pub(crate) waiting_for_prepared: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Waiting for changes without asking all the time.
+//! Waiting for changes without polling.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::{FutureExt, StreamExt};
 
-/// A connection that listens for [`wake`](crate::nonblocking::feed::wake).
+/// A connection that listens for [`wake`](crate::feed::wake).
 ///
 /// Nothing wakes it unless the application does: a write costs no notification by itself. Without
 /// any it returns at every interval, which is polling. Start it before the first lease, so that
@@ -19,15 +19,14 @@ use futures_util::{FutureExt, StreamExt};
 /// # async fn example(url: &str, conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
 /// use diesel_async::{AsyncConnection, AsyncPgConnection};
 /// use std::time::Duration;
-/// use threadline_diesel::feed::{BatchSize, LeaseTime, Leased, Listener};
-/// use threadline_diesel::nonblocking::feed;
+/// use threadline_diesel::feed::{self, BatchSize, LeaseTime, Leased, Listener};
 ///
 /// let search = "search-index".parse()?;
 /// let mut listener = Listener::start(AsyncPgConnection::establish(url).await?).await?;
 /// loop {
 ///     let pause = match feed::lease(conn, &search, LeaseTime::default(), BatchSize::default()).await? {
 ///         Leased::Batch(batch) => {
-///             for entry in &batch.entries { /* ... */ }
+///             for item in &batch.items { /* ... */ }
 ///             feed::acknowledge(conn, &batch.token).await?;
 ///             continue;
 ///         }
@@ -50,15 +49,15 @@ impl std::fmt::Debug for Listener {
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
-    /// Somebody called [`wake`](crate::nonblocking::feed::wake) since the wait before.
-    ByWriter,
+pub enum WakeReason {
+    /// [`wake`](crate::feed::wake) was called since the last wait.
+    Writer,
     /// The interval was over.
-    ByInterval,
+    Interval,
 }
 
 impl Listener {
-    /// Has a connection listen.
+    /// Listens on a connection.
     ///
     /// # Errors
     /// What the database says.
@@ -68,15 +67,15 @@ impl Listener {
         Ok(Self { conn })
     }
 
-    /// Waits until somebody wakes it, at most for an interval. Several wake-ups since the wait
-    /// before count as one.
+    /// Waits for a wake-up, at most for an interval. Several wake-ups since the last wait count as
+    /// one.
     ///
     /// # Errors
     /// What the connection says when it is lost.
-    pub async fn wait(&mut self, at_most: Duration) -> QueryResult<Woken> {
+    pub async fn wait(&mut self, at_most: Duration) -> QueryResult<WakeReason> {
         let mut notifications = pin!(self.conn.notifications_stream());
         match tokio::time::timeout(at_most, notifications.next()).await {
-            Err(_elapsed) => Ok(Woken::ByInterval),
+            Err(_elapsed) => Ok(WakeReason::Interval),
             Ok(None) => Err(Error::DatabaseError(
                 DatabaseErrorKind::ClosedConnection,
                 Box::new(String::from("the listening connection is closed")),
@@ -84,7 +83,7 @@ impl Listener {
             Ok(Some(Err(error))) => Err(error),
             Ok(Some(Ok(_))) => {
                 while let Some(Some(Ok(_))) = notifications.next().now_or_never() {}
-                Ok(Woken::ByWriter)
+                Ok(WakeReason::Writer)
             }
         }
     }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use threadline_core::column_type::ColumnType;
-use threadline_core::table::{
-    ActorPolicy, AuditedTable, Column, ColumnRule, ImageForm, TruncatePolicy,
-};
+use threadline_core::table::{ActorPolicy, AuditedTable, Column, ColumnRule};
 
 use super::{ColumnComparison, PolicyStatus};
 
@@ -85,20 +83,6 @@ pub enum PolicyDifference {
         /// In the database.
         deployed: ActorPolicy,
     },
-    /// What an update stores.
-    Image {
-        /// In the code.
-        declared: ImageForm,
-        /// In the database.
-        deployed: ImageForm,
-    },
-    /// What a TRUNCATE leaves.
-    Truncate {
-        /// In the code.
-        declared: TruncatePolicy,
-        /// In the database.
-        deployed: TruncatePolicy,
-    },
 }
 
 impl fmt::Display for PolicyDifference {
@@ -141,25 +125,14 @@ impl fmt::Display for PolicyDifference {
                 f,
                 "placeholder: declared {declared:?}, deployed {deployed:?}"
             ),
-            Self::Actor { declared, deployed } => both(f, "actor", declared, deployed),
-            Self::Image { declared, deployed } => both(f, "image", declared, deployed),
-            Self::Truncate { declared, deployed } => both(f, "truncate", declared, deployed),
+            Self::Actor { declared, deployed } => write!(
+                f,
+                "actor: declared {}, deployed {}",
+                shown(declared),
+                shown(deployed)
+            ),
         }
     }
-}
-
-fn both<T: Serialize>(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    declared: &T,
-    deployed: &T,
-) -> fmt::Result {
-    write!(
-        f,
-        "{what}: declared {}, deployed {}",
-        shown(declared),
-        shown(deployed)
-    )
 }
 
 /// A value as JSON has it, without quotes around a word.
@@ -196,18 +169,6 @@ pub fn differences(declared: &AuditedTable, deployed: &AuditedTable) -> Vec<Poli
         found.push(Difference::Actor {
             declared: declared.actor(),
             deployed: deployed.actor(),
-        });
-    }
-    if declared.image() != deployed.image() {
-        found.push(Difference::Image {
-            declared: declared.image(),
-            deployed: deployed.image(),
-        });
-    }
-    if declared.truncate() != deployed.truncate() {
-        found.push(Difference::Truncate {
-            declared: declared.truncate(),
-            deployed: deployed.truncate(),
         });
     }
     found
@@ -335,14 +296,6 @@ mod tests {
             (
                 table(|builder| builder.actor(ActorPolicy::Required)),
                 "actor: declared optional, deployed required",
-            ),
-            (
-                table(|builder| builder.image(ImageForm::Delta)),
-                "image: declared full, deployed delta",
-            ),
-            (
-                table(|builder| builder.truncate(TruncatePolicy::Count)),
-                "truncate: declared event, deployed count",
             ),
         ] {
             let found: Vec<_> = differences(&plain, &other)

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The most rows one step may remove.
 pub const MAX_BATCH_SIZE: u32 = 100_000;
 
-/// How many rows a step removes at most. It removes fewer where that would take longer than 50 ms.
+/// How many rows a step removes at most. It removes fewer where that takes longer than 50 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
@@ -25,8 +25,9 @@ impl BatchSize {
         }
     }
 
-    pub(crate) fn rows(self) -> i32 {
-        i32::try_from(self.0).unwrap_or(i32::MAX)
+    /// The rows of a batch that is to have at most so many.
+    pub(crate) fn rows_up_to(self, most: u32) -> i32 {
+        i32::try_from(self.0.min(most)).unwrap_or(i32::MAX)
     }
 }
 
@@ -42,24 +43,15 @@ impl Default for BatchSize {
 #[error("a batch has 1 to {MAX_BATCH_SIZE} rows, not {0}")]
 pub struct InvalidBatchSize(pub u32);
 
-/// What becomes of changes that consumers of the change feed have not seen yet.
+/// What becomes of changes that consumers of the feed have not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FeedConsumers {
     /// A purge that would remove such changes is refused.
     #[default]
-    Respected,
+    Block,
     /// They are removed like all others.
-    Overtaken,
-}
-
-impl FeedConsumers {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Respected => "respected",
-            Self::Overtaken => "overtaken",
-        }
-    }
+    Ignore,
 }
 
 /// Asks a purge to stop after the step it is in. Clones ask the same purge.
@@ -120,7 +112,7 @@ impl Default for PurgeOptions {
             lock_wait: Duration::from_millis(50),
             lock_attempts: 20,
             feed_consumers: FeedConsumers::default(),
-            months_ahead: 12,
+            months_ahead: 3,
             stop: StopSignal::default(),
         }
     }
@@ -177,14 +169,14 @@ impl PurgeOptions {
         self
     }
 
-    /// What becomes of changes that consumers of the change feed have not seen yet.
+    /// What becomes of changes that consumers of the feed have not acknowledged.
     #[must_use]
     pub const fn feed_consumers(mut self, consumers: FeedConsumers) -> Self {
         self.feed_consumers = consumers;
         self
     }
 
-    /// How many months' partitions are made ahead; 12 by default.
+    /// How many months' partitions are made ahead; 3 by default.
     #[must_use]
     pub const fn months_ahead(mut self, months: u8) -> Self {
         self.months_ahead = months;
@@ -198,8 +190,8 @@ impl PurgeOptions {
         self
     }
 
-    /// Whether so many steps are enough.
-    pub(crate) fn is_enough(&self, steps: u64) -> bool {
+    /// Whether it is to stop after so many steps.
+    pub(crate) fn limit_reached(&self, steps: u64) -> bool {
         self.stop.is_given() || self.max_batches.is_some_and(|most| steps >= most.get())
     }
 

@@ -50,11 +50,11 @@ pub struct ExpiredPart {
 pub enum Notice {
     /// The policy is not enabled, so a purge is refused.
     Disabled,
-    /// Consumers of the change feed have not seen all of it, so a purge is refused.
+    /// Consumers of the feed have not acknowledged all of it, so a purge is refused.
     FeedBehind,
     /// Changes outlive the actions that explain them.
     LosesReasons,
-    /// The last images of rows stay as baselines, so fewer changes go than are counted.
+    /// Rows whose last record goes get a new one: a baseline with their last image.
     KeepsLastImages,
 }
 

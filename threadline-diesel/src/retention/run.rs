@@ -84,13 +84,13 @@ pub struct RetentionRun {
     pub transactions: i64,
     /// How many actions it removed.
     pub actions: i64,
-    /// How many changes it turned into baselines.
+    /// How many last images it kept, as new baselines.
     pub baselines: i64,
     /// How many partitions it dropped.
     pub partitions: i64,
     /// Expired partitions that were in use for too long and are left to the next run.
     pub postponed: Vec<String>,
-    /// Why it failed: an SQLSTATE and a place.
+    /// What it did when it failed.
     pub failure: Option<String>,
 }
 
@@ -148,6 +148,7 @@ pub struct Maintenance {
     pub created: i64,
     /// How many rows were moved out of default partitions.
     pub moved: i64,
-    /// Whether something is left to do: somebody else is at it, or tables were in use all the time.
+    /// Whether something is left to do: a table was in use all the time, or a default partition has more
+    /// rows of a period than are moved at once.
     pub unfinished: bool,
 }

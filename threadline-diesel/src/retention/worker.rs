@@ -10,8 +10,7 @@ use threadline_core::telemetry;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{PurgeOptions, StopSignal};
-use crate::nonblocking::{maintain_partitions, purge};
+use super::{PurgeOptions, StopSignal, maintain_partitions, purge};
 
 /// Purges now and then, in a tokio task. Many instances of a host may run one: a lease in the
 /// database lets one of them purge at a time. It takes a connection only while it works, and holds

@@ -5,7 +5,7 @@ use threadline_core::table::TableName;
 
 use crate::as_of::UnknownColumn;
 
-/// A query could not be answered as of an instant. Nothing was read.
+/// A query could not be answered as of an instant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeTravelError {
@@ -16,7 +16,7 @@ pub enum TimeTravelError {
     #[error(
         "nothing is known of table {table} as of {instant}: {}",
         .horizon.map_or_else(
-            || "no change of it was ever captured".to_owned(),
+            || "it was never under capture".to_owned(),
             |horizon| format!("its trail begins at {horizon}"),
         )
     )]
@@ -36,47 +36,46 @@ pub enum TimeTravelError {
         /// Why.
         detail: String,
     },
-    /// The query reads tables that were not named, which it would see as they are now.
+    /// The trail may not have every row or change of a table as of the instant.
     #[error(
-        "the query would see {} as they are now; name them with `.table::<Model>()` or \
-         `.tables([…])`, by the schema they are in, or leave them out",
+        "the trail does not have all of table {table} as of the instant: {reason}; record a baseline, or \
+         `.allow_incomplete()`"
+    )]
+    Incomplete {
+        /// The table.
+        table: TableName,
+        /// Why.
+        reason: String,
+    },
+    /// The query read relations as they are now.
+    #[error(
+        "the query read {} as they are now, by a name with a schema, a view or a function; name audited \
+         tables with `.table::<Model>()` or `.tables([…])`, and without their schema in the query",
         .0.join(", ")
     )]
     PresentDay(Vec<String>),
-    /// The query calls functions that may read tables, which they would see as they are now.
+    /// Two tables of one name: the query cannot tell them apart without their schemas.
+    #[error("tables {0} and {1} have the same name; ask about one of them at a time")]
+    SameName(TableName, TableName),
+    /// The query reads a value that the trail does not have.
     #[error(
-        "the query calls {}, which may read tables as they are now; declare them IMMUTABLE if they \
-         do not, or leave them out",
-        .0.join(", ")
+        "column {} of table {table} is not known of every row as of the instant: {}; leave it out of the \
+         query, or `.allow_unknown_columns()`",
+        .column.column,
+        .column.reason
     )]
-    Functions(Vec<String>),
-    /// The query reads columns whose values were not captured.
-    #[error(
-        "these columns of table {table} were not captured: {}; leave them out of the selection, or \
-         `.allow_unknown_columns()`",
-        shown(.columns)
-    )]
-    UnknownColumns {
+    UnknownColumn {
         /// The table.
         table: TableName,
-        /// Its columns that the query names.
-        columns: Vec<UnknownColumn>,
+        /// The column of which the query read a value that is not known.
+        column: UnknownColumn,
     },
-    /// The query names a table by its schema and holds the mark of a comment.
+    /// The connection is inside a transaction.
     #[error(
-        "the query names a table by its schema and holds `/*` or `*/` in a text, so the table's \
-         name cannot be replaced; bind the text instead"
+        "a query as of an instant needs a transaction of its own, and the connection is inside one"
     )]
-    Comment,
-    /// The database said no.
+    InsideTransaction,
+    /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
-}
-
-fn shown(columns: &[UnknownColumn]) -> String {
-    columns
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
 }

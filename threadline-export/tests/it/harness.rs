@@ -35,19 +35,20 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 const MANY_CHANGES: &str = "
+    SELECT threadline.create_partitions('2020-01-01 00:00+00', 0);
     CREATE TEMP TABLE work AS
-    SELECT n, now() + n * interval '1 s' AS at,
-        encode(timestamptz_send(now() + n * interval '1 s') || int8send(n), 'hex')::uuid AS id,
+    SELECT n, at, encode(timestamptz_send(at) || int8send(n), 'hex')::uuid AS id,
         CASE WHEN n % 2 = 0 THEN 'bulk' WHEN n = 77 THEN 'rare' ELSE 'other-' || n END AS correlation_id
-    FROM generate_series(1, 600) AS n;
+    FROM generate_series(1, 600) AS n
+    CROSS JOIN LATERAL (SELECT '2020-01-15 00:00+00'::timestamptz + n * interval '1 s' AS at) AS start;
     INSERT INTO threadline.audit_transactions
-        (id, occurred_at, xid, backend_pid, actor_ref, correlation_id, db_user)
-    SELECT id, at, n::text::xid8, 1, jsonb_build_object('type', 'user', 'id', correlation_id),
-        correlation_id, 'app'
+        (id, occurred_at, xid, backend_pid, actor, correlation_id, db_user)
+    SELECT id, at, n::text::xid8, 1, 'user:' || correlation_id, correlation_id, 'app'
     FROM work;
     INSERT INTO threadline.audit_changes
-        (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
-    SELECT nextval('threadline.audit_changes_id_seq'), at + k * interval '1 ms', id, 'insert', 'public',
+        (id, captured_at, transaction_id, actor, op, table_schema, table_name, row_key, table_pk, data_after)
+    SELECT nextval('threadline.audit_changes_id_seq'), at + k * interval '1 ms', id,
+        'user:' || correlation_id, 'insert', 'public',
         CASE WHEN k % 2 = 0 THEN 'notes' ELSE 'letters' END, k::text,
         jsonb_build_object('id', k::text), jsonb_build_object('id', k, 'body', repeat('text ', 20))
     FROM work CROSS JOIN generate_series(1, 100) AS k;

@@ -80,7 +80,10 @@ fn counting_goes_by_the_same_filters_as_exporting() {
     for question in [
         Timeline::new(),
         Timeline::new().op(Op::Update),
-        Timeline::new().row("notes".parse().unwrap(), &"1".parse().unwrap()),
+        Timeline::new().row(
+            "notes".parse().unwrap(),
+            &threadline_core::row_key::RowKeyText::from_values(vec!["1".into()]),
+        ),
         Timeline::new().actor("user:1".parse().unwrap()),
         Timeline::new().action("nothing.of_the_kind"),
     ] {

@@ -124,7 +124,10 @@ fn every_way_of_finding_changes_finds_the_same() {
             "t.correlation_id = 'bulk' AND c.table_name = 'notes'",
         ),
         (
-            Timeline::new().row("notes".parse().unwrap(), &"2".parse().unwrap()),
+            Timeline::new().row(
+                "notes".parse().unwrap(),
+                &threadline_core::row_key::RowKeyText::from_values(vec!["2".into()]),
+            ),
             "c.table_name = 'notes' AND c.row_key = '2'",
         ),
         (Timeline::new().request_id("none".parse().unwrap()), "false"),

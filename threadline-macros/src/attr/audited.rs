@@ -12,14 +12,13 @@ use crate::errors::Errors;
 use crate::nearest::nearest;
 
 /// What may stand in `#[audited(...)]` on a struct, and how it is written.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("exclude", "exclude(column, ...)"),
     ("mask", "mask(column, ...)"),
+    ("ignore", "ignore(column, ...)"),
     ("mask_with", "mask_with = \"...\""),
     ("no_key", "no_key"),
     ("require_actor", "require_actor"),
-    ("delta", "delta"),
-    ("count_truncated", "count_truncated"),
     ("crate", "crate = path"),
 ];
 
@@ -41,10 +40,6 @@ pub enum Flag {
     NoKey,
     /// A write without an actor fails.
     RequireActor,
-    /// An update stores what changed only.
-    Delta,
-    /// A TRUNCATE counts its rows.
-    CountTruncated,
 }
 
 impl Flag {
@@ -52,8 +47,6 @@ impl Flag {
         match name {
             "no_key" => Some(Self::NoKey),
             "require_actor" => Some(Self::RequireActor),
-            "delta" => Some(Self::Delta),
-            "count_truncated" => Some(Self::CountTruncated),
             _ => None,
         }
     }
@@ -250,11 +243,13 @@ fn field_rule(name: &Ident, input: ParseStream) -> syn::Result<Rule> {
             )
         }
         None if OPTIONS.iter().any(|(option, _)| *option == text) => {
-            format!("write `{name}` on the struct: a field takes `exclude` or `mask`")
+            format!("write `{name}` on the struct: a field takes `exclude`, `mask` or `ignore`")
         }
         None => match nearest(&text, &Rule::NAMES) {
             Some(meant) => format!("write `{meant}`: there is no rule `{name}` for a field"),
-            None => format!("write `exclude` or `mask`: there is no rule `{name}` for a field"),
+            None => format!(
+                "write `exclude`, `mask` or `ignore`: there is no rule `{name}` for a field"
+            ),
         },
     };
     Err(syn::Error::new(name.span(), message))

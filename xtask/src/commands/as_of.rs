@@ -7,15 +7,15 @@ use threadline_diesel::as_of::{AsOf, ChangeRef, KnownRow, document_as_of};
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::nonblocking;
 
-use super::subject::Subject;
+use super::subject::{Subject, resolve_key};
 use crate::cli::AsOfArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{new_table, print_json, shown_value};
+use crate::show::{new_table, plain, print_json, shown_value};
 
 pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
-    let key = args.key.of(&mut conn, &args.table).await?;
+    let key = resolve_key(&mut conn, &args.table, &args.key).await?;
     let question = document_as_of(args.table.clone(), &key, args.instant);
     let answer = nonblocking::document_as_of(&mut conn, &question)
         .await
@@ -66,9 +66,14 @@ fn shown_row(known: &KnownRow<StoredJson>) -> String {
         } else {
             shown_value(&value)
         };
-        table.add_row([name, shown]);
+        table.add_row([plain(&name), shown]);
     }
-    let mut text = format!("{table}\n\nsince {}", shown_change(&known.change));
+    let told = if known.later {
+        "no record yet; told by what came next,"
+    } else {
+        "since"
+    };
+    let mut text = format!("{table}\n\n{told} {}", shown_change(&known.change));
     if !known.unknown.is_empty() {
         let unknown: Vec<_> = known.unknown.iter().map(ToString::to_string).collect();
         text.push_str("\nnot known: ");
@@ -79,10 +84,10 @@ fn shown_row(known: &KnownRow<StoredJson>) -> String {
 
 /// A change on one line: what, when, by whom.
 fn shown_change(change: &ChangeRef) -> String {
-    let actor = change
-        .actor
-        .as_ref()
-        .map_or_else(|| "— nobody —".to_owned(), ToString::to_string);
+    let actor = change.actor.as_ref().map_or_else(
+        || "— nobody —".to_owned(),
+        |actor| plain(&actor.to_string()),
+    );
     format!(
         "{} at {} by {actor}, transaction {}",
         change.op,

@@ -18,8 +18,8 @@ use threadline_diesel::baseline::{
     BASELINE_ACTION, Baseline, BaselineOutcome, BaselineProgress, BatchSize, DEFAULT_BATCH_SIZE,
     RunState, Selection,
 };
-use threadline_diesel::continuity::{Continuity, TableContinuity};
-use threadline_diesel::nonblocking::{continuity, record_baseline};
+use threadline_diesel::capture_start::{CaptureStart, TableCaptureStart};
+use threadline_diesel::nonblocking::{capture_start, record_baseline};
 
 use super::continuity::{shown_baseline, shown_beginning};
 use crate::cli::{DatabaseArgs, OutputArgs};
@@ -63,7 +63,7 @@ enum BaselineDocument<'a> {
     Planned {
         executed: bool,
         would_record: i64,
-        continuity: &'a TableContinuity,
+        continuity: &'a TableCaptureStart,
     },
     Done {
         executed: bool,
@@ -94,8 +94,8 @@ pub(crate) async fn run(args: BaselineArgs) -> Result<Answer, Failure> {
 
 /// Says what would be recorded.
 async fn plan(conn: &mut AsyncPgConnection, args: &BaselineArgs) -> Result<Answer, Failure> {
-    let question = Continuity::new().table(args.table.clone());
-    let tables = continuity(conn, &question)
+    let question = CaptureStart::new().table(args.table.clone());
+    let tables = capture_start(conn, &question)
         .await
         .context("cannot count rows")?;
     let Some((table, rows)) = tables

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use threadline_core::table::TableName;
-use threadline_diesel::continuity::{Continuity, Counting, TableContinuity};
+use threadline_diesel::capture_start::{CaptureStart, Counting, TableCaptureStart};
 use threadline_diesel::nonblocking;
 
 use crate::cli::{DatabaseArgs, OutputArgs};
@@ -33,11 +33,11 @@ pub(crate) struct ContinuityArgs {
 #[derive(Debug, Serialize)]
 struct ContinuityDocument<'a> {
     unbroken: bool,
-    tables: &'a [TableContinuity],
+    tables: &'a [TableCaptureStart],
 }
 
 pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
-    let mut question = Continuity::new();
+    let mut question = CaptureStart::new();
     if args.no_count {
         question = question.counting(Counting::Nothing);
     }
@@ -45,11 +45,11 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
         question = question.table(table);
     }
     let mut conn = connect(&args.database).await?;
-    let tables = nonblocking::continuity(&mut conn, &question)
+    let tables = nonblocking::capture_start(&mut conn, &question)
         .await
         .context("cannot tell since when tables are known")?;
     let missing = args.table.filter(|_| tables.is_empty());
-    let unbroken = missing.is_none() && tables.iter().all(TableContinuity::is_unbroken);
+    let unbroken = missing.is_none() && tables.iter().all(TableCaptureStart::is_unbroken);
     if args.output.json {
         let document = ContinuityDocument {
             unbroken,
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
 }
 
 /// The tables, for people.
-fn print(tables: &[TableContinuity]) -> io::Result<()> {
+fn print(tables: &[TableCaptureStart]) -> io::Result<()> {
     let mut out = stdout().lock();
     if tables.is_empty() {
         return writeln!(out, "no table is captured");
@@ -112,7 +112,7 @@ fn print(tables: &[TableContinuity]) -> io::Result<()> {
 }
 
 /// Since when a table is known, as well as that is known.
-pub(super) fn shown_beginning(table: &TableContinuity) -> String {
+pub(super) fn shown_beginning(table: &TableCaptureStart) -> String {
     match (table.captured_since, table.first_recorded_at) {
         (Some(since), _) => shown_instant(since),
         (None, Some(first)) => format!("at the latest {}", shown_instant(first)),
@@ -121,7 +121,7 @@ pub(super) fn shown_beginning(table: &TableContinuity) -> String {
 }
 
 /// The newest baseline and how far it came.
-pub(super) fn shown_baseline(table: &TableContinuity) -> String {
+pub(super) fn shown_baseline(table: &TableCaptureStart) -> String {
     table.baseline.as_ref().map_or_else(
         || "none".to_owned(),
         |last| {

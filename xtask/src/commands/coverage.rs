@@ -102,19 +102,7 @@ pub(crate) async fn ask(
     let mut report = nonblocking::coverage(conn, &question)
         .await
         .map_err(failed)?;
-    let mut present = Vec::new();
-    for policy in policies.iter().filter(|policy| policy.by_row) {
-        // A table that is gone or cannot be captured any more has a finding of its own.
-        if let Ok(table) = nonblocking::introspect(conn, &policy.name).await {
-            present.push(table);
-        }
-    }
-    complete_commands(&mut report, policies, |name, column| {
-        present
-            .iter()
-            .filter(|table| table.name() == name)
-            .any(|table| table.columns().iter().any(|known| known.name == column))
-    });
+    complete_commands(&mut report, policies);
     Ok(report)
 }
 

@@ -8,14 +8,13 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_diesel::feed::{
-    Batch, BatchSize, ConsumerName, FeedError, Lag, LeaseTime, Leased, Start,
+    self, Batch, BatchSize, ConsumerName, FeedError, Lag, LeaseTime, Leased, Start,
 };
-use threadline_diesel::nonblocking::feed;
 
 use crate::cli::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{EntryDocument, new_table, print_json};
+use crate::show::{new_table, print_json};
 
 /// How long `read` waits before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,7 +35,7 @@ enum FeedCommand {
     Drop(DropArgs),
     /// Show how far a consumer is, and what it waits for.
     Lag(LagArgs),
-    /// Lease the next changes of a consumer and print them as JSON, one a line.
+    /// Lease the next changes and actions of a consumer and print them as JSON, one a line.
     Read(ReadArgs),
 }
 
@@ -52,7 +51,7 @@ struct ListArgs {
 struct CreateArgs {
     /// Its name: lower-case letters, digits, `_`, `-` and `.`.
     consumer: ConsumerName,
-    /// Where it begins: `beginning`, `now`, or the id of the change to go on after.
+    /// Where it begins: `beginning`, `now`, or the id of the change or action to go on after.
     #[arg(long, value_name = "PLACE", default_value = "beginning")]
     start: Start,
     #[command(flatten)]
@@ -74,7 +73,7 @@ struct DropArgs {
 struct LagArgs {
     /// Its name.
     consumer: ConsumerName,
-    /// Exit with 1 when its first change that is not acknowledged is older than this.
+    /// Exit with 1 when the first change or action it has not acknowledged is older than this.
     #[arg(long, value_name = "SECONDS")]
     max_behind: Option<u32>,
     #[command(flatten)]
@@ -87,16 +86,16 @@ struct LagArgs {
 struct ReadArgs {
     /// Its name.
     consumer: ConsumerName,
-    /// How many changes to read, at most 10000.
+    /// How many changes and actions to read, at most 10000.
     #[arg(long, value_name = "N", default_value_t = 500)]
     limit: u32,
-    /// Acknowledge what was printed. Without it the same changes come again.
+    /// Acknowledge what was printed. Without it the same lines come again.
     #[arg(long)]
     acknowledge: bool,
     /// How long the lease lasts while they are printed.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     lease: u32,
-    /// How long to wait, where changes wait for transactions that run.
+    /// How long to wait for running transactions that newer changes depend on.
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     wait: u32,
     #[command(flatten)]
@@ -139,6 +138,7 @@ async fn create(args: &CreateArgs) -> Result<Answer, Failure> {
             eprintln!("{exists}");
             Ok(Answer::Bad)
         }
+        Err(error @ FeedError::NoSuchPlace { .. }) => Err(Failure::usage(error.to_string())),
         Err(error) => Err(could_not(error, "cannot create the consumer")),
     }
 }
@@ -152,7 +152,7 @@ async fn drop_consumer(args: &DropArgs) -> Result<Answer, Failure> {
     if !args.execute {
         writeln!(
             stdout(),
-            "nothing was dropped: --execute forgets that {} is at change {}",
+            "nothing was dropped: --execute forgets that {} is at {}",
             args.consumer,
             lag.acknowledged_to
         )
@@ -223,11 +223,11 @@ async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
         Leased::Batch(batch) => batch,
         Leased::Held { until } => {
             let until = until.map_or_else(String::new, |until| format!(" until {}", shown(until)));
-            eprintln!("somebody else works for {}{until}", args.consumer);
+            eprintln!("another worker has the lease of {}{until}", args.consumer);
             return Ok(Answer::Bad);
         }
         Leased::Waiting => {
-            eprintln!("nothing yet: newer changes wait for transactions that run; see `feed lag`");
+            eprintln!("nothing yet: newer changes wait for running transactions; see `feed lag`");
             return Ok(Answer::Fine);
         }
         _ => return Ok(Answer::Fine),
@@ -253,8 +253,8 @@ async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
 
 fn print_batch(batch: &Batch) -> io::Result<()> {
     let mut out = io::BufWriter::new(stdout().lock());
-    for entry in &batch.entries {
-        serde_json::to_writer(&mut out, &EntryDocument::from(entry))?;
+    for item in &batch.items {
+        serde_json::to_writer(&mut out, item)?;
         writeln!(out)?;
     }
     out.flush()

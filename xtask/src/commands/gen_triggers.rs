@@ -113,32 +113,45 @@ async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Fa
     Ok(tables)
 }
 
-/// Redaction rules from the command line, by table.
+/// Rules from the command line, by table.
 #[derive(Debug, Default)]
-struct Rules(BTreeMap<TableName, (Vec<String>, Vec<String>)>);
+struct Rules(BTreeMap<TableName, TableRules>);
+
+/// The columns of a table that have a rule.
+#[derive(Debug, Default)]
+struct TableRules {
+    exclude: Vec<String>,
+    mask: Vec<String>,
+    ignore: Vec<String>,
+}
 
 impl Rules {
     fn parse(args: &GenTriggersArgs) -> Result<Self, Failure> {
         let mut rules = Self::default();
         for text in &args.exclude {
             let (table, column) = parse_column(text)?;
-            rules.0.entry(table).or_default().0.push(column);
+            rules.0.entry(table).or_default().exclude.push(column);
         }
         for text in &args.mask {
             let (table, column) = parse_column(text)?;
-            rules.0.entry(table).or_default().1.push(column);
+            rules.0.entry(table).or_default().mask.push(column);
+        }
+        for text in &args.ignore {
+            let (table, column) = parse_column(text)?;
+            rules.0.entry(table).or_default().ignore.push(column);
         }
         Ok(rules)
     }
 
-    /// Adds the rules to their tables. A rule without its table would leave a column in clear that
-    /// somebody meant to hide, so it is an error.
+    /// Adds the rules to their tables. A rule without its table is an error: the column would be
+    /// stored in clear.
     fn apply(mut self, tables: Vec<AuditedTable>) -> Result<Vec<AuditedTable>, Failure> {
-        let mut redacted = Vec::new();
+        let mut with_rules = Vec::new();
         for table in tables {
-            redacted.push(match self.0.remove(table.name()) {
-                Some((exclude, mask)) => table
-                    .redact(exclude, mask)
+            with_rules.push(match self.0.remove(table.name()) {
+                Some(rules) => table
+                    .redact(rules.exclude, rules.mask)
+                    .and_then(|table| table.ignoring(rules.ignore))
                     .map_err(|wrong| Failure::usage(wrong.to_string()))?,
                 None => table,
             });
@@ -147,7 +160,7 @@ impl Rules {
             Some(unknown) => Err(Failure::usage(format!(
                 "a rule names table {unknown}, which is not among the tables to capture"
             ))),
-            None => Ok(redacted),
+            None => Ok(with_rules),
         }
     }
 }

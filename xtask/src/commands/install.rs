@@ -1,46 +1,45 @@
-//! `install`: the base migration.
+//! `install`: the schema migrations of the trail.
 
 use std::io::{Write, stdout};
 
 use anyhow::Context;
 use chrono::Utc;
 use threadline_core::install;
-use threadline_diesel::migrations::BASE_VERSION;
+use threadline_diesel::migrations::{first_version, suffix};
 
 use crate::cli::InstallArgs;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::MigrationsDir;
 
-/// The title of every base migration, the first and those that bring it up to date.
-const TITLE: &str = "threadline_base";
-
 pub(crate) fn run(args: &InstallArgs) -> Result<Answer, Failure> {
-    let up = install::up_sql();
     if args.print {
-        stdout().write_all(up.as_bytes()).context("cannot print")?;
+        writeln!(stdout(), "BEGIN;\n\n{}\nCOMMIT;", install::up_sql()).context("cannot print")?;
         return Ok(Answer::Fine);
     }
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
-    let newest = dir
-        .migrations()
-        .iter()
-        .rfind(|migration| migration.title() == TITLE);
-    let written = match newest {
-        Some(migration) if migration.up_sql == up => {
-            writeln!(stdout(), "{} is up to date", migration.name).context("cannot print")?;
-            return Ok(Answer::Fine);
+    let mut written = 0;
+    for migration in install::migrations() {
+        let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+        let suffix = suffix(migration.version);
+        if dir.has_suffix(&suffix) {
+            continue;
         }
-        Some(_) => dir.write(
-            &dir.next_version(Utc::now()),
-            TITLE,
-            &up,
-            "-- The trail is not taken back to an older shape.\nSELECT 1;\n",
-        )?,
-        None => {
-            let version = BASE_VERSION.trim_end_matches(TITLE).trim_end_matches('_');
-            dir.write(version, TITLE, &up, &install::down_sql())?
-        }
-    };
-    writeln!(stdout(), "wrote {}", written.display()).context("cannot print")?;
+        let version = if dir.migrations().is_empty() {
+            first_version(migration.version)
+        } else {
+            dir.next_version(Utc::now())
+        };
+        let title = suffix.trim_start_matches('_');
+        let folder = dir.write(&version, title, &migration.up, &migration.down)?;
+        writeln!(stdout(), "wrote {}", folder.display()).context("cannot print")?;
+        written += 1;
+    }
+    if written == 0 {
+        writeln!(
+            stdout(),
+            "the migrations of the trail in {} are up to date",
+            args.migrations.migrations_dir.display()
+        )
+        .context("cannot print")?;
+    }
     Ok(Answer::Fine)
 }

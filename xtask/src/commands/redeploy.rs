@@ -28,10 +28,10 @@ pub(crate) async fn redeploy(args: &GenTriggersArgs) -> Result<Answer, Failure> 
     let mut statements = String::new();
     for name in &args.redeploy {
         let statement = match declared.iter().find(|table| table.name() == name) {
-            Some(table) => CaptureSql::new(table).enrol(),
+            Some(table) => CaptureSql::new(table).enable(),
             None => match on_disk.sql(name) {
                 Some(sql) => sql,
-                None => CaptureSql::new(&from_database(args, name).await?).enrol(),
+                None => CaptureSql::new(&from_database(args, name).await?).enable(),
             },
         };
         write!(statements, "\n{statement}").context("cannot write")?;
@@ -86,7 +86,7 @@ pub(crate) fn retire(args: &GenTriggersArgs) -> Result<Answer, Failure> {
             .without_key()
             .build()
             .map_err(|wrong| Failure::usage(wrong.to_string()))?;
-        let retired = CaptureSql::new(&carrier).retire();
+        let retired = CaptureSql::new(&carrier).disable();
         write!(up, "\n{}\n{retired}", retired_mark(name)).context("cannot write")?;
         write!(down, "\n{}", statement.unwrap_or_default()).context("cannot write")?;
     }
@@ -105,7 +105,7 @@ fn registered() -> Result<Vec<AuditedTable>, Failure> {
     registered_tables().map_err(|wrong| Failure::usage(wrong.to_string()))
 }
 
-/// The declaration that the deployed functions carry, if it can be trusted.
+/// The declaration that the deployed function carries, if it can be trusted.
 async fn from_database(args: &GenTriggersArgs, name: &TableName) -> Result<AuditedTable, Failure> {
     let mut conn = connect(&args.database).await?;
     let policies = deployed_policies(&mut conn)
@@ -130,7 +130,7 @@ fn lock(tables: &[TableName]) -> String {
         .map(|table| quote_literal(&table.quoted()))
         .collect();
     format!(
-        "SELECT {STORAGE_SCHEMA}.lock_for_enrolment(ARRAY[{}]::text[]);\n",
+        "SELECT {STORAGE_SCHEMA}.lock_for_enrolment(VARIADIC ARRAY[{}]::text[]);\n",
         quoted.join(", ")
     )
 }

@@ -10,9 +10,9 @@ use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_core::retention::{Keep, RetentionPolicy};
 use threadline_core::table::TableName;
-use threadline_diesel::nonblocking::{plan_retention, purge_watched, retention_runs};
 use threadline_diesel::retention::{
     BatchSize, FeedConsumers, PurgeOptions, PurgeStep, RetentionError, RunState, StopSignal,
+    plan_retention, purge_with_progress, retention_runs,
 };
 
 use crate::Host;
@@ -71,9 +71,9 @@ pub(crate) struct PurgeArgs {
     /// Stop after so many steps; the next purge goes on.
     #[arg(long, value_name = "N")]
     max_batches: Option<NonZeroU64>,
-    /// Remove also what consumers of the change feed have not seen.
+    /// Remove also what consumers of the feed have not acknowledged.
     #[arg(long)]
-    overtake_feed: bool,
+    ignore_feed: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -188,8 +188,8 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
     if let Some(batches) = args.max_batches {
         options = options.max_batches(batches);
     }
-    if args.overtake_feed {
-        options = options.feed_consumers(FeedConsumers::Overtaken);
+    if args.ignore_feed {
+        options = options.feed_consumers(FeedConsumers::Ignore);
     }
     // Ctrl-C ends it after the step it is in.
     tokio::spawn(async move {
@@ -198,7 +198,8 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
         }
     });
     let mut meter = Meter::default();
-    let purged = purge_watched(&mut conn, &policy, &options, &mut |step| meter.show(step)).await;
+    let purged =
+        purge_with_progress(&mut conn, &policy, &options, &mut |step| meter.show(step)).await;
     meter.clear();
     let outcome = purged.map_err(|error| match error {
         RetentionError::Disabled | RetentionError::FeedBehind => Failure::usage(error.to_string()),

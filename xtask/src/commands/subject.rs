@@ -1,12 +1,10 @@
 //! What a question about a table is about, and why nothing may be known of it.
 
-use std::str::FromStr;
-
 use diesel_async::AsyncPgConnection;
-use threadline_core::row_key::{InvalidRowKey, RowKeyText};
+use threadline_core::row_key::{RowKeyText, TypedKey};
 use threadline_core::table::{AuditedTable, ColumnRule, TableName};
 use threadline_diesel::change::AuditChange;
-use threadline_diesel::json::StoredJson;
+use threadline_diesel::key_columns::KeyError;
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::PageSize;
 use threadline_diesel::standing::Standing;
@@ -19,66 +17,19 @@ use crate::exit::{Answer, Failure};
 /// How many of the newest changes are looked at for one that names its row.
 const LOOKED_AT: u32 = 20;
 
-/// A key as it was typed. Which row it means, its table says: `a=1` is a column's value, or the value
-/// of a column by another name.
-#[derive(Debug, Clone)]
-pub(crate) struct TypedKey(String);
-
-impl FromStr for TypedKey {
-    type Err = InvalidRowKey;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRowKey> {
-        RowKeyText::from_str(text).map(|_| Self(text.to_owned()))
-    }
-}
-
-impl TypedKey {
-    /// The key of a row of this table.
-    ///
-    /// The names that were typed must be the key's own, now or when the row was captured. Otherwise a
-    /// single column's value only looks like a pair, and pairs name no row: only their values are
-    /// compared, which might find another one.
-    pub(crate) async fn of(
-        &self,
-        conn: &mut AsyncPgConnection,
-        table: &TableName,
-    ) -> Result<RowKeyText, Failure> {
-        let key =
-            RowKeyText::from_str(&self.0).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-        let names = self.names();
-        if names.is_empty() {
-            return Ok(key);
-        }
-        let Some(rules) = captured(conn, table).await else {
-            return Ok(key);
-        };
-        if names == key_columns(&rules) {
-            return Ok(key);
-        }
-        let of_row = Timeline::new().row(table.clone(), &key);
-        let newest = changes(conn, of_row, 1).await?;
-        if newest.iter().any(|change| key_names(change) == names) {
-            return Ok(key);
-        }
-        match rules.key().columns() {
-            [] => Ok(key),
-            [_] => Ok(RowKeyText::from_named(vec![(
-                String::new(),
-                self.0.clone(),
-            )])),
-            columns => Err(other_columns(table, columns)),
-        }
-    }
-
-    /// The names that were typed, in the order of the alphabet; none for a bare value.
-    fn names(&self) -> Vec<String> {
-        let names: Option<Vec<_>> = self
-            .0
-            .split(',')
-            .map(|pair| Some(pair.split_once('=')?.0.trim().to_owned()))
-            .collect();
-        sorted(names.unwrap_or_default())
-    }
+/// The key of the row that was named on the command line.
+pub(crate) async fn resolve_key(
+    conn: &mut AsyncPgConnection,
+    table: &TableName,
+    key: &TypedKey,
+) -> Result<RowKeyText, Failure> {
+    nonblocking::resolve_key(conn, table, key)
+        .await
+        .map_err(|error| match error {
+            KeyError::Key(wrong) => Failure::usage(wrong.to_string()),
+            KeyError::Read(error) => unanswered(error),
+            other => Failure::CouldNotRun(other.into()),
+        })
 }
 
 /// A table, and perhaps a row and a column of it, and a value that is looked for there.
@@ -103,14 +54,13 @@ impl Subject {
         if self.check_table(conn).await? == Answer::Bad {
             return Ok(Answer::Bad);
         }
-        if let Some(rules) = captured(conn, table).await {
-            self.check_key(&rules)?;
-            if self.check_column(&rules) == Answer::Bad {
-                return Ok(Answer::Bad);
-            }
+        if let Some(rules) = captured(conn, table).await
+            && self.check_column(&rules) == Answer::Bad
+        {
+            return Ok(Answer::Bad);
         }
         if let Some(key) = &self.key {
-            let key = key.of(conn, table).await?;
+            let key = resolve_key(conn, table, key).await?;
             let of_row = Timeline::new().row(table.clone(), &key);
             if changes(conn, of_row, 1).await?.is_empty() {
                 self.show_another_row(conn).await?;
@@ -172,21 +122,6 @@ impl Subject {
         Answer::Bad
     }
 
-    fn check_key(&self, rules: &AuditedTable) -> Result<(), Failure> {
-        let Some(key) = &self.key else {
-            return Ok(());
-        };
-        match rules.key().columns() {
-            [] => Err(Failure::usage(
-                InvalidRowKey::TableWithoutKey(self.table.to_string()).to_string(),
-            )),
-            columns @ [_, _, ..] if key.names().is_empty() => {
-                Err(other_columns(&self.table, columns))
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn show_another_row(&self, conn: &mut AsyncPgConnection) -> Result<(), Failure> {
         let of_table = Timeline::new().table(self.table.clone());
         let newest = changes(conn, of_table, LOOKED_AT).await?;
@@ -222,29 +157,6 @@ async fn all_captured(conn: &mut AsyncPgConnection) -> Vec<AuditedTable> {
 async fn captured(conn: &mut AsyncPgConnection, table: &TableName) -> Option<AuditedTable> {
     let all = all_captured(conn).await;
     all.into_iter().find(|captured| captured.name() == table)
-}
-
-fn key_columns(table: &AuditedTable) -> Vec<String> {
-    sorted(table.key().columns().to_vec())
-}
-
-fn key_names(change: &AuditChange) -> Vec<String> {
-    let fields = change.table_pk.as_ref().map(StoredJson::fields);
-    let names = fields.into_iter().flatten().map(|(name, _)| name);
-    sorted(names.collect())
-}
-
-fn sorted(mut names: Vec<String>) -> Vec<String> {
-    names.sort_unstable();
-    names
-}
-
-fn other_columns(table: &TableName, columns: &[String]) -> Failure {
-    let pairs: Vec<_> = columns.iter().map(|name| format!("{name}=…")).collect();
-    Failure::usage(format!(
-        "a row of table {table} is named by {}",
-        pairs.join(",")
-    ))
 }
 
 /// The captured tables that a misspelt name may mean: in another schema, in other letters, singular

@@ -235,7 +235,8 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
     database
         .execute_script("INSERT INTO orders VALUES (1, 'open', '4111'); UPDATE orders SET status = 'paid', card = '4222'")
         .unwrap();
-    let people = run(&["diff", "2"]);
+    // The policy and the insert are before it in the order of capture.
+    let people = run(&["diff", "3"]);
     assert_eq!(code(&people), 0, "{}", err(&people));
     for line in [
         "update public.orders id=1",
@@ -248,14 +249,14 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
             out(&people)
         );
     }
-    let document = json(&run(&["diff", "2", "--json"]));
+    let document = json(&run(&["diff", "3", "--json"]));
     assert_eq!(document["schema_version"], 1);
     assert_eq!(document["fields"][0]["after"]["state"], "masked");
     assert_eq!(code(&run(&["diff", "99"])), 1);
     let transaction = document["transaction_id"].as_str().unwrap();
     let incident = json(&run(&["incident", transaction, "--json"]));
     assert_eq!(incident["diffs"][1], document);
-    assert_eq!(incident["changes"][1]["id"], 2);
+    assert_eq!(incident["changes"][1]["id"], 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
-use threadline::change::StoredActor;
+use threadline::change::RecordedActor;
 use threadline::prelude::Timeline;
 use threadline::timeline::Attribution;
 
@@ -38,7 +38,7 @@ async fn each_request_is_attributed_to_who_made_it() -> anyhow::Result<()> {
     let invited = changes[2].transaction.as_ref().unwrap();
     assert_eq!(invited.request_id.as_deref(), Some("r-1"));
     assert_eq!(invited.correlation_id.as_deref(), Some("c-1"));
-    assert_eq!(invited.source.as_deref(), Some("web"));
+    assert_eq!(invited.context.source.as_deref(), Some("web"));
     assert_eq!(changes[2].action.as_ref().unwrap().name, "member.invite");
     Ok(())
 }
@@ -58,7 +58,7 @@ async fn what_staff_do_in_a_members_place_names_both() -> anyhow::Result<()> {
     let transaction = changes[0].transaction.as_ref().unwrap();
     let action = changes[0].action.as_ref().unwrap();
     for represented in [&transaction.on_behalf_of, &action.on_behalf_of] {
-        let represented = represented.as_ref().and_then(StoredActor::known);
+        let represented = represented.as_ref().and_then(RecordedActor::known);
         assert_eq!(represented.unwrap().to_string(), "user:alice");
     }
     assert_eq!(action.reason.as_deref(), Some("wrong_customer"));
@@ -109,7 +109,7 @@ async fn a_jobs_change_carries_the_correlation_of_the_request_that_queued_it() -
     let transaction = changes[0].transaction.as_ref().unwrap();
     assert_eq!(transaction.correlation_id.as_deref(), Some("dunning-7"));
     assert_eq!(transaction.request_id.as_deref(), Some("r-7"));
-    assert_eq!(transaction.source.as_deref(), Some("worker"));
+    assert_eq!(transaction.context.source.as_deref(), Some("worker"));
     assert!(transaction.job_id.as_ref().unwrap().starts_with("remind-"));
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use threadline::change::StoredActor;
 use threadline::prelude::Timeline;
 
 use crate::harness::{Asking, Saas, tables};
@@ -30,7 +29,7 @@ async fn signing_in_is_an_action_without_a_transaction() -> anyhow::Result<()> {
 
     let actions = saas.actions("session.log_in").await?;
     assert_eq!(actions.len(), 1);
-    let actor = actions[0].actor_ref.as_ref().and_then(StoredActor::known);
+    let actor = actions[0].actor.as_ref();
     assert_eq!(actor.unwrap().to_string(), "user:alice");
     let transactions = format!(
         "SELECT count(*) FROM threadline.audit_transactions WHERE id = '{}'",

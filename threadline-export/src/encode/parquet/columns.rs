@@ -26,7 +26,7 @@ const REQUIRED: [&str; 6] = [
 pub(super) fn schema(actions: ActionColumns) -> Schema {
     let fields = column_names(actions).map(|name| {
         let data_type = match name {
-            "id" | "row_count" => DataType::Int64,
+            "id" => DataType::Int64,
             "captured_at" | "occurred_at" => {
                 DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
             }
@@ -153,7 +153,6 @@ impl Columns {
             Value::Text(record.meta.map(StoredJson::as_str)),
             Value::Text(record.db_user),
             Value::Text(record.application_name),
-            Value::Number(record.row_count),
             Value::Text(record.partition_name),
         ];
         if let Some(action) = &record.action {

@@ -5,8 +5,8 @@ mod schema;
 
 #[derive(Audited)]
 #[diesel(table_name = schema::members)]
-#[audited(crate = threadline_core, exclude(email), delta, exclude(r#type), delta)]
-#[audited(delta)]
+#[audited(crate = threadline_core, exclude(email), no_key, exclude(r#type), no_key)]
+#[audited(no_key)]
 struct Member {
     email: String,
 }

@@ -11,7 +11,7 @@ mod schema;
     mask(email, "type", "e-mail", type, 7),
     mask_with = 5,
     no_key = true,
-    delta(),
+    require_actor(),
     42
 )]
 struct Member {

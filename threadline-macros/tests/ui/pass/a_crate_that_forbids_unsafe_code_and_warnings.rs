@@ -10,7 +10,7 @@ mod schema;
 #[derive(Audited)]
 #[diesel(table_name = schema::members)]
 #[audited(mask(email), exclude(r#type), mask_with = "-", crate = threadline_core)]
-#[audited(require_actor, delta, count_truncated)]
+#[audited(require_actor)]
 struct Member;
 
 fn main() {

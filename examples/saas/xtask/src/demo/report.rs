@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use saas::models::Member;
-use threadline::change::{AuditAction, StoredActor, TimelineEntry};
+use threadline::change::{AuditAction, RecordedActor, TimelineEntry};
 use threadline::nonblocking;
 use threadline::page::PageSize;
 use threadline::prelude::{Timeline, history};
@@ -173,7 +173,7 @@ async fn print_actions_without_changes(
         .load(conn)
         .await?;
     for action in actions {
-        let actor = action.actor_ref.as_ref().and_then(StoredActor::known);
+        let actor = action.actor.as_ref().and_then(RecordedActor::known);
         writeln!(
             out,
             "  {}   {:<20} {:<18} {:<8} {}",

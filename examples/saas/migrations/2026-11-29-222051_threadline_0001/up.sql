@@ -1,0 +1,2715 @@
+-- The audit trail: three tables partitioned by time, and the records about the trail itself.
+--
+-- The names of audit_transactions, audit_changes and audit_actions and of their columns are public and
+-- stable.
+
+DO $$
+BEGIN
+    IF to_regclass('threadline.audit_changes') IS NOT NULL THEN
+        RAISE EXCEPTION 'the audit trail is already installed in schema threadline'
+            USING ERRCODE = 'duplicate_schema',
+                  HINT = 'Nothing has to be done. A newer release adds a migration of its own.';
+    END IF;
+    -- Names are looked up in pg_catalog alone until 99_privileges.sql restores the path.
+    PERFORM set_config('threadline.path_before', current_setting('search_path'), true),
+        set_config('search_path', 'pg_catalog, pg_temp', true);
+END
+$$;
+
+CREATE SCHEMA IF NOT EXISTS threadline;
+
+COMMENT ON SCHEMA threadline IS 'Threadline: the audit trail, its functions and views.';
+
+CREATE TABLE threadline.audit_transactions (
+    id               uuid        NOT NULL,
+    occurred_at      timestamptz NOT NULL,
+    actor            text COLLATE "C",
+    on_behalf_of     text COLLATE "C",
+    action_id        uuid,
+    request_id       text COLLATE "C",
+    correlation_id   text COLLATE "C",
+    job_id           text COLLATE "C",
+    context          jsonb,
+    xid              xid8        NOT NULL,
+    db_user          text        NOT NULL,
+    application_name text,
+    client_addr      inet,
+    backend_pid      integer     NOT NULL,
+    PRIMARY KEY (id)
+) PARTITION BY RANGE (id);
+
+COMMENT ON TABLE threadline.audit_transactions IS
+    'One row for each database transaction that changed audited rows: who, when, in what context.';
+COMMENT ON COLUMN threadline.audit_transactions.id IS
+    'Start of the transaction (8 bytes, microseconds since 2000-01-01 UTC), then its xid (8 bytes); ordered by time.';
+COMMENT ON COLUMN threadline.audit_transactions.occurred_at IS
+    'When the first change was captured; not the time of the commit.';
+COMMENT ON COLUMN threadline.audit_transactions.actor IS
+    'The first actor that the application named: type:id, or anonymous. Unverified: any role can set it.';
+COMMENT ON COLUMN threadline.audit_transactions.on_behalf_of IS 'The actor that was represented: type:id, or anonymous.';
+COMMENT ON COLUMN threadline.audit_transactions.action_id IS 'The outermost action.';
+COMMENT ON COLUMN threadline.audit_transactions.context IS
+    'The rest of the context: source, remote_addr, meta, and in context_error what was malformed.';
+COMMENT ON COLUMN threadline.audit_transactions.xid IS
+    'The transaction id in the cluster that captured it; another cluster may use it again.';
+COMMENT ON COLUMN threadline.audit_transactions.db_user IS 'session_user, as the database knows it.';
+
+-- Orders changes, actions and the records about the trail. A value is always taken after the
+-- transaction has its xid: readers of the feed rely on that.
+CREATE SEQUENCE threadline.audit_changes_id_seq AS bigint;
+
+CREATE TABLE threadline.audit_changes (
+    id             bigint      NOT NULL DEFAULT nextval('threadline.audit_changes_id_seq'),
+    captured_at    timestamptz NOT NULL,
+    transaction_id uuid        NOT NULL,
+    action_id      uuid,
+    command_id     integer,
+    actor          text COLLATE "C",
+    op             text COLLATE "C" NOT NULL,
+    table_schema   text COLLATE "C" NOT NULL,
+    table_name     text COLLATE "C" NOT NULL,
+    row_key        text COLLATE "C",
+    previous_key   text COLLATE "C",
+    table_pk       jsonb,
+    data_after     jsonb,
+    changed_from   jsonb,
+    partition_name text,
+    PRIMARY KEY (captured_at, id)
+) PARTITION BY RANGE (captured_at);
+
+COMMENT ON TABLE threadline.audit_changes IS
+    'One row for each captured change of a row, or of a table (truncate). Ordered by id.';
+COMMENT ON COLUMN threadline.audit_changes.op IS
+    'insert, update, delete, truncate, or baseline: a row that existed before its changes were recorded.';
+COMMENT ON COLUMN threadline.audit_changes.actor IS 'The actor in force: type:id, or anonymous; null if none was named.';
+COMMENT ON COLUMN threadline.audit_changes.action_id IS 'The action in force.';
+COMMENT ON COLUMN threadline.audit_changes.command_id IS
+    'The command of the transaction that made the row version. Internal: orders changes within a statement.';
+COMMENT ON COLUMN threadline.audit_changes.row_key IS
+    'The values of the primary key as text: the value itself, or a JSON array in the order of the key''s columns.';
+COMMENT ON COLUMN threadline.audit_changes.previous_key IS 'row_key before an update that changed the key.';
+COMMENT ON COLUMN threadline.audit_changes.table_pk IS
+    'The key after the change (delete: before it): column name to value as text.';
+COMMENT ON COLUMN threadline.audit_changes.data_after IS
+    'The stored columns of the row after the change; null for delete and truncate.';
+COMMENT ON COLUMN threadline.audit_changes.changed_from IS
+    'Update: old values of the changed columns. Delete: the last image of the row.';
+COMMENT ON COLUMN threadline.audit_changes.partition_name IS
+    'Truncate: the partition or child table that was truncated alone.';
+
+CREATE TABLE threadline.audit_actions (
+    id             uuid        NOT NULL,
+    order_id       bigint      NOT NULL,
+    transaction_id uuid        NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    name           text COLLATE "C" NOT NULL,
+    actor          text COLLATE "C",
+    on_behalf_of   text COLLATE "C",
+    status         text COLLATE "C" NOT NULL,
+    verb           text,
+    category       text,
+    reason         text,
+    comment        text,
+    correlation_id text COLLATE "C",
+    request_id     text COLLATE "C",
+    job_id         text COLLATE "C",
+    meta           jsonb,
+    PRIMARY KEY (id)
+) PARTITION BY RANGE (id);
+
+COMMENT ON TABLE threadline.audit_actions IS
+    'One row for each action that the application recorded, whether or not it changed rows.';
+COMMENT ON COLUMN threadline.audit_actions.id IS 'A version 7 uuid; ordered by time.';
+COMMENT ON COLUMN threadline.audit_actions.order_id IS 'Its place in the order of changes.';
+COMMENT ON COLUMN threadline.audit_actions.transaction_id IS
+    'The database transaction that recorded it; audit_transactions has a row if that changed audited rows.';
+
+-- Updates that changed a key, to follow a row in both directions. A separate table, because an index on
+-- audit_changes for these few rows would cost every change.
+CREATE TABLE threadline.audit_key_changes (
+    change_id      bigint      NOT NULL,
+    captured_at    timestamptz NOT NULL,
+    transaction_id uuid        NOT NULL,
+    table_schema   text COLLATE "C" NOT NULL,
+    table_name     text COLLATE "C" NOT NULL,
+    row_key        text COLLATE "C" NOT NULL,
+    previous_key   text COLLATE "C" NOT NULL,
+    PRIMARY KEY (captured_at, change_id)
+);
+
+COMMENT ON TABLE threadline.audit_key_changes IS
+    'One row for each update that changed a key; repeats columns of audit_changes for two indexes.';
+
+CREATE TABLE threadline.audit_enrolments (
+    order_id          bigint      PRIMARY KEY,
+    transaction_id    uuid        NOT NULL,
+    table_schema      text COLLATE "C" NOT NULL,
+    table_name        text COLLATE "C" NOT NULL,
+    event             text COLLATE "C" NOT NULL CHECK (event IN ('enabled', 'disabled')),
+    recorded_at       timestamptz NOT NULL,
+    recorded_by       text        NOT NULL,
+    relation          oid,
+    policy_hash       text,
+    key_columns       text[],
+    key_attnums       smallint[],
+    columns           jsonb,
+    partition_columns text[],
+    key_since         bigint,
+    was_captured      boolean,
+    table_was_empty   boolean
+);
+
+COMMENT ON TABLE threadline.audit_enrolments IS
+    'One row for each policy deployed on a table, and for each table that was taken out of capture.';
+COMMENT ON COLUMN threadline.audit_enrolments.order_id IS
+    'Changes of the table with a greater id were captured under this policy.';
+COMMENT ON COLUMN threadline.audit_enrolments.columns IS 'Array of {"name", "attnum", "type", "rule"}.';
+COMMENT ON COLUMN threadline.audit_enrolments.key_since IS
+    'Row keys of changes with a greater id mean the columns in key_columns; 0: all of them.';
+COMMENT ON COLUMN threadline.audit_enrolments.was_captured IS
+    'Whether capture triggers were in place before; false means that earlier writes may be missing.';
+
+CREATE TABLE threadline.audit_suspensions (
+    order_id       bigint      PRIMARY KEY,
+    transaction_id uuid        NOT NULL,
+    suspended_at   timestamptz NOT NULL,
+    suspended_by   text        NOT NULL,
+    reason         text        NOT NULL,
+    tables         text[]      NOT NULL
+);
+
+COMMENT ON TABLE threadline.audit_suspensions IS
+    'One row for each call of suspend_capture: changes of these tables in this transaction were not captured.';
+
+CREATE TABLE threadline.audit_removals (
+    order_id       bigint      PRIMARY KEY,
+    transaction_id uuid        NOT NULL,
+    removed_at     timestamptz NOT NULL,
+    removed_by     text        NOT NULL,
+    kind           text        NOT NULL CHECK (kind IN ('retention', 'erasure')),
+    reason         text        NOT NULL,
+    scope          jsonb       NOT NULL,
+    change_count   bigint      NOT NULL
+);
+
+COMMENT ON TABLE threadline.audit_removals IS 'What retention removed from the trail, and which values were erased.';
+COMMENT ON COLUMN threadline.audit_removals.scope IS
+    'Retention: {"cutoffs": {table: instant}}. Erasure: {"table_schema", "table_name", "row_key", "columns"}.';
+
+-- Indexes: each serves one question. deduplicate_items is off because every entry ends with an id.
+
+-- What happened to this row?
+CREATE INDEX audit_changes_row_idx ON threadline.audit_changes
+    (table_name, row_key, table_schema, id) WITH (deduplicate_items = off);
+-- What happened to this table lately?
+CREATE INDEX audit_changes_table_idx ON threadline.audit_changes
+    (table_name, table_schema, captured_at, id) WITH (deduplicate_items = off);
+-- What did this actor do?
+CREATE INDEX audit_changes_actor_idx ON threadline.audit_changes
+    (actor, captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
+-- What is unattributed?
+CREATE INDEX audit_changes_unattributed_idx ON threadline.audit_changes
+    (captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NULL;
+-- What happened in this transaction?
+CREATE INDEX audit_changes_transaction_idx ON threadline.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
+-- Which change has this id? What follows this id (the feed)?
+CREATE INDEX audit_changes_id_idx ON threadline.audit_changes USING brin (id) WITH (autosummarize = on);
+
+-- What belongs to this correlation, request or job? What was done on behalf of this actor?
+CREATE INDEX audit_transactions_correlation_idx ON threadline.audit_transactions
+    (correlation_id, id) WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
+CREATE INDEX audit_transactions_request_idx ON threadline.audit_transactions
+    (request_id, id) WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
+CREATE INDEX audit_transactions_job_idx ON threadline.audit_transactions
+    (job_id, id) WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
+CREATE INDEX audit_transactions_represented_idx ON threadline.audit_transactions
+    (on_behalf_of, id) WITH (deduplicate_items = off) WHERE on_behalf_of IS NOT NULL;
+CREATE INDEX audit_actions_correlation_idx ON threadline.audit_actions
+    (correlation_id, id) WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
+CREATE INDEX audit_actions_request_idx ON threadline.audit_actions
+    (request_id, id) WITH (deduplicate_items = off) WHERE request_id IS NOT NULL;
+CREATE INDEX audit_actions_job_idx ON threadline.audit_actions
+    (job_id, id) WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
+CREATE INDEX audit_actions_represented_idx ON threadline.audit_actions
+    (on_behalf_of, id) WITH (deduplicate_items = off) WHERE on_behalf_of IS NOT NULL;
+-- Which actions were recorded in this transaction, under this name, by this actor? Which failed?
+CREATE INDEX audit_actions_transaction_idx ON threadline.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
+CREATE INDEX audit_actions_name_idx ON threadline.audit_actions (name, id) WITH (deduplicate_items = off);
+CREATE INDEX audit_actions_actor_idx ON threadline.audit_actions
+    (actor, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
+CREATE INDEX audit_actions_failed_idx ON threadline.audit_actions
+    (id) WITH (deduplicate_items = off) WHERE status = 'error';
+-- Which actions follow this place in the order (the feed)?
+CREATE INDEX audit_actions_order_idx ON threadline.audit_actions USING brin (order_id) WITH (autosummarize = on);
+
+-- Where did this row go, and where did it come from?
+CREATE INDEX audit_key_changes_previous_key_idx ON threadline.audit_key_changes
+    (table_name, previous_key, table_schema, change_id) WITH (deduplicate_items = off);
+CREATE INDEX audit_key_changes_row_key_idx ON threadline.audit_key_changes
+    (table_name, row_key, table_schema, change_id) WITH (deduplicate_items = off);
+-- Under which policies was this table captured?
+CREATE INDEX audit_enrolments_table_idx ON threadline.audit_enrolments (table_name, table_schema, order_id);
+-- Is capture suspended in this transaction?
+CREATE INDEX audit_suspensions_transaction_idx ON threadline.audit_suspensions (transaction_id);
+
+-- The xid of the transaction whose row this session recorded last, readable by currval in the same
+-- session only. A session can write the marker in threadline.recorded, but not this. Unlogged, because
+-- no session outlives a crash.
+CREATE UNLOGGED SEQUENCE threadline.capture_session AS bigint;
+-- The same for the transaction that may change the trail; see allow_trail_delete.
+CREATE UNLOGGED SEQUENCE threadline.removal_session AS bigint;
+
+-- Partitions of the trail by time, and a default partition of each table for rows that no other takes.
+
+-- One row. A change applies to the partitions made from then on.
+CREATE TABLE threadline.audit_settings (
+    id              boolean PRIMARY KEY DEFAULT true CHECK (id),
+    partition_width text NOT NULL CHECK (partition_width IN ('month', 'week', 'day'))
+);
+INSERT INTO threadline.audit_settings (partition_width) VALUES ('month');
+COMMENT ON TABLE threadline.audit_settings IS 'Settings of the trail; one row.';
+
+-- The smallest id of transactions that start at an instant or later.
+CREATE FUNCTION threadline.transaction_id_from(instant timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN encode(timestamptz_send(instant) || '\x0000000000000000'::bytea, 'hex')::uuid;
+
+-- The smallest version 7 uuid of an instant; the first or the last one if the instant is out of range.
+CREATE FUNCTION threadline.action_id_from(instant timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN rpad(lpad(to_hex(
+    LEAST(GREATEST(floor(extract(epoch FROM instant) * 1000), 0), 281474976710655)::bigint
+), 12, '0'), 32, '0')::uuid;
+
+-- When a transaction began, by its id. An id beyond the range of timestamps gives its first or last years.
+CREATE FUNCTION threadline.transaction_began_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN '2000-01-01 00:00:00+00'::timestamptz + '1 microsecond'::interval * LEAST(GREATEST(
+    ('x' || left(replace(id::text, '-', ''), 16))::bit(64)::bigint, -200000000000000000
+), 9200000000000000000);
+
+-- When an action was recorded, by its id, to the millisecond.
+CREATE FUNCTION threadline.action_recorded_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN '1970-01-01 00:00:00+00'::timestamptz + '1 millisecond'::interval
+    * ('x0000' || left(replace(id::text, '-', ''), 12))::bit(64)::bigint;
+
+-- The partitions of the trail with the time each is for; both instants of a default partition are null.
+CREATE FUNCTION threadline.trail_partitions()
+RETURNS TABLE (
+    parent text, partition regclass, partition_name text, from_instant timestamptz, to_instant timestamptz
+)
+LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions$
+    SELECT parent.relname, class.oid, class.relname, instants[1], instants[2]
+    FROM pg_class AS parent
+    JOIN pg_inherits AS inherits ON inherits.inhparent = parent.oid
+    JOIN pg_class AS class ON class.oid = inherits.inhrelid
+    CROSS JOIN regexp_match(
+        pg_get_expr(class.relpartbound, class.oid), 'FROM \(''([^'']*)''\) TO \(''([^'']*)''\)'
+    ) AS bounds
+    CROSS JOIN LATERAL (
+        SELECT array_agg(CASE parent.relname
+            WHEN 'audit_changes' THEN bound::timestamptz
+            WHEN 'audit_transactions' THEN threadline.transaction_began_at(bound::uuid)
+            ELSE threadline.action_recorded_at(bound::uuid)
+        END ORDER BY place)
+        FROM unnest(bounds) WITH ORDINALITY AS unnested (bound, place)
+    ) AS time (instants)
+    WHERE parent.relnamespace = 'threadline'::regnamespace
+        AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
+$partitions$;
+
+-- Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not inherited: each partition has its own.
+CREATE FUNCTION threadline.guard_truncate() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
+BEGIN
+    RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
+END
+$guard$;
+
+-- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
+-- default privileges of the owner are.
+CREATE FUNCTION threadline.protect_partition(parent regclass, partition regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
+DECLARE
+    statement text;
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
+        'FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()', partition
+    );
+    FOR statement IN
+        SELECT DISTINCT format(
+            CASE WHEN class.oid = partition THEN 'REVOKE ALL ON %s FROM %s CASCADE' ELSE 'GRANT SELECT ON %s TO %s' END,
+            partition, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+        )
+        FROM pg_class AS class CROSS JOIN aclexplode(class.relacl) AS acl
+        WHERE acl.grantee <> class.relowner
+            AND (class.oid = partition OR class.oid = parent AND acl.privilege_type = 'SELECT')
+        ORDER BY 1 DESC -- REVOKE, then GRANT
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$protect$;
+
+-- Makes the partition of one table for the period that holds an instant, or for the part of the period
+-- that no partition covers yet. Rows of that time in the default partition are moved, if they are not
+-- more than `move_at_most`: the table is locked meanwhile. Returns how many were moved;
+-- -1 if there are more; null if there was nothing to do. The partition is made as a table and then
+-- attached: writers of the other partitions go on.
+CREATE FUNCTION threadline.create_partition(
+    parent text, instant timestamptz, move_at_most bigint
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
+DECLARE
+    width CONSTANT text := (SELECT partition_width FROM threadline.audit_settings);
+    lower_bound timestamptz := date_trunc(width, instant);
+    upper_bound timestamptz := lower_bound + ('1 ' || width)::interval;
+    partition CONSTANT text := parent || to_char(lower_bound, CASE width
+        WHEN 'month' THEN '_YYYY_MM' WHEN 'week' THEN '_IYYY_"w"IW' ELSE '_YYYY_MM_DD' END);
+    covered_until timestamptz;
+    bounds text[];
+    range text;
+    to_move bigint;
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY threadline.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
+    LOOP
+        SELECT part.to_instant INTO covered_until FROM threadline.trail_partitions() AS part
+        WHERE part.parent = create_partition.parent
+            AND part.from_instant <= lower_bound AND part.to_instant > lower_bound;
+        EXIT WHEN NOT FOUND;
+        lower_bound := covered_until;
+    END LOOP;
+    IF lower_bound >= upper_bound OR to_regclass(format('threadline.%I', partition)) IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT LEAST(upper_bound, min(part.from_instant)) INTO upper_bound FROM threadline.trail_partitions() AS part
+    WHERE part.parent = create_partition.parent AND part.from_instant > lower_bound;
+
+    bounds := CASE parent
+        WHEN 'audit_changes' THEN ARRAY[lower_bound::text, upper_bound::text]
+        WHEN 'audit_transactions' THEN ARRAY[
+            threadline.transaction_id_from(lower_bound)::text, threadline.transaction_id_from(upper_bound)::text]
+        ELSE ARRAY[threadline.action_id_from(lower_bound)::text, threadline.action_id_from(upper_bound)::text]
+    END;
+    range := format('%1$I >= %2$L AND %1$I < %3$L',
+        CASE parent WHEN 'audit_changes' THEN 'captured_at' ELSE 'id' END, bounds[1], bounds[2]);
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM threadline.%I WHERE %s LIMIT %s) AS found',
+        parent || '_default', range, move_at_most + 1) INTO to_move;
+    IF to_move > move_at_most THEN
+        RETURN -1;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE threadline.%I (LIKE threadline.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
+        'INCLUDING STORAGE INCLUDING COMPRESSION)', partition, parent
+    );
+    PERFORM threadline.protect_partition(
+        format('threadline.%I', parent)::regclass, format('threadline.%I', partition)::regclass
+    );
+    IF to_move > 0 THEN
+        -- The parent, too: a reader planned without the new partition would miss the rows.
+        EXECUTE format('LOCK TABLE ONLY threadline.%I, ONLY threadline.%I IN ACCESS EXCLUSIVE MODE',
+            parent, parent || '_default');
+        PERFORM threadline.allow_trail_delete(true);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM threadline.%I WHERE %s RETURNING *) '
+            'INSERT INTO threadline.%I SELECT * FROM moved', parent || '_default', range, partition
+        );
+        GET DIAGNOSTICS to_move = ROW_COUNT;
+        PERFORM threadline.allow_trail_delete(false);
+    END IF;
+    EXECUTE format(
+        'ALTER TABLE threadline.%I ATTACH PARTITION threadline.%I FOR VALUES FROM (%L) TO (%L)',
+        parent, partition, bounds[1], bounds[2]
+    );
+    RETURN to_move;
+END
+$create$;
+
+-- Makes the partitions from an instant until so many months after it. Returns how many tables it made.
+CREATE FUNCTION threadline.create_partitions(from_instant timestamptz, months integer) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
+    SELECT count(*) FILTER (WHERE threadline.create_partition(parent, period, 0) >= 0)
+    FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent
+    CROSS JOIN threadline.audit_settings AS settings
+    CROSS JOIN generate_series(date_trunc(settings.partition_width, from_instant),
+        from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
+$create$;
+
+-- Maintenance, for a scheduler: makes partitions ahead, and moves rows out of the default partitions, one
+-- period a call, because the table stays locked until the transaction ends. One row for each partition
+-- `created`, with the rows moved into it, and for each period that is `left` (it has rows in a default
+-- partition: call again, or with a greater `move_at_most`) or `locked` (try again). While it holds a lock
+-- it does not wait for another one: that could end in a deadlock with a reader or a writer.
+CREATE FUNCTION threadline.maintain(
+    months integer DEFAULT 3, move_at_most bigint DEFAULT 50000, lock_wait interval DEFAULT '500 milliseconds'
+) RETURNS TABLE (table_name text, period_start timestamptz, result text, rows_moved bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $maintain$
+DECLARE
+    width CONSTANT text := (SELECT partition_width FROM threadline.audit_settings);
+    until CONSTANT timestamptz := now() + make_interval(months => months);
+    periods timestamptz[];
+BEGIN
+    PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
+    FOREACH table_name IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+        -- Rows that are older or newer than a trail can be (a clock was wrong) stay in the default partition.
+        EXECUTE format(
+            'SELECT array_agg(period ORDER BY period) FROM ('
+            '    SELECT date_trunc($1, %1$s) AS period FROM threadline.%2$I '
+            '    WHERE %1$s >= ''2001-01-01'' AND %1$s < $2 '
+            '    UNION SELECT generate_series(date_trunc($1, now()), $2, (''1 '' || $1)::interval)'
+            ') AS periods',
+            CASE table_name
+                WHEN 'audit_changes' THEN 'captured_at'
+                WHEN 'audit_transactions' THEN 'threadline.transaction_began_at(id)'
+                ELSE 'threadline.action_recorded_at(id)'
+            END, table_name || '_default'
+        ) INTO periods USING width, until;
+        FOREACH period_start IN ARRAY periods LOOP
+            BEGIN
+                rows_moved := threadline.create_partition(table_name, period_start, move_at_most);
+                CONTINUE WHEN rows_moved IS NULL;
+                result := CASE WHEN rows_moved < 0 THEN 'left' ELSE 'created' END;
+                IF result = 'created' THEN
+                    PERFORM set_config('lock_timeout', '10ms', true);
+                END IF;
+                IF rows_moved > 0 THEN
+                    move_at_most := 0;
+                END IF;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+                result := 'locked';
+                rows_moved := 0;
+            END;
+            rows_moved := GREATEST(rows_moved, 0);
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$maintain$;
+
+-- The default partitions, and the first partitions: this period and those of the next three months.
+CREATE TABLE threadline.audit_changes_default PARTITION OF threadline.audit_changes DEFAULT;
+CREATE TABLE threadline.audit_transactions_default PARTITION OF threadline.audit_transactions DEFAULT;
+CREATE TABLE threadline.audit_actions_default PARTITION OF threadline.audit_actions DEFAULT;
+DO $$
+BEGIN
+    PERFORM threadline.protect_partition('threadline.audit_changes', 'threadline.audit_changes_default'),
+        threadline.protect_partition('threadline.audit_transactions', 'threadline.audit_transactions_default'),
+        threadline.protect_partition('threadline.audit_actions', 'threadline.audit_actions_default'),
+        threadline.create_partitions(now(), 3);
+END
+$$;
+
+-- Who and why: the context that the application sets for its transaction.
+--
+-- Any role can set the settings threadline.actor_ref, threadline.context and threadline.action_id, so
+-- their values are untrusted input. parse_context is the only place that reads them.
+
+-- The id of the running transaction: its start, then its xid. Computed, so that every caller in the
+-- transaction gets the same id without a look-up.
+CREATE FUNCTION threadline.current_transaction_id() RETURNS uuid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex')::uuid;
+
+-- An actor {"type", "id"} as the trail stores it: type:id, or anonymous. Null if it is not an actor.
+-- The limit of an id is MAX_ACTOR_ID_BYTES in the library.
+CREATE FUNCTION threadline.actor_text(actor jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF jsonb_typeof(actor) IS DISTINCT FROM 'object' THEN
+        RETURN NULL;
+    ELSIF actor ->> 'type' = 'anonymous' THEN
+        RETURN 'anonymous';
+    ELSIF actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system')
+        AND jsonb_typeof(actor -> 'id') IN ('string', 'number')
+        AND octet_length(actor ->> 'id') BETWEEN 1 AND 512
+    THEN
+        RETURN concat(actor ->> 'type', ':', actor ->> 'id');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TYPE threadline.audit_context AS (
+    actor          text,
+    on_behalf_of   text,
+    action_id      uuid, -- in force
+    root_action_id uuid, -- outermost
+    request_id     text,
+    correlation_id text,
+    job_id         text,
+    context        jsonb, -- the rest, and in context_error what was malformed
+    is_malformed   boolean
+);
+
+-- Parses the three settings. Fields that are malformed or too long stay in `context` as they came and
+-- are named in its context_error; they do not affect the other fields. Never raises an error.
+-- Runs inside record_change, under its search path.
+CREATE FUNCTION threadline.parse_context() RETURNS threadline.audit_context
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    actor_setting   text := current_setting('threadline.actor_ref', true);
+    context_setting text := current_setting('threadline.context', true);
+    action_setting  text := current_setting('threadline.action_id', true);
+    parsed threadline.audit_context;
+    given jsonb;
+    problem text;
+    field text;
+    max_id_bytes CONSTANT integer := 256; -- MAX_ID_BYTES in the library
+    max_setting_bytes CONSTANT integer := 65536;
+BEGIN
+    IF actor_setting <> '' THEN
+        BEGIN
+            IF octet_length(actor_setting) <= max_setting_bytes THEN
+                parsed.actor := threadline.actor_text(actor_setting::jsonb);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- not JSON
+        END;
+        IF parsed.actor IS NULL THEN
+            problem := concat('threadline.actor_ref: ', left(actor_setting, 1024));
+        END IF;
+    END IF;
+
+    IF action_setting <> '' THEN
+        IF action_setting ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+            parsed.action_id := action_setting::uuid;
+        ELSE
+            problem := concat_ws(E'\n', problem, 'threadline.action_id: ' || left(action_setting, 1024));
+        END IF;
+    END IF;
+
+    IF context_setting <> '' THEN
+        BEGIN
+            IF octet_length(context_setting) <= max_setting_bytes THEN
+                given := context_setting::jsonb;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- not JSON
+        END;
+        IF jsonb_typeof(given) IS DISTINCT FROM 'object' THEN
+            problem := concat_ws(E'\n', problem, 'threadline.context: ' || left(context_setting, 1024));
+            given := NULL;
+        ELSE
+            parsed.request_id := given ->> 'request_id';
+            parsed.correlation_id := given ->> 'correlation_id';
+            parsed.job_id := given ->> 'job_id';
+            IF octet_length(context_setting) > max_id_bytes THEN
+                IF octet_length(parsed.request_id) > max_id_bytes THEN
+                    problem := concat_ws(E'\n', problem, 'request_id: longer than 256 bytes');
+                    parsed.request_id := NULL;
+                END IF;
+                IF octet_length(parsed.correlation_id) > max_id_bytes THEN
+                    problem := concat_ws(E'\n', problem, 'correlation_id: longer than 256 bytes');
+                    parsed.correlation_id := NULL;
+                END IF;
+                IF octet_length(parsed.job_id) > max_id_bytes THEN
+                    problem := concat_ws(E'\n', problem, 'job_id: longer than 256 bytes');
+                    parsed.job_id := NULL;
+                END IF;
+            END IF;
+            IF given ? 'on_behalf_of' THEN
+                parsed.on_behalf_of := threadline.actor_text(given -> 'on_behalf_of');
+                IF parsed.on_behalf_of IS NULL AND given ->> 'on_behalf_of' IS NOT NULL THEN
+                    problem := concat_ws(E'\n', problem, 'on_behalf_of: not an actor');
+                ELSE
+                    given := given - 'on_behalf_of';
+                END IF;
+            END IF;
+            IF given ? 'action_id' THEN
+                IF given ->> 'action_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+                    parsed.root_action_id := given ->> 'action_id';
+                    given := given - 'action_id';
+                ELSE
+                    problem := concat_ws(E'\n', problem, 'action_id: not a uuid');
+                END IF;
+            END IF;
+            IF problem IS NULL THEN
+                given := given - '{request_id,correlation_id,job_id}'::text[];
+            END IF;
+            -- A misspelt field is stored, and named.
+            IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
+                FOR field IN SELECT jsonb_object_keys(
+                    given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[]
+                ) LOOP
+                    problem := concat_ws(E'\n', problem, left(field, 64) || ': not a field of the context');
+                END LOOP;
+            END IF;
+        END IF;
+    END IF;
+
+    parsed.root_action_id := coalesce(parsed.root_action_id, parsed.action_id);
+    parsed.is_malformed := problem IS NOT NULL;
+    IF parsed.is_malformed THEN
+        given := coalesce(given, '{}') || jsonb_build_object('context_error', problem);
+    END IF;
+    parsed.context := nullif(given, '{}');
+    RETURN parsed;
+END
+$$;
+
+-- The functions that the application calls around its writes. It has no rights on the tables.
+
+-- A text field of an action, checked. The limits are those of the library.
+CREATE FUNCTION threadline.action_field(action jsonb, field text, max_bytes integer) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF jsonb_typeof(action -> field) NOT IN ('string', 'null') OR octet_length(action ->> field) > max_bytes THEN
+        RAISE EXCEPTION '%: not a text of at most % bytes: %', field, max_bytes, left(action ->> field, 100)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN action ->> field;
+END
+$$;
+
+-- Records an action in the running transaction and returns its id. `action` has id and name, and
+-- optionally status, verb, category, reason, comment and meta; the rest comes from `actor` and `context`.
+CREATE FUNCTION threadline.record_action(action jsonb, actor jsonb, context jsonb) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    action_id uuid;
+    id_time timestamptz;
+    actor_given text := threadline.actor_text(actor);
+    represented text := threadline.actor_text(context -> 'on_behalf_of');
+    transaction_id uuid := threadline.current_transaction_id();
+BEGIN
+    IF jsonb_typeof(action) IS DISTINCT FROM 'object' THEN
+        RAISE EXCEPTION 'action: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF jsonb_typeof(coalesce(context, '{}')) <> 'object' THEN
+        RAISE EXCEPTION 'context: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF actor_given IS NULL AND jsonb_typeof(actor) <> 'null' THEN
+        RAISE EXCEPTION 'actor: not an actor: %', left(actor::text, 200)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'An actor is {"type": "user", "id": "42"}; an id has 1 to 512 bytes.';
+    ELSIF represented IS NULL AND context ->> 'on_behalf_of' IS NOT NULL THEN
+        RAISE EXCEPTION 'on_behalf_of: not an actor: %', left(context ->> 'on_behalf_of', 200)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF jsonb_typeof(action -> 'meta') NOT IN ('object', 'null') THEN
+        RAISE EXCEPTION 'meta: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF coalesce(action ->> 'status', 'ok') NOT IN ('ok', 'error') THEN
+        RAISE EXCEPTION 'status: not ok or error: %', left(action ->> 'status', 100)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF coalesce(trim(threadline.action_field(action, 'name', 128)), '') = '' THEN
+        RAISE EXCEPTION 'name: an action has a name' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- Actions are partitioned by the time in their ids, so an id must be a version 7 uuid of about now.
+    IF action ->> 'id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
+        action_id := action ->> 'id';
+        id_time := threadline.action_recorded_at(action_id);
+    END IF;
+    IF (id_time BETWEEN now() - interval '10 years' AND now() + interval '1 day') IS NOT TRUE THEN
+        RAISE EXCEPTION 'id: not a version 7 uuid of the last ten years: %', left(action ->> 'id', 100)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO threadline.audit_actions (
+        id, order_id, transaction_id, recorded_at, name, actor, on_behalf_of, status, verb, category,
+        reason, comment, correlation_id, request_id, job_id, meta
+    ) VALUES (
+        action_id, nextval('threadline.audit_changes_id_seq'), transaction_id, clock_timestamp(),
+        action ->> 'name', actor_given, represented, coalesce(action ->> 'status', 'ok'),
+        threadline.action_field(action, 'verb', 1024),
+        threadline.action_field(action, 'category', 1024),
+        threadline.action_field(action, 'reason', 65536),
+        threadline.action_field(action, 'comment', 65536),
+        threadline.action_field(context, 'correlation_id', 256),
+        threadline.action_field(context, 'request_id', 256),
+        threadline.action_field(context, 'job_id', 256),
+        nullif(action -> 'meta', 'null')
+    );
+    RETURN action_id;
+END
+$$;
+
+-- Begins audited work in the running transaction: sets the context for it and records its action, if it
+-- has one. `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns the settings that were
+-- in force before, for end_audited_work; {} if there were none.
+CREATE FUNCTION threadline.begin_audited_work(work jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before jsonb := '{}';
+    outer_context jsonb;
+    context jsonb := coalesce(work -> 'context', '{}');
+    action_id text;
+BEGIN
+    IF jsonb_typeof(work) IS DISTINCT FROM 'object' THEN
+        RAISE EXCEPTION 'work: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF jsonb_typeof(context) <> 'object' THEN
+        RAISE EXCEPTION 'context: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF work ->> 'actor_ref' IS NOT NULL AND threadline.actor_text(work -> 'actor_ref') IS NULL THEN
+        RAISE EXCEPTION 'actor_ref: not an actor: %', left(work ->> 'actor_ref', 200)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'An actor is {"type": "user", "id": "42"}; an id has 1 to 512 bytes.';
+    END IF;
+    IF work ? 'action' THEN
+        action_id := threadline.record_action(work -> 'action', work -> 'actor_ref', context);
+    END IF;
+    IF concat(
+        current_setting('threadline.actor_ref', true), current_setting('threadline.context', true),
+        current_setting('threadline.action_id', true)
+    ) <> '' THEN
+        before := jsonb_build_object(
+            'actor_ref', current_setting('threadline.actor_ref', true),
+            'context', current_setting('threadline.context', true),
+            'action_id', current_setting('threadline.action_id', true)
+        );
+        BEGIN
+            outer_context := before ->> 'context';
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- not JSON; capture records that
+        END;
+        -- The context names the outermost action, the setting the one in force.
+        context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
+            outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
+        )));
+        action_id := coalesce(action_id, before ->> 'action_id');
+    END IF;
+    PERFORM set_config('threadline.actor_ref', coalesce(work ->> 'actor_ref', ''), true),
+        set_config('threadline.context', CASE context WHEN '{}' THEN '' ELSE context::text END, true),
+        set_config('threadline.action_id', coalesce(action_id, ''), true);
+    RETURN before;
+END
+$$;
+
+-- Ends audited work: restores the settings that were in force before (null: the settings end with the
+-- transaction) and returns the id of the audit transaction, null if nothing was captured in it.
+CREATE FUNCTION threadline.end_audited_work(before jsonb) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF before IS NOT NULL THEN
+        PERFORM set_config('threadline.actor_ref', coalesce(before ->> 'actor_ref', ''), true),
+            set_config('threadline.context', coalesce(before ->> 'context', ''), true),
+            set_config('threadline.action_id', coalesce(before ->> 'action_id', ''), true);
+    END IF;
+    -- The marker of record_transaction begins with the transaction's xid.
+    IF starts_with(
+        current_setting('threadline.recorded', true), concat(txid_current_if_assigned(), '|')
+    ) THEN
+        RETURN threadline.current_transaction_id();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Counts what the running transaction captured: under one action, or in all if that is null. Reads the
+-- trail, which can conflict with other writers under SERIALIZABLE.
+CREATE FUNCTION threadline.count_audited_work(
+    of_action uuid, OUT change_count bigint, OUT table_count bigint
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    -- The window lets the planner skip the partitions of other times.
+    SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
+    FROM threadline.audit_changes AS change
+    WHERE change.transaction_id = threadline.current_transaction_id()
+        AND change.captured_at BETWEEN now() - interval '1 day' AND clock_timestamp() + interval '1 day'
+        AND (of_action IS NULL OR change.action_id = of_action);
+END;
+
+-- What the generated capture functions share: one row in audit_changes for each change, and one row in
+-- audit_transactions for each transaction.
+--
+-- record_change and what it calls run inside those functions, with the rights of the trail's owner and
+-- under their search path (pg_catalog, pg_temp). No other role may execute them. A SET clause of their
+-- own would cost every captured write a tenth.
+
+-- A row key: the value itself, or a JSON array of the values. Keys that are too long for an index, and
+-- those that look like a digest, are replaced by a digest.
+CREATE FUNCTION threadline.row_key(VARIADIC key_values text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    joined text := CASE WHEN cardinality(key_values) = 1 THEN key_values[1] ELSE to_jsonb(key_values)::text END;
+BEGIN
+    IF octet_length(joined) > 512 OR starts_with(joined, 'sha256:') THEN
+        RETURN 'sha256:' || encode(sha256(convert_to(joined, CASE
+            WHEN getdatabaseencoding() IN ('SQL_ASCII', 'MULE_INTERNAL') THEN getdatabaseencoding()
+            ELSE 'UTF8'
+        END)), 'hex');
+    END IF;
+    RETURN joined;
+END
+$$;
+
+-- Makes sure that the running transaction has its row, and returns the context in force. Called when
+-- the marker does not match: at the first change of a transaction, and after the context changed.
+CREATE FUNCTION threadline.record_transaction(this_transaction uuid, settings text)
+RETURNS threadline.audit_context
+LANGUAGE plpgsql AS $$
+DECLARE
+    given threadline.audit_context;
+    marked text;
+BEGIN
+    IF settings <> concat(txid_current(), '|||') THEN
+        given := threadline.parse_context();
+    END IF;
+    INSERT INTO threadline.audit_transactions (
+        id, occurred_at, actor, on_behalf_of, action_id, request_id, correlation_id, job_id, context,
+        xid, db_user, application_name, client_addr, backend_pid
+    ) VALUES (
+        this_transaction, clock_timestamp(), given.actor, given.on_behalf_of, given.root_action_id,
+        given.request_id, given.correlation_id, given.job_id, given.context,
+        pg_current_xact_id(), session_user, current_setting('application_name'), inet_client_addr(),
+        pg_backend_pid()
+    ) ON CONFLICT DO NOTHING;
+    IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
+        -- The transaction has its row, and the context changed: fill in what the row does not know
+        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
+        UPDATE threadline.audit_transactions AS recorded
+        SET action_id = coalesce(recorded.action_id, given.root_action_id),
+            request_id = coalesce(recorded.request_id, given.request_id),
+            correlation_id = coalesce(recorded.correlation_id, given.correlation_id),
+            job_id = coalesce(recorded.job_id, given.job_id),
+            context = coalesce(given.context || recorded.context || CASE
+                WHEN jsonb_typeof(given.context -> 'meta') = 'object'
+                    AND jsonb_typeof(recorded.context -> 'meta') = 'object'
+                THEN jsonb_build_object('meta', (given.context -> 'meta') || (recorded.context -> 'meta'))
+                ELSE '{}'
+            END, recorded.context, given.context)
+        WHERE recorded.id = this_transaction
+            AND (
+                recorded.action_id IS NULL AND given.root_action_id IS NOT NULL
+                OR recorded.request_id IS NULL AND given.request_id IS NOT NULL
+                OR recorded.correlation_id IS NULL AND given.correlation_id IS NOT NULL
+                OR recorded.job_id IS NULL AND given.job_id IS NOT NULL
+                OR (recorded.context @> given.context) IS FALSE
+                OR recorded.context IS NULL AND given.context IS NOT NULL
+            );
+    END IF;
+    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
+    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
+    -- for a malformed context, every change comes here.
+    IF given.is_malformed IS NOT TRUE AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
+        -- An assignment, because PERFORM would run the executor.
+        marked := concat(
+            set_config('threadline.recorded', concat(settings, '|', given.actor), true),
+            setval('threadline.capture_session', txid_current())
+        );
+    END IF;
+    RETURN given;
+END
+$$;
+
+-- Whether the running transaction suspended capture of a table. Only the record counts, because any role
+-- can write the setting.
+CREATE FUNCTION threadline.is_suspended(this_transaction uuid, table_schema text, table_name text)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN EXISTS (
+    SELECT FROM threadline.audit_suspensions AS suspension
+    WHERE suspension.transaction_id = this_transaction
+        AND format('%I.%I', table_schema, table_name) = ANY (suspension.tables)
+        AND suspension.order_id::text = ANY (string_to_array(current_setting('threadline.suspended', true), ','))
+);
+
+-- Records one change. Returns false if capture of the table is suspended.
+--
+-- The transaction's row is known to exist if the marker matches the settings in force and currval says
+-- that this session recorded it in this transaction; a session can write the marker, but not the latter.
+CREATE FUNCTION threadline.record_change(
+    op text, table_schema text, table_name text, table_pk jsonb, row_key text, previous_key text,
+    data_after jsonb, changed_from jsonb, actor_required boolean, command_id integer,
+    partition_name text DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    this_transaction uuid := encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex')::uuid;
+    settings text := concat(
+        txid_current(),
+        '|', current_setting('threadline.actor_ref', true),
+        '|', current_setting('threadline.context', true),
+        '|', current_setting('threadline.action_id', true)
+    );
+    marker text := current_setting('threadline.recorded', true);
+    is_recorded boolean := false;
+    actor text;
+    action_id uuid;
+    given threadline.audit_context;
+    moved_before timestamptz;
+    captured_at timestamptz;
+BEGIN
+    IF starts_with(marker, settings) THEN
+        BEGIN
+            is_recorded := currval('threadline.capture_session') = txid_current();
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            NULL; -- this session recorded nothing, or DISCARD SEQUENCES
+        END;
+    END IF;
+    IF is_recorded THEN
+        actor := nullif(substr(marker, length(settings) + 2), '');
+        IF current_setting('threadline.action_id', true) <> '' THEN
+            action_id := current_setting('threadline.action_id', true);
+        END IF;
+    ELSE
+        IF current_setting('threadline.suspended', true) <> '' THEN
+            IF threadline.is_suspended(this_transaction, table_schema, table_name) THEN
+                RETURN false;
+            END IF;
+        END IF;
+        given := threadline.record_transaction(this_transaction, settings);
+        actor := given.actor;
+        action_id := given.action_id;
+    END IF;
+    IF actor_required AND actor IS NULL THEN
+        RAISE EXCEPTION 'unattributed write to %.% refused: no valid actor is set in this transaction',
+            table_schema, table_name
+            USING ERRCODE = 'TL001',
+                  HINT = 'Write through an audited transaction, or set the actor first: '
+                      'SELECT set_config(''threadline.actor_ref'', ''{"type":"user","id":"42"}'', true).';
+    END IF;
+    IF command_id IS NOT NULL THEN
+        PERFORM set_config('threadline.nested', 'on', true);
+        moved_before := threadline.later_change(
+            this_transaction, table_schema, table_name, row_key, command_id
+        );
+    END IF;
+    captured_at := coalesce(moved_before, clock_timestamp());
+    INSERT INTO threadline.audit_changes (
+        captured_at, transaction_id, action_id, command_id, actor, op, table_schema, table_name,
+        table_pk, row_key, previous_key, data_after, changed_from, partition_name
+    ) VALUES (
+        captured_at, this_transaction, action_id, command_id, actor, op, table_schema, table_name,
+        table_pk, row_key, previous_key, data_after, changed_from, partition_name
+    );
+    IF previous_key IS NOT NULL THEN
+        INSERT INTO threadline.audit_key_changes (
+            change_id, captured_at, transaction_id, table_schema, table_name, row_key, previous_key
+        ) VALUES (
+            currval('threadline.audit_changes_id_seq'), captured_at, this_transaction, table_schema,
+            table_name, row_key, previous_key
+        );
+    END IF;
+    IF moved_before IS NOT NULL THEN
+        PERFORM threadline.move_later_changes(
+            this_transaction, table_schema, table_name, row_key, command_id
+        );
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- Order within a statement. PostgreSQL fires the AFTER triggers of a foreign key's action at the end of
+-- the outer statement, but those of a statement in a trigger at once. So where both change one row, the
+-- later change is captured first. The commands of the transaction tell: capture functions pass the
+-- command that made a change where triggers write audited rows, and null otherwise.
+
+-- When the first of the changes was captured that were made after a command, but captured before.
+CREATE FUNCTION threadline.later_change(
+    this_transaction uuid, of_schema text, of_table text, of_key text, command integer
+) RETURNS timestamptz
+LANGUAGE sql STABLE
+RETURN (
+    SELECT min(change.captured_at) FROM threadline.audit_changes AS change
+    WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
+        AND change.transaction_id = this_transaction AND change.command_id > command
+);
+
+-- Gives those changes new ids, so that they follow the change that was just recorded.
+CREATE FUNCTION threadline.move_later_changes(
+    this_transaction uuid, of_schema text, of_table text, of_key text, command integer
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    later record;
+    new_id bigint;
+BEGIN
+    FOR later IN
+        SELECT change.captured_at, change.id FROM threadline.audit_changes AS change
+        WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
+            AND change.transaction_id = this_transaction AND change.command_id > command
+        ORDER BY change.id
+    LOOP
+        new_id := nextval('threadline.audit_changes_id_seq');
+        UPDATE threadline.audit_changes SET id = new_id
+        WHERE captured_at = later.captured_at AND id = later.id;
+        UPDATE threadline.audit_key_changes SET change_id = new_id
+        WHERE captured_at = later.captured_at AND change_id = later.id;
+    END LOOP;
+END
+$$;
+
+-- Capture of a change that the generated function of the table cannot store: a column was renamed,
+-- dropped or given another type since, or a value is too large for jsonb. Builds a query from the catalog
+-- and the deployed policy; slow, and reported by coverage.
+
+-- The policy that a capture function carries as its comment; null without one.
+CREATE FUNCTION threadline.policy_of(function_oid oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    policy jsonb;
+BEGIN
+    policy := obj_description(function_oid, 'pg_proc');
+    RETURN CASE
+        WHEN jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
+        THEN policy
+    END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- a comment that is not JSON
+END
+$$;
+
+-- The declared table in the policy of a relation's capture trigger; {} without one, so that no column
+-- counts as classified.
+CREATE FUNCTION threadline.deployed_policy(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce((
+    SELECT threadline.policy_of(tgfoid) -> 'table' FROM pg_trigger
+    WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+), '{}');
+
+-- The type behind any number of domains.
+CREATE FUNCTION threadline.base_type(type_oid oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE chain (oid, base, kind) AS (
+        SELECT oid, typbasetype, typtype FROM pg_type WHERE oid = type_oid
+        UNION ALL
+        SELECT type.oid, type.typbasetype, type.typtype
+        FROM chain JOIN pg_type AS type ON type.oid = chain.base
+        WHERE chain.kind = 'd'
+    )
+    SELECT oid FROM chain WHERE kind <> 'd'
+);
+
+-- The expression that stores a value, as the generator writes it: JSON numbers have no -0, JSON arrays no
+-- bounds, and jsonb changes json documents, so these are stored as text.
+CREATE FUNCTION threadline.stored_expression(value text, value_type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT CASE
+        WHEN type.typnamespace <> 'pg_catalog'::regnamespace AND type.typtype <> 'e'
+            OR type.typname IN ('json', '_json', '_jsonb')
+        THEN format('%s::text', value)
+        WHEN type.typname IN ('float4', 'float8')
+        THEN format('CASE WHEN %1$s::text = ''-0'' THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
+        WHEN type.typcategory = 'A'
+        THEN format(
+            'CASE WHEN array_dims(%1$s) ~ ''\[(?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
+            'THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
+        ELSE value
+    END
+    FROM pg_type AS type WHERE type.oid = threadline.base_type(value_type)
+);
+
+-- The query that gives, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
+-- columns that differ and both keys. With `max_bytes`, longer values become a digest and their size.
+CREATE FUNCTION threadline.fallback_query(relation oid, policy jsonb, max_bytes integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH enrolment AS (
+        SELECT enrolled.relation, enrolled.key_columns, enrolled.key_attnums
+        FROM threadline.audit_enrolments AS enrolled
+        WHERE enrolled.table_schema = policy #>> '{name,schema}'
+            AND enrolled.table_name = policy #>> '{name,name}' AND enrolled.event = 'enabled'
+        ORDER BY enrolled.order_id DESC LIMIT 1
+    ), key_column AS (
+        -- By attribute number, so that a renamed column keeps its place; partitions and children have
+        -- the names of the enrolled table. By name where that table is another one, as after a restore.
+        SELECT part.position, coalesce(attribute.attname::text, part.name) AS name
+        FROM enrolment
+        CROSS JOIN unnest(enrolment.key_columns, enrolment.key_attnums)
+            WITH ORDINALITY AS part (name, attnum, position)
+        LEFT JOIN pg_attribute AS attribute
+            ON attribute.attrelid = enrolment.relation AND attribute.attnum = part.attnum
+                AND NOT attribute.attisdropped
+                AND (
+                    enrolment.relation IN (fallback_query.relation, pg_partition_root(fallback_query.relation))
+                    OR EXISTS (
+                        SELECT FROM pg_inherits
+                        WHERE inhrelid = fallback_query.relation AND inhparent = enrolment.relation
+                    )
+                )
+    ), stored AS (
+        SELECT attribute.attnum, attribute.attname::text AS name, declared.rule, side.alias,
+            CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
+            CASE
+                WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
+                WHEN max_bytes IS NOT NULL AND attribute.atttypid = 'bytea'::regtype THEN format(
+                    'CASE WHEN octet_length(%1$s.%2$I) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s.%2$I), encode(sha256(%1$s.%2$I), ''hex''))) ELSE to_jsonb(%1$s.%2$I) END',
+                    side.alias, attribute.attname, max_bytes
+                )
+                WHEN max_bytes IS NOT NULL THEN format(
+                    'CASE WHEN octet_length(%1$s.%2$I::text) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s.%2$I::text), encode(sha256(convert_to(%1$s.%2$I::text, getdatabaseencoding())), ''hex''))) '
+                    'ELSE to_jsonb(%4$s) END',
+                    side.alias, attribute.attname, max_bytes,
+                    threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+                )
+                ELSE threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+            END AS expression
+        FROM pg_attribute AS attribute
+        CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
+        CROSS JOIN LATERAL (
+            SELECT coalesce((
+                SELECT col ->> 'rule' FROM jsonb_array_elements(policy -> 'columns') AS col
+                WHERE col ->> 'name' = attribute.attname
+            ), 'unclassified') AS rule
+        ) AS declared
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+            AND attribute.attgenerated <> 'v' -- a trigger does not see its value
+            AND declared.rule <> 'exclude'
+    ), image AS (
+        SELECT alias, string_agg(format('jsonb_build_object(%L, %s)', name, expression), ' || ' ORDER BY attnum) AS expression
+        FROM stored WHERE rule <> 'unclassified' GROUP BY alias
+    ), row_key AS (
+        SELECT side.alias,
+            string_agg(format('%L, %s.%I::text', name, side.alias, name), ', ' ORDER BY position) AS pairs,
+            string_agg(format('%s.%I::text', side.alias, name), ', ' ORDER BY position) AS key_values
+        FROM key_column CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
+        GROUP BY side.alias
+        HAVING bool_and(EXISTS (
+            SELECT FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = relation AND attribute.attname = name AND NOT attribute.attisdropped
+        ))
+    )
+    SELECT format(
+        'SELECT %s, %s, array_remove(ARRAY[%s]::text[], NULL), %s, %s, %s FROM (SELECT ($1).*) AS o, (SELECT ($2).*) AS n',
+        coalesce((SELECT expression FROM image WHERE alias = 'o'), '''{}''::jsonb'),
+        coalesce((SELECT expression FROM image WHERE alias = 'n'), '''{}''::jsonb'),
+        (SELECT string_agg(format('CASE WHEN o.%1$I%2$s IS DISTINCT FROM n.%1$I%2$s THEN %1$L END', name, compared_as), ', ')
+            FROM stored WHERE alias = 'n' AND rule <> 'ignore'),
+        coalesce((SELECT format('threadline.row_key(%s)', key_values) FROM row_key WHERE alias = 'o'), 'NULL::text'),
+        coalesce((SELECT format('threadline.row_key(%s)', key_values) FROM row_key WHERE alias = 'n'), 'NULL::text'),
+        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key
+            WHERE alias = 'n'), 'NULL::jsonb')
+    )
+);
+
+-- What record_change stores of a change, from the catalog. Sets every setting that shows in stored
+-- values. An update that changed nothing stored has a null changed_from.
+CREATE FUNCTION threadline.fallback_change(
+    relation oid, op text, old_row record, new_row record,
+    OUT table_pk jsonb, OUT row_key text, OUT previous_key text, OUT data_after jsonb, OUT changed_from jsonb
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET bytea_output = 'hex'
+SET extra_float_digits = 1 SET lc_monetary = 'C' AS $$
+DECLARE
+    policy jsonb := threadline.deployed_policy(relation);
+    old_image jsonb;
+    new_image jsonb;
+    changed text[];
+    old_key text;
+    new_key text;
+BEGIN
+    -- One row stands in for the side that does not exist.
+    IF op = 'INSERT' THEN
+        old_row := new_row;
+    ELSIF op = 'DELETE' THEN
+        new_row := old_row;
+    END IF;
+    BEGIN
+        EXECUTE threadline.fallback_query(relation, policy, NULL)
+            INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
+    EXCEPTION WHEN OTHERS THEN
+        EXECUTE threadline.fallback_query(relation, policy, 1048576)
+            INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
+    END;
+    row_key := CASE op WHEN 'DELETE' THEN old_key ELSE new_key END;
+    data_after := CASE op WHEN 'DELETE' THEN NULL ELSE new_image END;
+    IF op = 'DELETE' THEN
+        changed_from := old_image;
+    ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
+        -- Columns that are not compared go with the others, if they differ.
+        SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
+        FROM jsonb_each(old_image)
+        WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
+        -- A column without a rule, such as a renamed one: that it changed is stored, its value is not.
+        changed_from := changed_from || (
+            SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
+            WHERE NOT old_image ? name
+        );
+        previous_key := nullif(old_key, new_key);
+    END IF;
+END
+$$;
+
+-- TRUNCATE, which no row trigger sees. The trigger is on the audited table, its partitions and its
+-- inheritance children. Its arguments are the audited table's schema and name, and whether an actor
+-- is required ('true' or 'false').
+--
+-- partition_name is null where the whole table was emptied, and else names the part that was.
+CREATE FUNCTION threadline.capture_truncate() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $truncate$
+DECLARE
+    part text;
+    last record;
+BEGIN
+    -- The audited table has its name, or, renamed since, the oid under which it was enrolled.
+    IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1]) OR TG_RELID = (
+        SELECT enrolment.relation FROM threadline.audit_enrolments AS enrolment
+        WHERE enrolment.table_schema = TG_ARGV[0] AND enrolment.table_name = TG_ARGV[1]
+            AND enrolment.event = 'enabled'
+        ORDER BY enrolment.order_id DESC LIMIT 1
+    ) THEN
+        -- TRUNCATE locks the inheritance children that it empties; TRUNCATE ONLY does not. (Where the
+        -- transaction had locked them before, ONLY cannot be seen.)
+        IF EXISTS (
+            SELECT FROM pg_inherits AS inherits
+            JOIN pg_class AS child ON child.oid = inherits.inhrelid AND child.relpersistence <> 't'
+            WHERE inherits.inhparent = TG_RELID AND NOT EXISTS (
+                SELECT FROM pg_locks AS held
+                WHERE held.locktype = 'relation' AND held.relation = child.oid
+                    AND held.pid = pg_backend_pid() AND held.mode = 'AccessExclusiveLock'
+            )
+        ) THEN
+            part := TG_RELID::regclass;
+        END IF;
+    ELSE
+        -- A partition that was detached keeps this trigger and loses the row trigger.
+        IF NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = TG_RELID AND tgname = '00_threadline_capture'
+        ) THEN
+            RETURN NULL;
+        END IF;
+        part := TG_RELID::regclass;
+        -- TRUNCATE of the table fires for its parts too, after the table. They are known to be empty
+        -- if nothing came since, and nothing came unseen.
+        SELECT change.op, change.partition_name INTO last FROM threadline.audit_changes AS change
+        WHERE change.transaction_id = threadline.current_transaction_id()
+            AND change.table_schema = TG_ARGV[0] AND change.table_name = TG_ARGV[1]
+            AND change.captured_at > now() - interval '1 day'
+        ORDER BY change.id DESC LIMIT 1;
+        IF last.op = 'truncate'
+            AND (last.partition_name IS NULL OR last.partition_name IN (
+                SELECT relid::text FROM pg_partition_ancestors(TG_RELID)
+            ))
+            AND NOT EXISTS (
+                SELECT FROM threadline.audit_suspensions AS suspension
+                WHERE suspension.transaction_id = threadline.current_transaction_id()
+            )
+        THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    PERFORM threadline.record_change(
+        'truncate', TG_ARGV[0], TG_ARGV[1], NULL, NULL, NULL, NULL, NULL, TG_ARGV[2]::boolean, NULL, part
+    );
+    RETURN NULL;
+END
+$truncate$;
+
+-- Putting a table under capture and taking it out again: called by generated migrations.
+
+-- The relation itself and everything that holds its rows: partitions and inheritance children.
+CREATE FUNCTION threadline.relations_of(root regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE family (oid, depth) AS (
+        SELECT root::oid, 0
+        UNION
+        SELECT inhrelid, depth + 1 FROM pg_inherits JOIN family ON inhparent = family.oid
+    )
+    SELECT oid::regclass FROM family GROUP BY oid ORDER BY min(depth), oid;
+END;
+
+-- Locks tables against writes, all of them or none at a time. Each attempt waits for less than
+-- deadlock_timeout, so that no writer becomes the victim of a deadlock.
+CREATE FUNCTION threadline.lock_tables_with_retry(tables regclass[], lock_mode text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relations text := (
+        SELECT string_agg(relation::text, ', ')
+        FROM (SELECT DISTINCT threadline.relations_of(root) AS relation FROM unnest(tables) AS root) AS found
+    );
+    timeout_before text := current_setting('lock_timeout');
+BEGIN
+    IF relations IS NULL THEN
+        RETURN;
+    END IF;
+    FOR attempt IN 1 .. 100 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '250ms', true);
+            EXECUTE format('LOCK TABLE %s IN %s MODE', relations, lock_mode);
+            PERFORM set_config('lock_timeout', timeout_before, true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.05 + random() * 0.1);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'tables are busy: %', relations
+        USING ERRCODE = 'lock_not_available',
+              HINT = 'Nothing was changed. Run it again when there are fewer long transactions.';
+END
+$$;
+
+-- Called first by a generated migration: one enrolment at a time, and no writes to tables that get triggers
+-- until it commits. Tables that do not exist are reported by enable_capture; those whose triggers are in
+-- place are not locked, so that replacing a function does not make writers wait.
+CREATE FUNCTION threadline.lock_for_enrolment(VARIADIC tables text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('threadline enrolment', 0));
+    PERFORM threadline.lock_tables_with_retry(
+        ARRAY(
+            SELECT to_regclass(given) FROM unnest(tables) AS given
+            WHERE EXISTS (
+                SELECT FROM threadline.relations_of(to_regclass(given)) AS relation
+                WHERE NOT EXISTS (
+                    SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+                        AND tgenabled IN ('O', 'A')
+                )
+            )
+        ),
+        'SHARE ROW EXCLUSIVE'
+    );
+END
+$$;
+
+-- Whether a unique index over exactly these columns, all NOT NULL, tells rows apart at any time.
+CREATE FUNCTION threadline.is_unique_key(relation regclass, key text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (
+    SELECT FROM pg_index AS index
+    WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
+        AND index.indpred IS NULL AND index.indexprs IS NULL
+        AND (
+            SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
+            FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+            JOIN pg_attribute AS attribute
+                ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+            WHERE part.position <= index.indnkeyatts
+        ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
+);
+
+-- Raises an error where a declaration contradicts the table.
+CREATE FUNCTION threadline.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    table_class pg_class;
+    key text[] := ARRAY(SELECT jsonb_array_elements_text(
+        CASE jsonb_typeof(declared -> 'key') WHEN 'object' THEN declared #> '{key,columns}' ELSE '[]' END
+    ));
+    primary_key text[];
+    wanted record;
+BEGIN
+    SELECT * INTO table_class FROM pg_class WHERE oid = relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % does not exist', shown
+            USING HINT = 'Run the migration that creates it first, or correct its name in the code.';
+    ELSIF table_class.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table, so its rows cannot be captured', shown
+            USING HINT = 'Audit the tables that it reads.';
+    ELSIF table_class.relispartition THEN
+        RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
+            USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
+    END IF;
+    -- Children have the capture triggers of their parent, so none of them can be captured by itself.
+    SELECT other.oid::regclass AS name INTO wanted
+    FROM threadline.relations_of(relation) AS holder
+    CROSS JOIN LATERAL threadline.deployed_policy(holder) AS policy
+    JOIN pg_class AS other ON other.relname = policy #>> '{name,name}'
+        AND other.relnamespace = to_regnamespace(quote_ident(policy #>> '{name,schema}'))
+    WHERE other.oid <> relation;
+    IF FOUND THEN
+        RAISE EXCEPTION 'of the tables % and %, which would both be captured, one is an inheritance child of the other', shown, wanted.name
+            USING HINT = 'Audit the parent: its children are captured with it. Disable capture of the other first.';
+    END IF;
+    IF table_class.relpersistence = 'u' THEN
+        RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
+    END IF;
+    FOR wanted IN
+        SELECT col ->> 'name' AS name, col ->> 'rule' AS rule, type.typname AS found, attribute.attgenerated AS generated,
+            coalesce(col #>> '{column_type,builtin}', '_' || (col #>> '{column_type,array}')) AS declared_type
+        FROM jsonb_array_elements(declared -> 'columns') AS col
+        LEFT JOIN pg_attribute AS attribute
+            ON attribute.attrelid = relation AND attribute.attname = col ->> 'name'
+                AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        LEFT JOIN pg_type AS type ON type.oid = threadline.base_type(attribute.atttypid)
+    LOOP
+        IF wanted.found IS NULL THEN
+            RAISE EXCEPTION 'table %: column "%" is declared in the code, but not in the database', shown, wanted.name
+                USING HINT = 'Run the migration that adds it first, or take it out of the code (diesel print-schema) and generate again.';
+        ELSIF wanted.generated = 'v' AND wanted.rule <> 'exclude' THEN
+            RAISE EXCEPTION 'table %: column "%" is a virtual generated column, whose values no trigger sees', shown, wanted.name
+                USING HINT = format('Exclude it, #[audited(exclude(%s))] or --exclude %1$s, and generate again; or have it stored: GENERATED ALWAYS AS (...) STORED.', wanted.name);
+        ELSIF wanted.declared_type <> wanted.found
+            AND NOT (ltrim(wanted.declared_type, '_') IN ('text', 'varchar', 'bpchar', 'name')
+                AND wanted.found IN ('text', 'varchar', 'bpchar', 'name', 'citext', '_text', '_varchar', '_bpchar')
+                AND starts_with(wanted.declared_type, '_') = starts_with(wanted.found, '_'))
+        THEN
+            RAISE EXCEPTION 'table %: column "%" is declared as %, but is % in the database',
+                shown, wanted.name, wanted.declared_type, wanted.found
+                USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
+        END IF;
+    END LOOP;
+    FOR wanted IN
+        SELECT attname AS name FROM pg_attribute
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+            AND NOT declared @> jsonb_build_object('columns', jsonb_build_array(jsonb_build_object('name', attname)))
+    LOOP
+        RAISE WARNING 'table %: column "%" is not declared in the code, so its values will not be captured', shown, wanted.name;
+    END LOOP;
+    SELECT array_agg(attribute.attname::text ORDER BY part.position) INTO primary_key
+    FROM pg_index AS index
+    CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+    JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+    WHERE index.indrelid = relation AND index.indisprimary AND part.position <= index.indnkeyatts;
+    IF primary_key IS NOT NULL AND NOT (primary_key @> key AND key @> primary_key) THEN
+        RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
+            coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
+            USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT threadline.is_unique_key(relation, key) THEN
+        RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
+            USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
+    END IF;
+END
+$$;
+
+-- Creates the capture triggers that are missing or not as wanted. Row triggers of a partitioned table
+-- are copied to its partitions by PostgreSQL, also when they are attached later; truncate triggers, and
+-- those of inheritance children, are not. Returns whether all row triggers were in place before. The names
+-- sort first, because PostgreSQL fires triggers in the order of their names.
+CREATE FUNCTION threadline.create_triggers(root regclass, declared jsonb, function_name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
+    arguments text[] := ARRAY[
+        declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
+    ];
+    stored_arguments bytea := (SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '') FROM unnest(arguments) AS argument);
+    capture_function oid := format('threadline.%I()', function_name)::regprocedure;
+    was_captured boolean := true;
+    relation regclass;
+BEGIN
+    FOR relation IN SELECT threadline.relations_of(root) LOOP
+        IF (relation = root OR NOT is_partitioned) AND NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+                AND tgfoid = capture_function AND tgtype = 29 AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''::int2vector
+        ) THEN
+            was_captured := false;
+            EXECUTE format(
+                'CREATE OR REPLACE TRIGGER "00_threadline_capture" AFTER INSERT OR UPDATE OR DELETE ON %s '
+                'FOR EACH ROW EXECUTE FUNCTION threadline.%I()', relation, function_name
+            );
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_capture"', relation);
+        END IF;
+        IF NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_truncate'
+                AND tgfoid = 'threadline.capture_truncate()'::regprocedure AND tgargs = stored_arguments
+                AND tgtype = 32 AND tgenabled IN ('O', 'A')
+        ) THEN
+            EXECUTE format(
+                'CREATE OR REPLACE TRIGGER "00_threadline_truncate" AFTER TRUNCATE ON %s '
+                'FOR EACH STATEMENT EXECUTE FUNCTION threadline.capture_truncate(%L, %L, %L)',
+                relation, arguments[1], arguments[2], arguments[3]
+            );
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_truncate"', relation);
+        END IF;
+    END LOOP;
+    RETURN was_captured;
+END
+$$;
+
+-- Puts a table under capture by its generated function, whose comment holds the policy, or deploys a
+-- changed policy. Also repairs missing triggers, for example of a child table that was added.
+CREATE FUNCTION threadline.enable_capture(table_schema text, table_name text, function_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shown text := format('%I.%I', table_schema, table_name);
+    root regclass := to_regclass(shown);
+    policy jsonb := threadline.policy_of(format('threadline.%I()', function_name)::regprocedure);
+    previous threadline.audit_enrolments;
+    enrolled threadline.audit_enrolments;
+    grantee text;
+BEGIN
+    PERFORM threadline.check_declaration(shown, root, policy -> 'table');
+    PERFORM threadline.lock_for_enrolment(shown);
+    -- A role that could execute a trigger function could put it on another table and forge changes.
+    FOR grantee IN
+        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END
+        FROM pg_proc CROSS JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
+        WHERE pg_proc.oid = format('threadline.%I()', function_name)::regprocedure AND privilege.grantee <> proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION threadline.%I() FROM %s', function_name, grantee);
+    END LOOP;
+    enrolled.was_captured := threadline.create_triggers(root, policy -> 'table', function_name);
+
+    SELECT * INTO previous FROM threadline.audit_enrolments AS before
+    WHERE before.table_schema = enable_capture.table_schema AND before.table_name = enable_capture.table_name
+        AND before.event = 'enabled'
+    ORDER BY before.order_id DESC LIMIT 1;
+    enrolled.transaction_id := threadline.current_transaction_id();
+    enrolled.table_schema := table_schema;
+    enrolled.table_name := table_name;
+    enrolled.event := 'enabled';
+    enrolled.recorded_at := clock_timestamp();
+    enrolled.recorded_by := session_user;
+    enrolled.relation := root;
+    enrolled.policy_hash := policy ->> 'hash';
+    SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
+    INTO enrolled.key_columns, enrolled.key_attnums
+    FROM jsonb_array_elements_text(
+        CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
+    ) WITH ORDINALITY AS part (name, position)
+    JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = part.name;
+    SELECT jsonb_agg(jsonb_build_object(
+        'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',
+        'type', format_type(attribute.atttypid, attribute.atttypmod)
+    ) ORDER BY attribute.attnum) INTO enrolled.columns
+    FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
+    JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
+        AND NOT attribute.attisdropped;
+    enrolled.partition_columns := ARRAY(
+        SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
+        CROSS JOIN LATERAL unnest(partitioned.partattrs::smallint[]) AS part (attnum)
+        JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attnum = part.attnum
+        WHERE partitioned.partrelid = root
+    );
+    -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
+    -- where the relation is another (restored from a dump, created again), columns of the same names.
+    enrolled.key_since := CASE
+        WHEN previous.order_id IS NULL THEN 0
+        WHEN previous.relation = root::oid AND previous.key_attnums = enrolled.key_attnums
+            OR previous.relation <> root::oid AND previous.key_columns = enrolled.key_columns
+        THEN previous.key_since
+    END;
+    IF enrolled.key_since IS NULL THEN
+        -- No change of the old key may get an id after the new definition.
+        PERFORM threadline.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
+    END IF;
+    enrolled.order_id := nextval('threadline.audit_changes_id_seq');
+    enrolled.key_since := coalesce(enrolled.key_since, enrolled.order_id);
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO enrolled.table_was_empty;
+    INSERT INTO threadline.audit_enrolments SELECT (enrolled).*;
+END
+$$;
+
+-- Takes a table out of capture. Its trail stays.
+CREATE FUNCTION threadline.disable_capture(table_schema text, table_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    root regclass := to_regclass(format('%I.%I', table_schema, table_name));
+    transaction_id uuid := threadline.current_transaction_id();
+    found_trigger record;
+BEGIN
+    IF root IS NOT NULL THEN
+        PERFORM threadline.lock_tables_with_retry(ARRAY[root], 'ACCESS EXCLUSIVE');
+        FOR found_trigger IN
+            SELECT tgname, tgrelid::regclass AS relation FROM pg_trigger
+            WHERE tgrelid IN (SELECT threadline.relations_of(root)) AND tgparentid = 0
+                AND tgname IN ('00_threadline_capture', '00_threadline_truncate')
+        LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', found_trigger.tgname, found_trigger.relation);
+        END LOOP;
+    END IF;
+    INSERT INTO threadline.audit_enrolments (
+        order_id, transaction_id, table_schema, table_name, event, recorded_at, recorded_by, relation
+    ) VALUES (
+        nextval('threadline.audit_changes_id_seq'), transaction_id, table_schema, table_name, 'disabled',
+        clock_timestamp(), session_user, root
+    );
+END
+$$;
+
+-- The trail is append-only, for its owner too. Only functions that record what they remove may change it,
+-- and capture may complete what the running transaction recorded.
+
+-- Lets the running function change the trail (true), or ends that (false).
+CREATE FUNCTION threadline.allow_trail_delete(allowed boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM setval('threadline.removal_session', CASE WHEN allowed THEN txid_current() ELSE 1 END),
+        set_config('threadline.trail_delete', CASE WHEN allowed THEN txid_current()::text ELSE '' END, true);
+END
+$$;
+
+-- Whether that is so. Any role can write the setting, but not the value that currval gives.
+CREATE FUNCTION threadline.trail_delete_is_allowed() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (current_setting('threadline.trail_delete', true) = txid_current_if_assigned()::text) IS TRUE THEN
+        RETURN currval('threadline.removal_session') = txid_current_if_assigned();
+    END IF;
+    RETURN false;
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    RETURN false; -- allow_trail_delete was not called in this session
+END
+$$;
+
+-- The argument names the column with the id of the transaction that recorded the row.
+CREATE FUNCTION threadline.guard_row() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND TG_ARGV[0] = 'id' THEN
+        IF OLD.id = threadline.current_transaction_id() THEN
+            RETURN NEW;
+        END IF;
+    ELSIF TG_OP = 'UPDATE' THEN
+        IF OLD.transaction_id = threadline.current_transaction_id() THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Use retention or erase_values, which record what they remove.';
+END
+$$;
+
+-- Refuses every change of what suspends, removes and enrols.
+CREATE FUNCTION threadline.guard_record() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_transactions
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('id');
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_changes
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_actions
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_key_changes
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_key_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_enrolments
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_suspensions
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_removals
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+
+-- Suspending capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
+-- EXECUTE on suspend_capture, which no role has by default. What was suspended, by whom and why is
+-- recorded; the rows that were changed meanwhile are not.
+
+CREATE FUNCTION threadline.suspend_capture(tables regclass[], reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    transaction_id uuid := threadline.current_transaction_id();
+    order_id bigint := nextval('threadline.audit_changes_id_seq');
+    not_captured regclass;
+BEGIN
+    IF coalesce(cardinality(tables), 0) = 0 OR coalesce(trim(reason), '') = '' THEN
+        RAISE EXCEPTION 'suspend_capture needs tables and a reason' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT given INTO not_captured FROM unnest(tables) AS given
+    WHERE threadline.deployed_policy(given) = '{}' OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given);
+    IF FOUND THEN
+        RAISE EXCEPTION 'capture of % cannot be suspended: it is not captured by that name', not_captured
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For a partition or an inheritance child, name the root.';
+    END IF;
+    INSERT INTO threadline.audit_suspensions (
+        order_id, transaction_id, suspended_at, suspended_by, reason, tables
+    ) VALUES (
+        order_id, transaction_id, clock_timestamp(), session_user, reason,
+        ARRAY(
+            -- The names under which capture knows them.
+            SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
+            FROM unnest(tables) AS given CROSS JOIN LATERAL threadline.deployed_policy(given) AS policy
+            ORDER BY 1
+        )
+    );
+    -- Capture looks for suspensions where its marker does not match, so the marker is cleared.
+    PERFORM set_config(
+            'threadline.suspended',
+            concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true
+        ),
+        set_config('threadline.recorded', '', true);
+END
+$$;
+
+CREATE FUNCTION threadline.resume_capture() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('threadline.suspended', '', true);
+END
+$$;
+
+-- Erasure, and the record of everything that is removed.
+
+CREATE FUNCTION threadline.record_removal(kind text, reason text, scope jsonb, change_count bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    transaction_id uuid := threadline.current_transaction_id();
+BEGIN
+    IF coalesce(trim(reason), '') = '' THEN
+        RAISE EXCEPTION 'a removal needs a reason' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO threadline.audit_removals (
+        order_id, transaction_id, removed_at, removed_by, kind, reason, scope, change_count
+    ) VALUES (
+        nextval('threadline.audit_changes_id_seq'), transaction_id, clock_timestamp(), session_user,
+        kind, reason, scope, change_count
+    );
+END
+$$;
+
+-- Replaces the values of columns by [ERASED] in an image.
+CREATE FUNCTION threadline.erased_image(image jsonb, columns text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN image || (
+    SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE image ? name
+);
+
+-- Erases the values of columns in every stored image of one row, also under keys that it had before. That
+-- the changes happened stays known. Returns how many changes it altered.
+CREATE FUNCTION threadline.erase_values(
+    of_schema text, of_table text, of_key text, columns text[], reason text
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known_columns text[];
+    unknown text;
+    found_key boolean;
+    erased bigint;
+BEGIN
+    -- What policies of the table stored; columns that were renamed keep their old names in the trail.
+    SELECT array_agg(DISTINCT col ->> 'name') INTO known_columns
+    FROM threadline.audit_enrolments AS enrolled
+    CROSS JOIN LATERAL jsonb_array_elements(enrolled.columns) AS col
+    WHERE enrolled.table_schema = of_schema AND enrolled.table_name = of_table;
+    IF known_columns IS NULL THEN
+        RAISE EXCEPTION 'table %.% was never under capture', of_schema, of_table
+            USING ERRCODE = 'undefined_table';
+    ELSIF coalesce(cardinality(columns), 0) = 0 THEN
+        RAISE EXCEPTION 'erase_values needs columns' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT name INTO unknown FROM unnest(columns) AS name WHERE NOT name = ANY (known_columns);
+    IF FOUND THEN
+        RAISE EXCEPTION 'table %.% never had a captured column "%"', of_schema, of_table, unknown
+            USING ERRCODE = 'undefined_column',
+                  HINT = 'Its captured columns are ' || array_to_string(known_columns, ', ');
+    END IF;
+    SELECT count(*) > 0, bool_or(change.table_pk ?| columns) INTO found_key, unknown
+    FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+    JOIN threadline.audit_changes AS change
+        ON change.table_name = of_table AND change.table_schema = of_schema
+            AND change.row_key = segment.row_key
+            AND change.id BETWEEN segment.first_id AND segment.last_id;
+    IF NOT found_key THEN
+        RAISE EXCEPTION 'no changes are recorded for the row with key % of table %.%', of_key, of_schema, of_table
+            USING ERRCODE = 'no_data_found';
+    ELSIF unknown::boolean THEN
+        RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM threadline.allow_trail_delete(true);
+    UPDATE threadline.audit_changes AS change
+    SET data_after = threadline.erased_image(change.data_after, columns),
+        changed_from = threadline.erased_image(change.changed_from, columns)
+    FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+    WHERE change.table_name = of_table AND change.table_schema = of_schema
+        AND change.row_key = segment.row_key
+        AND change.id BETWEEN segment.first_id AND segment.last_id
+        AND (change.data_after ?| columns OR change.changed_from ?| columns);
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    PERFORM threadline.allow_trail_delete(false);
+    PERFORM threadline.record_removal(
+        'erasure', reason,
+        jsonb_build_object('table_schema', of_schema, 'table_name', of_table, 'row_key', of_key, 'columns', columns),
+        erased
+    );
+    RETURN erased;
+END
+$$;
+
+-- Removing what has expired: four functions for a role that purges the trail. Each call is bounded and
+-- records what it removed. What has expired is decided by the caller.
+
+CREATE TABLE threadline.audit_retention_runs (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state             text COLLATE "C" NOT NULL
+        CHECK (state IN ('running', 'completed', 'stopped', 'failed', 'abandoned')),
+    started_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at       timestamptz,
+    started_by        text        NOT NULL DEFAULT session_user,
+    lease_until       timestamptz NOT NULL,
+    policy            jsonb       NOT NULL,
+    cutoffs           jsonb       NOT NULL,
+    step_count        bigint      NOT NULL DEFAULT 0,
+    change_count      bigint      NOT NULL DEFAULT 0,
+    transaction_count bigint      NOT NULL DEFAULT 0,
+    action_count      bigint      NOT NULL DEFAULT 0,
+    baseline_count    bigint      NOT NULL DEFAULT 0,
+    partition_count   bigint      NOT NULL DEFAULT 0,
+    postponed         text[]      NOT NULL DEFAULT '{}',
+    failure           text
+);
+COMMENT ON TABLE threadline.audit_retention_runs IS
+    'One row for each purge: its policy, its lease, how much it removed, how it ended.';
+-- One run at a time.
+CREATE UNIQUE INDEX audit_retention_runs_running_idx ON threadline.audit_retention_runs (state) WHERE state = 'running';
+CREATE TRIGGER guard_finished BEFORE UPDATE ON threadline.audit_retention_runs
+    FOR EACH ROW WHEN (OLD.state <> 'running') EXECUTE FUNCTION threadline.guard_record();
+CREATE TRIGGER guard_record BEFORE DELETE OR TRUNCATE ON threadline.audit_retention_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+
+CREATE TABLE threadline.audit_horizons (
+    table_schema  text COLLATE "C" NOT NULL,
+    table_name    text COLLATE "C" NOT NULL,
+    purged_before timestamptz NOT NULL,
+    PRIMARY KEY (table_name, table_schema)
+);
+COMMENT ON TABLE threadline.audit_horizons IS 'The last cut-off of each table that retention removed changes of.';
+
+-- Records what retention removed, and that the trail of these tables is complete from the cut-off only.
+CREATE FUNCTION threadline.record_purge(
+    reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    INSERT INTO threadline.audit_horizons AS horizon (table_schema, table_name, purged_before)
+    SELECT purged.*, cutoff FROM unnest(schemas, tables) AS purged
+    ON CONFLICT (table_name, table_schema) DO UPDATE SET purged_before = EXCLUDED.purged_before
+    WHERE horizon.purged_before < EXCLUDED.purged_before;
+    PERFORM threadline.record_removal('retention', reason, more || jsonb_build_object('cutoffs', (
+        SELECT coalesce(jsonb_object_agg(format('%I.%I', purged.schema, purged.name), cutoff), '{}')
+        FROM unnest(schemas, tables) AS purged (schema, name)
+    )), removed);
+END
+$$;
+
+-- Removes the oldest changes of one table captured before an instant, at most `batch` and from one
+-- partition; none means that none are left. Transactions go with their last change, if they began before
+-- `transactions_before` (null: never). Where last images are kept, a row whose newest record goes gets a
+-- new baseline, unless it is gone or unknown: after a truncate, after capture was off, or if its key has
+-- other columns since.
+CREATE FUNCTION threadline.remove_changes(
+    of_schema text, of_table text, before timestamptz, batch integer, reason text,
+    keep_last_images boolean DEFAULT false, transactions_before timestamptz DEFAULT 'infinity',
+    OUT changes bigint, OUT transactions bigint, OUT baselines bigint
+)
+-- With stale statistics a sequential scan of the partition would seem cheaper than it is.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    this_transaction uuid := threadline.current_transaction_id();
+    part record;
+    known_after bigint;
+    last_at timestamptz;
+    ids uuid[];
+    elsewhere uuid[];
+BEGIN
+    changes := 0; transactions := 0; baselines := 0;
+    SELECT found.* INTO part FROM threadline.trail_partitions() AS found WHERE found.partition = (
+        SELECT change.tableoid FROM threadline.audit_changes AS change
+        WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
+        ORDER BY change.captured_at, change.id LIMIT 1
+    );
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF keep_last_images THEN
+        SELECT max(order_id) INTO known_after FROM (
+            SELECT greatest(CASE WHEN event = 'disabled' OR NOT was_captured THEN order_id END, key_since)
+            FROM threadline.audit_enrolments WHERE table_name = of_table AND table_schema = of_schema
+            UNION ALL
+            SELECT max(id) FROM threadline.audit_changes
+            WHERE table_name = of_table AND table_schema = of_schema AND row_key IS NULL AND op = 'truncate'
+        ) AS ends (order_id);
+    END IF;
+    PERFORM threadline.allow_trail_delete(true);
+    EXECUTE format($sql$
+        WITH gone AS (
+            DELETE FROM %1$s WHERE ctid = ANY (ARRAY(
+                SELECT change.ctid FROM %1$s AS change
+                WHERE change.table_name = $1 AND change.table_schema = $2 AND change.captured_at < $3
+                ORDER BY change.captured_at, change.id LIMIT $4
+            ))
+            RETURNING id, captured_at, transaction_id, row_key, table_pk, CASE WHEN $5 THEN data_after END AS image
+        ), newest AS (
+            SELECT DISTINCT ON (row_key) * FROM gone WHERE $5 AND row_key IS NOT NULL ORDER BY row_key, id DESC
+        ), living AS (
+            -- LIMIT keeps these what they are meant to be: a look-up for each row.
+            SELECT * FROM newest WHERE image IS NOT NULL AND id > coalesce($7, 0) AND (
+                SELECT later.id FROM threadline.audit_changes AS later WHERE later.table_name = $1
+                    AND later.table_schema = $2 AND later.row_key = newest.row_key AND later.id > newest.id LIMIT 1
+            ) IS NULL AND (
+                SELECT later.change_id FROM threadline.audit_key_changes AS later WHERE later.table_name = $1
+                    AND later.table_schema = $2 AND later.previous_key = newest.row_key
+                    AND later.change_id > newest.id LIMIT 1
+            ) IS NULL
+        ), kept AS (
+            INSERT INTO threadline.audit_changes
+                (captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
+            SELECT clock_timestamp(), $6, 'baseline', $2, $1, row_key, table_pk, image FROM living ORDER BY id
+            RETURNING id
+        )
+        SELECT count(*), max(captured_at), array_agg(DISTINCT transaction_id), (SELECT count(*) FROM kept) FROM gone
+        $sql$, part.partition)
+    INTO changes, last_at, ids, baselines
+    USING of_table, of_schema, before, batch, keep_last_images, this_transaction, known_after;
+    IF baselines > 0 THEN
+        PERFORM threadline.record_transaction(this_transaction, concat(txid_current(), '|||'));
+    END IF;
+    DELETE FROM threadline.audit_key_changes AS moved
+    WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
+
+    -- Those of the transactions that have no change left, in this partition or elsewhere.
+    EXECUTE format('SELECT array_agg(found.id ORDER BY found.id) FROM unnest($1) AS found (id) WHERE NOT EXISTS '
+        '(SELECT FROM %s AS change WHERE change.transaction_id = found.id)', part.partition) INTO ids USING ids;
+    elsewhere := ARRAY(
+        SELECT DISTINCT change.transaction_id FROM threadline.audit_changes AS change
+        WHERE change.transaction_id BETWEEN ids[1] AND ids[cardinality(ids)]
+            AND (change.captured_at >= coalesce(part.to_instant, '-infinity') OR change.captured_at < part.from_instant)
+    );
+    DELETE FROM threadline.audit_transactions AS emptied
+    WHERE emptied.id BETWEEN ids[1] AND ids[cardinality(ids)] AND emptied.id = ANY (ids)
+        AND emptied.id <> ALL (elsewhere) AND emptied.id < threadline.transaction_id_from(transactions_before);
+    GET DIAGNOSTICS transactions = ROW_COUNT;
+    PERFORM threadline.allow_trail_delete(false);
+    PERFORM threadline.record_purge(reason, ARRAY[of_schema], ARRAY[of_table], before, changes,
+        jsonb_build_object('transactions', transactions, 'baselines', baselines));
+END
+$$;
+
+-- Drops a partition of the trail that is past; of transactions only if none of them has changes. Returns
+-- how many rows it had; null if its lock was not free within `lock_wait`, for which writers wait too.
+CREATE FUNCTION threadline.drop_trail_partition(
+    partition_name text, reason text, lock_wait interval DEFAULT '50 milliseconds'
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part record;
+    removed bigint;
+    schemas text[] := '{}';
+    tables text[] := '{}';
+BEGIN
+    SELECT found.* INTO part FROM threadline.trail_partitions() AS found
+    WHERE found.partition_name = drop_trail_partition.partition_name AND found.to_instant <= now();
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '"%" is not a partition of the trail for a time that is past', partition_name
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF part.parent = 'audit_transactions' AND EXISTS (
+        SELECT FROM threadline.audit_changes AS change
+        WHERE change.transaction_id >= threadline.transaction_id_from(part.from_instant)
+            AND change.transaction_id < threadline.transaction_id_from(part.to_instant)
+    ) THEN
+        RAISE EXCEPTION 'transactions in "%" still have changes', partition_name
+            USING ERRCODE = 'object_in_use';
+    ELSIF part.parent = 'audit_changes' THEN
+        EXECUTE format('SELECT coalesce(sum(n), 0), array_agg(table_schema), array_agg(table_name) FROM '
+            '(SELECT table_schema, table_name, count(*) AS n FROM %s GROUP BY 1, 2) AS counted', part.partition)
+        INTO removed, schemas, tables;
+    ELSE
+        EXECUTE format('SELECT count(*) FROM %s', part.partition) INTO removed;
+    END IF;
+    BEGIN
+        PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
+        -- The parent first, as everyone else does.
+        EXECUTE format('LOCK TABLE ONLY threadline.%I IN ACCESS EXCLUSIVE MODE', part.parent);
+        EXECUTE format('DROP TABLE %s', part.partition);
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        RETURN NULL;
+    END;
+    IF part.parent = 'audit_changes' THEN
+        PERFORM threadline.allow_trail_delete(true);
+        DELETE FROM threadline.audit_key_changes AS moved
+        WHERE moved.captured_at >= part.from_instant AND moved.captured_at < part.to_instant;
+        PERFORM threadline.allow_trail_delete(false);
+    END IF;
+    IF removed > 0 THEN
+        PERFORM threadline.record_purge(reason, schemas, tables, part.to_instant,
+            CASE part.parent WHEN 'audit_changes' THEN removed ELSE 0 END, jsonb_build_object(
+                'partition', partition_name, replace(part.parent, 'audit_', ''), removed));
+    END IF;
+    RETURN removed;
+END
+$$;
+
+-- Of the next `batch` transactions after an id that began before an instant, removes those that have no
+-- changes. `last_id` is the last one it looked at; null means that there are no more.
+CREATE FUNCTION threadline.remove_transactions(
+    after_id uuid, before timestamptz, batch integer, reason text, OUT transactions bigint, OUT last_id uuid
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    SELECT page.id INTO last_id FROM (
+        SELECT recorded.id FROM threadline.audit_transactions AS recorded
+        WHERE recorded.id > after_id AND recorded.id < threadline.transaction_id_from(before)
+        ORDER BY recorded.id LIMIT batch
+    ) AS page ORDER BY page.id DESC LIMIT 1;
+    PERFORM threadline.allow_trail_delete(true);
+    DELETE FROM threadline.audit_transactions AS emptied
+    WHERE emptied.id > after_id AND emptied.id <= last_id AND emptied.id NOT IN (
+        SELECT change.transaction_id FROM threadline.audit_changes AS change
+        WHERE change.transaction_id > after_id AND change.transaction_id <= last_id
+    );
+    GET DIAGNOSTICS transactions = ROW_COUNT;
+    PERFORM threadline.allow_trail_delete(false);
+    IF transactions > 0 THEN
+        PERFORM threadline.record_purge(reason, '{}', '{}', before, 0,
+            jsonb_build_object('transactions', transactions));
+    END IF;
+END
+$$;
+
+-- Removes the oldest actions recorded before an instant, at most `batch`. Returns how many.
+CREATE FUNCTION threadline.remove_actions(before timestamptz, batch integer, reason text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    removed bigint;
+BEGIN
+    PERFORM threadline.allow_trail_delete(true);
+    DELETE FROM threadline.audit_actions WHERE id < threadline.action_id_from(before) AND id = ANY (ARRAY(
+        SELECT expired.id FROM threadline.audit_actions AS expired
+        WHERE expired.id < threadline.action_id_from(before) ORDER BY expired.id LIMIT batch
+    ));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    PERFORM threadline.allow_trail_delete(false);
+    IF removed > 0 THEN
+        PERFORM threadline.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('actions', removed));
+    END IF;
+    RETURN removed;
+END
+$$;
+
+-- Baselines: rows that are older than capture, recorded as they are (op 'baseline'). The command
+-- `baseline` walks the table and decides which rows; here are the record of its runs, and the one right
+-- that it needs on the trail.
+
+CREATE TABLE threadline.audit_baseline_runs (
+    id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    transaction_id uuid        NOT NULL,
+    table_schema   text COLLATE "C" NOT NULL,
+    table_name     text COLLATE "C" NOT NULL,
+    selection      text        NOT NULL CHECK (selection IN ('unknown', 'all')),
+    state          text        NOT NULL CHECK (state IN ('running', 'finished', 'stopped', 'interrupted')),
+    started_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_by     text        NOT NULL DEFAULT session_user,
+    ended_at       timestamptz,
+    continues      bigint,
+    actor          text COLLATE "C" NOT NULL,
+    action_id      uuid,
+    first_change   bigint      NOT NULL,
+    rows_seen      bigint      NOT NULL DEFAULT 0,
+    rows_recorded  bigint      NOT NULL DEFAULT 0,
+    rows_left      bigint      NOT NULL DEFAULT 0,
+    last_key       jsonb,
+    reached_end    boolean     NOT NULL DEFAULT false
+);
+
+COMMENT ON TABLE threadline.audit_baseline_runs IS
+    'Who recorded the rows of which table as they were, when, and how far it went.';
+COMMENT ON COLUMN threadline.audit_baseline_runs.selection IS 'Which rows: those without history, or all.';
+COMMENT ON COLUMN threadline.audit_baseline_runs.continues IS 'The unfinished run whose work this one continued.';
+COMMENT ON COLUMN threadline.audit_baseline_runs.first_change IS
+    'Changes with a greater id were recorded by this run or one that it continues, or came later.';
+COMMENT ON COLUMN threadline.audit_baseline_runs.rows_left IS
+    'Rows that other transactions had locked, and that were not recorded yet.';
+COMMENT ON COLUMN threadline.audit_baseline_runs.last_key IS
+    'Where the walk along the key arrived: column name to value as text.';
+
+CREATE INDEX audit_baseline_runs_table_idx ON threadline.audit_baseline_runs (table_name, table_schema, id);
+-- Two runs of one table would record its rows twice.
+CREATE UNIQUE INDEX audit_baseline_runs_running_idx ON threadline.audit_baseline_runs
+    (table_name, table_schema) WHERE state = 'running';
+
+-- Runs move on, but nothing takes them back.
+CREATE TRIGGER guard_record BEFORE DELETE OR TRUNCATE ON threadline.audit_baseline_runs
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
+
+-- Records a row of the table of a run. The caller holds a lock on the row that keeps it from changing
+-- until the end of the transaction, and has seen, in the statement that locked it, that the trail does
+-- not know it. So the changes that were captured before are in the image, and the others get greater
+-- ids.
+CREATE FUNCTION threadline.record_baseline_row(
+    run bigint, table_pk jsonb, row_key text, image jsonb
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $baseline$
+DECLARE
+    this_run record;
+BEGIN
+    SELECT found.state, found.table_schema, found.table_name,
+        format('%I.%I', found.table_schema, found.table_name) AS shown
+    INTO this_run
+    FROM threadline.audit_baseline_runs AS found WHERE found.id = run;
+    IF this_run.state IS DISTINCT FROM 'running' THEN
+        RAISE EXCEPTION 'baseline run % is not running: it is %', run, coalesce(this_run.state, 'unknown')
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a baseline needs read committed transactions, to see what was committed before it locked a row'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass(this_run.shown) AND tgname = '00_threadline_capture'
+            AND tgenabled IN ('O', 'A')
+    ) THEN
+        RAISE EXCEPTION 'table % is not captured, so a baseline of it would be wrong at once', this_run.shown
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Generate and apply its capture migration first (gen-triggers).';
+    END IF;
+    -- The last argument: a baseline without an actor is refused.
+    RETURN threadline.record_change(
+        'baseline', this_run.table_schema, this_run.table_name, table_pk, row_key, NULL, image, NULL, true, NULL
+    );
+END
+$baseline$;
+
+-- The history of one row, followed through its keys. All of this runs with the caller's rights.
+
+-- Every time a row came to a key or left it: by an update of the key, or by a move between partitions,
+-- which is stored as a delete (left_id) and the next insert (arrived_id) of the same transaction whose
+-- key is equal except for the partition columns. Only under the present definition of the key.
+CREATE FUNCTION threadline.row_key_changes(of_schema text, of_table text, of_key text)
+RETURNS TABLE (
+    left_id bigint, previous_key text, arrived_id bigint, row_key text, captured_at timestamptz,
+    image_before jsonb, image_after jsonb, is_move boolean
+)
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+-- Planning for every partition takes longer than the look-ups.
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    since bigint;
+    partition_columns text[];
+BEGIN
+    SELECT e.key_since, e.partition_columns INTO since, partition_columns
+    FROM threadline.audit_enrolments AS e
+    WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
+    ORDER BY e.order_id DESC LIMIT 1;
+
+    RETURN QUERY
+    SELECT k.change_id, k.previous_key, k.change_id, k.row_key, k.captured_at,
+        c.data_after || c.changed_from, c.data_after, false
+    FROM threadline.audit_key_changes AS k
+    JOIN threadline.audit_changes AS c ON c.captured_at = k.captured_at AND c.id = k.change_id
+    WHERE k.table_name = of_table AND k.table_schema = of_schema
+        AND (k.previous_key = of_key OR k.row_key = of_key) AND k.change_id > COALESCE(since, 0);
+
+    IF cardinality(partition_columns) > 0 THEN
+        RETURN QUERY
+        SELECT pair.id, pair.row_key, pair.next_id, pair.next_key, pair.next_at, pair.changed_from, pair.next_image, true
+        FROM (
+            SELECT c.id, c.op, c.row_key, c.changed_from, lead(c.id) OVER by_id AS next_id, lead(c.op) OVER by_id AS next_op,
+                lead(c.row_key) OVER by_id AS next_key, lead(c.captured_at) OVER by_id AS next_at,
+                lead(c.data_after) OVER by_id AS next_image
+            FROM (
+                SELECT DISTINCT own.transaction_id, own.table_pk - partition_columns AS rest_of_key
+                FROM threadline.audit_changes AS own
+                WHERE own.table_name = of_table AND own.table_schema = of_schema AND own.row_key = of_key
+                    AND own.op IN ('delete', 'insert') AND own.id > COALESCE(since, 0)
+            ) AS own
+            JOIN threadline.audit_changes AS c ON c.transaction_id = own.transaction_id
+                AND c.table_name = of_table AND c.table_schema = of_schema AND c.op IN ('delete', 'insert')
+                AND c.table_pk - partition_columns = own.rest_of_key AND c.id > COALESCE(since, 0)
+            WINDOW by_id AS (PARTITION BY c.transaction_id ORDER BY c.id)
+        ) AS pair
+        WHERE pair.op = 'delete' AND pair.next_op = 'insert' AND of_key IN (pair.row_key, pair.next_key)
+            AND pair.row_key <> pair.next_key;
+    END IF;
+END
+$$;
+
+-- The keys under which a row is and was known, each with the range of changes (by id) in which the key
+-- was its own. A key means the row that has it now, or had it last.
+--
+-- While keys are swapped under a deferrable constraint, one row comes to a key before the other has
+-- left it; the images before and after tell the two apart.
+CREATE FUNCTION threadline.row_segments(of_schema text, of_table text, of_key text)
+RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
+LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_variable
+DECLARE
+    highest CONSTANT bigint := 9223372036854775807;
+    since bigint := COALESCE((
+        SELECT e.key_since FROM threadline.audit_enrolments AS e
+        WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
+        ORDER BY e.order_id DESC LIMIT 1
+    ), 0);
+    here text := of_key;
+    upper_id bigint := highest;
+    seen record;
+    departure record;
+    arrival record;
+BEGIN
+    -- Forwards: where did the row go, if it has left the key since it was last seen there?
+    SELECT c.id, c.previous_key, c.data_after INTO seen
+    FROM threadline.audit_changes AS c
+    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key AND c.id > since
+    ORDER BY c.id DESC LIMIT 1;
+    SELECT k.* INTO departure
+    FROM threadline.row_key_changes(of_schema, of_table, of_key) AS k
+    WHERE k.previous_key = of_key
+    ORDER BY k.left_id DESC LIMIT 1;
+    IF departure.left_id < seen.id
+        OR seen.previous_key IS NOT NULL AND seen.data_after <> departure.image_before
+    THEN
+        departure.left_id := NULL;
+    END IF;
+    WHILE departure.left_id IS NOT NULL LOOP
+        here := departure.row_key;
+        upper_id := departure.arrived_id;
+        SELECT k.* INTO departure
+        FROM threadline.row_key_changes(of_schema, of_table, here) AS k
+        WHERE k.previous_key = here AND k.left_id > upper_id AND NOT EXISTS (
+            SELECT FROM threadline.audit_changes AS d
+            WHERE d.table_name = of_table AND d.table_schema = of_schema AND d.row_key = here
+                AND d.op = 'delete' AND d.id > upper_id AND d.id < k.left_id
+        )
+        ORDER BY k.left_id LIMIT 1;
+    END LOOP;
+
+    -- Backwards.
+    upper_id := highest;
+    FOR step IN 1 .. 1000 LOOP
+        SELECT k.* INTO arrival
+        FROM threadline.row_key_changes(of_schema, of_table, here) AS k
+        WHERE k.row_key = here AND k.arrived_id <= upper_id
+        ORDER BY k.arrived_id DESC LIMIT 1;
+        SELECT k.* INTO departure
+        FROM threadline.row_key_changes(of_schema, of_table, here) AS k
+        WHERE k.previous_key = here AND k.left_id < upper_id
+        ORDER BY k.left_id DESC LIMIT 1;
+        -- A departure after the arrival ends the segment, unless the other row of a swap left.
+        IF departure.left_id > arrival.arrived_id AND NOT departure.is_move
+            AND departure.image_before <> arrival.image_after
+            AND NOT EXISTS (
+                SELECT FROM threadline.audit_changes AS c
+                WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = here
+                    AND c.id > arrival.arrived_id AND c.id < departure.left_id
+            )
+        THEN
+            departure.left_id := NULL;
+        END IF;
+        row_key := here;
+        last_id := upper_id;
+        first_id := GREATEST(arrival.arrived_id, departure.left_id + 1, since + 1);
+        RETURN NEXT;
+        EXIT WHEN arrival.arrived_id IS NULL OR departure.left_id > arrival.arrived_id;
+        here := arrival.previous_key;
+        upper_id := arrival.left_id;
+        IF NOT arrival.is_move THEN
+            -- Another row may have come to the old key before this one left it: the segment ends with the
+            -- image that this row left with.
+            upper_id := COALESCE((
+                SELECT c.id FROM (
+                    SELECT last.id, last.data_after FROM threadline.audit_changes AS last
+                    WHERE last.table_name = of_table AND last.table_schema = of_schema
+                        AND last.row_key = here AND last.id < arrival.arrived_id
+                    ORDER BY last.id DESC LIMIT 100
+                ) AS c
+                WHERE c.data_after = arrival.image_before
+                ORDER BY c.id DESC LIMIT 1
+            ), arrival.arrived_id - 1);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- The history of a row for people, newest first. A move between partitions is one row, `moved`. If the
+-- table's key was defined anew, the last row says so, `key_defined`: earlier changes have other keys.
+CREATE FUNCTION threadline.row_history(of_schema text, of_table text, of_key text)
+RETURNS TABLE (
+    change_id bigint, captured_at timestamptz, op text, actor text, row_key text, previous_key text,
+    changed_from jsonb, data_after jsonb, transaction_id uuid, action_id uuid
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH segment AS (
+        SELECT s.row_key, s.first_id, s.last_id FROM threadline.row_segments(of_schema, of_table, of_key) AS s
+    ),
+    move AS (
+        SELECT DISTINCT k.left_id, k.previous_key, k.arrived_id, k.image_before
+        FROM segment
+        CROSS JOIN LATERAL threadline.row_key_changes(of_schema, of_table, segment.row_key) AS k
+        WHERE k.is_move AND k.row_key = segment.row_key
+            AND k.arrived_id BETWEEN segment.first_id AND segment.last_id
+    )
+    SELECT c.id, c.captured_at, CASE WHEN move.left_id IS NULL THEN c.op ELSE 'moved' END, c.actor, c.row_key,
+        COALESCE(move.previous_key, c.previous_key),
+        CASE WHEN move.left_id IS NULL THEN c.changed_from ELSE (
+            SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(move.image_before) AS f
+            WHERE f.value IS DISTINCT FROM c.data_after -> f.key
+        ) END,
+        c.data_after, c.transaction_id, c.action_id
+    FROM segment
+    JOIN threadline.audit_changes AS c
+        ON c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
+        AND c.id BETWEEN segment.first_id AND segment.last_id
+    LEFT JOIN move ON move.arrived_id = c.id
+    WHERE c.id NOT IN (SELECT left_id FROM move)
+    UNION ALL
+    SELECT c.id, c.captured_at, c.op, c.actor, NULL, NULL, NULL, NULL, c.transaction_id, c.action_id
+    FROM threadline.audit_changes AS c
+    WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
+        AND c.op = 'truncate' AND c.partition_name IS NULL AND c.id > (SELECT min(first_id) FROM segment)
+    UNION ALL
+    SELECT e.order_id, e.recorded_at, 'key_defined', NULL, NULL, NULL, NULL, NULL, e.transaction_id, NULL
+    FROM threadline.audit_enrolments AS e
+    WHERE e.table_name = of_table AND e.table_schema = of_schema
+        AND e.order_id = (SELECT min(first_id) - 1 FROM segment)
+    ORDER BY 1 DESC;
+END;
+
+-- Rows from stored images, and what one row was as of an instant. All of this runs with the caller's
+-- rights and reads the trail and the catalogs, never the host's tables.
+
+-- The row that an image holds, in the row type of `base` (usually NULL::my_table). Columns that the
+-- image does not have are null. jsonb_populate_record does it, except for json columns: their documents
+-- are stored as texts, which keep every character.
+CREATE FUNCTION threadline.row_from_image(base anyelement, image jsonb) RETURNS anyelement
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
+DECLARE
+    row_type regtype := pg_typeof(base);
+    json_columns text[] := ARRAY(
+        SELECT a.attname::text
+        FROM pg_type AS t
+        JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_type AS of_column ON of_column.oid = a.atttypid
+        WHERE t.oid = row_type AND 'json'::regtype IN (a.atttypid, of_column.typbasetype)
+    );
+    filled ALIAS FOR $0;
+BEGIN
+    IF cardinality(json_columns) = 0 THEN
+        RETURN jsonb_populate_record(base, image);
+    END IF;
+    EXECUTE (
+        SELECT format(
+            'SELECT (ROW(%s)::%s).* FROM jsonb_populate_record(NULL::%2$s, $1 - $2) AS p',
+            string_agg(
+                CASE WHEN a.attname = ANY (json_columns) THEN format('($1 ->> %L)::json', a.attname)
+                    ELSE format('p.%I', a.attname) END,
+                ', ' ORDER BY a.attnum
+            ),
+            row_type
+        )
+        FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
+        WHERE t.oid = row_type AND a.attnum > 0 AND NOT a.attisdropped
+    ) INTO filled USING image, json_columns;
+    RETURN filled;
+END
+$$;
+
+-- The instant since when every change of a table is in the trail: the first time that capture was
+-- enabled, or the last cut-off of a purge if that is later. Null if the table was never captured.
+CREATE FUNCTION threadline.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT GREATEST(
+        (
+            SELECT e.recorded_at FROM threadline.audit_enrolments AS e
+            WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
+            ORDER BY e.order_id LIMIT 1
+        ),
+        (
+            SELECT h.purged_before FROM threadline.audit_horizons AS h
+            WHERE h.table_name = of_table AND h.table_schema = of_schema
+        )
+    );
+END;
+
+-- What one row was as of an instant: the row that has a key now or had it last, under the keys that it
+-- had. `state` is `row`, `deleted`, or `not_yet_known`.
+--
+-- The last record at or before the instant tells. If there is none, but the instant is not before the
+-- horizon, the first record after it tells what it found (`later`): an update its old values, a delete
+-- its last image, a baseline the row. `unknown` names the columns of which the image has no value:
+-- masked, excluded, erased, too_large, not_captured.
+CREATE FUNCTION threadline.row_as_of(
+    of_schema text, of_table text, of_key text, instant timestamptz,
+    OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text, OUT later boolean,
+    OUT transaction_id uuid, OUT actor text, OUT image jsonb, OUT unknown jsonb
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- Planning for every partition takes longer than the look-ups.
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    relation oid := (
+        SELECT class.oid FROM pg_class AS class
+        JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        WHERE namespace.nspname = of_schema AND class.relname = of_table
+    );
+    told threadline.audit_changes;
+    other threadline.audit_changes;
+    policy jsonb;
+    bounds text;
+    inside boolean;
+BEGIN
+    SELECT found.* INTO told
+    FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
+    CROSS JOIN LATERAL (
+        (
+            SELECT c.* FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
+                AND c.id BETWEEN segment.first_id AND segment.last_id AND c.captured_at <= instant
+            ORDER BY c.id DESC LIMIT 1
+        ) UNION ALL (
+            SELECT c.* FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = segment.row_key
+                AND c.id BETWEEN segment.first_id AND segment.last_id AND c.captured_at > instant
+            ORDER BY c.id LIMIT 1
+        )
+    ) AS found
+    ORDER BY found.captured_at > instant, CASE WHEN found.captured_at > instant THEN found.id ELSE -found.id END
+    LIMIT 1;
+
+    later := COALESCE(told.captured_at > instant, false);
+    IF later THEN
+        image := CASE
+            WHEN instant < threadline.audit_horizon(of_schema, of_table) THEN NULL
+            WHEN told.op = 'update' THEN told.data_after || told.changed_from
+            WHEN told.op = 'delete' THEN told.changed_from
+            WHEN told.op = 'baseline' THEN told.data_after
+        END;
+    ELSIF told.op = 'delete' THEN
+        -- Under a deferrable key, a row may come to the key before the other is deleted. Then the delete
+        -- is not of the row that was recorded just before it.
+        SELECT c.* INTO other FROM threadline.audit_changes AS c
+        WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = told.row_key
+            AND c.id < told.id
+        ORDER BY c.id DESC LIMIT 1;
+        IF other.transaction_id = told.transaction_id AND other.data_after <> told.changed_from
+            AND EXISTS (SELECT FROM pg_constraint WHERE conrelid = relation AND condeferrable AND contype IN ('p', 'u'))
+        THEN
+            told := other;
+            image := told.data_after;
+        END IF;
+    ELSE
+        image := told.data_after;
+    END IF;
+
+    -- Was the row in the table, or in the partition, when it was truncated?
+    IF image IS NOT NULL AND NOT later THEN
+        FOR other IN
+            SELECT c.* FROM threadline.audit_changes AS c
+            WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
+                AND c.op = 'truncate' AND c.id > told.id AND c.captured_at <= instant
+            ORDER BY c.id
+        LOOP
+            inside := true;
+            IF other.partition_name IS NOT NULL THEN
+                bounds := pg_get_partition_constraintdef(to_regclass(other.partition_name));
+                IF bounds IS NULL THEN
+                    RAISE EXCEPTION '% was truncated alone and is not a partition now: the rows it held are not known', other.partition_name
+                        USING ERRCODE = 'data_exception';
+                END IF;
+                EXECUTE format('SELECT (%s) FROM threadline.row_from_image(NULL::%s, $1)', bounds, relation::regclass)
+                    INTO inside
+                    USING (SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(image) AS f WHERE told.table_pk ? f.key);
+            END IF;
+            IF inside IS NOT FALSE THEN
+                told := other;
+                image := NULL;
+                EXIT;
+            END IF;
+        END LOOP;
+    END IF;
+
+    state := CASE WHEN image IS NOT NULL THEN 'row'
+        WHEN told.op IN ('delete', 'truncate') AND NOT later THEN 'deleted'
+        ELSE 'not_yet_known' END;
+    change_id := told.id;
+    captured_at := told.captured_at;
+    op := told.op;
+    transaction_id := told.transaction_id;
+    actor := told.actor;
+    IF image IS NULL THEN
+        RETURN;
+    END IF;
+
+    policy := (
+        SELECT obj_description(t.tgfoid, 'pg_proc')::jsonb -> 'table' FROM pg_trigger AS t
+        WHERE t.tgrelid = relation AND t.tgname = '00_threadline_capture'
+    );
+    SELECT COALESCE(jsonb_object_agg(found.name, found.reason), '{}') INTO unknown
+    FROM (
+        SELECT a.attname AS name, CASE
+            WHEN NOT image ? a.attname THEN CASE declared.rule WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
+            WHEN image ->> a.attname = '[ERASED]' THEN 'erased'
+            WHEN image ->> a.attname LIKE '[TOO LARGE: % bytes, sha256:%]' THEN 'too_large'
+            WHEN declared.rule = 'mask' OR image ->> a.attname IN ('[REDACTED]', policy ->> 'mask_with') THEN 'masked'
+        END AS reason
+        FROM pg_attribute AS a
+        LEFT JOIN LATERAL (
+            SELECT listed ->> 'rule' AS rule FROM jsonb_array_elements(policy -> 'columns') AS listed
+            WHERE listed ->> 'name' = a.attname LIMIT 1
+        ) AS declared ON true
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+    ) AS found
+    WHERE found.reason IS NOT NULL;
+END
+$$;
+
+-- Views for people at a SQL prompt and for reports.
+
+-- Every change with who, why, and what changed. Baseline records are not changes; audit_changes has them.
+CREATE VIEW threadline.audit_timeline AS
+SELECT
+    change.id,
+    change.captured_at,
+    change.op,
+    change.table_schema,
+    change.table_name,
+    change.row_key,
+    change.previous_key,
+    change.table_pk,
+    CASE WHEN change.op = 'update' THEN ARRAY(
+        SELECT name FROM jsonb_object_keys(change.changed_from) AS name ORDER BY name
+    ) END AS changed_fields,
+    change.changed_from,
+    change.data_after,
+    change.actor,
+    COALESCE(action.on_behalf_of, transaction.on_behalf_of) AS on_behalf_of,
+    action.name AS action_name,
+    action.reason,
+    COALESCE(action.correlation_id, transaction.correlation_id) AS correlation_id,
+    COALESCE(action.request_id, transaction.request_id) AS request_id,
+    COALESCE(action.job_id, transaction.job_id) AS job_id,
+    transaction.context ->> 'source' AS source,
+    transaction.context ->> 'remote_addr' AS remote_addr,
+    transaction.context -> 'meta' AS meta,
+    transaction.db_user,
+    transaction.application_name,
+    change.partition_name,
+    change.transaction_id,
+    change.action_id
+FROM threadline.audit_changes AS change
+LEFT JOIN threadline.audit_transactions AS transaction ON transaction.id = change.transaction_id
+LEFT JOIN threadline.audit_actions AS action ON action.id = change.action_id
+WHERE change.op <> 'baseline';
+
+
+-- The policies that are deployed: one row for each capture function. `policy` is the function's comment:
+-- {"version", "hash", "table"}. `relation` is null if the table is gone.
+CREATE VIEW threadline.deployed_policies AS
+SELECT
+    deployed.policy #>> '{table,name,schema}' AS table_schema,
+    deployed.policy #>> '{table,name,name}' AS table_name,
+    (
+        SELECT class.oid
+        FROM pg_catalog.pg_class AS class
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        WHERE namespace.nspname = deployed.policy #>> '{table,name,schema}'
+            AND class.relname = deployed.policy #>> '{table,name,name}'
+    ) AS relation,
+    deployed.function,
+    deployed.policy
+FROM (
+    SELECT function.oid AS function, threadline.policy_of(function.oid) AS policy
+    FROM pg_catalog.pg_proc AS function
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
+    WHERE namespace.nspname = 'threadline' AND function.proname LIKE 'capture\_%'
+) AS deployed
+WHERE deployed.policy IS NOT NULL;
+
+
+-- The feed: how far each named consumer is. Its logic is not here but in the library, which reads the
+-- trail and updates this table with the rights of the worker's role: SELECT on the trail, and UPDATE
+-- on audit_feed_consumers.
+--
+-- A change takes its id when it is captured and becomes visible when its transaction commits, which may
+-- be long after changes with greater ids. So a consumer reads up to a mark: the last id given out, and
+-- a transaction id that was assigned after that. Every id up to mark_id belongs to a transaction older
+-- than mark_xid, because whatever takes an id has a transaction id before. Once all of these have
+-- ended, the mark is settled: what is up to mark_id is committed, or never will be.
+
+CREATE TABLE threadline.audit_feed_consumers (
+    name              text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_by        text        NOT NULL DEFAULT session_user,
+    acknowledged_to   bigint      NOT NULL,
+    seen_until        timestamptz NOT NULL DEFAULT '-infinity',
+    settled_to        bigint      NOT NULL DEFAULT 0,
+    settled_at        timestamptz NOT NULL DEFAULT '-infinity',
+    mark_id           bigint,
+    mark_xid          xid8,
+    mark_at           timestamptz,
+    lease_token       uuid,
+    leased_to         bigint,
+    leased_seen_until timestamptz,
+    leased_until      timestamptz,
+    leased_by         text,
+    attempt           integer     NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE threadline.audit_feed_consumers IS
+    'One row for each named consumer of the feed: its position and its lease. State, not a record.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.acknowledged_to IS
+    'Changes and actions with ids up to this are acknowledged.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.seen_until IS 'About when the last of them was captured.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.settled_to IS
+    'Changes and actions with ids up to this are committed, or never will be.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.settled_at IS 'When that id was the last one given out.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.mark_id IS
+    'The next settled_to, as soon as every transaction older than mark_xid has ended.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.lease_token IS
+    'The fencing token: only its holder can acknowledge, and only until leased_until.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.leased_to IS 'acknowledged_to after an acknowledgement.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.leased_seen_until IS 'seen_until after an acknowledgement.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.attempt IS 'How often what comes after acknowledged_to was leased.';
+
+CREATE VIEW threadline.audit_feed_end AS
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last_id
+FROM threadline.audit_changes_id_seq;
+
+COMMENT ON VIEW threadline.audit_feed_end IS
+    'The last id given out. GRANT SELECT ON ALL TABLES includes this view, and not the sequence.';
+
+-- The application can cause changes and say why; it can neither write nor read the trail beyond that.
+-- Readers are granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
+
+-- The number of the newest schema file applied.
+CREATE FUNCTION threadline.schema_version() RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN 1;
+
+-- Takes back what default privileges granted on the new objects.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END AS grantee
+        FROM (
+            SELECT relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = 'threadline'::regnamespace
+            UNION ALL
+            SELECT nspowner, nspacl FROM pg_namespace WHERE nspname = 'threadline'
+            UNION ALL
+            SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = 'threadline'::regnamespace
+        ) AS object
+        CROSS JOIN LATERAL aclexplode(object.acl) AS privilege
+        WHERE privilege.grantee <> object.owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA threadline FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA threadline FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA threadline FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA threadline FROM %s', granted.grantee);
+    END LOOP;
+END
+$$;
+
+GRANT USAGE ON SCHEMA threadline TO PUBLIC;
+-- Writers.
+GRANT EXECUTE ON FUNCTION threadline.begin_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.end_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.count_audited_work(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.current_transaction_id() TO PUBLIC;
+-- Readers. These read with the rights of their caller, or nothing at all.
+GRANT EXECUTE ON FUNCTION threadline.schema_version(), threadline.policy_of(oid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_key(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.trail_partitions(), threadline.transaction_id_from(timestamptz),
+    threadline.action_id_from(timestamptz), threadline.transaction_began_at(uuid),
+    threadline.action_recorded_at(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_key_changes(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_segments(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_history(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_as_of(text, text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_from_image(anyelement, jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
+
+DO $$
+BEGIN
+    IF current_setting('threadline.path_before', true) <> '' THEN
+        PERFORM set_config('search_path', current_setting('threadline.path_before'), true);
+    END IF;
+END
+$$;

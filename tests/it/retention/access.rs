@@ -1,0 +1,196 @@
+//! Who may purge, and from where.
+
+use std::time::Duration;
+
+use diesel::connection::{CacheSize, Connection, SimpleConnection};
+use diesel::pg::PgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use threadline::retention::{
+    Expired, FeedConsumers, Notice, RetentionError, RetentionWorker, RunState, plan_retention,
+    purge_with_progress,
+};
+
+use super::{keep, left, plan, purge, purge_at, quick, trail_with_a_past};
+use crate::harness::block_on;
+
+#[test]
+fn a_role_without_rights_can_neither_plan_nor_purge() {
+    let trail = trail_with_a_past();
+    let role = trail.ask("SELECT 'purger_' || current_database()");
+    trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
+    for call in [
+        "SELECT * FROM threadline.remove_changes('public', 'orders', now(), 1, 'x')",
+        "SELECT threadline.drop_trail_partition('audit_changes_2020_01', 'x')",
+        "SELECT * FROM threadline.remove_transactions('00000000-0000-0000-0000-000000000000', now(), 1, 'x')",
+        "SELECT threadline.remove_actions(now(), 1, 'x')",
+        "SELECT * FROM threadline.maintain()",
+        "SELECT threadline.create_partitions(now(), 1)",
+        "SELECT threadline.allow_trail_delete(true)",
+        "INSERT INTO threadline.audit_retention_runs (state) VALUES ('running')",
+        "UPDATE threadline.audit_settings SET partition_width = 'day'",
+    ] {
+        let refused = trail.run_as(&role, call).expect_err(call);
+        assert!(refused.contains("permission denied"), "{call}: {refused}");
+    }
+    // The owner, too, cannot rewrite the record of a run that has ended.
+    trail.run("SELECT past('orders', 0, 5, 20, 10, 1)");
+    purge(&trail, &keep(5), &quick()).unwrap();
+    for forgery in [
+        "UPDATE threadline.audit_retention_runs SET change_count = 0",
+        "DELETE FROM threadline.audit_retention_runs",
+        "TRUNCATE threadline.audit_retention_runs",
+    ] {
+        assert!(trail.refused(forgery).contains("append-only"), "{forgery}");
+    }
+    trail.run("SELECT past('orders', 0, 50, 390, 10, 1)");
+    // Who may read the trail may plan.
+    trail.run(&format!(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{role}\";
+         GRANT EXECUTE ON FUNCTION threadline.trail_partitions, threadline.transaction_id_from, threadline.action_id_from,
+            threadline.transaction_began_at, threadline.action_recorded_at TO \"{role}\""
+    ));
+    let url = trail.url_as(&role);
+    let plan = block_on(async {
+        let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
+        plan_retention(&mut conn, &keep(5)).await.unwrap()
+    });
+    assert_eq!(
+        plan.rows(Expired::PartitionOfChanges) + plan.rows(Expired::Changes),
+        50
+    );
+    assert!(purge_at(&url, &keep(5), &quick(), &mut |_| ()).is_err());
+    trail.run(&format!(
+        "GRANT INSERT, UPDATE ON threadline.audit_retention_runs TO \"{role}\";
+         GRANT EXECUTE ON FUNCTION threadline.maintain, threadline.remove_changes, threadline.drop_trail_partition,
+            threadline.remove_transactions, threadline.remove_actions TO \"{role}\""
+    ));
+    let run = purge_at(&url, &keep(5), &quick(), &mut |_| ()).unwrap().run;
+    assert_eq!((run.changes, run.started_by), (50, role.clone()));
+    let removed_by = trail
+        .ask("SELECT removed_by FROM threadline.audit_removals ORDER BY order_id DESC LIMIT 1");
+    assert_eq!(removed_by, role);
+    trail.run(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
+}
+
+#[test]
+fn partitions_of_now_and_transactions_with_changes_cannot_be_dropped() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 3, 300, 299, 1)");
+    let name = |parent: &str, condition: &str| {
+        trail.ask(&format!(
+            "SELECT min(partition_name) FROM threadline.trail_partitions() WHERE parent = '{parent}' AND {condition}"
+        ))
+    };
+    let of_now = name("audit_changes", "now() BETWEEN from_instant AND to_instant");
+    for partition in [
+        of_now.as_str(),
+        "audit_changes_default",
+        "orders",
+        "pg_class",
+    ] {
+        let refused = trail.refused(&format!(
+            "SELECT threadline.drop_trail_partition('{partition}', 'x')"
+        ));
+        assert!(
+            refused.contains("is not a partition of the trail for a time that is past"),
+            "{refused}"
+        );
+    }
+    let of_then = name(
+        "audit_transactions",
+        "now() - interval '299.5 days' BETWEEN from_instant AND to_instant",
+    );
+    let refused = trail.refused(&format!(
+        "SELECT threadline.drop_trail_partition('{of_then}', 'x')"
+    ));
+    assert!(refused.contains("still have changes"), "{refused}");
+    assert_eq!(trail.count(), 3);
+}
+
+#[test]
+fn consumers_of_the_feed_are_not_overtaken_unasked() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 100, 20, 10, 1)");
+    trail.run(
+        "INSERT INTO threadline.audit_feed_consumers (name, acknowledged_to)
+         SELECT 'search', min(id) + 50 FROM threadline.audit_changes",
+    );
+    assert_eq!(plan(&trail, &keep(5)).notices, [Notice::FeedBehind]);
+    let refused = purge(&trail, &keep(5), &quick());
+    assert!(
+        matches!(refused, Err(RetentionError::FeedBehind)),
+        "{refused:?}"
+    );
+    assert_eq!(trail.count(), 100);
+    trail.run("UPDATE threadline.audit_feed_consumers SET acknowledged_to = acknowledged_to + 50");
+    assert_eq!(plan(&trail, &keep(5)).notices, []);
+    trail.run("UPDATE threadline.audit_feed_consumers SET acknowledged_to = 0");
+    let options = quick().feed_consumers(FeedConsumers::Ignore);
+    let outcome = purge(&trail, &keep(5), &options).unwrap();
+    assert_eq!(outcome.run.changes, 100);
+    // Where nothing has expired, nobody is behind.
+    let plan = plan(&trail, &keep(5));
+    assert!(plan.is_empty() && plan.notices.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn purges_through_pgbouncer_in_transaction_mode() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 1000, 390, 0, 2)");
+    let Some(bouncer) = crate::pooling::PgBouncer::start() else {
+        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        return;
+    };
+    let url = bouncer.url(&trail.ask("SELECT current_database()"));
+    // Somebody else shares the one server connection, between any two steps.
+    let mut other = PgConnection::establish(&url).unwrap();
+    other.set_prepared_statement_cache_size(CacheSize::Disabled);
+    let outcome = block_on(async {
+        let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        purge_with_progress(&mut conn, &keep(39), &quick(), &mut |_| {
+            other.batch_execute("SELECT 1").unwrap();
+        })
+        .await
+    });
+    assert_eq!(outcome.unwrap().run.state, RunState::Completed);
+    assert_eq!(left(&trail, "orders", 39), (100, 0));
+    let setting = trail.ask("SELECT current_setting('threadline.trail_delete', true)");
+    assert!(setting.is_empty() || setting == "NULL");
+}
+
+#[test]
+fn workers_of_many_instances_purge_once_and_stop_when_asked() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 1000, 390, 0, 2)");
+    block_on(async {
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let url = trail.url();
+                RetentionWorker::new(keep(39), move || {
+                    let url = url.clone();
+                    async move { AsyncPgConnection::establish(&url).await }
+                })
+                .interval(Duration::from_hours(1))
+                .jitter(Duration::ZERO)
+                .options(quick())
+                .start()
+            })
+            .collect();
+        let is_done = || {
+            trail.ask(
+                "SELECT count(*) FROM threadline.audit_retention_runs WHERE state = 'completed'",
+            ) != "0"
+        };
+        while !is_done() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for worker in workers {
+            worker.purge_now();
+            worker.stop().await;
+        }
+    });
+    assert_eq!(left(&trail, "orders", 39), (100, 0));
+    let changes = trail.ask("SELECT sum(change_count) FROM threadline.audit_retention_runs");
+    assert_eq!(changes, "900");
+}

@@ -1,0 +1,128 @@
+//! Last images that are kept as new baselines.
+
+use threadline::retention::{Keep, LastImages, RetentionPolicy, RunState};
+
+use super::{nothing_unpaired, purge, quick, trail_with_a_past, unpaired};
+
+#[test]
+fn last_images_of_rows_stay_as_baselines() {
+    let trail = trail_with_a_past();
+    // Rows 0..99 inserted long ago; 0..49 updated later, 60..69 deleted, 70..79 moved to another key, all
+    // expired; 0..9 updated again lately.
+    trail.run("SELECT past('orders', 0, 100, 300, 299, 1)");
+    let change = |days: i32,
+                  op: &str,
+                  key: &str,
+                  previous: &str,
+                  after: &str,
+                  from: &str,
+                  rows: &str| {
+        trail.run(&format!(
+            "WITH row AS (SELECT i, now() - interval '{days} days' AS at FROM generate_series({rows}) AS i),
+             recorded AS (INSERT INTO threadline.audit_transactions (id, occurred_at, xid, backend_pid, db_user)
+                SELECT encode(timestamptz_send(at) || int8send(i + 5000 * {days}), 'hex')::uuid, at, '1'::xid8, 1, 'app' FROM row)
+             INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, previous_key, data_after, changed_from)
+             SELECT nextval('threadline.audit_changes_id_seq'), at, encode(timestamptz_send(at) || int8send(i + 5000 * {days}), 'hex')::uuid,
+                '{op}', 'public', 'orders', {key}, {previous}, {after}, {from} FROM row"
+        ));
+    };
+    let full = "jsonb_build_object('id', i, 'v', 1)";
+    change(
+        200,
+        "update",
+        "i::text",
+        "NULL",
+        full,
+        "'{\"v\": 0}'",
+        "0, 49",
+    );
+    change(200, "delete", "i::text", "NULL", "NULL", full, "60, 69");
+    change(
+        200,
+        "update",
+        "(i + 1000)::text",
+        "i::text",
+        "jsonb_build_object('id', i + 1000)",
+        "jsonb_build_object('id', i)",
+        "70, 79",
+    );
+    change(
+        20,
+        "update",
+        "i::text",
+        "NULL",
+        "jsonb_build_object('id', i, 'v', 9)",
+        "'{\"v\": 1}'",
+        "0, 9",
+    );
+    trail.run(
+        "INSERT INTO threadline.audit_key_changes
+         SELECT id, captured_at, transaction_id, table_schema, table_name, row_key, previous_key
+         FROM threadline.audit_changes WHERE previous_key IS NOT NULL",
+    );
+    let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
+        .last_images(LastImages::Kept)
+        .enabled()
+        .build()
+        .unwrap();
+    let run = purge(&trail, &policy, &quick()).unwrap().run;
+    assert_eq!(run.state, RunState::Completed);
+    let kept = trail.ask(
+        "SELECT string_agg(op || ' ' || n, ', ' ORDER BY op) FROM (SELECT op, count(*) AS n FROM threadline.audit_changes GROUP BY 1) AS c",
+    );
+    assert_eq!(kept, "baseline 80, update 10");
+    let image = |key: &str| {
+        trail.ask(&format!(
+            "SELECT op || ' ' || data_after FROM threadline.audit_changes WHERE row_key = '{key}' ORDER BY id LIMIT 1"
+        ))
+    };
+    // Of a row that changed lately the change says what it was before.
+    assert_eq!(image("5"), r#"update {"v": 9, "id": 5}"#);
+    assert_eq!(image("25"), r#"baseline {"v": 1, "id": 25}"#);
+    assert_eq!(image("55"), r#"baseline {"id": 55}"#);
+    assert_eq!(image("65"), "NULL");
+    assert_eq!(image("75"), "NULL");
+    assert_eq!(image("1075"), r#"baseline {"id": 1075}"#);
+    assert_eq!(image("95"), r#"baseline {"id": 95}"#);
+    let old = trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline' AND (captured_at < now() - interval '1 hour' OR actor IS NOT NULL)");
+    assert_eq!(old, "0");
+    assert_eq!((run.changes, run.baselines), (170, 80));
+    assert_eq!(unpaired(&trail), nothing_unpaired());
+    // Again, nothing changes.
+    let again = purge(&trail, &policy, &quick()).unwrap().run;
+    assert_eq!((again.changes, again.baselines), (0, 0));
+}
+
+#[test]
+fn months_whose_last_images_are_kept_are_dropped_afterwards() {
+    let trail = trail_with_a_past();
+    trail.run("SELECT past('orders', 0, 10, 300, 299, 1)");
+    trail.run("SELECT past('orders', 10, 10, 200, 199, 1)");
+    let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
+        .last_images(LastImages::Kept)
+        .enabled()
+        .build()
+        .unwrap();
+    let run = purge(&trail, &policy, &quick()).unwrap().run;
+    assert!(run.partitions > 0, "{run:?}");
+    assert_eq!((run.changes, run.baselines), (20, 20));
+}
+
+#[test]
+fn rows_that_are_gone_or_unknown_get_no_baseline() {
+    let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
+        .last_images(LastImages::Kept)
+        .enabled()
+        .build()
+        .unwrap();
+    for end in [
+        "TRUNCATE orders",
+        "SELECT threadline.disable_capture('public', 'orders')",
+    ] {
+        let trail = trail_with_a_past();
+        trail.run("SELECT past('orders', 0, 10, 300, 299, 1)");
+        trail.run(end);
+        let run = purge(&trail, &policy, &quick()).unwrap().run;
+        assert_eq!((run.changes, run.baselines), (10, 0), "{end}");
+    }
+}

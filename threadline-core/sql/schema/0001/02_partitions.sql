@@ -1,0 +1,243 @@
+-- Partitions of the trail by time, and a default partition of each table for rows that no other takes.
+
+-- One row. A change applies to the partitions made from then on.
+CREATE TABLE @threadline@.audit_settings (
+    id              boolean PRIMARY KEY DEFAULT true CHECK (id),
+    partition_width text NOT NULL CHECK (partition_width IN ('month', 'week', 'day'))
+);
+INSERT INTO @threadline@.audit_settings (partition_width) VALUES ('month');
+COMMENT ON TABLE @threadline@.audit_settings IS 'Settings of the trail; one row.';
+
+-- The smallest id of transactions that start at an instant or later.
+CREATE FUNCTION @threadline@.transaction_id_from(instant timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN encode(timestamptz_send(instant) || '\x0000000000000000'::bytea, 'hex')::uuid;
+
+-- The smallest version 7 uuid of an instant; the first or the last one if the instant is out of range.
+CREATE FUNCTION @threadline@.action_id_from(instant timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN rpad(lpad(to_hex(
+    LEAST(GREATEST(floor(extract(epoch FROM instant) * 1000), 0), 281474976710655)::bigint
+), 12, '0'), 32, '0')::uuid;
+
+-- When a transaction began, by its id. An id beyond the range of timestamps gives its first or last years.
+CREATE FUNCTION @threadline@.transaction_began_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN '2000-01-01 00:00:00+00'::timestamptz + '1 microsecond'::interval * LEAST(GREATEST(
+    ('x' || left(replace(id::text, '-', ''), 16))::bit(64)::bigint, -200000000000000000
+), 9200000000000000000);
+
+-- When an action was recorded, by its id, to the millisecond.
+CREATE FUNCTION @threadline@.action_recorded_at(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN '1970-01-01 00:00:00+00'::timestamptz + '1 millisecond'::interval
+    * ('x0000' || left(replace(id::text, '-', ''), 12))::bit(64)::bigint;
+
+-- The partitions of the trail with the time each is for; both instants of a default partition are null.
+CREATE FUNCTION @threadline@.trail_partitions()
+RETURNS TABLE (
+    parent text, partition regclass, partition_name text, from_instant timestamptz, to_instant timestamptz
+)
+LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions$
+    SELECT parent.relname, class.oid, class.relname, instants[1], instants[2]
+    FROM pg_class AS parent
+    JOIN pg_inherits AS inherits ON inherits.inhparent = parent.oid
+    JOIN pg_class AS class ON class.oid = inherits.inhrelid
+    CROSS JOIN regexp_match(
+        pg_get_expr(class.relpartbound, class.oid), 'FROM \(''([^'']*)''\) TO \(''([^'']*)''\)'
+    ) AS bounds
+    CROSS JOIN LATERAL (
+        SELECT array_agg(CASE parent.relname
+            WHEN 'audit_changes' THEN bound::timestamptz
+            WHEN 'audit_transactions' THEN @threadline@.transaction_began_at(bound::uuid)
+            ELSE @threadline@.action_recorded_at(bound::uuid)
+        END ORDER BY place)
+        FROM unnest(bounds) WITH ORDINALITY AS unnested (bound, place)
+    ) AS time (instants)
+    WHERE parent.relnamespace = '@threadline@'::regnamespace
+        AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
+$partitions$;
+
+-- Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not inherited: each partition has its own.
+CREATE FUNCTION @threadline@.guard_truncate() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
+BEGIN
+    RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
+END
+$guard$;
+
+-- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
+-- default privileges of the owner are.
+CREATE FUNCTION @threadline@.protect_partition(parent regclass, partition regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
+DECLARE
+    statement text;
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
+        'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()', partition
+    );
+    FOR statement IN
+        SELECT DISTINCT format(
+            CASE WHEN class.oid = partition THEN 'REVOKE ALL ON %s FROM %s CASCADE' ELSE 'GRANT SELECT ON %s TO %s' END,
+            partition, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+        )
+        FROM pg_class AS class CROSS JOIN aclexplode(class.relacl) AS acl
+        WHERE acl.grantee <> class.relowner
+            AND (class.oid = partition OR class.oid = parent AND acl.privilege_type = 'SELECT')
+        ORDER BY 1 DESC -- REVOKE, then GRANT
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$protect$;
+
+-- Makes the partition of one table for the period that holds an instant, or for the part of the period
+-- that no partition covers yet. Rows of that time in the default partition are moved, if they are not
+-- more than `move_at_most`: the table is locked meanwhile. Returns how many were moved;
+-- -1 if there are more; null if there was nothing to do. The partition is made as a table and then
+-- attached: writers of the other partitions go on.
+CREATE FUNCTION @threadline@.create_partition(
+    parent text, instant timestamptz, move_at_most bigint
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
+DECLARE
+    width CONSTANT text := (SELECT partition_width FROM @threadline@.audit_settings);
+    lower_bound timestamptz := date_trunc(width, instant);
+    upper_bound timestamptz := lower_bound + ('1 ' || width)::interval;
+    partition CONSTANT text := parent || to_char(lower_bound, CASE width
+        WHEN 'month' THEN '_YYYY_MM' WHEN 'week' THEN '_IYYY_"w"IW' ELSE '_YYYY_MM_DD' END);
+    covered_until timestamptz;
+    bounds text[];
+    range text;
+    to_move bigint;
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY @threadline@.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
+    LOOP
+        SELECT part.to_instant INTO covered_until FROM @threadline@.trail_partitions() AS part
+        WHERE part.parent = create_partition.parent
+            AND part.from_instant <= lower_bound AND part.to_instant > lower_bound;
+        EXIT WHEN NOT FOUND;
+        lower_bound := covered_until;
+    END LOOP;
+    IF lower_bound >= upper_bound OR to_regclass(format('@threadline@.%I', partition)) IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT LEAST(upper_bound, min(part.from_instant)) INTO upper_bound FROM @threadline@.trail_partitions() AS part
+    WHERE part.parent = create_partition.parent AND part.from_instant > lower_bound;
+
+    bounds := CASE parent
+        WHEN 'audit_changes' THEN ARRAY[lower_bound::text, upper_bound::text]
+        WHEN 'audit_transactions' THEN ARRAY[
+            @threadline@.transaction_id_from(lower_bound)::text, @threadline@.transaction_id_from(upper_bound)::text]
+        ELSE ARRAY[@threadline@.action_id_from(lower_bound)::text, @threadline@.action_id_from(upper_bound)::text]
+    END;
+    range := format('%1$I >= %2$L AND %1$I < %3$L',
+        CASE parent WHEN 'audit_changes' THEN 'captured_at' ELSE 'id' END, bounds[1], bounds[2]);
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM @threadline@.%I WHERE %s LIMIT %s) AS found',
+        parent || '_default', range, move_at_most + 1) INTO to_move;
+    IF to_move > move_at_most THEN
+        RETURN -1;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE @threadline@.%I (LIKE @threadline@.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
+        'INCLUDING STORAGE INCLUDING COMPRESSION)', partition, parent
+    );
+    PERFORM @threadline@.protect_partition(
+        format('@threadline@.%I', parent)::regclass, format('@threadline@.%I', partition)::regclass
+    );
+    IF to_move > 0 THEN
+        -- The parent, too: a reader planned without the new partition would miss the rows.
+        EXECUTE format('LOCK TABLE ONLY @threadline@.%I, ONLY @threadline@.%I IN ACCESS EXCLUSIVE MODE',
+            parent, parent || '_default');
+        PERFORM @threadline@.allow_trail_delete(true);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM @threadline@.%I WHERE %s RETURNING *) '
+            'INSERT INTO @threadline@.%I SELECT * FROM moved', parent || '_default', range, partition
+        );
+        GET DIAGNOSTICS to_move = ROW_COUNT;
+        PERFORM @threadline@.allow_trail_delete(false);
+    END IF;
+    EXECUTE format(
+        'ALTER TABLE @threadline@.%I ATTACH PARTITION @threadline@.%I FOR VALUES FROM (%L) TO (%L)',
+        parent, partition, bounds[1], bounds[2]
+    );
+    RETURN to_move;
+END
+$create$;
+
+-- Makes the partitions from an instant until so many months after it. Returns how many tables it made.
+CREATE FUNCTION @threadline@.create_partitions(from_instant timestamptz, months integer) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
+    SELECT count(*) FILTER (WHERE @threadline@.create_partition(parent, period, 0) >= 0)
+    FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent
+    CROSS JOIN @threadline@.audit_settings AS settings
+    CROSS JOIN generate_series(date_trunc(settings.partition_width, from_instant),
+        from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
+$create$;
+
+-- Maintenance, for a scheduler: makes partitions ahead, and moves rows out of the default partitions, one
+-- period a call, because the table stays locked until the transaction ends. One row for each partition
+-- `created`, with the rows moved into it, and for each period that is `left` (it has rows in a default
+-- partition: call again, or with a greater `move_at_most`) or `locked` (try again). While it holds a lock
+-- it does not wait for another one: that could end in a deadlock with a reader or a writer.
+CREATE FUNCTION @threadline@.maintain(
+    months integer DEFAULT 3, move_at_most bigint DEFAULT 50000, lock_wait interval DEFAULT '500 milliseconds'
+) RETURNS TABLE (table_name text, period_start timestamptz, result text, rows_moved bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $maintain$
+DECLARE
+    width CONSTANT text := (SELECT partition_width FROM @threadline@.audit_settings);
+    until CONSTANT timestamptz := now() + make_interval(months => months);
+    periods timestamptz[];
+BEGIN
+    PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
+    FOREACH table_name IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+        -- Rows that are older or newer than a trail can be (a clock was wrong) stay in the default partition.
+        EXECUTE format(
+            'SELECT array_agg(period ORDER BY period) FROM ('
+            '    SELECT date_trunc($1, %1$s) AS period FROM @threadline@.%2$I '
+            '    WHERE %1$s >= ''2001-01-01'' AND %1$s < $2 '
+            '    UNION SELECT generate_series(date_trunc($1, now()), $2, (''1 '' || $1)::interval)'
+            ') AS periods',
+            CASE table_name
+                WHEN 'audit_changes' THEN 'captured_at'
+                WHEN 'audit_transactions' THEN '@threadline@.transaction_began_at(id)'
+                ELSE '@threadline@.action_recorded_at(id)'
+            END, table_name || '_default'
+        ) INTO periods USING width, until;
+        FOREACH period_start IN ARRAY periods LOOP
+            BEGIN
+                rows_moved := @threadline@.create_partition(table_name, period_start, move_at_most);
+                CONTINUE WHEN rows_moved IS NULL;
+                result := CASE WHEN rows_moved < 0 THEN 'left' ELSE 'created' END;
+                IF result = 'created' THEN
+                    PERFORM set_config('lock_timeout', '10ms', true);
+                END IF;
+                IF rows_moved > 0 THEN
+                    move_at_most := 0;
+                END IF;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+                result := 'locked';
+                rows_moved := 0;
+            END;
+            rows_moved := GREATEST(rows_moved, 0);
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$maintain$;
+
+-- The default partitions, and the first partitions: this period and those of the next three months.
+CREATE TABLE @threadline@.audit_changes_default PARTITION OF @threadline@.audit_changes DEFAULT;
+CREATE TABLE @threadline@.audit_transactions_default PARTITION OF @threadline@.audit_transactions DEFAULT;
+CREATE TABLE @threadline@.audit_actions_default PARTITION OF @threadline@.audit_actions DEFAULT;
+DO $$
+BEGIN
+    PERFORM @threadline@.protect_partition('@threadline@.audit_changes', '@threadline@.audit_changes_default'),
+        @threadline@.protect_partition('@threadline@.audit_transactions', '@threadline@.audit_transactions_default'),
+        @threadline@.protect_partition('@threadline@.audit_actions', '@threadline@.audit_actions_default'),
+        @threadline@.create_partitions(now(), 3);
+END
+$$;

@@ -1,0 +1,196 @@
+-- Capture of a change that the generated function of the table cannot store: a column was renamed,
+-- dropped or given another type since, or a value is too large for jsonb. Builds a query from the catalog
+-- and the deployed policy; slow, and reported by coverage.
+
+-- The policy that a capture function carries as its comment; null without one.
+CREATE FUNCTION @threadline@.policy_of(function_oid oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    policy jsonb;
+BEGIN
+    policy := obj_description(function_oid, 'pg_proc');
+    RETURN CASE
+        WHEN jsonb_typeof(policy #> '{table,columns}') = 'array' AND policy #>> '{table,name,name}' <> ''
+        THEN policy
+    END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL; -- a comment that is not JSON
+END
+$$;
+
+-- The declared table in the policy of a relation's capture trigger; {} without one, so that no column
+-- counts as classified.
+CREATE FUNCTION @threadline@.deployed_policy(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce((
+    SELECT @threadline@.policy_of(tgfoid) -> 'table' FROM pg_trigger
+    WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+), '{}');
+
+-- The type behind any number of domains.
+CREATE FUNCTION @threadline@.base_type(type_oid oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH RECURSIVE chain (oid, base, kind) AS (
+        SELECT oid, typbasetype, typtype FROM pg_type WHERE oid = type_oid
+        UNION ALL
+        SELECT type.oid, type.typbasetype, type.typtype
+        FROM chain JOIN pg_type AS type ON type.oid = chain.base
+        WHERE chain.kind = 'd'
+    )
+    SELECT oid FROM chain WHERE kind <> 'd'
+);
+
+-- The expression that stores a value, as the generator writes it: JSON numbers have no -0, JSON arrays no
+-- bounds, and jsonb changes json documents, so these are stored as text.
+CREATE FUNCTION @threadline@.stored_expression(value text, value_type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT CASE
+        WHEN type.typnamespace <> 'pg_catalog'::regnamespace AND type.typtype <> 'e'
+            OR type.typname IN ('json', '_json', '_jsonb')
+        THEN format('%s::text', value)
+        WHEN type.typname IN ('float4', 'float8')
+        THEN format('CASE WHEN %1$s::text = ''-0'' THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
+        WHEN type.typcategory = 'A'
+        THEN format(
+            'CASE WHEN array_dims(%1$s) ~ ''\[(?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
+            'THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
+        ELSE value
+    END
+    FROM pg_type AS type WHERE type.oid = @threadline@.base_type(value_type)
+);
+
+-- The query that gives, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
+-- columns that differ and both keys. With `max_bytes`, longer values become a digest and their size.
+CREATE FUNCTION @threadline@.fallback_query(relation oid, policy jsonb, max_bytes integer) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    WITH enrolment AS (
+        SELECT enrolled.relation, enrolled.key_columns, enrolled.key_attnums
+        FROM @threadline@.audit_enrolments AS enrolled
+        WHERE enrolled.table_schema = policy #>> '{name,schema}'
+            AND enrolled.table_name = policy #>> '{name,name}' AND enrolled.event = 'enabled'
+        ORDER BY enrolled.order_id DESC LIMIT 1
+    ), key_column AS (
+        -- By attribute number, so that a renamed column keeps its place; partitions and children have
+        -- the names of the enrolled table. By name where that table is another one, as after a restore.
+        SELECT part.position, coalesce(attribute.attname::text, part.name) AS name
+        FROM enrolment
+        CROSS JOIN unnest(enrolment.key_columns, enrolment.key_attnums)
+            WITH ORDINALITY AS part (name, attnum, position)
+        LEFT JOIN pg_attribute AS attribute
+            ON attribute.attrelid = enrolment.relation AND attribute.attnum = part.attnum
+                AND NOT attribute.attisdropped
+                AND (
+                    enrolment.relation IN (fallback_query.relation, pg_partition_root(fallback_query.relation))
+                    OR EXISTS (
+                        SELECT FROM pg_inherits
+                        WHERE inhrelid = fallback_query.relation AND inhparent = enrolment.relation
+                    )
+                )
+    ), stored AS (
+        SELECT attribute.attnum, attribute.attname::text AS name, declared.rule, side.alias,
+            CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
+            CASE
+                WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
+                WHEN max_bytes IS NOT NULL AND attribute.atttypid = 'bytea'::regtype THEN format(
+                    'CASE WHEN octet_length(%1$s.%2$I) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s.%2$I), encode(sha256(%1$s.%2$I), ''hex''))) ELSE to_jsonb(%1$s.%2$I) END',
+                    side.alias, attribute.attname, max_bytes
+                )
+                WHEN max_bytes IS NOT NULL THEN format(
+                    'CASE WHEN octet_length(%1$s.%2$I::text) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s.%2$I::text), encode(sha256(convert_to(%1$s.%2$I::text, getdatabaseencoding())), ''hex''))) '
+                    'ELSE to_jsonb(%4$s) END',
+                    side.alias, attribute.attname, max_bytes,
+                    @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+                )
+                ELSE @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+            END AS expression
+        FROM pg_attribute AS attribute
+        CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
+        CROSS JOIN LATERAL (
+            SELECT coalesce((
+                SELECT col ->> 'rule' FROM jsonb_array_elements(policy -> 'columns') AS col
+                WHERE col ->> 'name' = attribute.attname
+            ), 'unclassified') AS rule
+        ) AS declared
+        WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
+            AND attribute.attgenerated <> 'v' -- a trigger does not see its value
+            AND declared.rule <> 'exclude'
+    ), image AS (
+        SELECT alias, string_agg(format('jsonb_build_object(%L, %s)', name, expression), ' || ' ORDER BY attnum) AS expression
+        FROM stored WHERE rule <> 'unclassified' GROUP BY alias
+    ), row_key AS (
+        SELECT side.alias,
+            string_agg(format('%L, %s.%I::text', name, side.alias, name), ', ' ORDER BY position) AS pairs,
+            string_agg(format('%s.%I::text', side.alias, name), ', ' ORDER BY position) AS key_values
+        FROM key_column CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
+        GROUP BY side.alias
+        HAVING bool_and(EXISTS (
+            SELECT FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = relation AND attribute.attname = name AND NOT attribute.attisdropped
+        ))
+    )
+    SELECT format(
+        'SELECT %s, %s, array_remove(ARRAY[%s]::text[], NULL), %s, %s, %s FROM (SELECT ($1).*) AS o, (SELECT ($2).*) AS n',
+        coalesce((SELECT expression FROM image WHERE alias = 'o'), '''{}''::jsonb'),
+        coalesce((SELECT expression FROM image WHERE alias = 'n'), '''{}''::jsonb'),
+        (SELECT string_agg(format('CASE WHEN o.%1$I%2$s IS DISTINCT FROM n.%1$I%2$s THEN %1$L END', name, compared_as), ', ')
+            FROM stored WHERE alias = 'n' AND rule <> 'ignore'),
+        coalesce((SELECT format('@threadline@.row_key(%s)', key_values) FROM row_key WHERE alias = 'o'), 'NULL::text'),
+        coalesce((SELECT format('@threadline@.row_key(%s)', key_values) FROM row_key WHERE alias = 'n'), 'NULL::text'),
+        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key
+            WHERE alias = 'n'), 'NULL::jsonb')
+    )
+);
+
+-- What record_change stores of a change, from the catalog. Sets every setting that shows in stored
+-- values. An update that changed nothing stored has a null changed_from.
+CREATE FUNCTION @threadline@.fallback_change(
+    relation oid, op text, old_row record, new_row record,
+    OUT table_pk jsonb, OUT row_key text, OUT previous_key text, OUT data_after jsonb, OUT changed_from jsonb
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET bytea_output = 'hex'
+SET extra_float_digits = 1 SET lc_monetary = 'C' AS $$
+DECLARE
+    policy jsonb := @threadline@.deployed_policy(relation);
+    old_image jsonb;
+    new_image jsonb;
+    changed text[];
+    old_key text;
+    new_key text;
+BEGIN
+    -- One row stands in for the side that does not exist.
+    IF op = 'INSERT' THEN
+        old_row := new_row;
+    ELSIF op = 'DELETE' THEN
+        new_row := old_row;
+    END IF;
+    BEGIN
+        EXECUTE @threadline@.fallback_query(relation, policy, NULL)
+            INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
+    EXCEPTION WHEN OTHERS THEN
+        EXECUTE @threadline@.fallback_query(relation, policy, 1048576)
+            INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
+    END;
+    row_key := CASE op WHEN 'DELETE' THEN old_key ELSE new_key END;
+    data_after := CASE op WHEN 'DELETE' THEN NULL ELSE new_image END;
+    IF op = 'DELETE' THEN
+        changed_from := old_image;
+    ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
+        -- Columns that are not compared go with the others, if they differ.
+        SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
+        FROM jsonb_each(old_image)
+        WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
+        -- A column without a rule, such as a renamed one: that it changed is stored, its value is not.
+        changed_from := changed_from || (
+            SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
+            WHERE NOT old_image ? name
+        );
+        previous_key := nullif(old_key, new_key);
+    END IF;
+END
+$$;

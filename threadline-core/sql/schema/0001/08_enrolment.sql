@@ -1,0 +1,312 @@
+-- Putting a table under capture and taking it out again: called by generated migrations.
+
+-- The relation itself and everything that holds its rows: partitions and inheritance children.
+CREATE FUNCTION @threadline@.relations_of(root regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE family (oid, depth) AS (
+        SELECT root::oid, 0
+        UNION
+        SELECT inhrelid, depth + 1 FROM pg_inherits JOIN family ON inhparent = family.oid
+    )
+    SELECT oid::regclass FROM family GROUP BY oid ORDER BY min(depth), oid;
+END;
+
+-- Locks tables against writes, all of them or none at a time. Each attempt waits for less than
+-- deadlock_timeout, so that no writer becomes the victim of a deadlock.
+CREATE FUNCTION @threadline@.lock_tables_with_retry(tables regclass[], lock_mode text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relations text := (
+        SELECT string_agg(relation::text, ', ')
+        FROM (SELECT DISTINCT @threadline@.relations_of(root) AS relation FROM unnest(tables) AS root) AS found
+    );
+    timeout_before text := current_setting('lock_timeout');
+BEGIN
+    IF relations IS NULL THEN
+        RETURN;
+    END IF;
+    FOR attempt IN 1 .. 100 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '250ms', true);
+            EXECUTE format('LOCK TABLE %s IN %s MODE', relations, lock_mode);
+            PERFORM set_config('lock_timeout', timeout_before, true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.05 + random() * 0.1);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'tables are busy: %', relations
+        USING ERRCODE = 'lock_not_available',
+              HINT = 'Nothing was changed. Run it again when there are fewer long transactions.';
+END
+$$;
+
+-- Called first by a generated migration: one enrolment at a time, and no writes to tables that get triggers
+-- until it commits. Tables that do not exist are reported by enable_capture; those whose triggers are in
+-- place are not locked, so that replacing a function does not make writers wait.
+CREATE FUNCTION @threadline@.lock_for_enrolment(VARIADIC tables text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('@threadline@ enrolment', 0));
+    PERFORM @threadline@.lock_tables_with_retry(
+        ARRAY(
+            SELECT to_regclass(given) FROM unnest(tables) AS given
+            WHERE EXISTS (
+                SELECT FROM @threadline@.relations_of(to_regclass(given)) AS relation
+                WHERE NOT EXISTS (
+                    SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+                        AND tgenabled IN ('O', 'A')
+                )
+            )
+        ),
+        'SHARE ROW EXCLUSIVE'
+    );
+END
+$$;
+
+-- Whether a unique index over exactly these columns, all NOT NULL, tells rows apart at any time.
+CREATE FUNCTION @threadline@.is_unique_key(relation regclass, key text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (
+    SELECT FROM pg_index AS index
+    WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
+        AND index.indpred IS NULL AND index.indexprs IS NULL
+        AND (
+            SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
+            FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+            JOIN pg_attribute AS attribute
+                ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+            WHERE part.position <= index.indnkeyatts
+        ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
+);
+
+-- Raises an error where a declaration contradicts the table.
+CREATE FUNCTION @threadline@.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    table_class pg_class;
+    key text[] := ARRAY(SELECT jsonb_array_elements_text(
+        CASE jsonb_typeof(declared -> 'key') WHEN 'object' THEN declared #> '{key,columns}' ELSE '[]' END
+    ));
+    primary_key text[];
+    wanted record;
+BEGIN
+    SELECT * INTO table_class FROM pg_class WHERE oid = relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % does not exist', shown
+            USING HINT = 'Run the migration that creates it first, or correct its name in the code.';
+    ELSIF table_class.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table, so its rows cannot be captured', shown
+            USING HINT = 'Audit the tables that it reads.';
+    ELSIF table_class.relispartition THEN
+        RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
+            USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
+    END IF;
+    -- Children have the capture triggers of their parent, so none of them can be captured by itself.
+    SELECT other.oid::regclass AS name INTO wanted
+    FROM @threadline@.relations_of(relation) AS holder
+    CROSS JOIN LATERAL @threadline@.deployed_policy(holder) AS policy
+    JOIN pg_class AS other ON other.relname = policy #>> '{name,name}'
+        AND other.relnamespace = to_regnamespace(quote_ident(policy #>> '{name,schema}'))
+    WHERE other.oid <> relation;
+    IF FOUND THEN
+        RAISE EXCEPTION 'of the tables % and %, which would both be captured, one is an inheritance child of the other', shown, wanted.name
+            USING HINT = 'Audit the parent: its children are captured with it. Disable capture of the other first.';
+    END IF;
+    IF table_class.relpersistence = 'u' THEN
+        RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
+    END IF;
+    FOR wanted IN
+        SELECT col ->> 'name' AS name, col ->> 'rule' AS rule, type.typname AS found, attribute.attgenerated AS generated,
+            coalesce(col #>> '{column_type,builtin}', '_' || (col #>> '{column_type,array}')) AS declared_type
+        FROM jsonb_array_elements(declared -> 'columns') AS col
+        LEFT JOIN pg_attribute AS attribute
+            ON attribute.attrelid = relation AND attribute.attname = col ->> 'name'
+                AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        LEFT JOIN pg_type AS type ON type.oid = @threadline@.base_type(attribute.atttypid)
+    LOOP
+        IF wanted.found IS NULL THEN
+            RAISE EXCEPTION 'table %: column "%" is declared in the code, but not in the database', shown, wanted.name
+                USING HINT = 'Run the migration that adds it first, or take it out of the code (diesel print-schema) and generate again.';
+        ELSIF wanted.generated = 'v' AND wanted.rule <> 'exclude' THEN
+            RAISE EXCEPTION 'table %: column "%" is a virtual generated column, whose values no trigger sees', shown, wanted.name
+                USING HINT = format('Exclude it, #[audited(exclude(%s))] or --exclude %1$s, and generate again; or have it stored: GENERATED ALWAYS AS (...) STORED.', wanted.name);
+        ELSIF wanted.declared_type <> wanted.found
+            AND NOT (ltrim(wanted.declared_type, '_') IN ('text', 'varchar', 'bpchar', 'name')
+                AND wanted.found IN ('text', 'varchar', 'bpchar', 'name', 'citext', '_text', '_varchar', '_bpchar')
+                AND starts_with(wanted.declared_type, '_') = starts_with(wanted.found, '_'))
+        THEN
+            RAISE EXCEPTION 'table %: column "%" is declared as %, but is % in the database',
+                shown, wanted.name, wanted.declared_type, wanted.found
+                USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
+        END IF;
+    END LOOP;
+    FOR wanted IN
+        SELECT attname AS name FROM pg_attribute
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+            AND NOT declared @> jsonb_build_object('columns', jsonb_build_array(jsonb_build_object('name', attname)))
+    LOOP
+        RAISE WARNING 'table %: column "%" is not declared in the code, so its values will not be captured', shown, wanted.name;
+    END LOOP;
+    SELECT array_agg(attribute.attname::text ORDER BY part.position) INTO primary_key
+    FROM pg_index AS index
+    CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+    JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+    WHERE index.indrelid = relation AND index.indisprimary AND part.position <= index.indnkeyatts;
+    IF primary_key IS NOT NULL AND NOT (primary_key @> key AND key @> primary_key) THEN
+        RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
+            coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
+            USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT @threadline@.is_unique_key(relation, key) THEN
+        RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
+            USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
+    END IF;
+END
+$$;
+
+-- Creates the capture triggers that are missing or not as wanted. Row triggers of a partitioned table
+-- are copied to its partitions by PostgreSQL, also when they are attached later; truncate triggers, and
+-- those of inheritance children, are not. Returns whether all row triggers were in place before. The names
+-- sort first, because PostgreSQL fires triggers in the order of their names.
+CREATE FUNCTION @threadline@.create_triggers(root regclass, declared jsonb, function_name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
+    arguments text[] := ARRAY[
+        declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
+    ];
+    stored_arguments bytea := (SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '') FROM unnest(arguments) AS argument);
+    capture_function oid := format('@threadline@.%I()', function_name)::regprocedure;
+    was_captured boolean := true;
+    relation regclass;
+BEGIN
+    FOR relation IN SELECT @threadline@.relations_of(root) LOOP
+        IF (relation = root OR NOT is_partitioned) AND NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
+                AND tgfoid = capture_function AND tgtype = 29 AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''::int2vector
+        ) THEN
+            was_captured := false;
+            EXECUTE format(
+                'CREATE OR REPLACE TRIGGER "00_threadline_capture" AFTER INSERT OR UPDATE OR DELETE ON %s '
+                'FOR EACH ROW EXECUTE FUNCTION @threadline@.%I()', relation, function_name
+            );
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_capture"', relation);
+        END IF;
+        IF NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_truncate'
+                AND tgfoid = '@threadline@.capture_truncate()'::regprocedure AND tgargs = stored_arguments
+                AND tgtype = 32 AND tgenabled IN ('O', 'A')
+        ) THEN
+            EXECUTE format(
+                'CREATE OR REPLACE TRIGGER "00_threadline_truncate" AFTER TRUNCATE ON %s '
+                'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.capture_truncate(%L, %L, %L)',
+                relation, arguments[1], arguments[2], arguments[3]
+            );
+            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_truncate"', relation);
+        END IF;
+    END LOOP;
+    RETURN was_captured;
+END
+$$;
+
+-- Puts a table under capture by its generated function, whose comment holds the policy, or deploys a
+-- changed policy. Also repairs missing triggers, for example of a child table that was added.
+CREATE FUNCTION @threadline@.enable_capture(table_schema text, table_name text, function_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shown text := format('%I.%I', table_schema, table_name);
+    root regclass := to_regclass(shown);
+    policy jsonb := @threadline@.policy_of(format('@threadline@.%I()', function_name)::regprocedure);
+    previous @threadline@.audit_enrolments;
+    enrolled @threadline@.audit_enrolments;
+    grantee text;
+BEGIN
+    PERFORM @threadline@.check_declaration(shown, root, policy -> 'table');
+    PERFORM @threadline@.lock_for_enrolment(shown);
+    -- A role that could execute a trigger function could put it on another table and forge changes.
+    FOR grantee IN
+        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END
+        FROM pg_proc CROSS JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
+        WHERE pg_proc.oid = format('@threadline@.%I()', function_name)::regprocedure AND privilege.grantee <> proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION @threadline@.%I() FROM %s', function_name, grantee);
+    END LOOP;
+    enrolled.was_captured := @threadline@.create_triggers(root, policy -> 'table', function_name);
+
+    SELECT * INTO previous FROM @threadline@.audit_enrolments AS before
+    WHERE before.table_schema = enable_capture.table_schema AND before.table_name = enable_capture.table_name
+        AND before.event = 'enabled'
+    ORDER BY before.order_id DESC LIMIT 1;
+    enrolled.transaction_id := @threadline@.current_transaction_id();
+    enrolled.table_schema := table_schema;
+    enrolled.table_name := table_name;
+    enrolled.event := 'enabled';
+    enrolled.recorded_at := clock_timestamp();
+    enrolled.recorded_by := session_user;
+    enrolled.relation := root;
+    enrolled.policy_hash := policy ->> 'hash';
+    SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
+    INTO enrolled.key_columns, enrolled.key_attnums
+    FROM jsonb_array_elements_text(
+        CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
+    ) WITH ORDINALITY AS part (name, position)
+    JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = part.name;
+    SELECT jsonb_agg(jsonb_build_object(
+        'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',
+        'type', format_type(attribute.atttypid, attribute.atttypmod)
+    ) ORDER BY attribute.attnum) INTO enrolled.columns
+    FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
+    JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
+        AND NOT attribute.attisdropped;
+    enrolled.partition_columns := ARRAY(
+        SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
+        CROSS JOIN LATERAL unnest(partitioned.partattrs::smallint[]) AS part (attnum)
+        JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attnum = part.attnum
+        WHERE partitioned.partrelid = root
+    );
+    -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
+    -- where the relation is another (restored from a dump, created again), columns of the same names.
+    enrolled.key_since := CASE
+        WHEN previous.order_id IS NULL THEN 0
+        WHEN previous.relation = root::oid AND previous.key_attnums = enrolled.key_attnums
+            OR previous.relation <> root::oid AND previous.key_columns = enrolled.key_columns
+        THEN previous.key_since
+    END;
+    IF enrolled.key_since IS NULL THEN
+        -- No change of the old key may get an id after the new definition.
+        PERFORM @threadline@.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
+    END IF;
+    enrolled.order_id := nextval('@threadline@.audit_changes_id_seq');
+    enrolled.key_since := coalesce(enrolled.key_since, enrolled.order_id);
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO enrolled.table_was_empty;
+    INSERT INTO @threadline@.audit_enrolments SELECT (enrolled).*;
+END
+$$;
+
+-- Takes a table out of capture. Its trail stays.
+CREATE FUNCTION @threadline@.disable_capture(table_schema text, table_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    root regclass := to_regclass(format('%I.%I', table_schema, table_name));
+    transaction_id uuid := @threadline@.current_transaction_id();
+    found_trigger record;
+BEGIN
+    IF root IS NOT NULL THEN
+        PERFORM @threadline@.lock_tables_with_retry(ARRAY[root], 'ACCESS EXCLUSIVE');
+        FOR found_trigger IN
+            SELECT tgname, tgrelid::regclass AS relation FROM pg_trigger
+            WHERE tgrelid IN (SELECT @threadline@.relations_of(root)) AND tgparentid = 0
+                AND tgname IN ('00_threadline_capture', '00_threadline_truncate')
+        LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', found_trigger.tgname, found_trigger.relation);
+        END LOOP;
+    END IF;
+    INSERT INTO @threadline@.audit_enrolments (
+        order_id, transaction_id, table_schema, table_name, event, recorded_at, recorded_by, relation
+    ) VALUES (
+        nextval('@threadline@.audit_changes_id_seq'), transaction_id, table_schema, table_name, 'disabled',
+        clock_timestamp(), session_user, root
+    );
+END
+$$;

@@ -1,0 +1,47 @@
+-- Suspending capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
+-- EXECUTE on suspend_capture, which no role has by default. What was suspended, by whom and why is
+-- recorded; the rows that were changed meanwhile are not.
+
+CREATE FUNCTION @threadline@.suspend_capture(tables regclass[], reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    transaction_id uuid := @threadline@.current_transaction_id();
+    order_id bigint := nextval('@threadline@.audit_changes_id_seq');
+    not_captured regclass;
+BEGIN
+    IF coalesce(cardinality(tables), 0) = 0 OR coalesce(trim(reason), '') = '' THEN
+        RAISE EXCEPTION 'suspend_capture needs tables and a reason' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT given INTO not_captured FROM unnest(tables) AS given
+    WHERE @threadline@.deployed_policy(given) = '{}' OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given);
+    IF FOUND THEN
+        RAISE EXCEPTION 'capture of % cannot be suspended: it is not captured by that name', not_captured
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For a partition or an inheritance child, name the root.';
+    END IF;
+    INSERT INTO @threadline@.audit_suspensions (
+        order_id, transaction_id, suspended_at, suspended_by, reason, tables
+    ) VALUES (
+        order_id, transaction_id, clock_timestamp(), session_user, reason,
+        ARRAY(
+            -- The names under which capture knows them.
+            SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
+            FROM unnest(tables) AS given CROSS JOIN LATERAL @threadline@.deployed_policy(given) AS policy
+            ORDER BY 1
+        )
+    );
+    -- Capture looks for suspensions where its marker does not match, so the marker is cleared.
+    PERFORM set_config(
+            'threadline.suspended',
+            concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true
+        ),
+        set_config('threadline.recorded', '', true);
+END
+$$;
+
+CREATE FUNCTION @threadline@.resume_capture() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('threadline.suspended', '', true);
+END
+$$;

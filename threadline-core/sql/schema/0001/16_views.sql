@@ -1,0 +1,62 @@
+-- Views for people at a SQL prompt and for reports.
+
+-- Every change with who, why, and what changed. Baseline records are not changes; audit_changes has them.
+CREATE VIEW @threadline@.audit_timeline AS
+SELECT
+    change.id,
+    change.captured_at,
+    change.op,
+    change.table_schema,
+    change.table_name,
+    change.row_key,
+    change.previous_key,
+    change.table_pk,
+    CASE WHEN change.op = 'update' THEN ARRAY(
+        SELECT name FROM jsonb_object_keys(change.changed_from) AS name ORDER BY name
+    ) END AS changed_fields,
+    change.changed_from,
+    change.data_after,
+    change.actor,
+    COALESCE(action.on_behalf_of, transaction.on_behalf_of) AS on_behalf_of,
+    action.name AS action_name,
+    action.reason,
+    COALESCE(action.correlation_id, transaction.correlation_id) AS correlation_id,
+    COALESCE(action.request_id, transaction.request_id) AS request_id,
+    COALESCE(action.job_id, transaction.job_id) AS job_id,
+    transaction.context ->> 'source' AS source,
+    transaction.context ->> 'remote_addr' AS remote_addr,
+    transaction.context -> 'meta' AS meta,
+    transaction.db_user,
+    transaction.application_name,
+    change.partition_name,
+    change.transaction_id,
+    change.action_id
+FROM @threadline@.audit_changes AS change
+LEFT JOIN @threadline@.audit_transactions AS transaction ON transaction.id = change.transaction_id
+LEFT JOIN @threadline@.audit_actions AS action ON action.id = change.action_id
+WHERE change.op <> 'baseline';
+
+
+-- The policies that are deployed: one row for each capture function. `policy` is the function's comment:
+-- {"version", "hash", "table"}. `relation` is null if the table is gone.
+CREATE VIEW @threadline@.deployed_policies AS
+SELECT
+    deployed.policy #>> '{table,name,schema}' AS table_schema,
+    deployed.policy #>> '{table,name,name}' AS table_name,
+    (
+        SELECT class.oid
+        FROM pg_catalog.pg_class AS class
+        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        WHERE namespace.nspname = deployed.policy #>> '{table,name,schema}'
+            AND class.relname = deployed.policy #>> '{table,name,name}'
+    ) AS relation,
+    deployed.function,
+    deployed.policy
+FROM (
+    SELECT function.oid AS function, @threadline@.policy_of(function.oid) AS policy
+    FROM pg_catalog.pg_proc AS function
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
+    WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%'
+) AS deployed
+WHERE deployed.policy IS NOT NULL;
+

@@ -1,0 +1,60 @@
+-- The application can cause changes and say why; it can neither write nor read the trail beyond that.
+-- Readers are granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
+
+-- The number of the newest schema file applied.
+CREATE FUNCTION @threadline@.schema_version() RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN 1;
+
+-- Takes back what default privileges granted on the new objects.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END AS grantee
+        FROM (
+            SELECT relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = '@threadline@'::regnamespace
+            UNION ALL
+            SELECT nspowner, nspacl FROM pg_namespace WHERE nspname = '@threadline@'
+            UNION ALL
+            SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = '@threadline@'::regnamespace
+        ) AS object
+        CROSS JOIN LATERAL aclexplode(object.acl) AS privilege
+        WHERE privilege.grantee <> object.owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA @threadline@ FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA @threadline@ FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA @threadline@ FROM %s', granted.grantee);
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA @threadline@ FROM %s', granted.grantee);
+    END LOOP;
+END
+$$;
+
+GRANT USAGE ON SCHEMA @threadline@ TO PUBLIC;
+-- Writers.
+GRANT EXECUTE ON FUNCTION @threadline@.begin_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.end_audited_work(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.count_audited_work(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.current_transaction_id() TO PUBLIC;
+-- Readers. These read with the rights of their caller, or nothing at all.
+GRANT EXECUTE ON FUNCTION @threadline@.schema_version(), @threadline@.policy_of(oid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.trail_partitions(), @threadline@.transaction_id_from(timestamptz),
+    @threadline@.action_id_from(timestamptz), @threadline@.transaction_began_at(uuid),
+    @threadline@.action_recorded_at(uuid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_key_changes(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_segments(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_history(text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_as_of(text, text, text, timestamptz) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_from_image(anyelement, jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.audit_horizon(text, text) TO PUBLIC;
+
+DO $$
+BEGIN
+    IF current_setting('threadline.path_before', true) <> '' THEN
+        PERFORM set_config('search_path', current_setting('threadline.path_before'), true);
+    END IF;
+END
+$$;

@@ -1,0 +1,49 @@
+-- What the server does around the trail: sessions in which no trigger fires, capture suspended now.
+SELECT 'error' AS severity, 'replication_role_default' AS code, NULL AS table_schema, NULL AS table_name,
+    format('%s starts sessions with %s, in which no trigger fires', COALESCE(
+        'role ' || role.rolname || COALESCE(' in database ' || database.datname, ''),
+        'database ' || database.datname, 'the server'), setting) AS explanation,
+    CASE
+        WHEN role.oid IS NULL THEN format('ALTER DATABASE %I RESET session_replication_role', database.datname)
+        WHEN database.oid IS NULL THEN format('ALTER ROLE %I RESET session_replication_role', role.rolname)
+        ELSE format('ALTER ROLE %I IN DATABASE %I RESET session_replication_role', role.rolname, database.datname)
+    END AS remedy
+FROM pg_db_role_setting AS defaults
+CROSS JOIN LATERAL unnest(defaults.setconfig) AS setting
+LEFT JOIN pg_roles AS role ON role.oid = defaults.setrole
+LEFT JOIN pg_database AS database ON database.oid = defaults.setdatabase
+WHERE setting LIKE 'session\_replication\_role=%' AND setting NOT LIKE '%=origin'
+    AND (defaults.setdatabase = 0 OR database.datname = current_database())
+
+UNION ALL
+SELECT 'warning', 'replication_role_settable', NULL, NULL,
+    format('role %s may set session_replication_role, and write without a trigger firing', grantee.name),
+    format('REVOKE SET ON PARAMETER session_replication_role FROM %s', grantee.name)
+FROM pg_parameter_acl AS parameter
+CROSS JOIN LATERAL aclexplode(parameter.paracl) AS privilege
+CROSS JOIN LATERAL (
+    SELECT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END
+) AS grantee (name)
+LEFT JOIN pg_roles AS role ON role.oid = privilege.grantee
+WHERE parameter.parname = 'session_replication_role' AND privilege.privilege_type = 'SET'
+    AND role.rolsuper IS NOT TRUE
+
+UNION ALL
+-- suspend_capture leaves a lock on its table until the end of the transaction. A prepared transaction
+-- has one without a session.
+SELECT 'warning', 'capture_suspended', NULL, NULL,
+    CASE WHEN held.pid IS NULL THEN 'a prepared transaction suspended capture, and is not finished'
+        ELSE format('capture is suspended right now by process %s%s', held.pid,
+            ', since ' || to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC') END,
+    CASE WHEN held.pid IS NULL THEN COALESCE(
+            (SELECT string_agg(format('ROLLBACK PREPARED %L', prepared.gid), '; ')
+             FROM pg_prepared_xacts AS prepared WHERE held.virtualtransaction = '-1/' || prepared.transaction),
+            'find the transaction in pg_prepared_xacts')
+        ELSE format('SELECT pg_terminate_backend(%s)', held.pid) END
+FROM pg_locks AS held
+JOIN pg_class AS class ON class.oid = held.relation AND class.relname = 'audit_suspensions'
+JOIN pg_namespace AS trail ON trail.oid = class.relnamespace AND trail.nspname = '@threadline@'
+LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+WHERE held.locktype = 'relation' AND held.granted AND held.mode = 'RowExclusiveLock'
+    AND held.database = (SELECT database.oid FROM pg_database AS database WHERE database.datname = current_database())
+    AND held.pid IS DISTINCT FROM pg_backend_pid()

@@ -1,0 +1,113 @@
+//! What the feed delivers.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde::{Serialize, Serializer};
+
+use crate::change::{AuditAction, RecordedActor, TimelineEntry};
+use crate::schema::audit_actions;
+use crate::timeline::changes_between;
+
+/// A change or an action. Both take their place from one sequence, so one number orders them.
+///
+/// Every action is delivered, whether or not rows were changed under it: a login, a refusal. The
+/// action of a change is also in the change's [`TimelineEntry`].
+///
+/// As JSON: `{"kind": "change", "id", "actor_ref", "changed_fields", "change", "transaction", "action"}`
+/// or `{"kind": "action", "id", "action"}`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FeedItem {
+    /// A change, with its transaction and its action.
+    Change(Box<TimelineEntry>),
+    /// An action.
+    Action(Box<AuditAction>),
+}
+
+impl FeedItem {
+    /// Its place in the order: a change's `id`, an action's `order_id`. For one consumer it only
+    /// grows.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        match self {
+            Self::Change(entry) => entry.change.id,
+            Self::Action(action) => action.order_id,
+        }
+    }
+
+    /// The change, if it is one.
+    #[must_use]
+    pub fn change(&self) -> Option<&TimelineEntry> {
+        match self {
+            Self::Change(entry) => Some(entry),
+            Self::Action(_) => None,
+        }
+    }
+
+    /// The action, if it is one.
+    #[must_use]
+    pub fn action(&self) -> Option<&AuditAction> {
+        match self {
+            Self::Change(_) => None,
+            Self::Action(action) => Some(action),
+        }
+    }
+}
+
+/// An item as JSON. Stable: fields and kinds may be added.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Document<'a> {
+    Change {
+        id: i64,
+        actor_ref: Option<&'a RecordedActor>,
+        changed_fields: Vec<String>,
+        #[serde(flatten)]
+        entry: &'a TimelineEntry,
+    },
+    Action {
+        id: i64,
+        action: &'a AuditAction,
+    },
+}
+
+impl Serialize for FeedItem {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let id = self.id();
+        match self {
+            Self::Change(entry) => Document::Change {
+                id,
+                actor_ref: entry.actor(),
+                changed_fields: entry.change.changed_fields(),
+                entry,
+            },
+            Self::Action(action) => Document::Action { id, action },
+        }
+        .serialize(out)
+    }
+}
+
+/// Reads the changes and actions with ids after one and up to another, in order.
+pub(crate) async fn read_items<C>(
+    conn: &mut C,
+    after_id: i64,
+    to_id: i64,
+) -> QueryResult<Vec<FeedItem>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let changes: Vec<TimelineEntry> = changes_between(after_id, to_id).load(conn).await?;
+    let actions: Vec<AuditAction> = audit_actions::table
+        .filter(audit_actions::order_id.gt(after_id))
+        .filter(audit_actions::order_id.le(to_id))
+        .select(AuditAction::as_select())
+        .load(conn)
+        .await?;
+    let changes = changes.into_iter().map(Box::new).map(FeedItem::Change);
+    let actions = actions.into_iter().map(Box::new).map(FeedItem::Action);
+    let mut items: Vec<FeedItem> = changes.chain(actions).collect();
+    items.sort_by_key(FeedItem::id);
+    Ok(items)
+}

@@ -1,0 +1,101 @@
+//! What a policy means at an instant.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use threadline_core::retention::{Keep, RetentionPolicy};
+use threadline_core::table::TableName;
+
+use super::statements::Partition;
+
+/// The instants before which things have expired; none is never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Cutoffs {
+    /// Of changes of tables without a rule of their own.
+    pub(crate) changes: Option<DateTime<Utc>>,
+    /// Of tables with one.
+    pub(crate) tables: Vec<TableCutoff>,
+    /// Of transactions that have lost their last change.
+    pub(crate) transactions: Option<DateTime<Utc>>,
+    /// Of actions.
+    pub(crate) actions: Option<DateTime<Utc>>,
+}
+
+/// The cut-off of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct TableCutoff {
+    pub(crate) table: TableName,
+    pub(crate) before: Option<DateTime<Utc>>,
+}
+
+impl Cutoffs {
+    pub(crate) fn new(policy: &RetentionPolicy, now: DateTime<Utc>) -> Self {
+        let before = |keep: Keep| Some(now - TimeDelta::hours(keep.in_hours()?.into()));
+        Self {
+            changes: before(policy.changes()),
+            tables: policy
+                .tables()
+                .iter()
+                .map(|rule| TableCutoff {
+                    table: rule.table.clone(),
+                    before: before(rule.keep),
+                })
+                .collect(),
+            transactions: policy.transactions().map_or(Some(now), before),
+            actions: before(policy.actions()),
+        }
+    }
+
+    /// The cut-off of a table's changes.
+    pub(crate) fn of_table(&self, table: &TableName) -> Option<DateTime<Utc>> {
+        let rule = self.tables.iter().find(|rule| rule.table == *table);
+        rule.map_or(self.changes, |rule| rule.before)
+    }
+
+    /// The last cut-off of any table's changes.
+    pub(crate) fn newest(&self) -> Option<DateTime<Utc>> {
+        let rules = self.tables.iter().map(|rule| rule.before);
+        rules.fold(self.changes, Option::max)
+    }
+
+    /// Transactions without changes go if they began before this, whatever their changes were of.
+    pub(crate) fn emptied_transactions(&self) -> Option<DateTime<Utc>> {
+        Some(self.transactions?.min(self.newest()?))
+    }
+
+    /// Whether everything in a partition with changes of these tables has expired.
+    pub(crate) fn cover(&self, partition: &Partition, tables: &[TableName]) -> bool {
+        let newest = self.newest();
+        newest.is_some_and(|newest| partition.ends_by(newest))
+            && tables.iter().all(|table| {
+                let cutoff = self.of_table(table);
+                cutoff.is_some_and(|before| partition.ends_by(before))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(days: u32) -> Keep {
+        Keep::days(days).unwrap()
+    }
+
+    #[test]
+    fn cutoffs_of_tables_differ_and_forever_has_none() {
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let policy = RetentionPolicy::keep(days(30))
+            .table("a".parse().unwrap(), days(10))
+            .table("b".parse().unwrap(), Keep::FOREVER)
+            .build()
+            .unwrap();
+        let cutoffs = Cutoffs::new(&policy, now);
+        let ago = |days| Some(now - TimeDelta::days(days));
+        assert_eq!(cutoffs.of_table(&"a".parse().unwrap()), ago(10));
+        assert_eq!(cutoffs.of_table(&"b".parse().unwrap()), None);
+        assert_eq!(cutoffs.of_table(&"c".parse().unwrap()), ago(30));
+        assert_eq!(cutoffs.newest(), ago(10));
+        assert_eq!(cutoffs.actions, None);
+        assert_eq!(cutoffs.emptied_transactions(), ago(10));
+    }
+}

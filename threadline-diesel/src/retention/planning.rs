@@ -1,0 +1,284 @@
+//! What a purge would remove, counted. Reads, and changes nothing.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use threadline_core::retention::{LastImages, RetentionPolicy};
+use threadline_core::table::TableName;
+
+use super::cutoffs::Cutoffs;
+use super::plan::{Expired, ExpiredPart, Notice, RetentionPlan};
+use super::purge::{cutoffs, is_feed_behind};
+use super::statements::{self, Partition, Query, query};
+use super::walk::tables_in;
+use crate::error::ReadError;
+
+/// What a purge under a policy would remove now. Counts everything that has expired, so it takes as long
+/// as reading that takes; changes nothing.
+///
+/// # Errors
+/// [`ReadError`] when the database says no: it takes SELECT on the trail.
+pub async fn plan_retention<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+) -> Result<RetentionPlan, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let cutoffs = cutoffs(conn, policy).await?;
+    let mut parts = Vec::new();
+    if let Some(newest) = cutoffs.newest() {
+        let drops = policy.last_images() == LastImages::Purged;
+        for partition in partitions(conn, "audit_changes").await? {
+            if partition.begins_before(newest) {
+                parts.extend(changes_of(conn, &cutoffs, &partition, drops).await?);
+            }
+        }
+        parts.extend(transactions(conn, &cutoffs, newest).await?);
+    }
+    if let Some(before) = cutoffs.actions {
+        for partition in partitions(conn, "audit_actions").await? {
+            if partition.begins_before(before) {
+                parts.extend(actions_of(conn, &partition, before).await?);
+            }
+        }
+    }
+    let is_feed_behind = is_feed_behind(conn, &cutoffs).await?;
+    let notices = [
+        (!policy.is_enabled(), Notice::Disabled),
+        (is_feed_behind, Notice::FeedBehind),
+        (policy.loses_reasons(), Notice::LosesReasons),
+        (
+            policy.last_images() == LastImages::Kept,
+            Notice::KeepsLastImages,
+        ),
+    ];
+    Ok(RetentionPlan {
+        parts,
+        notices: notices
+            .into_iter()
+            .filter_map(|(applies, notice)| applies.then_some(notice))
+            .collect(),
+    })
+}
+
+async fn partitions<C>(conn: &mut C, parent: &'static str) -> diesel::QueryResult<Vec<Partition>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    statements::partitions(parent).load(conn).await
+}
+
+/// The expired changes of a partition, by table.
+async fn changes_of<C>(
+    conn: &mut C,
+    cutoffs: &Cutoffs,
+    partition: &Partition,
+    drops: bool,
+) -> diesel::QueryResult<Vec<ExpiredPart>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let tables = tables_in(conn, partition).await?;
+    let is_dropped = cutoffs.cover(partition, &tables) && (drops || tables.is_empty());
+    let what = if is_dropped {
+        Expired::PartitionOfChanges
+    } else {
+        Expired::Changes
+    };
+    let size = size_of(partition).get_result::<SizeRow>(conn).await?;
+    if is_dropped && tables.is_empty() {
+        let whole = part(what, partition, partition.to, 0);
+        return Ok(vec![ExpiredPart {
+            bytes: Some(size.bytes),
+            ..whole
+        }]);
+    }
+    let mut parts = Vec::new();
+    for table in tables {
+        let Some(before) = cutoffs.of_table(&table) else {
+            continue;
+        };
+        if !partition.begins_before(before) {
+            continue;
+        }
+        let counted = count_changes(partition, &table, before)
+            .get_result::<CountRow>(conn)
+            .await?;
+        if counted.rows > 0 {
+            parts.push(ExpiredPart {
+                table: Some(table),
+                bytes: Some(size.share(counted.rows)),
+                ..part(what, partition, Some(before), counted.rows)
+            });
+        }
+    }
+    Ok(parts)
+}
+
+/// The expired actions of a partition.
+async fn actions_of<C>(
+    conn: &mut C,
+    partition: &Partition,
+    before: DateTime<Utc>,
+) -> diesel::QueryResult<Option<ExpiredPart>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let counted = query(&format!(
+        "SELECT pg_catalog.count(*) AS rows FROM {} WHERE id < @threadline@.action_id_from($1)",
+        partition.relation()
+    ))
+    .bind::<Timestamptz, _>(before)
+    .get_result::<CountRow>(conn)
+    .await?;
+    if counted.rows == 0 {
+        return Ok(None);
+    }
+    let bytes = if partition.ends_by(before) {
+        let size = size_of(partition).get_result::<SizeRow>(conn).await?;
+        Some(size.bytes)
+    } else {
+        None
+    };
+    Ok(Some(ExpiredPart {
+        bytes,
+        ..part(Expired::Actions, partition, Some(before), counted.rows)
+    }))
+}
+
+/// The transactions of which every change has expired, by partition.
+async fn transactions<C>(
+    conn: &mut C,
+    cutoffs: &Cutoffs,
+    newest: DateTime<Utc>,
+) -> diesel::QueryResult<Vec<ExpiredPart>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let found = emptied_transactions(cutoffs, newest)
+        .load::<EmptiedRow>(conn)
+        .await?;
+    let partitions = partitions(conn, "audit_transactions").await?;
+    let parts = partitions.iter().filter_map(|partition| {
+        let row = found
+            .iter()
+            .find(|row| row.partition_name == partition.name)?;
+        Some(part(
+            Expired::Transactions,
+            partition,
+            Some(newest),
+            row.rows,
+        ))
+    });
+    Ok(parts.collect())
+}
+
+fn part(
+    what: Expired,
+    partition: &Partition,
+    before: Option<DateTime<Utc>>,
+    rows: i64,
+) -> ExpiredPart {
+    ExpiredPart {
+        what,
+        partition: Some(partition.name.clone()),
+        from: partition.from,
+        to: partition.to,
+        table: None,
+        before,
+        rows,
+        bytes: None,
+    }
+}
+
+fn count_changes(partition: &Partition, table: &TableName, before: DateTime<Utc>) -> Query {
+    query(&format!(
+        "SELECT pg_catalog.count(*) AS rows FROM {} \
+         WHERE table_name = $1 AND table_schema = $2 AND captured_at < $3",
+        partition.relation()
+    ))
+    .bind::<Text, _>(table.name().to_owned())
+    .bind::<Text, _>(table.schema().to_owned())
+    .bind::<Timestamptz, _>(before)
+}
+
+fn emptied_transactions(cutoffs: &Cutoffs, newest: DateTime<Utc>) -> Query {
+    let rules = cutoffs.tables.iter();
+    query(
+        "WITH rule AS (SELECT * FROM unnest($1, $2, $3) AS rule (table_schema, table_name, before)), \
+         expired AS (\
+            SELECT change.transaction_id AS id FROM @threadline@.audit_changes AS change \
+            LEFT JOIN rule USING (table_schema, table_name) \
+            WHERE change.transaction_id < @threadline@.transaction_id_from(LEAST($4, $6)) \
+            GROUP BY change.transaction_id \
+            HAVING pg_catalog.bool_and(COALESCE(change.captured_at < \
+                CASE WHEN rule.table_name IS NULL THEN $5 ELSE rule.before END, false))\
+         ) \
+         SELECT class.relname::text AS partition_name, pg_catalog.count(*) AS rows \
+         FROM expired JOIN @threadline@.audit_transactions AS recorded USING (id) \
+         JOIN pg_catalog.pg_class AS class ON class.oid = recorded.tableoid \
+         WHERE $6 IS NOT NULL GROUP BY class.relname",
+    )
+    .bind::<Array<Text>, _>(
+        rules
+            .clone()
+            .map(|rule| rule.table.schema().to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(
+        rules
+            .clone()
+            .map(|rule| rule.table.name().to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Nullable<Timestamptz>>, _>(rules.map(|rule| rule.before).collect::<Vec<_>>())
+    .bind::<Timestamptz, _>(newest)
+    .bind::<Nullable<Timestamptz>, _>(cutoffs.changes)
+    .bind::<Nullable<Timestamptz>, _>(cutoffs.transactions)
+}
+
+fn size_of(partition: &Partition) -> Query {
+    query(
+        "SELECT pg_catalog.pg_total_relation_size(class.oid) AS bytes, class.reltuples::bigint AS rows \
+         FROM pg_catalog.pg_class AS class WHERE class.oid = pg_catalog.to_regclass($1)",
+    )
+    .bind::<Text, _>(
+        partition
+            .relation()
+            .replace("@threadline@", threadline_core::storage::STORAGE_SCHEMA),
+    )
+}
+
+#[derive(Debug, QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+#[derive(Debug, QueryableByName)]
+struct EmptiedRow {
+    #[diesel(sql_type = Text)]
+    partition_name: String,
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+#[derive(Debug, QueryableByName)]
+struct SizeRow {
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+    /// As of the last ANALYZE.
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+impl SizeRow {
+    /// About the bytes of so many of the rows.
+    fn share(&self, rows: i64) -> i64 {
+        let all = i128::from(self.rows.max(rows).max(1));
+        i64::try_from(i128::from(self.bytes) * i128::from(rows) / all).unwrap_or(self.bytes)
+    }
+}

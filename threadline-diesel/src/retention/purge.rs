@@ -1,0 +1,242 @@
+//! The calls of retention that change something: maintenance, and a purge from its lease to its end.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+use threadline_core::retention::RetentionPolicy;
+use threadline_core::table::TableName;
+use threadline_core::telemetry;
+
+use super::cutoffs::Cutoffs;
+use super::walk::{Halt, Walk};
+use super::{
+    FeedConsumers, Maintenance, PurgeOptions, PurgeOutcome, PurgeStep, RetentionError,
+    RetentionRun, RunState, statements, steps,
+};
+use crate::error::ReadError;
+
+/// Makes partitions ahead, and moves rows out of the default partitions.
+///
+/// # Errors
+/// [`RetentionError`] when the database says no, or the connection is in a transaction.
+pub async fn maintain_partitions<C>(
+    conn: &mut C,
+    options: &PurgeOptions,
+) -> Result<Maintenance, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    refuse_in_transaction(conn)?;
+    let mut done = Maintenance::default();
+    let mut locked = 0;
+    loop {
+        let rows = statements::maintain(options)
+            .load::<statements::MaintenanceRow>(conn)
+            .await?;
+        let some = |result| rows.iter().any(|row| row.result == result);
+        let moved = rows.iter().map(|row| row.rows_moved).sum::<i64>();
+        done.unfinished = some("left") || some("locked");
+        done.moved += moved;
+        done.created += rows
+            .iter()
+            .map(|row| i64::from(row.result == "created"))
+            .sum::<i64>();
+        // One call moves the rows of one period.
+        let goes_on = some("left") && moved > 0;
+        locked += i32::from(some("locked"));
+        if options.stop.is_given()
+            || !(goes_on || some("locked"))
+            || locked >= options.lock_attempts
+        {
+            break;
+        }
+        tokio::time::sleep(if goes_on {
+            options.pause
+        } else {
+            options.rest_after_lock()
+        })
+        .await;
+    }
+    Ok(done)
+}
+
+/// Puts the partitions in order, then removes what has expired under a policy.
+///
+/// # Errors
+/// [`RetentionError`] when the policy is not enabled, another purge is at work, or something fails,
+/// which is recorded in the run.
+pub async fn purge<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    options: &PurgeOptions,
+) -> Result<PurgeOutcome, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    purge_with_progress(conn, policy, options, &mut |_| ()).await
+}
+
+/// [`purge`], with a function that is called after every step.
+///
+/// # Errors
+/// As [`purge`].
+pub async fn purge_with_progress<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    options: &PurgeOptions,
+    progress: &mut (dyn FnMut(&PurgeStep) + Send),
+) -> Result<PurgeOutcome, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let purged = try_to_purge(conn, policy, options, progress).await;
+    if let Err(error) = &purged
+        && error.is_worth_an_event()
+    {
+        telemetry::retention_failed(error.kind());
+    }
+    purged
+}
+
+/// The newest runs, newest first.
+///
+/// # Errors
+/// [`RetentionError`] when the database says no.
+pub async fn retention_runs<C>(conn: &mut C, most: u32) -> Result<Vec<RetentionRun>, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let found = steps::newest_runs(most).load::<steps::RunRow>(conn).await?;
+    let runs = found.into_iter().map(RetentionRun::try_from);
+    Ok(runs.collect::<Result<_, _>>()?)
+}
+
+/// From when on the trail of a table is complete: when capture of it was first enabled, or the last
+/// purge's cut-off. None if it was never captured.
+///
+/// # Errors
+/// [`ReadError`] when the database says no.
+pub async fn audit_horizon<C>(
+    conn: &mut C,
+    table: &TableName,
+) -> Result<Option<DateTime<Utc>>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let row = statements::horizon(table)
+        .get_result::<statements::Instant>(conn)
+        .await?;
+    Ok(row.instant)
+}
+
+async fn try_to_purge<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    options: &PurgeOptions,
+    progress: &mut (dyn FnMut(&PurgeStep) + Send),
+) -> Result<PurgeOutcome, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    if !policy.is_enabled() {
+        return Err(RetentionError::Disabled);
+    }
+    let maintenance = maintain_partitions(conn, options).await?;
+    let (run, cutoffs) = begin(conn, policy, options).await?;
+    telemetry::retention_started(run);
+    let mut walk = Walk::new(conn, run, policy, cutoffs, options, progress);
+    let (state, failure) = match walk.work().await {
+        Ok(()) => (RunState::Completed, None),
+        Err(Halt::Stopped) => (RunState::Stopped, None),
+        Err(Halt::Failed(error)) => (RunState::Failed, Some(error)),
+    };
+    // If the connection no longer works, the next run finds this one abandoned.
+    let reason = failure.as_ref().map(RetentionError::place);
+    let ended = steps::end(run, state, reason).execute(conn).await;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if ended? == 0 {
+        return Err(RetentionError::Lost { run });
+    }
+    let run = steps::run(run).get_result::<steps::RunRow>(conn).await?;
+    let run = RetentionRun::try_from(run)?;
+    telemetry::retention_finished(
+        run.id,
+        run.state.as_str(),
+        run.changes,
+        run.transactions,
+        run.actions,
+        run.partitions,
+    );
+    Ok(PurgeOutcome { maintenance, run })
+}
+
+/// Begins a run, after marking one as abandoned whose lease has run out.
+async fn begin<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    options: &PurgeOptions,
+) -> Result<(i64, Cutoffs), RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let cutoffs = cutoffs(conn, policy).await?;
+    if options.feed_consumers == FeedConsumers::Block && is_feed_behind(conn, &cutoffs).await? {
+        return Err(RetentionError::FeedBehind);
+    }
+    steps::abandon().execute(conn).await?;
+    // A policy and instants are made of numbers and texts, so they can always be written.
+    let policy = serde_json::to_value(policy).unwrap_or_default();
+    let stored = serde_json::to_value(&cutoffs).unwrap_or_default();
+    let begun = steps::begin(policy, stored, options)
+        .load::<steps::RunId>(conn)
+        .await?;
+    if let [run] = begun.as_slice() {
+        return Ok((run.id, cutoffs));
+    }
+    let holders = steps::holder().load::<steps::Holder>(conn).await?;
+    let holder = holders.into_iter().next();
+    Err(RetentionError::AtWork {
+        run: holder.as_ref().map(|holder| holder.id),
+        until: holder.map(|holder| holder.lease_until),
+    })
+}
+
+/// What a policy means now, by the server's clock.
+pub(super) async fn cutoffs<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+) -> diesel::QueryResult<Cutoffs>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let row = statements::now()
+        .get_result::<statements::Instant>(conn)
+        .await?;
+    Ok(Cutoffs::new(policy, row.instant.unwrap_or_default()))
+}
+
+/// Whether consumers of the feed have not acknowledged everything that has expired.
+pub(super) async fn is_feed_behind<C>(conn: &mut C, cutoffs: &Cutoffs) -> diesel::QueryResult<bool>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let row = statements::is_feed_behind(cutoffs)
+        .get_result::<statements::Answer>(conn)
+        .await?;
+    Ok(row.answer)
+}
+
+/// Steps are committed one by one, which the caller's transaction would prevent.
+fn refuse_in_transaction<C>(conn: &mut C) -> Result<(), RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let status =
+        <C::TransactionManager as TransactionManager<C>>::transaction_manager_status_mut(conn);
+    match status.transaction_depth()? {
+        None => Ok(()),
+        Some(_) => Err(RetentionError::InTransaction),
+    }
+}

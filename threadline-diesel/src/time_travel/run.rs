@@ -1,0 +1,200 @@
+//! Running a query as of an instant.
+
+use diesel::deserialize::QueryableByName;
+use diesel::pg::Pg;
+use diesel::query_builder::{AsQuery, QueryFragment};
+use diesel::sql_types::{Array, Nullable, Text};
+use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+use threadline_core::storage::STORAGE_SCHEMA;
+
+use super::facts::{FACTS, Facts, FactsRow};
+use super::query::AsOfQuery;
+use super::source::Source;
+use super::{TimeTravel, TimeTravelError};
+use crate::as_of::rendered;
+
+const LOCKED: &str = include_str!("locked.sql");
+
+/// What a query gives as of an instant.
+///
+/// Runs in a transaction of its own, which is read only.
+///
+/// # Errors
+/// [`TimeTravelError`] when the answer would not be exact, the connection is inside a transaction, or
+/// the database reports an error.
+pub async fn time_travel<'query, C, Q, U>(
+    conn: &mut C,
+    travel: &TimeTravel,
+    query: Q,
+) -> Result<Vec<U>, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+    Q: AsQuery,
+    Q::Query: QueryFragment<Pg> + Send + 'query,
+    AsOfQuery<Q::Query>: LoadQuery<'query, C, U> + 'query,
+    U: Send,
+{
+    let query = query.as_query();
+    let depth = C::TransactionManager::transaction_manager_status_mut(conn).transaction_depth()?;
+    if depth.is_some() {
+        return Err(TimeTravelError::InsideTransaction);
+    }
+    C::TransactionManager::begin_transaction(conn).await?;
+    let answer = answer(conn, travel, query).await;
+    // Nothing was written. After an error the transaction is aborted anyway.
+    let ended = C::TransactionManager::rollback_transaction(conn).await;
+    let rows = answer?;
+    ended?;
+    Ok(rows)
+}
+
+/// The first row of what a query gives as of an instant: of a count, the count.
+///
+/// # Errors
+/// As [`time_travel`]; and [`NotFound`](diesel::result::Error::NotFound) where there is no row.
+pub async fn time_travel_first<'query, C, Q, U>(
+    conn: &mut C,
+    travel: &TimeTravel,
+    query: Q,
+) -> Result<U, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+    Q: AsQuery + Send,
+    Q::Query: QueryFragment<Pg> + Send + 'query,
+    AsOfQuery<Q::Query>: LoadQuery<'query, C, U> + 'query,
+    U: Send,
+{
+    let rows = time_travel(conn, travel, query).await?;
+    rows.into_iter()
+        .next()
+        .ok_or(TimeTravelError::Database(diesel::result::Error::NotFound))
+}
+
+async fn answer<'query, C, Q, U>(
+    conn: &mut C,
+    travel: &TimeTravel,
+    query: Q,
+) -> Result<Vec<U>, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+    Q: QueryFragment<Pg> + Send + 'query,
+    AsOfQuery<Q>: LoadQuery<'query, C, U> + 'query,
+    U: Send,
+{
+    // Compiling a query takes several times as long as running it here.
+    conn.batch_execute(
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off",
+    )
+    .await?;
+    let sql = rendered(&query)?;
+    let sources = sources(conn, travel, &sql).await?;
+    let mut expressions = Vec::new();
+    for source in &sources {
+        let bounds = bounds(conn, source.truncated_partitions()).await?;
+        expressions.push(source.expression(&bounds)?);
+    }
+    let query = AsOfQuery::new(&expressions, &sql, query);
+    let rows = query
+        .load::<U>(conn)
+        .await
+        .map_err(|error| unknown_column(&sources, error))?;
+    let locked = diesel::sql_query(LOCKED.replace("@threadline@", STORAGE_SCHEMA))
+        .get_result::<Locked>(conn)
+        .await?;
+    if locked.names.is_empty() {
+        Ok(rows)
+    } else {
+        Err(TimeTravelError::PresentDay(locked.names))
+    }
+}
+
+/// What stands for the tables whose names are in the query.
+async fn sources<C>(
+    conn: &mut C,
+    travel: &TimeTravel,
+    sql: &str,
+) -> Result<Vec<Source>, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let mut sources: Vec<Source> = Vec::new();
+    let sql = sql.to_lowercase();
+    for table in &travel.tables {
+        if !sql.contains(&table.name().to_lowercase()) {
+            continue;
+        }
+        if let Some(other) = sources
+            .iter()
+            .find(|one| one.table().name() == table.name())
+        {
+            return Err(TimeTravelError::SameName(
+                other.table().clone(),
+                table.clone(),
+            ));
+        }
+        let found = diesel::sql_query(FACTS.replace("@threadline@", STORAGE_SCHEMA))
+            .bind::<Text, _>(table.schema())
+            .bind::<Text, _>(table.name())
+            .get_result::<FactsRow>(conn)
+            .await?;
+        let facts: Facts = found
+            .facts
+            .read()
+            .map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
+        sources.push(Source::new(travel, table, facts)?);
+    }
+    Ok(sources)
+}
+
+/// The conditions of rows in partitions; none where one is no partition now.
+async fn bounds<C>(
+    conn: &mut C,
+    partitions: Vec<String>,
+) -> Result<Vec<Option<String>>, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    // In a savepoint, because the function keeps locks on the tables.
+    C::TransactionManager::begin_transaction(conn).await?;
+    let found = diesel::sql_query(
+        "SELECT pg_catalog.pg_get_partition_constraintdef(pg_catalog.to_regclass(given.name)) AS bounds \
+         FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (name, place) ORDER BY given.place",
+    )
+    .bind::<Array<Text>, _>(partitions)
+    .load::<Bounds>(conn)
+    .await;
+    C::TransactionManager::rollback_transaction(conn).await?;
+    Ok(found?.into_iter().map(|row| row.bounds).collect())
+}
+
+/// Says of PostgreSQL's error which column is not known, if it is about one.
+fn unknown_column(sources: &[Source], error: diesel::result::Error) -> TimeTravelError {
+    if let diesel::result::Error::DatabaseError(_, information) = &error {
+        let found = sources
+            .iter()
+            .find_map(|source| Some((source, source.unknown_column(information.message())?)));
+        if let Some((source, column)) = found {
+            return TimeTravelError::UnknownColumn {
+                table: source.table().clone(),
+                column,
+            };
+        }
+    }
+    error.into()
+}
+
+#[derive(Debug, QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Array<Text>)]
+    names: Vec<String>,
+}
+
+#[derive(Debug, QueryableByName)]
+struct Bounds {
+    #[diesel(sql_type = Nullable<Text>)]
+    bounds: Option<String>,
+}
