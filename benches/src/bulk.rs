@@ -162,7 +162,7 @@ async fn run(side: &Side, workload: Workload, rows: i64) -> Result<Sample> {
     let wal = (side.wal_bytes().await? - wal) * per_row;
     let stored = (side.trail_bytes().await? - before) * per_row;
     let limit = match side.variant {
-        Variant::Full | Variant::Delta => Some(limit(side, workload, rows).await? * per_row),
+        Variant::Full => Some(limit(side, workload, rows).await? * per_row),
         Variant::None | Variant::Common => None,
     };
     Ok(Sample {

@@ -88,7 +88,6 @@ fn push(groups: &mut Vec<Group>, label: &str, variant: Variant, value: f64) {
 fn class(variant: Variant) -> &'static str {
     match variant {
         Variant::None | Variant::Full => "threadline",
-        Variant::Delta => "delta",
         Variant::Common => "common",
     }
 }
@@ -102,11 +101,8 @@ fn draw(title: &str, groups: &[Group]) -> String {
     let mut body = String::new();
     let mut y = 60.0;
     // Writing to a String cannot fail.
-    for (at, variant) in [Variant::Full, Variant::Delta, Variant::Common]
-        .iter()
-        .enumerate()
-    {
-        let x = [LABELS, LABELS + 130.0, LABELS + 280.0][at];
+    for (at, variant) in [Variant::Full, Variant::Common].iter().enumerate() {
+        let x = [LABELS, LABELS + 130.0][at];
         let _ = write!(
             body,
             r#"<rect class="{}" x="{x}" y="32" width="11" height="11"/><text x="{}" y="42">{}</text>"#,

@@ -9,6 +9,7 @@ mod attribution;
 mod bulk;
 mod chart;
 mod clients;
+mod connections;
 mod layer;
 mod reading;
 mod report;
@@ -91,7 +92,9 @@ async fn main() -> anyhow::Result<()> {
     report.small = small::measure(&sides, effort).await?;
     report.bulk = bulk::measure(&sides, effort).await?;
     report.clients = clients::measure(&sides, effort).await?;
+    let connections = connections::measure(&server).await?;
     println!("{}", report.tables());
+    println!("{connections}");
     if let Some(file) = arguments.json {
         std::fs::write(&file, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("writing {}", file.display()))?;

@@ -8,8 +8,7 @@ use anyhow::Result;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline_core::install;
 use threadline_core::retention::{Keep, RetentionPolicy};
-use threadline_diesel::nonblocking::purge_watched;
-use threadline_diesel::retention::PurgeOptions;
+use threadline_diesel::retention::{PurgeOptions, purge_with_progress};
 use tokio_postgres::Client;
 
 use crate::server::{Server, connect};
@@ -104,7 +103,7 @@ async fn purge_million(server: &Server, place: Place) -> Result<Taken> {
     let mut steps = Vec::new();
     let start = Instant::now();
     let mut last = start;
-    let outcome = purge_watched(&mut conn, &policy, &options, &mut |_| {
+    let outcome = purge_with_progress(&mut conn, &policy, &options, &mut |_| {
         steps.push(last.elapsed());
         last = Instant::now();
     })
@@ -143,9 +142,9 @@ fn fill(months_ago: i32) -> String {
             began + interval '20 days' * ((i - i % {CHANGES_OF_A_TRANSACTION})::float8 / {CHANGES}) AS begun
          FROM generate_series(0, {CHANGES} - 1) AS i,
             (SELECT date_trunc('month', now()) - interval '{months_ago} months') AS month (began);
-         INSERT INTO threadline.audit_transactions (id, occurred_at, xid, backend_pid, db_user, actor_ref)
+         INSERT INTO threadline.audit_transactions (id, occurred_at, xid, backend_pid, db_user, actor)
          SELECT DISTINCT encode(timestamptz_send(begun) || int8send(i / {CHANGES_OF_A_TRANSACTION}), 'hex')::uuid,
-            begun, '1'::xid8, 1, 'app', '{{\"type\": \"user\", \"id\": \"42\"}}'::jsonb FROM step;
+            begun, '1'::xid8, 1, 'app', 'user:42' FROM step;
          INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after, changed_from)
          SELECT i, at, encode(timestamptz_send(begun) || int8send(i / {CHANGES_OF_A_TRANSACTION}), 'hex')::uuid,
             'update', 'public', 'orders', (i % 50000)::text, jsonb_build_object('id', (i % 50000)::text),

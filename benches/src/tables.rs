@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use threadline_core::column_type::ColumnType;
-use threadline_core::table::{AuditedTable, Column, ImageForm, TableName};
+use threadline_core::table::{AuditedTable, Column, TableName};
 
 const ORDERS: &[(&str, &str)] = &[
     ("id", "int8"),
@@ -124,22 +124,28 @@ fn sample_value(kind: &str) -> &'static str {
 }
 
 /// The tables as Threadline audits them.
-pub(crate) fn audited(image: ImageForm) -> Result<Vec<AuditedTable>> {
+pub(crate) fn audited() -> Result<Vec<AuditedTable>> {
     all()
         .into_iter()
-        .map(|(name, columns)| {
-            let columns = columns.into_iter().map(|(column, kind)| {
-                let kind = match kind.strip_suffix("[]") {
-                    Some(element) => ColumnType::array_of(element),
-                    None => ColumnType::builtin(kind),
-                };
-                Column::new(column, kind)
-            });
-            Ok(AuditedTable::builder(TableName::new("public", name))
-                .columns(columns)
-                .key(["id"])
-                .image(image)
-                .build()?)
-        })
+        .map(|(name, columns)| audited_as(name, columns))
         .collect()
+}
+
+/// The table of orders under another name.
+pub(crate) fn orders_as(name: &str) -> Result<AuditedTable> {
+    audited_as(name, owned(ORDERS))
+}
+
+fn audited_as(name: &str, columns: Vec<(String, &'static str)>) -> Result<AuditedTable> {
+    let columns = columns.into_iter().map(|(column, kind)| {
+        let kind = match kind.strip_suffix("[]") {
+            Some(element) => ColumnType::array_of(element),
+            None => ColumnType::builtin(kind),
+        };
+        Column::new(column, kind)
+    });
+    Ok(AuditedTable::builder(TableName::new("public", name))
+        .columns(columns)
+        .key(["id"])
+        .build()?)
 }

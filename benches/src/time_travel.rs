@@ -10,7 +10,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline_core::capture::CaptureMigration;
 use threadline_core::column_type::ColumnType;
 use threadline_core::install;
-use threadline_core::table::{AuditedTable, Column, ImageForm, TableName};
+use threadline_core::row_key::RowKeyText;
+use threadline_core::table::{AuditedTable, Column, TableName};
 use threadline_diesel::nonblocking;
 use threadline_diesel::time_travel::{TimeTravel, time_travel};
 
@@ -23,38 +24,47 @@ const FILL: &str = include_str!("../sql/time_travel.sql");
 /// Times that a question is asked in each way, after one that does not count.
 const TIMES: usize = 9;
 
-/// Questions that give one number, about `orders` and `customers`.
-const QUESTIONS: &[(&str, &str)] = &[
+/// Questions that give one number, about `orders` and `customers`, with the keys of orders to which the
+/// table can be narrowed.
+const QUESTIONS: &[(&str, &str, &str)] = &[
     (
         "sum of the whole table",
         "SELECT sum(total)::bigint AS n FROM orders",
+        "",
     ),
     (
         "count of the whole table",
         "SELECT count(*) AS n FROM orders",
+        "",
     ),
     (
         "one row by its key",
         "SELECT total::bigint AS n FROM orders WHERE id = 4242",
+        "4242",
     ),
     (
         "20 rows by their keys",
         "SELECT sum(total)::bigint AS n FROM orders WHERE id = ANY \
          ('{5,505,1005,2005,3005,4005,5005,6005,7005,8005,9005,10005,11005,12005,13005,14005,\
            15005,16005,17005,18005}'::bigint[])",
+        "5,505,1005,2005,3005,4005,5005,6005,7005,8005,9005,10005,11005,12005,13005,14005,\
+         15005,16005,17005,18005",
     ),
     (
         "100 rows by a range of keys",
         "SELECT sum(total)::bigint AS n FROM orders WHERE id BETWEEN 1000 AND 1099",
+        "",
     ),
     (
         "20 rows by an indexed column",
         "SELECT sum(total)::bigint AS n FROM orders WHERE customer_id = 77",
+        "",
     ),
     (
         "20 rows by a join",
         "SELECT sum(orders.total)::bigint AS n FROM orders \
          JOIN customers ON customers.id = orders.customer_id WHERE customers.id = 77",
+        "",
     ),
 ];
 
@@ -115,25 +125,40 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
         "copy ms",
         "as of ms",
         "x copy",
-        "trail only ms",
+        "narrowed to keys ms",
         "x copy",
     ]);
-    for (name, question) in QUESTIONS {
+    for (name, question, keys) in QUESTIONS {
         for mark in &marks {
-            let travel = time_travel(mark.instant)
-                .tables(["orders".parse::<TableName>()?, "customers".parse()?]);
+            let orders: TableName = "orders".parse()?;
+            let whole = time_travel(mark.instant).tables([orders.clone(), "customers".parse()?]);
+            let keys: Vec<_> = keys
+                .split(',')
+                .filter(|key| !key.is_empty())
+                .map(|key| RowKeyText::from_values(vec![key.trim().to_owned()]))
+                .collect();
+            let narrowed = (!keys.is_empty()).then(|| whole.clone().table_keys(orders, keys));
             let on_copy = question.replace("orders", &mark.name);
-            let asked = ask(&mut conn, question, &on_copy, &travel).await;
-            let [copy, shortest, trail] = asked.with_context(|| (*name).to_owned())?;
-            table.add_row([
+            let context = || (*name).to_owned();
+            let copy = ask(&mut conn, &on_copy, None).await.with_context(context)?;
+            let past = ask(&mut conn, question, Some(&whole)).await;
+            let past = past.with_context(context)?;
+            ensure!(copy.answer == past.answer, "the answers to {name} differ");
+            let mut cells = vec![
                 (*name).to_owned(),
                 mark.since.to_string(),
-                format!("{copy:.2}"),
-                format!("{shortest:.2}"),
-                format!("{:.1}", shortest / copy),
-                format!("{trail:.2}"),
-                format!("{:.1}", trail / copy),
-            ]);
+                format!("{:.2}", copy.milliseconds),
+                format!("{:.2}", past.milliseconds),
+                format!("{:.1}", past.milliseconds / copy.milliseconds),
+            ];
+            if let Some(narrowed) = &narrowed {
+                let past = ask(&mut conn, question, Some(narrowed)).await;
+                let past = past.with_context(context)?;
+                ensure!(copy.answer == past.answer, "the answers to {name} differ");
+                cells.push(format!("{:.2}", past.milliseconds));
+                cells.push(format!("{:.1}", past.milliseconds / copy.milliseconds));
+            }
+            table.add_row(cells);
         }
     }
     println!("{table}");
@@ -150,7 +175,7 @@ fn pieces(script: &str) -> Vec<&str> {
 }
 
 fn audited() -> Result<Vec<AuditedTable>> {
-    let mut audited = tables::audited(ImageForm::Full)?;
+    let mut audited = tables::audited()?;
     audited.retain(|table| table.name().name() == "orders");
     audited.push(
         AuditedTable::builder(TableName::new("public", "customers"))
@@ -164,35 +189,36 @@ fn audited() -> Result<Vec<AuditedTable>> {
     Ok(audited)
 }
 
-/// Milliseconds on the copy, as of the instant, and by the trail alone: medians, with everything that
-/// the library asks the server on the way.
+/// What a question gave, and the median of the times that it took, with everything that the library
+/// asks the server on the way.
+struct Measured {
+    answer: i64,
+    milliseconds: f64,
+}
+
+/// Asks a question as of an instant, or as it is.
 async fn ask(
     conn: &mut AsyncPgConnection,
     question: &str,
-    on_copy: &str,
-    travel: &TimeTravel,
-) -> Result<[f64; 3]> {
-    let trail = travel.clone().trail_only();
-    let mut samples = [const { Vec::new() }; 3];
+    travel: Option<&TimeTravel>,
+) -> Result<Measured> {
+    let mut samples = Vec::new();
+    let mut answer = 0;
     for turn in 0..=TIMES {
-        let mut answers = [0; 3];
-        for way in 0..3 {
-            let start = Instant::now();
-            let found: Vec<Number> = match way {
-                0 => diesel::sql_query(on_copy).load(conn).await?,
-                1 => nonblocking::time_travel(conn, travel, diesel::sql_query(question)).await?,
-                _ => nonblocking::time_travel(conn, &trail, diesel::sql_query(question)).await?,
-            };
-            let taken = start.elapsed().as_secs_f64() * 1e3;
-            answers[way] = found.as_slice().first().context("no row")?.n;
-            if turn > 0 {
-                samples[way].push(taken);
-            }
+        let start = Instant::now();
+        let query = diesel::sql_query(question);
+        let found: Vec<Number> = match travel {
+            None => query.load(conn).await?,
+            Some(travel) => nonblocking::time_travel(conn, travel, query).await?,
+        };
+        let taken = start.elapsed().as_secs_f64() * 1e3;
+        answer = found.as_slice().first().context("no row")?.n;
+        if turn > 0 {
+            samples.push(taken);
         }
-        ensure!(
-            answers[0] == answers[1] && answers[0] == answers[2],
-            "the answers differ: {answers:?}"
-        );
     }
-    Ok(samples.map(|one| median(&one)))
+    Ok(Measured {
+        answer,
+        milliseconds: median(&samples),
+    })
 }

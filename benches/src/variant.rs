@@ -3,7 +3,6 @@
 use anyhow::Result;
 use serde::Serialize;
 use threadline_core::capture::CaptureMigration;
-use threadline_core::table::ImageForm;
 use threadline_testdb::Database;
 use tokio_postgres::Client;
 
@@ -18,24 +17,21 @@ const COMMON_TRIGGER: &str = include_str!("../sql/common_trigger.sql");
 pub(crate) enum Variant {
     /// No capture.
     None,
-    /// Threadline, full images.
+    /// Threadline.
     Full,
-    /// Threadline, old and new values of what changed.
-    Delta,
     /// A plain row-level jsonb trigger.
     Common,
 }
 
 impl Variant {
     /// All of them, in the order of a round.
-    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Full, Self::Delta, Self::Common];
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Full, Self::Common];
 
     /// What people call it.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::None => "no capture",
             Self::Full => "threadline",
-            Self::Delta => "threadline, delta",
             Self::Common => "common trigger",
         }
     }
@@ -44,13 +40,13 @@ impl Variant {
     fn trail_schema(self) -> &'static str {
         match self {
             Self::None => "",
-            Self::Full | Self::Delta => "threadline",
+            Self::Full => "threadline",
             Self::Common => "common",
         }
     }
 
     fn install(self, database: &Database) -> Result<()> {
-        let image = match self {
+        match self {
             Self::None => return Ok(()),
             Self::Common => {
                 database.execute_script(COMMON_TRIGGER)?;
@@ -62,11 +58,10 @@ impl Variant {
                 }
                 return Ok(());
             }
-            Self::Full => ImageForm::Full,
-            Self::Delta => ImageForm::Delta,
-        };
+            Self::Full => {}
+        }
         database.execute_script(&threadline_core::install::up_sql())?;
-        let audited = tables::audited(image)?;
+        let audited = tables::audited()?;
         database.execute_script(CaptureMigration::new(&audited, |_| None).up())?;
         Ok(())
     }

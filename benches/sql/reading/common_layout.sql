@@ -17,7 +17,8 @@ CREATE TABLE common.actions (
     recorded_at timestamptz NOT NULL
 );
 INSERT INTO common.actions
-SELECT id, name, COALESCE(actor_ref, '{"type": "anonymous"}'), status, reason, comment,
+SELECT id, name, CASE WHEN actor IS NULL THEN '{"type": "anonymous"}' ELSE
+        jsonb_build_object('type', split_part(actor, ':', 1), 'id', split_part(actor, ':', 2)) END, status, reason, comment,
     correlation_id, request_id, recorded_at
 FROM threadline.audit_actions;
 CREATE INDEX ON common.actions USING gin (actor_ref);
@@ -34,7 +35,8 @@ CREATE TABLE common.transactions (
     action_id uuid REFERENCES common.actions ON DELETE SET NULL
 );
 INSERT INTO common.transactions (xid, occurred_at, source, meta, actor_ref, action_id)
-SELECT xid::text::bigint, occurred_at, source, meta, actor_ref, action_id
+SELECT xid::text::bigint, occurred_at, context ->> 'source', context -> 'meta', CASE WHEN actor IS NOT NULL THEN
+    jsonb_build_object('type', split_part(actor, ':', 1), 'id', split_part(actor, ':', 2)) END, action_id
 FROM threadline.audit_transactions ORDER BY id;
 CREATE INDEX ON common.transactions (xid);
 

@@ -4,14 +4,14 @@ COPY (
         c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.table_pk,
         CASE WHEN c.op = 'update' THEN ARRAY(SELECT jsonb_object_keys(c.changed_from)) END,
         c.changed_from, c.data_after,
-        COALESCE(c.actor_ref, t.actor_ref),
+        c.actor,
         COALESCE(a.on_behalf_of, t.on_behalf_of),
         c.transaction_id, t.occurred_at,
         COALESCE(a.request_id, t.request_id),
         COALESCE(a.correlation_id, t.correlation_id),
         COALESCE(a.job_id, t.job_id),
-        t.source, t.remote_addr, t.meta, t.db_user, t.application_name, c.row_count,
-        c.partition_name
+        t.context ->> 'source', t.context ->> 'remote_addr', t.context -> 'meta', t.db_user,
+        t.application_name, c.partition_name
     FROM threadline.audit_changes AS c
     LEFT JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id
     LEFT JOIN threadline.audit_actions AS a ON a.id = c.action_id

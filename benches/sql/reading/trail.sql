@@ -28,41 +28,41 @@ SELECT
     END AS action_id,
     CASE
         WHEN t % 20 = 0 THEN NULL
-        WHEN t % 20 = 1 THEN jsonb_build_object('type', 'job', 'id', 'nightly')
-        ELSE jsonb_build_object('type', 'user', 'id', (1 + floor(5000 * random() ^ 3))::text)
-    END AS actor_ref
+        WHEN t % 20 = 1 THEN 'job:nightly'
+        ELSE 'user:' || (1 + floor(5000 * random() ^ 3))::text
+    END AS actor
 FROM (
     SELECT t, '2026-01-01 00:00:01+00'::timestamptz + t * (interval '330 days' / $2) AS at
     FROM generate_series(1, $2) AS t
 ) AS start;
 
 INSERT INTO threadline.audit_transactions (
-    id, occurred_at, xid, action_id, backend_pid, actor_ref, request_id, correlation_id, source,
-    meta, db_user, application_name
+    id, occurred_at, xid, action_id, backend_pid, actor, request_id, correlation_id, context, db_user,
+    application_name
 )
 SELECT
-    id, at, (1000 + t)::text::xid8, action_id::uuid, 4242, actor_ref, 'request-' || t,
-    'correlation-' || t / 3, 'web', '{"tenant": "acme"}', 'app', 'shop'
+    id, at, (1000 + t)::text::xid8, action_id::uuid, 4242, actor, 'request-' || t,
+    'correlation-' || t / 3, '{"source": "web", "meta": {"tenant": "acme"}}', 'app', 'shop'
 FROM work;
 
 INSERT INTO threadline.audit_actions (
-    id, transaction_id, recorded_at, name, status, actor_ref, reason, comment, correlation_id,
+    id, order_id, transaction_id, recorded_at, name, status, actor, reason, comment, correlation_id,
     request_id
 )
 SELECT
-    action_id::uuid, id, at, (ARRAY['order.place', 'order.pay', 'order.ship', 'user.edit'])[1 + t % 4],
-    'ok', actor_ref, 'customer asked', 'by telephone', 'correlation-' || t / 3, 'request-' || t
+    action_id::uuid, nextval('threadline.audit_changes_id_seq'), id, at, (ARRAY['order.place', 'order.pay', 'order.ship', 'user.edit'])[1 + t % 4],
+    'ok', actor, 'customer asked', 'by telephone', 'correlation-' || t / 3, 'request-' || t
 FROM work
 WHERE action_id IS NOT NULL;
 
 -- Forty tables, of which the first is in a quarter of the changes, and rows of which the first few
 -- change all the time. Five rows of the first table have 10,000 changes each, one has three.
 INSERT INTO threadline.audit_changes (
-    id, captured_at, transaction_id, action_id, op, table_schema, table_name, row_key, table_pk,
+    id, captured_at, transaction_id, action_id, actor, op, table_schema, table_name, row_key, table_pk,
     data_after, changed_from
 )
 SELECT
-    n, at, transaction_id, action_id, op, 'public', table_name, row_key,
+    n, at, transaction_id, action_id, actor, op, 'public', table_name, row_key,
     jsonb_build_object('id', row_key),
     CASE WHEN op <> 'delete' THEN image END,
     CASE op
@@ -71,7 +71,7 @@ SELECT
     END
 FROM (
     SELECT
-        n, at, transaction_id, action_id,
+        n, at, transaction_id, action_id, actor,
         CASE
             WHEN hot OR cold OR n % 10 > 2 THEN 'update'
             WHEN n % 10 = 0 THEN 'delete'
@@ -99,6 +99,7 @@ FROM (
             w.at + k * interval '20 microseconds' AS at,
             w.id AS transaction_id,
             w.action_id::uuid AS action_id,
+            w.actor,
             (row_number() OVER ()) % greatest($1 / 50000, 2) = 1 AS hot,
             (row_number() OVER ()) IN ($1 / 4, $1 / 2, $1 / 4 * 3) AS cold
         FROM work AS w

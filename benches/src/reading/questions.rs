@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use threadline_core::actor::ActorRef;
+use threadline_core::row_key::RowKeyText;
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::as_of::{DocumentAsOf, document_as_of};
 use threadline_diesel::correlation::Correlation;
@@ -99,8 +100,8 @@ fn page(name: &'static str, ours: Timeline, common: String) -> Question {
 async fn list(trail: &Trail) -> Result<Vec<Question>> {
     let rare = trail
         .text(
-            "SELECT actor_ref ->> 'id' FROM threadline.audit_transactions
-             WHERE actor_ref ->> 'type' = 'user' GROUP BY 1 ORDER BY count(*), 1 LIMIT 1",
+            "SELECT split_part(actor, ':', 2) FROM threadline.audit_transactions
+             WHERE actor LIKE 'user:%' GROUP BY 1 ORDER BY count(*), 1 LIMIT 1",
         )
         .await?;
     let mut list = vec![
@@ -190,7 +191,10 @@ fn of_rows() -> Result<Vec<Question>> {
             goal: HISTORY,
             ..page(
                 name,
-                Timeline::new().row("table_1".parse()?, &key.parse()?),
+                Timeline::new().row(
+                    "table_1".parse()?,
+                    &RowKeyText::from_values(vec![key.to_owned()]),
+                ),
                 common_page(&common),
             )
         });
@@ -205,7 +209,7 @@ fn of_rows() -> Result<Vec<Question>> {
             goal: AS_OF,
             ours: Asked::AsOf(document_as_of(
                 "table_1".parse()?,
-                &key.parse()?,
+                &RowKeyText::from_values(vec![key.to_owned()]),
                 instant.parse()?,
             )),
             common: Some(format!(
