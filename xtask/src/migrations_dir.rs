@@ -116,6 +116,11 @@ impl MigrationsDir {
     }
 }
 
+/// A migration's SQL for `--print`: one transaction, as diesel makes of it.
+pub(crate) fn as_transaction(up_sql: &str) -> String {
+    format!("BEGIN;\n\n{}\n\nCOMMIT;\n", up_sql.trim_end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -119,7 +119,22 @@ fn what_is_printed_can_be_piped_into_a_database() {
         ],
     );
     assert_eq!(code(&printed), 0, "{}", err(&printed));
-    database.execute_script(&out(&printed)).unwrap();
+    // One transaction: a declaration that the database refuses leaves no function behind.
+    let sql = out(&printed);
+    assert!(
+        sql.starts_with("BEGIN;\n") && sql.ends_with("\nCOMMIT;\n"),
+        "{sql}"
+    );
+    database
+        .execute_script("ALTER TABLE orders RENAME card TO card_no")
+        .unwrap();
+    database.execute_script(&sql).unwrap_err();
+    let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'capture_public_orders%'";
+    assert_eq!(database.query_text(functions).unwrap().unwrap(), "0");
+    database
+        .execute_script("ALTER TABLE orders RENAME card_no TO card")
+        .unwrap();
+    database.execute_script(&sql).unwrap();
     database
         .execute_script("INSERT INTO orders VALUES (1, 'open', '4111')")
         .unwrap();

@@ -15,7 +15,7 @@ use super::redeploy;
 use crate::cli::GenTriggersArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::MigrationsDir;
+use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::OnDisk;
 
 pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
     if args.print {
         let migration = CaptureMigration::new(&tables, |_| None);
         stdout()
-            .write_all(migration.up().as_bytes())
+            .write_all(as_transaction(migration.up()).as_bytes())
             .context("cannot print")?;
         return Ok(Answer::Fine);
     }

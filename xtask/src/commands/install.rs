@@ -9,11 +9,13 @@ use threadline_diesel::migrations::{first_version, suffix};
 
 use crate::cli::InstallArgs;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::MigrationsDir;
+use crate::migrations_dir::{MigrationsDir, as_transaction};
 
 pub(crate) fn run(args: &InstallArgs) -> Result<Answer, Failure> {
     if args.print {
-        writeln!(stdout(), "BEGIN;\n\n{}\nCOMMIT;", install::up_sql()).context("cannot print")?;
+        stdout()
+            .write_all(as_transaction(&install::up_sql()).as_bytes())
+            .context("cannot print")?;
         return Ok(Answer::Fine);
     }
     let mut written = 0;

@@ -16,7 +16,7 @@ use threadline_diesel::nonblocking::deployed_policies;
 use crate::cli::GenTriggersArgs;
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::MigrationsDir;
+use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::{OnDisk, retired_mark};
 
 /// Writes a migration that deploys tables' capture once more: as the code declares it, or else as
@@ -146,7 +146,8 @@ fn publish(
 ) -> Result<Answer, Failure> {
     let mut out = stdout();
     if args.print {
-        out.write_all(up.as_bytes()).context("cannot print")?;
+        out.write_all(as_transaction(up).as_bytes())
+            .context("cannot print")?;
         return Ok(Answer::Fine);
     }
     let written = dir.write(&dir.next_version(Utc::now()), title, up, down)?;
