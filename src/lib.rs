@@ -42,7 +42,7 @@ pub use threadline_plug as plug;
 pub mod prelude {
     pub use threadline_core::action::Action;
     pub use threadline_core::actor::ActorRef;
-    pub use threadline_core::context::{AuditContext, TraceId};
+    pub use threadline_core::context::{AuditContext, ContextId};
 
     #[cfg(feature = "derive")]
     pub use crate::Audited;

@@ -9,7 +9,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use threadline_core::action::Action;
 use threadline_core::actor::ActorRef;
 use threadline_core::capture::CaptureMigration;
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::{AuditContext, ContextId};
 use threadline_core::install;
 use threadline_diesel::write::{AuditError, AuditedWrite};
 use threadline_diesel::{blocking, nonblocking};
@@ -66,8 +66,8 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
     let table = nonblocking::introspect(&mut conn, &"accounts".parse()?).await?;
     database.execute_script(CaptureMigration::new([&table], |_| None).up())?;
     let context = AuditContext::new(ActorRef::user("42")?)
-        .request_id(TraceId::new("0af7651916cd43dd8448eb211c80319c")?)
-        .correlation_id(TraceId::new("order-7001")?);
+        .request_id(ContextId::new("0af7651916cd43dd8448eb211c80319c")?)
+        .correlation_id(ContextId::new("order-7001")?);
     let context_alone = AuditedWrite::new(context);
     let with_action = context_alone.clone().action(Action::new("account.change")?);
     for commit in ["off", "on"] {

@@ -14,12 +14,12 @@ pub const MAX_ID_BYTES: usize = 256;
 /// control characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TraceId(String);
+pub struct ContextId(String);
 
 /// A text that cannot be a request, correlation or job id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidTraceId {
+pub enum InvalidContextId {
     /// Nothing is left after trimming.
     #[error("an id must not be empty")]
     Empty,
@@ -31,21 +31,21 @@ pub enum InvalidTraceId {
     ControlCharacter(String),
 }
 
-impl TraceId {
+impl ContextId {
     /// Checks and trims an id.
     ///
     /// # Errors
-    /// [`InvalidTraceId`] as described there.
-    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidTraceId> {
+    /// [`InvalidContextId`] as described there.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidContextId> {
         let text = text.as_ref().trim();
         if text.is_empty() {
-            return Err(InvalidTraceId::Empty);
+            return Err(InvalidContextId::Empty);
         }
         if text.len() > MAX_ID_BYTES {
-            return Err(InvalidTraceId::TooLong(text.len()));
+            return Err(InvalidContextId::TooLong(text.len()));
         }
         if text.chars().any(char::is_control) {
-            return Err(InvalidTraceId::ControlCharacter(text.to_owned()));
+            return Err(InvalidContextId::ControlCharacter(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
     }
@@ -57,30 +57,30 @@ impl TraceId {
     }
 }
 
-impl fmt::Display for TraceId {
+impl fmt::Display for ContextId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::str::FromStr for TraceId {
-    type Err = InvalidTraceId;
+impl std::str::FromStr for ContextId {
+    type Err = InvalidContextId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::new(text)
     }
 }
 
-impl TryFrom<String> for TraceId {
-    type Error = InvalidTraceId;
+impl TryFrom<String> for ContextId {
+    type Error = InvalidContextId;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::new(text)
     }
 }
 
-impl From<TraceId> for String {
-    fn from(id: TraceId) -> Self {
+impl From<ContextId> for String {
+    fn from(id: ContextId) -> Self {
         id.0
     }
 }
@@ -90,11 +90,11 @@ impl From<TraceId> for String {
 ///
 /// ```
 /// use threadline_core::actor::ActorRef;
-/// use threadline_core::context::{AuditContext, TraceId};
+/// use threadline_core::context::{AuditContext, ContextId};
 ///
 /// let context = AuditContext::new(ActorRef::admin("7")?)
 ///     .on_behalf_of(ActorRef::user("42")?)
-///     .request_id(TraceId::new("req-1")?)
+///     .request_id(ContextId::new("req-1")?)
 ///     .source("web");
 /// assert_eq!(context.actor().unwrap().to_string(), "admin:7");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -106,11 +106,11 @@ pub struct AuditContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_behalf_of: Option<ActorRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_id: Option<TraceId>,
+    request_id: Option<ContextId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<TraceId>,
+    correlation_id: Option<ContextId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    job_id: Option<TraceId>,
+    job_id: Option<ContextId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,21 +151,21 @@ impl AuditContext {
 
     /// The request the work is part of.
     #[must_use]
-    pub fn request_id(mut self, id: TraceId) -> Self {
+    pub fn request_id(mut self, id: ContextId) -> Self {
         self.request_id = Some(id);
         self
     }
 
     /// What strings the work together with other work, across requests, jobs and services.
     #[must_use]
-    pub fn correlation_id(mut self, id: TraceId) -> Self {
+    pub fn correlation_id(mut self, id: ContextId) -> Self {
         self.correlation_id = Some(id);
         self
     }
 
     /// The background job the work is part of.
     #[must_use]
-    pub fn job_id(mut self, id: TraceId) -> Self {
+    pub fn job_id(mut self, id: ContextId) -> Self {
         self.job_id = Some(id);
         self
     }
@@ -205,19 +205,19 @@ impl AuditContext {
 
     /// The request's id.
     #[must_use]
-    pub fn request(&self) -> Option<&TraceId> {
+    pub fn request(&self) -> Option<&ContextId> {
         self.request_id.as_ref()
     }
 
     /// The correlation's id.
     #[must_use]
-    pub fn correlation(&self) -> Option<&TraceId> {
+    pub fn correlation(&self) -> Option<&ContextId> {
         self.correlation_id.as_ref()
     }
 
     /// The job's id.
     #[must_use]
-    pub fn job(&self) -> Option<&TraceId> {
+    pub fn job(&self) -> Option<&ContextId> {
         self.job_id.as_ref()
     }
 
@@ -256,13 +256,13 @@ mod tests {
 
     #[test]
     fn ids_are_trimmed_and_bounded() {
-        assert_eq!(TraceId::new("  a b ").unwrap().as_str(), "a b");
-        assert_eq!(TraceId::new(" \t"), Err(InvalidTraceId::Empty));
+        assert_eq!(ContextId::new("  a b ").unwrap().as_str(), "a b");
+        assert_eq!(ContextId::new(" \t"), Err(InvalidContextId::Empty));
         assert_eq!(
-            TraceId::new("é".repeat(129)),
-            Err(InvalidTraceId::TooLong(258))
+            ContextId::new("é".repeat(129)),
+            Err(InvalidContextId::TooLong(258))
         );
-        assert!(TraceId::new("a\nb").is_err());
+        assert!(ContextId::new("a\nb").is_err());
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_context_survives_serialization() {
         let context = AuditContext::new(ActorRef::user("1").unwrap())
-            .correlation_id(TraceId::new("c").unwrap())
+            .correlation_id(ContextId::new("c").unwrap())
             .meta("plan", "gold");
         let json = serde_json::to_string(&context).unwrap();
         assert_eq!(

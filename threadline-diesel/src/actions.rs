@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use threadline_core::action::{ActionName, ActionStatus};
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 
 use crate::condition::Condition;
 use crate::error::InvalidQuestion;
@@ -16,9 +16,9 @@ pub(crate) struct Circumstances {
     pub(crate) actor: Option<ActorRef>,
     pub(crate) actor_type: Option<ActorType>,
     pub(crate) on_behalf_of: Option<ActorRef>,
-    pub(crate) correlation_id: Option<TraceId>,
-    pub(crate) request_id: Option<TraceId>,
-    pub(crate) job_id: Option<TraceId>,
+    pub(crate) correlation_id: Option<ContextId>,
+    pub(crate) request_id: Option<ContextId>,
+    pub(crate) job_id: Option<ContextId>,
     pub(crate) meta: Option<MetaPattern>,
     pub(crate) from: Option<DateTime<Utc>>,
     pub(crate) to: Option<DateTime<Utc>>,
@@ -33,7 +33,7 @@ impl Circumstances {
     }
 
     /// The ids of the context that are asked for, by their columns.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (&'static str, &TraceId)> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (&'static str, &ContextId)> {
         [
             ("correlation_id", &self.correlation_id),
             ("request_id", &self.request_id),
@@ -161,21 +161,21 @@ macro_rules! questions_about {
 
         #[doc = concat!("Only ", $what, " of a correlation.")]
         #[must_use]
-        pub fn correlation_id(mut self, id: TraceId) -> Self {
+        pub fn correlation_id(mut self, id: ContextId) -> Self {
             self.filters.circumstances.correlation_id = Some(id);
             self
         }
 
         #[doc = concat!("Only ", $what, " of a request.")]
         #[must_use]
-        pub fn request_id(mut self, id: TraceId) -> Self {
+        pub fn request_id(mut self, id: ContextId) -> Self {
             self.filters.circumstances.request_id = Some(id);
             self
         }
 
         #[doc = concat!("Only ", $what, " of a job.")]
         #[must_use]
-        pub fn job_id(mut self, id: TraceId) -> Self {
+        pub fn job_id(mut self, id: ContextId) -> Self {
             self.filters.circumstances.job_id = Some(id);
             self
         }

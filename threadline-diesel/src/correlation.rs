@@ -1,7 +1,7 @@
 //! What came of one order, one import, one click, across requests, jobs and services.
 
 use serde::Serialize;
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 
 use crate::actions::Actions;
 use crate::change::{AuditAction, AuditTransaction, TimelineEntry};
@@ -27,7 +27,7 @@ use crate::transactions::Transactions;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correlation {
-    id: TraceId,
+    id: ContextId,
     page_size: PageSize,
     scope: Option<Scope>,
 }
@@ -35,7 +35,7 @@ pub struct Correlation {
 impl Correlation {
     /// What has a correlation's id.
     #[must_use]
-    pub fn of(id: TraceId) -> Self {
+    pub fn of(id: ContextId) -> Self {
         Self {
             id,
             page_size: PageSize::default(),

@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_core::row_key::RowKeyText;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_core::storage::STORAGE_SCHEMA;
 use uuid::Uuid;
 

@@ -16,7 +16,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use serde::{Deserialize, Serialize};
 use threadline_core::actor::ActorRef;
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::{AuditContext, ContextId};
 use threadline_plug::JobContext;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -55,7 +55,7 @@ async fn send(
 ) -> Result<(), Error> {
     let context = job
         .audit
-        .into_context(TraceId::new(id.to_string())?)
+        .into_context(ContextId::new(id.to_string())?)
         .source("worker")
         .meta("invoice", job.invoice);
     // Here an application hands it to its audited write:

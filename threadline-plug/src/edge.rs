@@ -58,11 +58,11 @@ impl EdgeRules {
         overrides: ContextOverrides,
     ) -> AuditContext {
         let fallback = || overrides.request_id.filter(|_| context.request().is_none());
-        if let Some(id) = header::trace_id(headers, &self.request_id).or_else(fallback) {
+        if let Some(id) = header::context_id(headers, &self.request_id).or_else(fallback) {
             context = context.request_id(id);
         }
         let open = context.correlation().is_none();
-        let correlation = header::trace_id(headers, &self.correlation_id)
+        let correlation = header::context_id(headers, &self.correlation_id)
             .or_else(|| overrides.correlation_id.filter(|_| open))
             .or_else(|| open.then(|| traceparent::trace_id(headers)).flatten());
         if let Some(id) = correlation {
@@ -79,7 +79,7 @@ impl EdgeRules {
 mod tests {
     use http::{HeaderMap, HeaderValue};
     use threadline_core::actor::ActorRef;
-    use threadline_core::context::TraceId;
+    use threadline_core::context::ContextId;
 
     use super::*;
 
@@ -88,8 +88,8 @@ mod tests {
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     );
 
-    fn id(text: &str) -> TraceId {
-        TraceId::new(text).unwrap()
+    fn id(text: &str) -> ContextId {
+        ContextId::new(text).unwrap()
     }
 
     fn context(

@@ -1,7 +1,7 @@
 //! Header values from strangers: read when they are sound, dropped with an event when not.
 
 use http::HeaderName;
-use threadline_core::context::{InvalidTraceId, MAX_ID_BYTES, TraceId};
+use threadline_core::context::{ContextId, InvalidContextId, MAX_ID_BYTES};
 use threadline_core::telemetry;
 
 /// The headers of a request, whichever version of the `http` crate they come from.
@@ -53,7 +53,7 @@ pub(crate) fn report_dropped(header: &HeaderName, reason: DropReason) {
 }
 
 /// The first value under a name, if it can be an id.
-pub(crate) fn trace_id(headers: &impl Headers, name: &HeaderName) -> Option<TraceId> {
+pub(crate) fn context_id(headers: &impl Headers, name: &HeaderName) -> Option<ContextId> {
     let value = headers.values(name).next()?;
     parse_id(value)
         .inspect_err(|reason| report_dropped(name, *reason))
@@ -61,15 +61,15 @@ pub(crate) fn trace_id(headers: &impl Headers, name: &HeaderName) -> Option<Trac
 }
 
 /// Lengths are checked before anything looks at the bytes.
-fn parse_id(value: &[u8]) -> Result<TraceId, DropReason> {
+fn parse_id(value: &[u8]) -> Result<ContextId, DropReason> {
     if value.len() > MAX_ID_BYTES {
         return Err(DropReason::TooLong);
     }
     let text = str::from_utf8(value).map_err(|_| DropReason::NotText)?;
-    TraceId::new(text).map_err(|error| match error {
-        InvalidTraceId::Empty => DropReason::Empty,
-        InvalidTraceId::TooLong(_) => DropReason::TooLong,
-        InvalidTraceId::ControlCharacter(_) => DropReason::ControlCharacter,
+    ContextId::new(text).map_err(|error| match error {
+        InvalidContextId::Empty => DropReason::Empty,
+        InvalidContextId::TooLong(_) => DropReason::TooLong,
+        InvalidContextId::ControlCharacter(_) => DropReason::ControlCharacter,
         _ => DropReason::Malformed,
     })
 }
@@ -112,7 +112,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(ID, HeaderValue::from_static("one"));
         headers.append(ID, HeaderValue::from_static("two"));
-        assert_eq!(trace_id(&headers, &ID).unwrap().as_str(), "one");
+        assert_eq!(context_id(&headers, &ID).unwrap().as_str(), "one");
     }
 
     proptest! {

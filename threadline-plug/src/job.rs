@@ -3,7 +3,7 @@
 //! ```
 //! use serde::{Deserialize, Serialize};
 //! use threadline_core::actor::ActorRef;
-//! use threadline_core::context::{AuditContext, TraceId};
+//! use threadline_core::context::{AuditContext, ContextId};
 //! use threadline_plug::JobContext;
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -14,7 +14,7 @@
 //! }
 //!
 //! // In the request that enqueues the job.
-//! let request = AuditContext::new(ActorRef::user("42")?).correlation_id(TraceId::new("c-1")?);
+//! let request = AuditContext::new(ActorRef::user("42")?).correlation_id(ContextId::new("c-1")?);
 //! let arguments = serde_json::to_string(&SendInvoice {
 //!     invoice: 7,
 //!     audit: JobContext::from(&request),
@@ -26,8 +26,8 @@
 //!
 //! // In the worker that runs it.
 //! let job: SendInvoice = serde_json::from_str(&arguments)?;
-//! let context = job.audit.into_context(TraceId::new("job-9")?);
-//! assert_eq!(context, request.job_id(TraceId::new("job-9")?));
+//! let context = job.audit.into_context(ContextId::new("job-9")?);
+//! assert_eq!(context, request.job_id(ContextId::new("job-9")?));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -55,7 +55,7 @@ mod read;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use threadline_core::actor::ActorRef;
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::{AuditContext, ContextId};
 
 pub use self::error::InvalidJobContext;
 
@@ -68,9 +68,9 @@ pub struct JobContext {
     #[serde(skip_serializing_if = "Option::is_none")]
     on_behalf_of: Option<ActorRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<TraceId>,
+    request_id: Option<ContextId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<TraceId>,
+    correlation_id: Option<ContextId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -86,7 +86,7 @@ impl JobContext {
 
     /// The context the job works in.
     #[must_use]
-    pub fn into_context(self, job_id: TraceId) -> AuditContext {
+    pub fn into_context(self, job_id: ContextId) -> AuditContext {
         let mut context = AuditContext::unattributed().job_id(job_id);
         if let Some(actor) = self.actor_ref {
             context = context.with_actor(actor);
@@ -148,12 +148,12 @@ impl TryFrom<Value> for JobContext {
 mod tests {
     use serde_json::json;
     use threadline_core::actor::{ActorType, InvalidActor};
-    use threadline_core::context::InvalidTraceId;
+    use threadline_core::context::InvalidContextId;
 
     use super::*;
 
-    fn id(text: &str) -> TraceId {
-        TraceId::new(text).unwrap()
+    fn id(text: &str) -> ContextId {
+        ContextId::new(text).unwrap()
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
                 json!({"correlation_id": " "}),
                 Invalid::Id {
                     field: "correlation_id",
-                    source: InvalidTraceId::Empty,
+                    source: InvalidContextId::Empty,
                 },
             ),
             (

@@ -3,7 +3,7 @@
 //! ```
 //! use http::{Request, Response};
 //! use std::convert::Infallible;
-//! use threadline_core::context::{AuditContext, TraceId};
+//! use threadline_core::context::{AuditContext, ContextId};
 //! use threadline_plug::{AuditContextLayer, ContextOverrides};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
@@ -15,7 +15,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let layer = AuditContextLayer::new().context_overrides(|parts| {
 //!     let given = parts.extensions.get::<GivenId>();
-//!     ContextOverrides::new().request_id(given.and_then(|id| TraceId::new(&id.0).ok()))
+//!     ContextOverrides::new().request_id(given.and_then(|id| ContextId::new(&id.0).ok()))
 //! });
 //! let service = layer.layer(service_fn(async |request: Request<()>| {
 //!     let context = request.extensions().get::<AuditContext>().cloned();
@@ -32,7 +32,7 @@
 //! ```
 
 use threadline_core::actor::ActorRef;
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 
 /// What fills the gaps of a request's context. It never replaces what the request itself says.
 ///
@@ -40,8 +40,8 @@ use threadline_core::context::TraceId;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct ContextOverrides {
-    pub(crate) request_id: Option<TraceId>,
-    pub(crate) correlation_id: Option<TraceId>,
+    pub(crate) request_id: Option<ContextId>,
+    pub(crate) correlation_id: Option<ContextId>,
     pub(crate) on_behalf_of: Option<ActorRef>,
 }
 
@@ -52,13 +52,13 @@ impl ContextOverrides {
     }
 
     /// The request's id, where no header gave one.
-    pub fn request_id(mut self, id: impl Into<Option<TraceId>>) -> Self {
+    pub fn request_id(mut self, id: impl Into<Option<ContextId>>) -> Self {
         self.request_id = id.into();
         self
     }
 
     /// The correlation's id, where no header gave one. It goes before `traceparent`.
-    pub fn correlation_id(mut self, id: impl Into<Option<TraceId>>) -> Self {
+    pub fn correlation_id(mut self, id: impl Into<Option<ContextId>>) -> Self {
         self.correlation_id = id.into();
         self
     }

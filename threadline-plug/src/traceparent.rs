@@ -1,7 +1,7 @@
 //! The trace id of W3C Trace Context, the correlation of last resort.
 
 use http::HeaderName;
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 
 use crate::header::{DropReason, Headers, report_dropped};
 
@@ -14,7 +14,7 @@ const VERSION_0_BYTES: usize = 55;
 const MAX_BYTES: usize = 512;
 
 /// The trace id of the request, if it says so in due form.
-pub(crate) fn trace_id(headers: &impl Headers) -> Option<TraceId> {
+pub(crate) fn trace_id(headers: &impl Headers) -> Option<ContextId> {
     let mut values = headers.values(&TRACEPARENT);
     let value = values.next()?;
     let parsed = match values.next() {
@@ -26,7 +26,7 @@ pub(crate) fn trace_id(headers: &impl Headers) -> Option<TraceId> {
         .ok()
 }
 
-fn parse(value: &[u8]) -> Result<TraceId, DropReason> {
+fn parse(value: &[u8]) -> Result<ContextId, DropReason> {
     if value.is_empty() {
         return Err(DropReason::Empty);
     }
@@ -35,7 +35,7 @@ fn parse(value: &[u8]) -> Result<TraceId, DropReason> {
     }
     let text = str::from_utf8(value).map_err(|_| DropReason::NotText)?;
     let id = trace_id_of(text).ok_or(DropReason::Malformed)?;
-    TraceId::new(id).map_err(|_| DropReason::Malformed)
+    ContextId::new(id).map_err(|_| DropReason::Malformed)
 }
 
 fn trace_id_of(text: &str) -> Option<&str> {

@@ -10,7 +10,7 @@ use actix_web::test::{
 };
 use actix_web::{App, HttpMessage, HttpResponse, error, rt, web};
 use threadline_core::actor::ActorRef;
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::{AuditContext, ContextId};
 use threadline_plug::actix::AuditContextMiddleware;
 use threadline_plug::{Audit, ContextOverrides, RemoteAddr, TrustedProxies};
 
@@ -20,8 +20,8 @@ async fn show(Audit(context): Audit) -> HttpResponse {
         .body(serde_json::to_string(&context).unwrap())
 }
 
-fn id(text: &str) -> TraceId {
-    TraceId::new(text).unwrap()
+fn id(text: &str) -> ContextId {
+    ContextId::new(text).unwrap()
 }
 
 /// What authentication left behind.

@@ -14,7 +14,7 @@ use axum::routing::get;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use threadline_core::actor::ActorRef;
-use threadline_core::context::{AuditContext, TraceId};
+use threadline_core::context::{AuditContext, ContextId};
 use threadline_plug::layer::Refusal;
 use threadline_plug::{Audit, AuditContextLayer, ContextOverrides, RemoteAddr, TrustedProxies};
 use tokio::sync::Barrier;
@@ -36,8 +36,8 @@ async fn context(app: Router, request: Request<Body>) -> AuditContext {
     serde_json::from_str(&body(response).await).unwrap()
 }
 
-fn id(text: &str) -> TraceId {
-    TraceId::new(text).unwrap()
+fn id(text: &str) -> ContextId {
+    ContextId::new(text).unwrap()
 }
 
 #[tokio::test]

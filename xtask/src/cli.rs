@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_core::row_key::TypedKey;
 use threadline_core::table::TableName;
 use threadline_core::transaction::AuditTransactionId;
@@ -204,13 +204,13 @@ pub(crate) struct TimelineFilterArgs {
     unattributed: bool,
     /// Only changes of this correlation.
     #[arg(long, value_name = "ID")]
-    correlation: Option<TraceId>,
+    correlation: Option<ContextId>,
     /// Only changes of this request.
     #[arg(long, value_name = "ID")]
-    request: Option<TraceId>,
+    request: Option<ContextId>,
     /// Only changes of this job.
     #[arg(long, value_name = "ID")]
-    job: Option<TraceId>,
+    job: Option<ContextId>,
     /// Only changes under this action.
     #[arg(long, value_name = "NAME")]
     action: Option<String>,

@@ -8,7 +8,7 @@ use diesel_async::pooled_connection::deadpool::PoolError;
 use serde_json::json;
 use threadline::action::InvalidActionName;
 use threadline::actor::InvalidActor;
-use threadline::context::InvalidTraceId;
+use threadline::context::InvalidContextId;
 use threadline::prelude::AuditError;
 
 /// Why a request is not answered as it was hoped.
@@ -65,7 +65,7 @@ pub enum AppError {
     ActionName(#[from] InvalidActionName),
     /// A job of ours has an unusable id.
     #[error(transparent)]
-    JobId(#[from] InvalidTraceId),
+    JobId(#[from] InvalidContextId),
 }
 
 impl From<DieselError> for AppError {

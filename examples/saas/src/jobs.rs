@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use threadline::nonblocking::audited;
 use threadline::plug::JobContext;
-use threadline::prelude::{Action, AuditedWrite, TraceId};
+use threadline::prelude::{Action, AuditedWrite, ContextId};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ async fn work(pool: Pool, mut jobs: mpsc::Receiver<String>) {
 async fn run(pool: &Pool, arguments: &str) -> Result<(), AppError> {
     let job: RemindCustomer =
         serde_json::from_str(arguments).map_err(|error| AppError::Job(error.into()))?;
-    let job_id = TraceId::new(format!("remind-{}", Uuid::new_v4()))?;
+    let job_id = ContextId::new(format!("remind-{}", Uuid::new_v4()))?;
     let context = job.audit.into_context(job_id).source("worker");
     let write = AuditedWrite::new(context)
         .action(Action::new("invoice.remind")?.meta("invoice_id", job.invoice_id))

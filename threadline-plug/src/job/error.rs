@@ -1,5 +1,5 @@
 use threadline_core::actor::InvalidActor;
-use threadline_core::context::InvalidTraceId;
+use threadline_core::context::InvalidContextId;
 
 /// Why a value is no [`JobContext`](super::JobContext).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,6 @@ pub enum InvalidJobContext {
         /// The field.
         field: &'static str,
         /// What is wrong with it.
-        source: InvalidTraceId,
+        source: InvalidContextId,
     },
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use threadline_core::actor::{ActorRef, ActorType, InvalidActor};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 
 use super::InvalidJobContext;
 
@@ -33,9 +33,9 @@ pub(super) fn object(
 pub(super) fn id(
     fields: &mut Fields,
     field: &'static str,
-) -> Result<Option<TraceId>, InvalidJobContext> {
+) -> Result<Option<ContextId>, InvalidJobContext> {
     text(fields, field)?
-        .map(|text| TraceId::new(text).map_err(|source| InvalidJobContext::Id { field, source }))
+        .map(|text| ContextId::new(text).map_err(|source| InvalidJobContext::Id { field, source }))
         .transpose()
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_diesel::actions::Actions;
 use threadline_diesel::change::AuditAction;
 use threadline_diesel::terms::MetaPattern;
@@ -39,13 +39,13 @@ pub(crate) struct ActionsArgs {
     on_behalf_of: Option<ActorRef>,
     /// Only actions of this correlation.
     #[arg(long, value_name = "ID")]
-    correlation: Option<TraceId>,
+    correlation: Option<ContextId>,
     /// Only actions of this request.
     #[arg(long, value_name = "ID")]
-    request: Option<TraceId>,
+    request: Option<ContextId>,
     /// Only actions of this job.
     #[arg(long, value_name = "ID")]
-    job: Option<TraceId>,
+    job: Option<ContextId>,
     /// Only actions with these facts in their meta: `{"tenant": 7}`.
     #[arg(long, value_name = "JSON")]
     meta: Option<MetaPattern>,

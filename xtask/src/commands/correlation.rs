@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use threadline_core::context::TraceId;
+use threadline_core::context::ContextId;
 use threadline_diesel::correlation::{Correlation, CorrelationBundle};
 use threadline_diesel::nonblocking;
 use threadline_diesel::page::PageSize;
@@ -21,7 +21,7 @@ use crate::show::{EntryDocument, print_json, show_actions, show_timeline, show_t
 #[derive(Debug, Args)]
 pub(crate) struct CorrelationArgs {
     /// The correlation's id.
-    id: TraceId,
+    id: ContextId,
     /// How many entries of each kind to show, at most 10000.
     #[arg(long, value_name = "N", default_value_t = threadline_diesel::page::DEFAULT_PAGE_SIZE)]
     limit: u32,
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: CorrelationArgs) -> Result<Answer, Failure> {
     Ok(Answer::Fine)
 }
 
-fn print(id: &TraceId, bundle: &CorrelationBundle) -> std::io::Result<()> {
+fn print(id: &ContextId, bundle: &CorrelationBundle) -> std::io::Result<()> {
     let mut out = stdout().lock();
     if bundle.is_empty() {
         return writeln!(out, "nothing is known of correlation {id}");
