@@ -1,4 +1,4 @@
-//! What the audited write adds to a transaction that is captured anyway.
+//! What an audited write adds to a captured transaction.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use threadline_diesel::{blocking, nonblocking};
 
 use crate::server::Server;
 
-/// Pairs of transactions that are timed, one of each kind in turn.
+/// Measured pairs of transactions, one plain and one audited.
 const PAIRS: usize = 1_500;
 
 const UPDATE: &str = "UPDATE accounts SET balance = balance + 1 WHERE id = 1";
 
-/// How long plain transactions and audited writes took.
+/// The durations of plain transactions and of audited writes.
 #[derive(Debug, Default)]
 struct Timed {
     plain: Vec<Duration>,
@@ -36,7 +36,7 @@ impl Timed {
     }
 }
 
-/// The medians, and the 10th percentiles: what it takes when nothing else is in the way.
+/// The medians and the 10th percentiles; the latter exclude most disturbances.
 impl std::fmt::Display for Timed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, percent) in [("median", 50), ("10th percentile", 10)] {
@@ -54,7 +54,7 @@ impl std::fmt::Display for Timed {
     }
 }
 
-/// Measures both kinds of connection and prints what was found.
+/// Measures async and sync connections and prints the results.
 pub(crate) async fn measure(server: &Server) -> Result<()> {
     let database = server.create_database()?;
     database.execute_script(&install::up_sql())?;
@@ -71,16 +71,16 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
     let context_alone = AuditedWrite::new(context);
     let with_action = context_alone.clone().action(Action::new("account.change")?);
     for commit in ["off", "on"] {
-        for (said, write) in [
+        for (label, write) in [
             ("context alone", &context_alone),
             ("with an action", &with_action),
         ] {
             let found = with_async(&mut conn, write, commit).await?;
-            println!("synchronous_commit = {commit}, {said}, async: {found}");
+            println!("synchronous_commit = {commit}, {label}, async: {found}");
             let (url, write) = (database.url(), write.clone());
             let found =
                 tokio::task::spawn_blocking(move || with_sync(&url, &write, commit)).await??;
-            println!("synchronous_commit = {commit}, {said}, sync: {found}");
+            println!("synchronous_commit = {commit}, {label}, sync: {found}");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Statements that write many rows, and the limit: the same audit rows, already built.
+//! Statements that write many rows, and the limit: inserting the same audit rows, already built.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::variant::{Side, Variant};
 
 const LIMIT: &str = include_str!("../sql/limit.sql");
 
-/// Ids of the rows written in bulk begin here.
+/// The first id of the rows written in bulk.
 const FIRST_ID: i64 = 10_000_000;
 
 /// A statement that writes many rows.
@@ -30,10 +30,10 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    /// In the order of a round; what copies put there, the round's end takes away.
+    /// All workloads in the order of a round. The end of the round deletes the copied rows.
     const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Copy];
 
-    /// What people call it.
+    /// The label in tables and charts.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Insert => "insert",
@@ -43,7 +43,7 @@ impl Workload {
         }
     }
 
-    /// What a change is recorded as.
+    /// The operation that is recorded.
     fn op(self) -> &'static str {
         match self {
             Self::Insert | Self::Copy => "insert",
@@ -53,18 +53,18 @@ impl Workload {
     }
 }
 
-/// What a variant took for a row of a workload.
+/// The cost of a row of a workload in a variant.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Bulk {
     pub(crate) workload: Workload,
     pub(crate) variant: Variant,
-    /// Microseconds a row.
+    /// Microseconds per row.
     pub(crate) micros: f64,
-    /// The same audit rows inserted by one statement, microseconds a row; of Threadline only.
+    /// Microseconds per row to insert the same audit rows with one statement; for Threadline only.
     pub(crate) limit_micros: Option<f64>,
-    /// Bytes of WAL a row.
+    /// Bytes of WAL per row.
     pub(crate) wal: f64,
-    /// Bytes that the trail grew by, a row, indexes included.
+    /// Growth of the trail in bytes per row, including indexes.
     pub(crate) stored: f64,
 }
 
@@ -75,7 +75,7 @@ struct Sample {
     stored: f64,
 }
 
-/// Measures every workload on every side, in turn.
+/// Measures every workload in every variant, interleaved.
 pub(crate) async fn measure(sides: &[Side], effort: Effort) -> Result<Vec<Bulk>> {
     let mut samples: Vec<(Workload, Variant, Vec<Sample>)> = Vec::new();
     for side in sides {
@@ -127,7 +127,7 @@ pub(crate) async fn measure(sides: &[Side], effort: Effort) -> Result<Vec<Bulk>>
         .collect())
 }
 
-/// The columns of the source are those of the table, whatever `SELECT` calls them.
+/// Changes the script so that the source has the columns of `orders`.
 fn named_source(script: &str) -> String {
     script
         .replacen(
@@ -173,7 +173,7 @@ async fn run(side: &Side, workload: Workload, rows: i64) -> Result<Sample> {
     })
 }
 
-/// The rows travel through the client, which hands each piece on as it comes.
+/// Copies the source into `orders` through the client, which forwards each block.
 async fn copy(side: &Side) -> Result<()> {
     let reader = side.connect().await?;
     let source = reader.copy_out("COPY source TO STDOUT").await?;
@@ -185,7 +185,8 @@ async fn copy(side: &Side) -> Result<()> {
     Ok(())
 }
 
-/// Inserts the audit rows of the last statement once more, into a trail without capture.
+/// Inserts the audit rows of the last statement again, into a copy of the table, and returns the
+/// microseconds.
 async fn limit(side: &Side, workload: Workload, rows: i64) -> Result<f64> {
     side.client.batch_execute(LIMIT).await?;
     let build = format!(

@@ -1,4 +1,4 @@
-//! Bar charts as small SVG files that read well on light and on dark pages.
+//! Bar charts as small SVG files for light and dark pages.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#333}\
     @media(prefers-color-scheme:dark){text{fill:#ddd}\
     .threadline{fill:#4fb39b}.delta{fill:#9ad7c6}.common{fill:#dd9166}}";
 
-/// Bars that belong together.
+/// The bars of one workload.
 struct Group {
     label: String,
     bars: Vec<(Variant, f64)>,
@@ -27,7 +27,7 @@ struct Group {
 
 /// Writes all charts of a report into a folder.
 pub(crate) fn write_all(folder: &Path, report: &Report) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let mut small: Vec<Group> = Vec::new();
     for one in &report.small {
         let over = report.small_over(one.workload, one.variant);
@@ -51,12 +51,12 @@ pub(crate) fn write_all(folder: &Path, report: &Report) -> Result<()> {
     for (name, title, groups) in [
         (
             "single-rows",
-            "Microseconds a statement, over no capture (less is better)",
+            "Microseconds per statement, minus no capture (less is better)",
             small,
         ),
         (
             "many-rows",
-            "Microseconds a row in bulk, over no capture (less is better)",
+            "Microseconds per row in bulk, minus no capture (less is better)",
             bulk,
         ),
         (

@@ -1,4 +1,4 @@
-//! Throughput that wait for each answer: what capture leaves of a server's throughput.
+//! Throughput of clients that wait for each answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,17 +12,17 @@ use crate::sampling::{Effort, median};
 use crate::tables::ROWS;
 use crate::variant::{Side, Variant};
 
-/// Transactions a second of a number of clients, one update a transaction.
+/// Transactions per second of a number of clients, with one update per transaction.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Throughput {
     pub(crate) clients: usize,
-    /// Whether commits wait for the disk.
+    /// Whether commits wait for the disk flush.
     pub(crate) synchronous: bool,
     pub(crate) variant: Variant,
     pub(crate) tps: f64,
 }
 
-/// Measures 1 and 4 clients with both kinds of commit on every side, in turn.
+/// Measures 1 and 4 clients with both kinds of commit in every variant, interleaved.
 pub(crate) async fn measure(sides: &[Side], effort: Effort) -> Result<Vec<Throughput>> {
     let mut found = Vec::new();
     let number = Arc::new(AtomicI64::new(0));
@@ -69,7 +69,7 @@ async fn sample(
             .batch_execute(&format!("SET synchronous_commit = {commit}"))
             .await?;
         let statement = client.prepare(&update).await?;
-        // The first executions plan and compile.
+        // The first executions plan the statement and compile the functions.
         for _ in 0..10 {
             client
                 .execute(&statement, &[&number.fetch_add(1, Ordering::Relaxed)])

@@ -1,5 +1,5 @@
-//! What capture costs a connection: its first captured write, and the memory of its backend after it
-//! wrote to fifty tables.
+//! The cost of capture per connection: the time of its first captured write, and the memory of its
+//! backend after writes to fifty tables.
 
 use std::fmt;
 use std::time::Instant;
@@ -12,20 +12,20 @@ use crate::sampling::median;
 use crate::server::{self, Server};
 use crate::tables;
 
-/// How many tables a connection writes to.
+/// The number of tables that a connection writes to.
 const TABLES: usize = 50;
 
-/// Fresh connections that are measured of each kind.
+/// Measured new connections per database.
 const CONNECTIONS: usize = 9;
 
-/// The medians of one kind of database.
+/// The medians of one database.
 #[derive(Debug, Clone, Copy)]
 struct Costs {
     first_write_ms: f64,
     memory_mb: f64,
 }
 
-/// Without capture and with it.
+/// The costs without and with capture.
 #[derive(Debug)]
 pub(crate) struct Connections {
     none: Costs,
@@ -97,7 +97,7 @@ async fn costs(database: &Database) -> Result<Costs> {
     })
 }
 
-/// Measures fresh connections, one after the other.
+/// Measures new connections, one after the other.
 pub(crate) async fn measure(server: &Server) -> Result<Connections> {
     Ok(Connections {
         none: costs(&prepare(server, false)?).await?,

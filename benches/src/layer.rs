@@ -1,7 +1,7 @@
 //! What the tower layer adds to a request.
 //!
-//! A service that does nothing is called with and without the layer, in turn, without a runtime and
-//! without a connection: what differs is the layer alone, with the context it makes and drops.
+//! An empty service is called with and without the layer, interleaved, without a runtime and without a
+//! connection. The difference is the cost of the layer, including the context that it creates and drops.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -16,20 +16,20 @@ use threadline_core::context::AuditContext;
 use threadline_plug::{AuditContextLayer, RemoteAddr, TrustedProxies};
 use tower::{Layer, Service, service_fn};
 
-/// Pairs of rounds, one with and one without the layer.
+/// Pairs of rounds: one with the layer, one without.
 const ROUNDS: usize = 400;
 
-/// Requests a round.
+/// Requests per round.
 const REQUESTS: u32 = 1_000;
 
-/// Who the authentication found.
+/// The authenticated user.
 #[derive(Clone, Copy)]
 struct CurrentUser(u64);
 
-/// Measures a request without anything to know, and one with everything, and prints what was found.
+/// Measures a request without context and one with all context fields, and prints the results.
 pub(crate) fn measure() -> Result<()> {
     let bare = added(&AuditContextLayer::new(), || Request::new(()), false)?;
-    println!("a request that says nothing: {} ns", bare.as_nanos());
+    println!("a request without context: {} ns", bare.as_nanos());
     let proxies = TrustedProxies::parse(["10.0.0.0/8"])?;
     let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
     let layer = AuditContextLayer::new()
@@ -68,7 +68,7 @@ fn full_request() -> Request<()> {
     request
 }
 
-/// The median over the rounds of what the layer adds to a request.
+/// The median time that the layer adds to a request.
 fn added<L>(layer: &L, request: impl Fn() -> Request<()>, expects_actor: bool) -> Result<Duration>
 where
     L: Layer<Inner>,
@@ -94,7 +94,7 @@ type Answer = std::future::Ready<Result<Response<bool>, Infallible>>;
 type Handler = fn(Request<()>) -> Answer;
 type Inner = tower::util::ServiceFn<Handler>;
 
-/// Looks at the context, as a handler does, and says whether there is an actor.
+/// Reads the context as a handler does, and returns whether it has an actor.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "a service consumes its requests"
@@ -105,7 +105,7 @@ fn handle(request: Request<()>) -> Answer {
     std::future::ready(Ok(Response::new(known)))
 }
 
-/// A round of requests: how long it took, and how many had an actor.
+/// Runs a round of requests, and returns its duration and the number of requests with an actor.
 fn round<S>(service: &mut S, request: impl Fn() -> Request<()>) -> Result<(Duration, u32)>
 where
     S: Service<Request<()>, Response = Response<bool>, Error = Infallible>,
@@ -116,7 +116,7 @@ where
         let response = service
             .call(black_box(request()))
             .now_or_never()
-            .context("the service answers at once")??;
+            .context("the service must answer immediately")??;
         actors += u32::from(*response.body());
     }
     Ok((start.elapsed(), actors))

@@ -1,8 +1,8 @@
-//! What capture costs, measured beside no capture, a common trigger and the physical limit; and what
-//! reading costs, beside a common layout.
+//! The cost of capture, compared with no capture, with a common trigger and with the physical limit; and
+//! the cost of reading, compared with a common layout.
 //!
-//! `cargo run --release -p threadline-benches -- capture` starts a throwaway server and measures
-//! everything on it, in one run and interleaved; `reading` does the same for questions and exports. See
+//! `cargo run --release -p threadline-benches -- capture` starts a throwaway server and measures all
+//! variants on it in one run, interleaved. `reading` does the same for queries and exports. See
 //! `guides/performance.md`.
 
 mod attribution;
@@ -30,7 +30,7 @@ use crate::report::Report;
 use crate::sampling::Effort;
 use crate::server::Server;
 
-/// What Threadline costs.
+/// Benchmarks of Threadline.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -41,30 +41,30 @@ struct Arguments {
 enum Command {
     /// Measures capture.
     Capture(CaptureArguments),
-    /// Measures what the audited write adds to a transaction that is captured anyway.
+    /// Measures what an audited write adds to a captured transaction.
     Attribution,
-    /// Measures questions and exports on a large trail.
+    /// Measures queries and exports on a large trail.
     Reading(reading::ReadingArguments),
-    /// Measures what the tower layer adds to a request. No server.
+    /// Measures what the tower layer adds to a request. Needs no server.
     Layer,
-    /// Measures a purge of a million changes, by partition and by steps.
+    /// Measures a purge of a million changes, by partition and in batches.
     Retention,
-    /// Measures queries as of an instant, beside the same on copies made then.
+    /// Measures queries as of an instant, compared with the same queries on copies made at that instant.
     TimeTravel,
 }
 
 #[derive(Debug, clap::Args)]
 struct CaptureArguments {
-    /// Fewer rounds and rows: a look, not a measurement.
+    /// Fewer rounds and rows, for a rough result.
     #[arg(long)]
     quick: bool,
-    /// Writes every number there.
+    /// Writes all numbers to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes the charts there.
+    /// Writes the charts to this folder.
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// A server to measure on, as superuser, instead of a throwaway one.
+    /// Measures on this server, as superuser, instead of on a throwaway one.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What reading a large trail costs, beside the same questions on a layout of the common kind.
+//! The cost of reading a large trail, compared with the same queries on a common layout.
 
 mod export;
 mod questions;
@@ -18,22 +18,22 @@ use crate::server::{Facts, Server};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadingArguments {
-    /// How many changes the trail has. 10 million take 15 GB in each of the two layouts.
+    /// The number of changes in the trail. 10 million take 15 GB in each of the two layouts.
     #[arg(long, value_name = "N", default_value_t = 10_000_000,
           value_parser = clap::value_parser!(i64).range(100_000..))]
     changes: i64,
-    /// Writes every number there.
+    /// Writes all numbers to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// A server to measure on, as superuser, instead of a throwaway one.
+    /// Measures on this server, as superuser, instead of on a throwaway one.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// A database in which both layouts are already: nothing is written.
+    /// Measures in this database, which has both layouts already. Writes nothing.
     #[arg(long, value_name = "URL", conflicts_with_all = ["database_url", "changes"])]
     trail: Option<String>,
 }
 
-/// Everything that was measured in one run.
+/// The results of one run.
 #[derive(Debug, Serialize)]
 struct Report {
     facts: Facts,
@@ -42,7 +42,7 @@ struct Report {
     exports: Vec<Throughput>,
 }
 
-/// Builds the trail, asks everything, and prints what was found.
+/// Builds the trail, measures queries and exports, and prints the results.
 pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
     let url = arguments
         .trail
@@ -74,10 +74,10 @@ pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
 impl Report {
     fn tables(&self) -> String {
         let mut text = format!("{} changes\n", self.changes);
-        let _ = writeln!(text, "Questions, milliseconds, warm\n{}\n", self.asked());
+        let _ = writeln!(text, "Queries, milliseconds, warm\n{}\n", self.asked());
         let _ = write!(
             text,
-            "Export, beside COPY of the same columns\n{}",
+            "Export, compared with COPY of the same columns\n{}",
             self.exported()
         );
         text
@@ -86,7 +86,7 @@ impl Report {
     fn asked(&self) -> Table {
         let mut table = Table::new();
         table.set_header([
-            "question",
+            "query",
             "rows",
             "p50",
             "p95",

@@ -1,4 +1,4 @@
-//! The numbers as tables and as JSON.
+//! The results as tables and as JSON.
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::server::Facts;
 use crate::small::{self, Small};
 use crate::variant::Variant;
 
-/// Everything that was measured in one run.
+/// The results of one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) facts: Facts,
@@ -19,7 +19,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report without numbers yet.
+    /// A report without results.
     pub(crate) fn new(facts: Facts) -> Self {
         Self {
             facts,
@@ -29,7 +29,7 @@ impl Report {
         }
     }
 
-    /// Microseconds a statement over no capture.
+    /// Microseconds per statement, minus those without capture.
     pub(crate) fn small_over(&self, workload: small::Workload, variant: Variant) -> f64 {
         let of = |variant| {
             let found = |one: &&Small| one.workload == workload && one.variant == variant;
@@ -38,7 +38,7 @@ impl Report {
         of(variant) - of(Variant::None)
     }
 
-    /// Microseconds a row over no capture.
+    /// Microseconds per row, minus those without capture.
     pub(crate) fn bulk_over(&self, workload: bulk::Workload, variant: Variant) -> f64 {
         let of = |variant| {
             let found = |one: &&Bulk| one.workload == workload && one.variant == variant;
@@ -47,7 +47,7 @@ impl Report {
         of(variant) - of(Variant::None)
     }
 
-    /// Throughput as a share of that without capture.
+    /// The throughput as a share of the throughput without capture.
     pub(crate) fn share(&self, of: &Throughput) -> f64 {
         let base = self.clients.iter().find(|one| {
             one.variant == Variant::None
@@ -59,9 +59,9 @@ impl Report {
     /// All tables, for a terminal.
     pub(crate) fn tables(&self) -> String {
         format!(
-            "Single rows, microseconds a statement\n{}\n\n\
-             Many rows, microseconds a row\n{}\n\n\
-             Throughput, one update a transaction\n{}",
+            "Single rows, microseconds per statement\n{}\n\n\
+             Many rows, microseconds per row\n{}\n\n\
+             Throughput, one update per transaction\n{}",
             self.small_table(),
             self.bulk_table(),
             self.clients_table()

@@ -1,4 +1,4 @@
-//! What a purge of a million changes takes, by partition and by steps.
+//! A purge of a million changes, by partition and in batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,22 +13,22 @@ use tokio_postgres::Client;
 
 use crate::server::{Server, connect};
 
-/// Changes that are purged.
+/// The number of purged changes.
 const CHANGES: i64 = 1_000_000;
 
-/// Changes of a transaction.
+/// Changes per transaction.
 const CHANGES_OF_A_TRANSACTION: i64 = 3;
 
-/// Where the changes are, against the cut-off.
+/// The position of the changes relative to the cut-off.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// In a month that is expired as a whole.
+    /// In a month that is completely expired.
     WholeMonth,
-    /// In the month of the cut-off.
+    /// In the month that contains the cut-off.
     PartOfAMonth,
 }
 
-/// Measures both and prints what was found.
+/// Measures both places and prints the results.
 pub(crate) async fn measure(server: &Server) -> Result<()> {
     println!("{}\n", server.facts().await?);
     println!(
@@ -36,19 +36,19 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
         purge_million(server, Place::WholeMonth).await?
     );
     println!(
-        "by steps:     {}",
+        "in batches:   {}",
         purge_million(server, Place::PartOfAMonth).await?
     );
     Ok(())
 }
 
-/// What a purge took.
+/// The result of a purge.
 struct Taken {
     whole: Duration,
     steps: Vec<Duration>,
     changes: i64,
     transactions: i64,
-    /// What a writer needed beside it, for each of its rows.
+    /// The durations of the inserts of a concurrent writer.
     writes: Vec<Duration>,
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Display for Taken {
         write!(
             f,
             "{} changes and {} transactions in {:.2} s; {} steps, median {:.0} ms, p99 {:.0} ms, \
-             longest {:.0} ms; a writer beside it: median {:.1} ms, longest {:.0} ms",
+             longest {:.0} ms; concurrent writer: median {:.1} ms, longest {:.0} ms",
             self.changes,
             self.transactions,
             self.whole.as_secs_f64(),
@@ -85,7 +85,7 @@ async fn purge_million(server: &Server, place: Place) -> Result<Taken> {
     };
     database.execute_script(&fill(months_ago))?;
     let client = connect(&database.url()).await?;
-    // The 25th day of the month four months ago.
+    // The cut-off: the 25th day of the month four months ago, in hours before now.
     let hours: String = client
         .query_one(
             "SELECT ceil(EXTRACT(EPOCH FROM now() - (date_trunc('month', now()) - interval '4 months' + interval '25 days')) / 3600)::text",
@@ -119,7 +119,7 @@ async fn purge_million(server: &Server, place: Place) -> Result<Taken> {
     })
 }
 
-/// Adds to the trail as capture does, a row a transaction, until the purge is done.
+/// Inserts changes as capture does, one per transaction, until the purge is done.
 async fn write(client: Client, is_done: Arc<AtomicBool>) -> Result<Vec<Duration>> {
     let mut taken = Vec::new();
     let sql = "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name) \
@@ -133,7 +133,7 @@ async fn write(client: Client, is_done: Arc<AtomicBool>) -> Result<Vec<Duration>
     Ok(taken)
 }
 
-/// The script that fills the first twenty days of a month.
+/// The script that inserts the changes into the first twenty days of a month.
 fn fill(months_ago: i32) -> String {
     format!(
         "SELECT threadline.create_partitions(now() - interval '5 months', 5);

@@ -1,27 +1,27 @@
-//! How much is measured, and what is made of the samples.
+//! The size of a measurement, and the median of samples.
 
-/// How much is measured.
+/// The size of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// Times that every variant has its turn; one more goes before, to warm up.
+    /// Measured rounds, after one warm-up round.
     pub(crate) rounds: usize,
-    /// Transactions in a sample of a small workload.
+    /// Transactions per sample of a small workload.
     pub(crate) transactions: i64,
-    /// Rows of a bulk statement.
+    /// Rows per bulk statement.
     pub(crate) rows: i64,
-    /// How long clients run for one sample.
+    /// Seconds per sample of clients.
     pub(crate) seconds: f64,
 }
 
 impl Effort {
-    /// A measurement.
+    /// A full measurement.
     pub(crate) const FULL: Self = Self {
         rounds: 9,
         transactions: 1000,
         rows: 100_000,
         seconds: 2.0,
     };
-    /// A look.
+    /// A rough measurement.
     pub(crate) const QUICK: Self = Self {
         rounds: 5,
         transactions: 200,
@@ -30,7 +30,7 @@ impl Effort {
     };
 }
 
-/// The median; 0 of nothing.
+/// The median, or 0 without samples.
 pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -47,7 +47,7 @@ mod tests {
     use super::median;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn the_median_is_the_middle_sample_or_the_mean_of_two() {
         assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
         assert!(median(&[]).abs() < f64::EPSILON);

@@ -1,4 +1,4 @@
-//! The server everything is measured on.
+//! The server on which everything is measured.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use threadline_testdb::{Cluster, Database};
 use tokio_postgres::{Client, NoTls};
 
-/// Settings of a server that keeps its data, with memory enough for the tables of the benchmark.
+/// Settings of a durable server with enough memory for the tables of the benchmark.
 const SETTINGS: &[(&str, &str)] = &[
     ("fsync", "on"),
     ("full_page_writes", "on"),
@@ -19,14 +19,14 @@ const SETTINGS: &[(&str, &str)] = &[
     ("autovacuum", "off"),
 ];
 
-/// What the numbers belong to.
+/// The server and settings of a measurement.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Facts {
     /// `version()` of the server.
     pub(crate) postgres: String,
-    /// Cores that this process may use.
+    /// Cores available to this process.
     pub(crate) cores: usize,
-    /// Settings that matter, as the server has them.
+    /// The settings of the server that affect the result.
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a throwaway server, or uses the one given.
+    /// Starts a throwaway server, or uses the server at `url`.
     pub(crate) fn start(url: Option<&str>) -> Result<Self> {
         let cluster = if let Some(url) = url {
             Cluster::existing(url)?
@@ -66,7 +66,7 @@ impl Server {
         Ok(self.cluster.create_database()?)
     }
 
-    /// What the numbers will belong to.
+    /// Reads the version and the settings of the server.
     pub(crate) async fn facts(&self) -> Result<Facts> {
         let client = connect(&self.cluster.url()).await?;
         let postgres = client.query_one("SELECT version()", &[]).await?.get(0);
@@ -85,7 +85,7 @@ impl Server {
     }
 }
 
-/// A connection, driven in the background.
+/// Opens a connection and drives it in a background task.
 pub(crate) async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await

@@ -1,8 +1,8 @@
-//! Single-row statements, alone and ten in a transaction.
+//! Single-row statements, one or ten per transaction.
 //!
-//! Statements are sent ahead of their answers, so that the server never waits for the client and
-//! the time of a batch is the server's own. Commits are asynchronous here: what a disk takes to
-//! flush is no part of capture (see the workload of clients for both).
+//! Statements are pipelined, so that the server never waits for the client and the time of a batch is
+//! that of the server. Commits are asynchronous: the disk flush is not part of capture (`clients`
+//! measures both kinds of commit).
 
 use std::time::Instant;
 
@@ -16,27 +16,27 @@ use crate::sampling::{Effort, median};
 use crate::tables::{self, order_values};
 use crate::variant::{Side, Variant};
 
-/// Statements on their way at once. `try_join_all` polls so few in order.
+/// Pipelined statements at a time. `try_join_all` polls up to this many futures in order.
 const AHEAD: usize = 24;
 
-/// Ids of inserted rows begin here, above those the tables came with.
+/// The first id of inserted rows, above the ids of the initial rows.
 const FIRST_NUMBER: i64 = 1_000_000;
 
 /// A small workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Workload {
-    /// One row in its own transaction.
+    /// An update of one row in its own transaction.
     Update,
-    /// One row in its own transaction.
+    /// An insert of one row in its own transaction.
     Insert,
-    /// One row in its own transaction.
+    /// A delete of one row in its own transaction.
     Delete,
-    /// One of 60 columns, in its own transaction.
+    /// An update of one of 60 columns in its own transaction.
     UpdateWide,
-    /// Ten single-row statements over three tables.
+    /// Ten single-row statements on three tables in one transaction.
     TenStatements,
-    /// Ten single-row updates of the 12-column table.
+    /// Ten single-row updates of the 12-column table in one transaction.
     TenUpdates,
 }
 
@@ -50,7 +50,7 @@ impl Workload {
         Self::TenUpdates,
     ];
 
-    /// What people call it.
+    /// The label in tables and charts.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Update => "update, own transaction",
@@ -62,7 +62,7 @@ impl Workload {
         }
     }
 
-    /// The statements of one transaction; each takes a number that is new every time.
+    /// The statements of one transaction. Their parameter is a number that is used once.
     fn statements(self) -> Vec<String> {
         let rows = tables::ROWS;
         let update = |step: i64| {
@@ -101,18 +101,18 @@ impl Workload {
     }
 }
 
-/// What a variant took for a statement of a workload.
+/// The cost of a statement of a workload in a variant.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Small {
     pub(crate) workload: Workload,
     pub(crate) variant: Variant,
-    /// Microseconds a statement, its share of the commit included.
+    /// Microseconds per statement, with its share of the commit.
     pub(crate) micros: f64,
-    /// Bytes of WAL a statement.
+    /// Bytes of WAL per statement.
     pub(crate) wal: f64,
 }
 
-/// The statements of a workload on a connection.
+/// The prepared statements of a workload on a connection.
 struct Prepared<'a> {
     client: &'a Client,
     begin: Statement,
@@ -160,7 +160,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Measures every workload on every side, in turn.
+/// Measures every workload in every variant, interleaved.
 pub(crate) async fn measure(sides: &[Side], effort: Effort) -> Result<Vec<Small>> {
     for side in sides {
         side.client
@@ -176,7 +176,7 @@ pub(crate) async fn measure(sides: &[Side], effort: Effort) -> Result<Vec<Small>
         prepared.push((side, workloads));
     }
     let mut samples: Vec<(Workload, Variant, Vec<f64>, Vec<f64>)> = Vec::new();
-    // The first round warms up and is not kept.
+    // The first round is a warm-up and is discarded.
     for (round, first) in (FIRST_NUMBER..)
         .step_by(usize::try_from(effort.transactions)?)
         .take(effort.rounds + 1)

@@ -1,8 +1,5 @@
-//! The tables that are written to: one of 12 columns, one of 60, three small ones.
-#![expect(
-    clippy::format_push_string,
-    reason = "a script reads best in its own order"
-)]
+//! The benchmark tables: one with 12 columns, one with 60, three small ones.
+#![expect(clippy::format_push_string, reason = "the script is built in order")]
 
 use anyhow::Result;
 use threadline_core::column_type::ColumnType;
@@ -30,13 +27,13 @@ const SMALL: &[(&str, &str)] = &[
     ("changed_at", "timestamptz"),
 ];
 
-/// The types of the wide table's columns, in turn.
+/// The types of the columns of the wide table, repeated in this order.
 const WIDE_TYPES: [&str; 6] = ["int4", "text", "numeric", "timestamptz", "bool", "int8"];
 
-/// Rows that every table has before anything is measured.
+/// Initial rows of every table.
 pub(crate) const ROWS: i64 = 20_000;
 
-/// An order, about 500 bytes, for the id in `$1` or in a column.
+/// The values of an order of about 500 bytes. `id` is an SQL expression.
 pub(crate) fn order_values(id: &str) -> String {
     format!(
         "{id}, {id} % 5000, 'N-' || {id}, 'open', 12.30, 'EUR', \
@@ -76,7 +73,7 @@ pub(crate) fn names() -> Vec<&'static str> {
     all().into_iter().map(|(name, _)| name).collect()
 }
 
-/// The script that makes and fills the tables.
+/// The script that creates and fills the tables.
 pub(crate) fn schema() -> String {
     let mut script = String::new();
     for (name, columns) in all() {
@@ -123,7 +120,7 @@ fn sample_value(kind: &str) -> &'static str {
     }
 }
 
-/// The tables as Threadline audits them.
+/// The declarations of the tables for Threadline.
 pub(crate) fn audited() -> Result<Vec<AuditedTable>> {
     all()
         .into_iter()
@@ -131,7 +128,7 @@ pub(crate) fn audited() -> Result<Vec<AuditedTable>> {
         .collect()
 }
 
-/// The table of orders under another name.
+/// The declaration of `orders` under another name.
 pub(crate) fn orders_as(name: &str) -> Result<AuditedTable> {
     audited_as(name, owned(ORDERS))
 }

@@ -1,4 +1,4 @@
-//! What queries as of an instant take, beside the same queries on copies that were made then.
+//! Queries as of an instant, compared with the same queries on copies that were made at that instant.
 
 use std::time::Instant;
 
@@ -21,11 +21,11 @@ use crate::tables;
 
 const FILL: &str = include_str!("../sql/time_travel.sql");
 
-/// Times that a question is asked in each way, after one that does not count.
+/// Measured runs of each query, after one warm-up run.
 const TIMES: usize = 9;
 
-/// Questions that give one number, about `orders` and `customers`, with the keys of orders to which the
-/// table can be narrowed.
+/// Queries on `orders` and `customers` that return one number: name, SQL, and the keys of `orders` to
+/// which the table can be restricted.
 const QUESTIONS: &[(&str, &str, &str)] = &[
     (
         "sum of the whole table",
@@ -68,7 +68,7 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// A moment of which there is a copy.
+/// An instant at which the tables were copied.
 #[derive(diesel::QueryableByName)]
 struct Mark {
     #[diesel(sql_type = Text)]
@@ -85,11 +85,11 @@ struct Number {
     n: i64,
 }
 
-/// Measures and prints what was found.
+/// Measures all queries and prints the results.
 pub(crate) async fn measure(server: &Server) -> Result<()> {
     println!("{}\n", server.facts().await?);
     let database = server.create_database()?;
-    eprintln!("a million changes are being written");
+    eprintln!("writing a million changes");
     let client = connect(&database.url()).await?;
     client.batch_execute(&install::up_sql()).await?;
     client.batch_execute(&tables::schema()).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
     .await?;
     let mut table = Table::new();
     table.set_header([
-        "question",
+        "query",
         "changes since",
         "copy ms",
         "as of ms",
@@ -165,7 +165,7 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Statements of a script, of which those in a block keep their semicolons.
+/// The statements of a script. A script with a `$fill$` block is one statement.
 fn pieces(script: &str) -> Vec<&str> {
     if script.contains("$fill$") {
         vec![script]
@@ -189,14 +189,13 @@ fn audited() -> Result<Vec<AuditedTable>> {
     Ok(audited)
 }
 
-/// What a question gave, and the median of the times that it took, with everything that the library
-/// asks the server on the way.
+/// The result of a query and its median time, including all statements that the library sends for it.
 struct Measured {
     answer: i64,
     milliseconds: f64,
 }
 
-/// Asks a question as of an instant, or as it is.
+/// Runs a query as of an instant, or on the current rows.
 async fn ask(
     conn: &mut AsyncPgConnection,
     question: &str,

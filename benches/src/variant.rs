@@ -1,4 +1,4 @@
-//! The captures that are compared, each in a database of its own on the same server.
+//! The compared variants of capture, each in its own database on the same server.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -24,10 +24,10 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    /// All of them, in the order of a round.
+    /// All variants in the order of a round.
     pub(crate) const ALL: [Self; 3] = [Self::None, Self::Full, Self::Common];
 
-    /// What people call it.
+    /// The label in tables and charts.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::None => "no capture",
@@ -36,7 +36,7 @@ impl Variant {
         }
     }
 
-    /// The schema that holds what it stores.
+    /// The schema of the stored changes.
     fn trail_schema(self) -> &'static str {
         match self {
             Self::None => "",
@@ -76,17 +76,17 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Another connection.
+    /// Opens another connection.
     pub(crate) async fn connect(&self) -> Result<Client> {
         server::connect(&self.database.url()).await
     }
 
-    /// The bytes that the trail takes, indexes included.
+    /// The size of the trail in bytes, including indexes.
     pub(crate) async fn trail_bytes(&self) -> Result<f64> {
         self.bytes_of(self.variant.trail_schema()).await
     }
 
-    /// The bytes that all tables of a schema take, indexes included.
+    /// The size of all tables of a schema in bytes, including indexes.
     pub(crate) async fn bytes_of(&self, schema: &str) -> Result<f64> {
         let sql = "SELECT COALESCE(sum(pg_total_relation_size(oid)), 0)::float8 FROM pg_class \
                    WHERE relkind = 'r' AND relnamespace = to_regnamespace($1)";
@@ -94,14 +94,14 @@ impl Side {
         Ok(self.client.query_one(sql, &[&schema]).await?.get(0))
     }
 
-    /// How much WAL the server has written so far, in bytes.
+    /// The bytes of WAL that the server has written so far.
     pub(crate) async fn wal_bytes(&self) -> Result<f64> {
         let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
         Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 }
 
-/// Makes a database for every variant.
+/// Creates a database for every variant.
 pub(crate) async fn prepare(server: &Server) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
     for variant in Variant::ALL {

@@ -1,4 +1,4 @@
-//! Actions are recorded without changes, too, and searched like them.
+//! Actions without changes: recording, filters and pages.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -39,7 +39,7 @@ fn actors(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
 }
 
 #[test]
-fn an_action_alone_changes_no_row_and_makes_no_transaction() {
+fn actions_without_changes_write_no_audit_transaction_and_are_listed_newest_first() {
     let (trail, mut conn) = logins();
     assert_eq!(trail.transactions(), 0);
     let all = actors(&mut conn, &Actions::new());
@@ -47,7 +47,7 @@ fn an_action_alone_changes_no_row_and_makes_no_transaction() {
 }
 
 #[test]
-fn actions_are_found_by_what_they_say() {
+fn actions_are_filtered_by_name_status_category_actor_and_correlation() {
     let (_trail, mut conn) = logins();
     let failed = Actions::new()
         .name("session.log_in")
@@ -62,7 +62,7 @@ fn actions_are_found_by_what_they_say() {
 }
 
 #[test]
-fn pages_of_actions_leave_nothing_out() {
+fn paging_through_actions_returns_each_action_once() {
     let (_trail, mut conn) = logins();
     let mut question = Actions::new().page_size(PageSize::new(2).unwrap());
     let mut seen = Vec::new();
@@ -79,7 +79,7 @@ fn pages_of_actions_leave_nothing_out() {
 }
 
 #[test]
-fn an_action_recorded_in_a_transaction_goes_with_it() {
+fn an_action_is_rolled_back_with_its_transaction() {
     let (_trail, mut conn) = logins();
     let context = AuditContext::new(ActorRef::system("x").unwrap());
     let rolled_back: Result<(), AuditError> = conn.transaction(|conn| {

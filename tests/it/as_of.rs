@@ -1,4 +1,4 @@
-//! What one row was as of an instant.
+//! One row as of an instant.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::pg::PgConnection;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::harness::{Trail, block_on, captured, empty_trail};
 
-/// What time it is for the server.
+/// The time on the server.
 pub(crate) fn now(trail: &Trail) -> DateTime<Utc> {
     trail
         .ask("SELECT to_jsonb(clock_timestamp()) #>> '{}'")
@@ -142,7 +142,7 @@ fn json_of(answer: AsOf<StoredJson>) -> serde_json::Value {
 }
 
 #[test]
-fn a_row_comes_back_as_the_hosts_own_struct_sync_and_async() {
+fn as_of_loads_the_model_struct_sync_and_async() {
     let trail = captured(
         "CREATE TABLE as_of_things (id bigint PRIMARY KEY, flag bool, real_number float8, name text,
             code varchar(10), bytes bytea, tag uuid, day date, at_time time, local timestamp, at timestamptz,
@@ -178,7 +178,7 @@ fn a_row_comes_back_as_the_hosts_own_struct_sync_and_async() {
 }
 
 #[test]
-fn every_version_is_there_at_its_time_and_the_last_of_a_transaction_counts() {
+fn as_of_returns_each_version_and_the_last_of_a_transaction() {
     let trail = accounts();
     let before = now(&trail);
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
@@ -198,13 +198,13 @@ fn every_version_is_there_at_its_time_and_the_last_of_a_transaction_counts() {
     assert_eq!(begins.op, Op::Insert);
     assert!(begins.captured_at > before && begins.captured_at < first);
     let AsOf::NotYetKnown(horizon) = was(&trail, 99, second) else {
-        panic!("known although nobody ever saw it");
+        panic!("known although it was never captured");
     };
     assert_eq!(horizon.first, None);
 }
 
 #[test]
-fn a_row_is_followed_through_its_keys() {
+fn as_of_follows_a_row_across_key_changes() {
     let trail = accounts();
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
     let first = now(&trail);
@@ -216,13 +216,13 @@ fn a_row_is_followed_through_its_keys() {
     assert_eq!(was(&trail, 2, third).row(), Some(account(2, "ada", 20)));
     assert!(
         matches!(was(&trail, 1, second), AsOf::NotYetKnown(_)),
-        "the key names who took it, who was not there yet"
+        "the key belongs to the row inserted later, which does not exist yet"
     );
     assert_eq!(was(&trail, 1, third).row(), Some(account(1, "eve", 0)));
 }
 
 #[test]
-fn a_deleted_row_says_when_and_by_whom() {
+fn as_of_a_deleted_row_returns_the_delete_and_its_actor() {
     let trail = accounts();
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10), (2, 'eve', 20)");
     let before = now(&trail);
@@ -234,14 +234,14 @@ fn a_deleted_row_says_when_and_by_whom() {
     trail.run("TRUNCATE as_of_accounts");
     let after = now(&trail);
     let AsOf::Deleted(change) = was(&trail, 1, between) else {
-        panic!("still there");
+        panic!("not deleted");
     };
     assert_eq!(change.op, Op::Delete);
     assert_eq!(change.actor.unwrap().to_string(), "user:42");
     assert!(change.captured_at > before && change.captured_at < between);
     assert!(matches!(was(&trail, 2, between), AsOf::Row(_)));
     let AsOf::Deleted(change) = was(&trail, 2, after) else {
-        panic!("still there");
+        panic!("not deleted");
     };
     assert_eq!((change.op, change.actor), (Op::Truncate, None));
     trail.run("INSERT INTO as_of_accounts VALUES (2, 'new', 1)");
@@ -252,7 +252,7 @@ fn a_deleted_row_says_when_and_by_whom() {
 }
 
 #[test]
-fn a_partition_emptied_alone_takes_its_rows_and_no_others() {
+fn truncating_one_partition_deletes_only_its_rows() {
     let trail = captured(
         "CREATE TABLE m (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
          CREATE TABLE m_eu PARTITION OF m FOR VALUES IN ('eu'); CREATE TABLE m_us PARTITION OF m FOR VALUES IN ('us')",
@@ -282,7 +282,7 @@ struct Line {
 }
 
 #[test]
-fn composite_keys_are_tuples() {
+fn composite_keys_are_given_as_tuples() {
     let trail = captured(
         "CREATE TABLE as_of_lines (order_id int, line_no int, amount int, PRIMARY KEY (order_id, line_no))",
         &["as_of_lines"],
@@ -303,7 +303,7 @@ struct Item {
 }
 
 #[test]
-fn a_model_in_a_schema_of_its_own_is_read_too() {
+fn as_of_reads_a_model_in_another_schema() {
     let trail = captured(
         "CREATE SCHEMA vault; CREATE TABLE vault.as_of_items (id int PRIMARY KEY, name text)",
         &["vault.as_of_items"],
@@ -322,7 +322,7 @@ fn a_model_in_a_schema_of_its_own_is_read_too() {
 }
 
 #[test]
-fn a_baseline_is_a_known_image() {
+fn as_of_returns_a_baseline_image() {
     let trail = accounts();
     trail.run(
         "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after)
@@ -352,7 +352,7 @@ impl threadline::Audited for MaskedAccount {
 }
 
 #[test]
-fn what_of_a_struct_is_not_known_is_listed_with_the_reason() {
+fn unknown_columns_are_listed_with_the_reason() {
     let trail = empty_trail();
     trail.run(ACCOUNTS);
     let table = trail.introspect("as_of_accounts");
@@ -389,7 +389,7 @@ fn what_of_a_struct_is_not_known_is_listed_with_the_reason() {
 }
 
 #[test]
-fn columns_that_came_or_went_since_do_not_matter_or_are_said() {
+fn dropped_columns_are_ignored_and_added_or_erased_ones_reported_unknown() {
     let trail = captured(
         "CREATE TABLE as_of_accounts (id int PRIMARY KEY, owner text, extra text)",
         &["as_of_accounts"],
@@ -412,7 +412,7 @@ fn columns_that_came_or_went_since_do_not_matter_or_are_said() {
 }
 
 #[test]
-fn a_key_that_two_rows_shared_until_the_commit_names_the_one_that_stayed() {
+fn a_deferrable_key_names_the_row_that_holds_it_at_commit() {
     let trail = captured(
         "CREATE TABLE as_of_accounts (id int PRIMARY KEY DEFERRABLE, owner text NOT NULL, balance int)",
         &["as_of_accounts"],
@@ -438,7 +438,7 @@ fn a_key_that_two_rows_shared_until_the_commit_names_the_one_that_stayed() {
 }
 
 #[test]
-fn a_reader_of_the_trail_need_not_enter_the_schema_of_the_table() {
+fn row_as_of_needs_no_usage_on_the_schema_of_the_table() {
     let trail = captured(
         "CREATE SCHEMA vault; CREATE TABLE vault.safes (id int PRIMARY KEY, content text)",
         &["vault.safes"],
@@ -456,7 +456,7 @@ fn a_reader_of_the_trail_need_not_enter_the_schema_of_the_table() {
 }
 
 #[test]
-fn only_roles_that_may_read_the_trail_can_ask() {
+fn row_as_of_needs_select_on_the_trail() {
     let trail = accounts();
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
     let role = format!("reader_{}", std::process::id());
@@ -474,7 +474,7 @@ fn only_roles_that_may_read_the_trail_can_ask() {
 }
 
 #[test]
-fn a_row_older_than_capture_is_told_by_its_first_record_since_the_horizon() {
+fn a_row_older_than_capture_is_reconstructed_from_its_first_change() {
     let trail = empty_trail();
     trail.run(ACCOUNTS);
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10), (2, 'eve', 20), (3, 'bob', 30)");
@@ -499,7 +499,7 @@ fn a_row_older_than_capture_is_told_by_its_first_record_since_the_horizon() {
 }
 
 #[test]
-fn a_row_is_followed_through_moves_between_partitions() {
+fn row_as_of_and_row_history_follow_moves_between_partitions() {
     let trail = captured(
         "CREATE TABLE m (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
          CREATE TABLE m_eu PARTITION OF m FOR VALUES IN ('eu'); CREATE TABLE m_us PARTITION OF m FOR VALUES IN ('us')",
@@ -531,7 +531,7 @@ fn a_row_is_followed_through_moves_between_partitions() {
 }
 
 #[test]
-fn rows_keep_to_the_present_definition_of_the_key() {
+fn row_as_of_uses_only_changes_of_the_current_key_definition() {
     let trail = captured(
         "CREATE TABLE li (order_id int, line_no int, v text, PRIMARY KEY (order_id, line_no))",
         &["li"],
@@ -554,7 +554,7 @@ fn rows_keep_to_the_present_definition_of_the_key() {
     assert_eq!(
         image(r#"["2", "7"]"#),
         "NULL",
-        "another order of columns does not"
+        "another column order is another definition"
     );
     trail.run("UPDATE li SET v = 'seven, again' WHERE order_id = 7");
     assert_eq!(image(r#"["2", "7"]"#), "seven, again");

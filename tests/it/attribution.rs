@@ -1,4 +1,4 @@
-//! The SQL contract for writers that are not Rust: two settings, and nothing that can cost a write.
+//! The SQL contract for writers that are not Rust: two settings, whose values never fail a write.
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
@@ -25,7 +25,7 @@ fn transaction(trail: &Trail) -> Value {
 }
 
 #[test]
-fn all_of_a_context_is_stored_on_the_transaction() {
+fn every_context_field_is_stored_on_the_transaction() {
     let trail = table();
     let context = json!({
         "on_behalf_of": {"type": "user", "id": "42"}, "request_id": "r", "correlation_id": "c",
@@ -47,7 +47,7 @@ fn all_of_a_context_is_stored_on_the_transaction() {
 }
 
 #[test]
-fn what_the_database_knows_is_kept_beside_what_the_application_claims() {
+fn database_user_application_name_and_pid_are_stored_beside_a_forged_actor() {
     let trail = table();
     trail.run(&format!(
         "SET application_name = 'nightly import'; {} INSERT INTO t VALUES (1, 1)",
@@ -60,7 +60,7 @@ fn what_the_database_knows_is_kept_beside_what_the_application_claims() {
 }
 
 #[test]
-fn malformed_contexts_are_kept_as_text_and_never_cost_a_write() {
+fn malformed_contexts_are_stored_as_errors_and_the_write_succeeds() {
     let hostile = [
         ("actor_ref", "{broken"),
         ("actor_ref", r#"{"type":"robot","id":"1"}"#),
@@ -96,7 +96,7 @@ fn malformed_contexts_are_kept_as_text_and_never_cost_a_write() {
 }
 
 #[test]
-fn oversized_contexts_are_cut_and_never_cost_a_write() {
+fn oversized_contexts_are_truncated_and_the_write_succeeds() {
     let trail = table();
     trail.run(
         "SELECT set_config('threadline.context', '{\"meta\":{\"x\":\"' || repeat('y', 1000000) || '\"}}', true);
@@ -108,8 +108,8 @@ fn oversized_contexts_are_cut_and_never_cost_a_write() {
 }
 
 #[test]
-fn settings_left_empty_by_an_earlier_transaction_mean_nothing() {
-    // Hazard 45: a local setting is '' afterwards, not null.
+fn empty_settings_left_by_an_earlier_transaction_are_ignored() {
+    // Hazard 45: after the transaction a local setting is an empty string, not null.
     let trail = table();
     trail.run(&format!(
         "BEGIN; {} INSERT INTO t VALUES (1, 1); COMMIT; BEGIN; INSERT INTO t VALUES (2, 2); COMMIT",
@@ -123,7 +123,7 @@ fn settings_left_empty_by_an_earlier_transaction_mean_nothing() {
 }
 
 #[test]
-fn an_actor_set_late_is_attributed_what_comes_after() {
+fn an_actor_set_within_a_transaction_applies_to_later_changes() {
     let trail = table();
     trail.run(&format!(
         "INSERT INTO t VALUES (1, 1); {}{} INSERT INTO t VALUES (2, 2); UPDATE t SET v = 3; {} DELETE FROM t WHERE id = 1",
@@ -147,7 +147,7 @@ fn an_actor_set_late_is_attributed_what_comes_after() {
 }
 
 #[test]
-fn changes_follow_the_actor_through_savepoints() {
+fn changes_are_attributed_to_the_actor_in_force_across_savepoints() {
     let trail = table();
     trail.run(&format!(
         "BEGIN; {} INSERT INTO t VALUES (1, 1);
@@ -164,7 +164,7 @@ fn changes_follow_the_actor_through_savepoints() {
 }
 
 #[test]
-fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
+fn strict_mode_refuses_writes_without_an_actor() {
     let trail = empty_trail();
     trail.run(
         "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE lenient (id int PRIMARY KEY)",
@@ -181,7 +181,7 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
     for write in [
         "INSERT INTO t VALUES (1, 1)",
         "TRUNCATE t",
-        // The transaction has its row already, from a table that needs no actor.
+        // A change of a table that needs no actor has already inserted the transaction's row.
         "INSERT INTO lenient VALUES (1); INSERT INTO t VALUES (1, 1)",
     ] {
         let error = trail.refused(write);
@@ -196,7 +196,7 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
             .refused(&format!("{forged} INSERT INTO t VALUES (1, 1)"))
             .contains("unattributed")
     );
-    // Statements without rows need no actor.
+    // Statements that affect no row need no actor.
     trail.run("INSERT INTO t SELECT 1, 1 WHERE false; UPDATE t SET v = 2; DELETE FROM t");
     assert_eq!(trail.changes().len(), 0);
     let signed = set("actor_ref", r#"{"type":"system","id":"seed"}"#);
@@ -207,7 +207,7 @@ fn strict_mode_refuses_what_nobody_signed_and_says_how_to_sign_it() {
 }
 
 #[test]
-fn a_session_that_resets_its_settings_loses_no_change_and_no_actor() {
+fn reset_all_inside_a_transaction_loses_no_change_and_no_actor() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 9) AS g",
         &["t"],
@@ -241,7 +241,7 @@ fn a_session_that_resets_its_settings_loses_no_change_and_no_actor() {
 }
 
 #[test]
-fn an_id_that_no_index_could_hold_is_a_malformed_context() {
+fn ids_too_long_for_an_index_are_stored_as_context_errors() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     let long = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 300) AS g)";
     for (id, setting) in [
@@ -281,7 +281,7 @@ fn an_id_that_no_index_could_hold_is_a_malformed_context() {
 }
 
 #[test]
-fn serializable_transactions_under_changing_actors_do_not_fail_each_other() {
+fn serializable_transactions_that_change_actors_do_not_conflict() {
     let trail = captured(
         "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)",
         &["a", "b"],

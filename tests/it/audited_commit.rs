@@ -1,5 +1,5 @@
-//! How audited work begins and ends on the wire: what travels together must not get out of order, and
-//! a commit that fails must leave neither the work nor an open transaction behind.
+//! The statements that begin and end an audited write: pipelined statements run in order, and a failed
+//! commit leaves neither changes nor an open transaction.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::harness::{Trail, block_on, captured};
 
-/// A table with a constraint that is looked at when the transaction commits.
+/// A table with a deferred constraint, which is checked at commit.
 fn accounts() -> Trail {
     captured(
         "CREATE TABLE accounts (
@@ -30,8 +30,8 @@ fn by(id: &str) -> AuditedWrite {
         .action(Action::new("account.open").unwrap())
 }
 
-/// While nobody hears how much was captured, nothing is counted.
-fn unheard<T>(work: impl FnOnce() -> T) -> T {
+/// Runs work without a `tracing` subscriber. The captured changes are then not counted.
+fn without_subscriber<T>(work: impl FnOnce() -> T) -> T {
     with_default(NoSubscriber::default(), work)
 }
 
@@ -47,12 +47,12 @@ fn actions(trail: &Trail) -> String {
 }
 
 #[test]
-fn a_commit_never_overtakes_the_closing() {
+fn a_pipelined_commit_runs_after_end_audited_work() {
     let trail = accounts();
-    unheard(|| {
+    without_subscriber(|| {
         block_on(async {
             for cache in [CacheSize::Unbounded, CacheSize::Disabled] {
-                // The first use of a connection has to prepare what later ones find prepared.
+                // The first write on a connection prepares the statements, later ones reuse them.
                 let mut conn = trail.connect().await;
                 conn.set_prepared_statement_cache_size(cache);
                 for _ in 0..3 {
@@ -78,15 +78,15 @@ fn a_commit_never_overtakes_the_closing() {
     assert_eq!(
         (trail.changes().len(), trail.transactions()),
         (6, 6),
-        "all of it is committed"
+        "every write is committed"
     );
 }
 
 #[test]
-fn what_is_said_is_the_same_whether_or_not_somebody_hears_how_much() {
+fn the_outcome_is_the_same_with_and_without_a_tracing_subscriber() {
     let trail = accounts();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let mut say = |id: i32| {
+    let mut write = |id: i32| {
         let done = blocking::audited(&mut conn, &by("1"), |conn| {
             conn.batch_execute(&format!("INSERT INTO accounts VALUES ({id})"))
                 .map_err(AuditError::from)
@@ -96,14 +96,14 @@ fn what_is_said_is_the_same_whether_or_not_somebody_hears_how_much() {
         let incident = blocking::incident_bundle(&mut conn, id).unwrap().unwrap();
         assert_eq!(incident.changes.len(), 1);
     };
-    say(1);
-    unheard(|| say(2));
+    write(1);
+    without_subscriber(|| write(2));
 }
 
 #[test]
-fn a_commit_that_fails_on_an_async_connection_leaves_nothing() {
+fn a_failed_commit_on_an_async_connection_leaves_no_change_and_no_open_transaction() {
     let trail = accounts();
-    unheard(|| {
+    without_subscriber(|| {
         block_on(async {
             let mut conn = trail.connect().await;
             let write = by("1").record_failures();
@@ -114,7 +114,7 @@ fn a_commit_that_fails_on_an_async_connection_leaves_nothing() {
                 .await;
                 let error = failed.unwrap_err().to_string();
                 assert!(error.contains("holder_exists"), "{error}");
-                // The connection is in no transaction, and says so.
+                // The connection is not in a transaction, and its transaction manager agrees.
                 conn.transaction(async |conn| conn.batch_execute("SELECT 1").await)
                     .await
                     .unwrap();
@@ -126,10 +126,10 @@ fn a_commit_that_fails_on_an_async_connection_leaves_nothing() {
 }
 
 #[test]
-fn a_commit_that_fails_on_a_sync_connection_leaves_nothing() {
+fn a_failed_commit_on_a_sync_connection_leaves_no_change_and_no_open_transaction() {
     let trail = accounts();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let failed = unheard(|| {
+    let failed = without_subscriber(|| {
         blocking::audited(&mut conn, &by("1").record_failures(), |conn| {
             conn.batch_execute("INSERT INTO accounts VALUES (1, 2)")
                 .map_err(AuditError::from)
@@ -144,9 +144,9 @@ fn a_commit_that_fails_on_a_sync_connection_leaves_nothing() {
 }
 
 #[test]
-fn work_that_hides_an_error_of_the_database_fails_all_the_same() {
+fn a_database_error_ignored_by_the_closure_still_fails_the_write() {
     let trail = accounts();
-    unheard(|| {
+    without_subscriber(|| {
         block_on(async {
             let mut conn = trail.connect().await;
             let failed =
@@ -167,9 +167,9 @@ fn work_that_hides_an_error_of_the_database_fails_all_the_same() {
 }
 
 #[test]
-fn work_that_cannot_be_opened_leaves_no_transaction_open() {
+fn a_write_that_cannot_begin_leaves_no_open_transaction() {
     let trail = accounts();
-    // PostgreSQL stores no NUL in a text.
+    // PostgreSQL cannot store NUL in a text.
     let impossible = by("1").action(Action::new("x").unwrap().meta("note", "\0"));
     block_on(async {
         let mut conn = trail.connect().await;
@@ -178,7 +178,7 @@ fn work_that_cannot_be_opened_leaves_no_transaction_open() {
         })
         .await;
         assert!(matches!(failed, Err(AuditError::Database(_))), "{failed:?}");
-        // Neither in work of its own nor inside other work.
+        // The same inside another audited write.
         nonblocking::audited(&mut conn, &by("1"), async |conn| {
             let failed =
                 nonblocking::audited(conn, &impossible, async |_| Ok::<_, AuditError>(())).await;
@@ -200,23 +200,24 @@ fn work_that_cannot_be_opened_leaves_no_transaction_open() {
 }
 
 #[test]
-fn a_note_of_the_sessions_own_making_is_not_taken_for_captures() {
+fn a_marker_set_by_the_session_is_not_reported_as_a_captured_change() {
     let trail = accounts();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
     conn.batch_execute("SET threadline.recorded = '1|'")
         .unwrap();
-    let done =
-        unheard(|| blocking::audited(&mut conn, &by("1"), |_| Ok::<_, AuditError>(())).unwrap());
+    let done = without_subscriber(|| {
+        blocking::audited(&mut conn, &by("1"), |_| Ok::<_, AuditError>(())).unwrap()
+    });
     assert_eq!(done.transaction_id, None);
 }
 
 #[test]
-fn any_text_arrives_as_it_is_whatever_backslashes_mean_in_the_session() {
+fn any_text_is_stored_unchanged_with_standard_conforming_strings_on_or_off() {
     let trail = accounts();
     let conn = RefCell::new(PgConnection::establish(&trail.url()).unwrap());
     let texts = prop_oneof![
         "[^\\x00]{0,40}",
-        // What means something in literals, in JSON or in batches.
+        // Characters with a meaning in SQL literals, in JSON or in batches.
         "(['\"\\\\;$]|E'|''|\\\\u00|--|/\\*|\\{\\}|\n){0,12}",
     ];
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));

@@ -1,4 +1,4 @@
-//! The audited write, sync and async: one shape, the same meaning.
+//! The audited write, sync and async.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -19,7 +19,7 @@ diesel::table! {
 
 #[derive(Debug, thiserror::Error)]
 enum HostError {
-    #[error("the host says no")]
+    #[error("refused by the host")]
     Refused,
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -51,7 +51,7 @@ async fn open(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
 }
 
 #[test]
-fn a_sync_write_is_attributed_and_says_where_it_is_recorded() {
+fn a_sync_write_is_attributed_and_returns_its_transaction_and_action_ids() {
     let trail = bank();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
     let write = AuditedWrite::new(user("42").request_id("r-1".parse().unwrap()))
@@ -80,7 +80,7 @@ fn a_sync_write_is_attributed_and_says_where_it_is_recorded() {
 }
 
 #[test]
-fn an_async_write_is_attributed_and_says_where_it_is_recorded() {
+fn an_async_write_is_attributed_and_returns_its_transaction_id() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -107,7 +107,7 @@ fn an_async_write_is_attributed_and_says_where_it_is_recorded() {
 }
 
 #[test]
-fn a_failed_closure_rolls_everything_back() {
+fn a_failed_closure_rolls_back_changes_and_action() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -127,7 +127,7 @@ fn a_failed_closure_rolls_everything_back() {
 }
 
 #[test]
-fn a_failure_is_recorded_when_asked_without_row_values() {
+fn a_failed_write_stores_its_action_as_error_with_record_failures() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -140,7 +140,7 @@ fn a_failure_is_recorded_when_asked_without_row_values() {
             Ok::<_, HostError>(())
         })
         .await;
-        // The connection is usable again.
+        // The connection is still usable.
         open(&mut conn, 2).await.unwrap();
     });
     let recorded =
@@ -172,7 +172,7 @@ fn a_write_without_an_actor_is_refused_unless_allowed() {
 }
 
 #[test]
-fn an_action_that_changes_nothing_is_kept_unless_changes_are_required() {
+fn an_action_without_changes_is_recorded_unless_changes_are_required() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -197,7 +197,7 @@ fn an_action_that_changes_nothing_is_kept_unless_changes_are_required() {
 }
 
 #[test]
-fn nested_work_has_its_own_action_and_actor_and_the_outer_ones_come_back() {
+fn a_nested_write_has_its_own_action_and_actor_and_restores_the_outer_ones() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -234,7 +234,7 @@ fn nested_work_has_its_own_action_and_actor_and_the_outer_ones_come_back() {
 }
 
 #[test]
-fn nested_work_in_a_plain_transaction_of_the_hosts_ends_with_its_context() {
+fn an_audited_write_in_a_plain_transaction_clears_its_context_when_it_ends() {
     let trail = bank();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
     let write = AuditedWrite::new(user("1")).action(action("inner"));
@@ -265,7 +265,7 @@ fn nested_work_in_a_plain_transaction_of_the_hosts_ends_with_its_context() {
 }
 
 #[test]
-fn nothing_leaks_to_the_next_user_of_a_connection() {
+fn the_context_is_not_visible_to_the_next_use_of_a_connection() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -276,7 +276,7 @@ fn nothing_leaks_to_the_next_user_of_a_connection() {
         .await
         .unwrap();
         open(&mut conn, 2).await.unwrap();
-        // Work that fails on the server leaves no open transaction behind.
+        // A write that fails on the server leaves no open transaction.
         let failed = nonblocking::audited(&mut conn, &write, async |conn| {
             conn.batch_execute("SELECT 1 / 0")
                 .await
@@ -293,7 +293,7 @@ fn nothing_leaks_to_the_next_user_of_a_connection() {
 }
 
 #[test]
-fn hostile_texts_in_a_context_are_only_texts() {
+fn context_texts_with_quotes_and_control_characters_are_stored_unchanged() {
     let trail = bank();
     let hostile = "'; DROP TABLE accounts; -- \\ \" $$ \u{1f980} \u{7}";
     block_on(async {

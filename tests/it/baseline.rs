@@ -1,4 +1,4 @@
-//! Rows that are older than capture: recorded once, as what they are, while others write.
+//! Baselines of rows that are older than capture, recorded once while other sessions write.
 
 mod capture_start;
 mod concurrency;
@@ -20,7 +20,7 @@ use threadline::row_key::RowKeyText;
 
 use crate::harness::{Trail, block_on, empty_trail};
 
-/// A baseline of a table in batches of a few rows.
+/// A baseline of a table in batches of three rows.
 fn small_baseline(table: &str) -> Baseline {
     let rita = AuditContext::new(ActorRef::admin("rita").unwrap());
     Baseline::new(table.parse().unwrap(), rita)
@@ -28,7 +28,7 @@ fn small_baseline(table: &str) -> Baseline {
         .lock_timeout(Duration::ZERO)
 }
 
-/// Records on a connection as a role, in a thread of its own.
+/// Records a baseline on a new connection to `url`, in a separate thread.
 fn record_at(
     url: &str,
     baseline: &Baseline,
@@ -49,7 +49,7 @@ fn record(
     record_at(&trail.url(), baseline, on_progress)
 }
 
-/// Records, and expects that it goes through.
+/// Records a baseline, which must succeed.
 fn recorded(trail: &Trail, baseline: &Baseline) -> BaselineOutcome {
     record(trail, baseline, |_| ControlFlow::Continue(())).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -64,7 +64,7 @@ fn capture_start(trail: &Trail, table: &str) -> TableCaptureStart {
     })
 }
 
-/// A table with rows, put under capture afterwards.
+/// A table with rows that are older than its capture.
 fn brownfield(schema: &str, rows: &str, table: &str) -> Trail {
     let trail = empty_trail();
     trail.run(schema);
@@ -81,9 +81,10 @@ fn numbers(rows: usize) -> Trail {
     )
 }
 
-/// Holds that what the trail says is what the table says, and that it never contradicts itself.
-fn assert_the_trail_agrees(trail: &Trail, table: &str) {
-    // The last image of each row is the row, and there is no other.
+/// Asserts that the last images equal the rows of the table, that the changes of each row are
+/// consistent, and that no row has two baselines.
+fn assert_trail_matches_table(trail: &Trail, table: &str) {
+    // The last images of undeleted rows are exactly the rows of the table.
     let differing = trail.ask(&format!(
         "WITH last AS (
             SELECT DISTINCT ON (row_key) row_key, op, data_after FROM threadline.audit_changes
@@ -100,29 +101,32 @@ fn assert_the_trail_agrees(trail: &Trail, table: &str) {
             UNION ALL (SELECT data_after FROM known EXCEPT SELECT to_jsonb(r) FROM {table} AS r)
          ) AS differing"
     ));
-    assert_eq!(differing, "0", "the last images are not the rows");
-    // What a change says was there before is what the entry before it left there.
+    assert_eq!(differing, "0", "last images that differ from the rows");
+    // The old image of each change equals the new image of the change before it.
     let contradictions = trail.ask(
         "SELECT count(*) FROM (
             SELECT op, previous_key, COALESCE(data_after || changed_from, changed_from) AS before,
-                lag(data_after) OVER row AS left_there, lag(op) OVER row AS last_op
+                lag(data_after) OVER row AS last_image, lag(op) OVER row AS last_op
             FROM threadline.audit_changes WINDOW row AS (PARTITION BY row_key ORDER BY id)
          ) AS steps
          WHERE op IN ('update', 'delete') AND previous_key IS NULL
-           AND last_op <> 'delete' AND before <> left_there",
+           AND last_op <> 'delete' AND before <> last_image",
     );
-    assert_eq!(contradictions, "0", "the trail contradicts itself");
+    assert_eq!(
+        contradictions, "0",
+        "changes whose old image differs from the image before"
+    );
     let twice = trail.ask(
         "SELECT count(*) FROM (
             SELECT FROM threadline.audit_changes WHERE op = 'baseline'
             GROUP BY row_key HAVING count(*) > 1
          ) AS twice",
     );
-    assert_eq!(twice, "0", "a row was recorded twice");
+    assert_eq!(twice, "0", "rows with two baselines");
 }
 
 #[test]
-fn rows_older_than_capture_are_recorded_once_and_signed() {
+fn rows_older_than_capture_are_recorded_once_with_the_actor() {
     let trail = numbers(7);
     trail.run("UPDATE t SET n = 1 WHERE id = 2; DELETE FROM t WHERE id = 3");
     let outcome = recorded(&trail, &small_baseline("t"));
@@ -157,11 +161,11 @@ fn rows_older_than_capture_are_recorded_once_and_signed() {
     let again = recorded(&trail, &small_baseline("t"));
     assert_eq!((again.state, again.rows_recorded), (RunState::Finished, 0));
     assert_eq!(again.continues, None);
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
 #[test]
-fn a_baseline_is_never_counted_as_a_change_and_is_in_the_history_of_its_row() {
+fn baseline_rows_appear_in_row_history_but_not_in_the_timeline() {
     let trail = numbers(3);
     recorded(&trail, &small_baseline("t"));
     trail.run("UPDATE t SET n = 5 WHERE id = 1");
@@ -185,7 +189,7 @@ fn a_baseline_is_never_counted_as_a_change_and_is_in_the_history_of_its_row() {
 }
 
 #[test]
-fn all_rows_are_recorded_again_where_that_is_asked_for_each_once() {
+fn each_run_with_selection_all_records_every_row_once() {
     let trail = numbers(7);
     recorded(&trail, &small_baseline("t"));
     let all = small_baseline("t").selection(Selection::All);
@@ -200,12 +204,12 @@ fn all_rows_are_recorded_again_where_that_is_asked_for_each_once() {
     assert_eq!(
         recorded(&trail, &all).rows_recorded,
         7,
-        "a finished run is not gone on with"
+        "a finished run is not resumed"
     );
 }
 
 #[test]
-fn what_cannot_be_recorded_is_refused_with_a_reason() {
+fn a_baseline_without_key_capture_or_actor_is_refused() {
     let trail = empty_trail();
     trail.run("CREATE TABLE keyless (n int); CREATE TABLE plain (id int PRIMARY KEY)");
     trail.capture(&trail.introspect("keyless"));
@@ -231,7 +235,7 @@ fn what_cannot_be_recorded_is_refused_with_a_reason() {
 }
 
 #[test]
-fn batches_do_not_run_inside_a_transaction() {
+fn a_baseline_inside_a_transaction_is_refused() {
     let trail = numbers(2);
     block_on(async {
         let mut conn = trail.connect().await;
@@ -258,7 +262,7 @@ fn batches_do_not_run_inside_a_transaction() {
 }
 
 #[test]
-fn a_role_records_a_baseline_with_the_rights_it_is_granted_and_no_others() {
+fn a_role_needs_the_documented_grants_to_record_a_baseline() {
     let trail = numbers(2);
     let role = trail.ask("SELECT 'operator_' || current_database()");
     trail.run(&format!(
@@ -289,7 +293,7 @@ fn a_role_records_a_baseline_with_the_rights_it_is_granted_and_no_others() {
 }
 
 #[test]
-fn the_record_of_a_run_is_not_deleted() {
+fn baseline_runs_cannot_be_deleted() {
     let trail = numbers(1);
     recorded(&trail, &small_baseline("t"));
     for attack in [
@@ -301,7 +305,7 @@ fn the_record_of_a_run_is_not_deleted() {
 }
 
 #[test]
-fn rows_that_row_security_hides_are_not_left_out_in_silence() {
+fn a_baseline_under_row_level_security_is_refused() {
     let trail = numbers(3);
     let role = trail.ask("SELECT 'hidden_' || current_database()");
     trail.run(&format!(

@@ -1,4 +1,4 @@
-//! Nothing escapes, nothing is invented.
+//! Capture records every change, and nothing that is not a change.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::harness::{captured, empty_trail};
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, status text, total numeric(10, 2))";
 
 #[test]
-fn an_insert_keeps_the_whole_row() {
+fn an_insert_stores_the_whole_row() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', 9.90)");
     let changes = trail.changes();
@@ -22,7 +22,7 @@ fn an_insert_keeps_the_whole_row() {
 }
 
 #[test]
-fn an_update_keeps_the_row_and_the_old_values_of_what_changed() {
+fn an_update_stores_the_new_row_and_the_old_values_of_changed_columns() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', 9.90)");
     trail.run("UPDATE orders SET status = 'paid', total = total");
@@ -36,7 +36,7 @@ fn an_update_keeps_the_row_and_the_old_values_of_what_changed() {
 }
 
 #[test]
-fn a_delete_keeps_the_last_image_of_the_row() {
+fn a_delete_stores_the_last_image() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', NULL)");
     trail.run("DELETE FROM orders");
@@ -50,7 +50,7 @@ fn a_delete_keeps_the_last_image_of_the_row() {
 }
 
 #[test]
-fn statements_that_change_nothing_leave_nothing() {
+fn statements_without_effect_record_nothing() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', 1)");
     for nothing in [
@@ -68,7 +68,7 @@ fn statements_that_change_nothing_leave_nothing() {
 }
 
 #[test]
-fn statements_that_find_no_row_do_not_make_a_reader_a_writer() {
+fn statements_that_match_no_row_assign_no_xid() {
     let trail = captured(ORDERS, &["orders"]);
     for nothing in [
         "DELETE FROM orders WHERE id = 99",
@@ -106,14 +106,14 @@ fn copy_is_captured() {
     assert_eq!(trail.changes().len(), 3);
 }
 
-/// A file the server may write to.
+/// A file that the server can write.
 fn tempfile_path(unique: &str) -> String {
     let name: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("/tmp/threadline_copy_{name}")
 }
 
 #[test]
-fn an_upsert_is_recorded_as_what_it_did() {
+fn an_upsert_is_recorded_as_inserts_and_updates() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', 1)");
     trail.run(
@@ -129,7 +129,7 @@ fn an_upsert_is_recorded_as_what_it_did() {
 }
 
 #[test]
-fn a_merge_is_recorded_as_what_it_did() {
+fn a_merge_is_recorded_as_inserts_updates_and_deletes() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("INSERT INTO orders VALUES (1, 'open', 1), (2, 'open', 1)");
     trail.run(
@@ -189,7 +189,7 @@ fn cascades_are_captured_in_the_same_transaction() {
 }
 
 #[test]
-fn what_before_triggers_made_of_the_row_is_what_is_recorded() {
+fn a_row_is_recorded_as_before_triggers_left_it() {
     let trail = captured(
         "CREATE TABLE items (id int PRIMARY KEY, name text, upper text GENERATED ALWAYS AS (upper(name)) STORED);
          CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -208,8 +208,8 @@ fn what_before_triggers_made_of_the_row_is_what_is_recorded() {
 }
 
 #[test]
-fn what_a_hosts_own_trigger_changes_comes_after_what_caused_it() {
-    // Hazard 20: a statement trigger would see the insert after the update it caused.
+fn a_change_made_by_a_host_trigger_follows_the_change_that_fired_it() {
+    // Hazard 20: a statement-level trigger would record the insert after the update that it fired.
     let trail = captured(
         "CREATE TABLE items (id int PRIMARY KEY, slug text);
          CREATE FUNCTION add_slug() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -230,16 +230,17 @@ fn what_a_hosts_own_trigger_changes_comes_after_what_caused_it() {
 }
 
 #[test]
-fn rolled_back_work_leaves_nothing() {
+fn a_rolled_back_transaction_records_nothing() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run("BEGIN; INSERT INTO orders VALUES (1, 'x', 1); ROLLBACK");
     assert_eq!((trail.changes().len(), trail.transactions()), (0, 0));
 }
 
 #[test]
-fn a_rolled_back_savepoint_takes_its_part_of_the_trail_with_it() {
+fn a_rolled_back_savepoint_rolls_back_its_changes() {
     let trail = captured(ORDERS, &["orders"]);
-    // The transaction's own row is made inside the savepoint, and must be made again after it.
+    // The row of the transaction is inserted inside the savepoint, and must be inserted again after
+    // the rollback.
     trail.run(
         "BEGIN; SAVEPOINT a; INSERT INTO orders VALUES (1, 'a', 1); ROLLBACK TO a;
          INSERT INTO orders VALUES (2, 'b', 2);
@@ -253,7 +254,7 @@ fn a_rolled_back_savepoint_takes_its_part_of_the_trail_with_it() {
 }
 
 #[test]
-fn a_caught_exception_takes_its_part_of_the_trail_with_it() {
+fn a_caught_exception_rolls_back_its_changes() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run(
         "DO $$ BEGIN
@@ -273,7 +274,7 @@ fn orphans(trail: &crate::harness::Trail) -> String {
 }
 
 #[test]
-fn two_phase_commit_keeps_change_and_context() {
+fn a_prepared_transaction_keeps_its_changes_and_context() {
     let trail = captured(ORDERS, &["orders"]);
     trail.run(
         "BEGIN; SELECT set_config('threadline.actor_ref', '{\"type\":\"job\",\"id\":\"j\"}', true);
@@ -287,7 +288,7 @@ fn two_phase_commit_keeps_change_and_context() {
 }
 
 #[test]
-fn truncate_leaves_an_event_on_each_table_it_empties() {
+fn truncate_cascade_is_recorded_for_each_table() {
     let trail = captured(
         "CREATE TABLE a (id int PRIMARY KEY);
          CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a)",
@@ -300,7 +301,7 @@ fn truncate_leaves_an_event_on_each_table_it_empties() {
 }
 
 #[test]
-fn a_table_without_a_key_is_captured_without_identity() {
+fn a_table_without_a_key_is_captured_without_row_keys() {
     let trail = captured("CREATE TABLE log (line text)", &["log"]);
     trail.run("INSERT INTO log VALUES ('a'), ('a')");
     trail.run("UPDATE log SET line = 'b'");
@@ -312,7 +313,7 @@ fn a_table_without_a_key_is_captured_without_identity() {
 }
 
 #[test]
-fn tables_of_one_name_in_two_schemas_keep_apart() {
+fn tables_of_the_same_name_in_two_schemas_are_recorded_separately() {
     let trail = captured(
         "CREATE SCHEMA east; CREATE SCHEMA west;
          CREATE TABLE east.t (id int PRIMARY KEY, a text); CREATE TABLE west.t (id int PRIMARY KEY, b text)",
@@ -329,7 +330,7 @@ fn tables_of_one_name_in_two_schemas_keep_apart() {
 }
 
 #[test]
-fn wide_tables_are_captured_whole() {
+fn a_table_of_128_columns_is_captured_completely() {
     let columns: Vec<_> = (1..128).map(|n| format!("c{n} int")).collect();
     let trail = captured(
         &format!(
@@ -355,7 +356,7 @@ fn wide_tables_are_captured_whole() {
 }
 
 #[test]
-fn hostile_names_are_just_names() {
+fn table_and_column_names_that_need_quoting_are_captured() {
     let long = "x".repeat(63);
     let other_long = format!("{}y", "x".repeat(62));
     let names = [
@@ -407,8 +408,8 @@ fn hostile_names_are_just_names() {
 }
 
 #[test]
-fn a_value_that_jsonb_cannot_hold_becomes_a_digest_and_does_not_fail_the_write() {
-    // jsonb holds strings of less than 256 MiB; a bytea is written with two characters a byte.
+fn a_value_too_large_for_jsonb_is_stored_as_a_digest() {
+    // A jsonb string is limited to 256 MiB; a bytea becomes two characters per byte.
     let trail = captured("CREATE TABLE big (id int PRIMARY KEY, bin bytea)", &["big"]);
     trail.run(
         "SET statement_timeout = '5min';
@@ -453,7 +454,7 @@ const NESTED: &str = "CREATE TABLE customers (id int PRIMARY KEY);
         $$ BEGIN TOUCH; RETURN NULL; END $$;
     CREATE TRIGGER touch_order AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch_order()";
 
-/// The images of order 10 in the order of their ids.
+/// The operations and images of `orders`, in the order of the change ids.
 fn order_images(trail: &crate::harness::Trail) -> Vec<(String, Option<serde_json::Value>)> {
     let changes = trail.changes().into_iter();
     changes

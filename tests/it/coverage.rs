@@ -1,4 +1,4 @@
-//! What capture cannot see is found and named, and the remedy that is named mends it.
+//! Coverage reports what capture misses, and its remedies repair it.
 
 mod drift;
 mod rights;
@@ -24,15 +24,15 @@ fn ask(trail: &Trail, question: &Coverage) -> CoverageReport {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Findings of every schema. Tests write as a superuser, which is a finding of its own.
+/// The findings of all schemas, without the one that the tests write as a superuser.
 fn findings(trail: &Trail) -> Vec<Finding> {
     let mut found = ask(trail, &Coverage::new()).findings;
     found.retain(|finding| finding.code != FindingCode::WriterIsSuperuser);
     found
 }
 
-/// The codes of all findings, but for the one about a right that belongs to the whole server: another
-/// test gives it away meanwhile.
+/// The codes of all findings, without `replication_role_settable`: the privilege belongs to the whole
+/// server, and another test grants it at the same time.
 fn codes(trail: &Trail) -> BTreeSet<String> {
     let mut codes = all_codes(trail);
     codes.remove("replication_role_settable");
@@ -55,8 +55,8 @@ fn table() -> Trail {
     trail
 }
 
-/// Runs every remedy that is SQL and belongs to a code.
-fn mend(trail: &Trail, code: &str) {
+/// Runs the SQL remedies of all findings with a code.
+fn apply_remedies(trail: &Trail, code: &str) {
     for finding in findings(trail) {
         if finding.code.as_str() == code {
             match &finding.remedy {
@@ -68,7 +68,7 @@ fn mend(trail: &Trail, code: &str) {
 }
 
 #[test]
-fn a_table_in_order_has_no_findings() {
+fn a_correctly_captured_table_has_no_findings() {
     let trail = table();
     trail.run("CREATE TABLE other (id int); CREATE TABLE knowingly_not (id int); CREATE TABLE __diesel_schema_migrations (version text)");
     assert_eq!(findings(&trail), []);
@@ -99,7 +99,7 @@ fn a_table_in_order_has_no_findings() {
 }
 
 #[test]
-fn settings_of_the_session_change_nothing_in_the_answer() {
+fn session_settings_do_not_change_the_findings() {
     let trail = table();
     trail.run(
         "CREATE TABLE d (id int PRIMARY KEY, at timestamptz, span interval, x float8, b bytea, r tstzrange);
@@ -123,7 +123,7 @@ fn settings_of_the_session_change_nothing_in_the_answer() {
             .findings;
         assert_eq!(found, expected, "{settings}");
         assert_eq!(trail_setting(&mut conn), before, "{settings}");
-        // In a transaction of the caller, too.
+        // The same inside a transaction of the caller.
         conn.begin_test_transaction().unwrap();
         let found = blocking::coverage(&mut conn, &Coverage::new())
             .unwrap()
@@ -143,7 +143,7 @@ fn trail_setting(conn: &mut PgConnection) -> String {
 }
 
 #[test]
-fn a_trail_of_a_newer_release_is_named() {
+fn a_newer_schema_version_is_reported() {
     let trail = table();
     trail.run("CREATE OR REPLACE FUNCTION threadline.schema_version() RETURNS integer LANGUAGE sql RETURN 99");
     let found = findings(&trail);
@@ -153,7 +153,7 @@ fn a_trail_of_a_newer_release_is_named() {
 }
 
 #[test]
-fn what_is_left_to_decide_is_named() {
+fn orphan_changes_empty_transactions_and_past_suspensions_are_reported() {
     for (drift, code) in [
         (
             "SET session_replication_role = replica; INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name)
@@ -174,7 +174,7 @@ fn what_is_left_to_decide_is_named() {
         let found = codes(&trail);
         assert_eq!(found, BTreeSet::from([code.to_owned()]), "{drift}");
     }
-    // What retention removed is not missing.
+    // Changes that retention removed are not reported as missing.
     let trail = table();
     trail.run(
         "SELECT threadline.record_removal('retention', 'two years',
@@ -185,8 +185,8 @@ fn what_is_left_to_decide_is_named() {
 }
 
 #[test]
-fn partitions_are_covered_when_they_come_and_named_when_they_go() {
-    // Hazard 10.
+fn uncovered_and_detached_partitions_are_reported_and_repaired() {
+    // Hazard 10: the row triggers of a partition.
     let trail = captured(
         "CREATE TABLE m (id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);
          CREATE TABLE m_a PARTITION OF m FOR VALUES IN ('a')",
@@ -198,7 +198,7 @@ fn partitions_are_covered_when_they_come_and_named_when_they_go() {
         codes(&trail),
         BTreeSet::from(["partition_uncovered".to_owned()])
     );
-    mend(&trail, "partition_uncovered");
+    apply_remedies(&trail, "partition_uncovered");
     assert_eq!(findings(&trail), []);
     for (drift, code) in [
         (
@@ -213,7 +213,7 @@ fn partitions_are_covered_when_they_come_and_named_when_they_go() {
     ] {
         trail.run(drift);
         assert_eq!(codes(&trail), BTreeSet::from([code.to_owned()]), "{drift}");
-        mend(&trail, code);
+        apply_remedies(&trail, code);
         assert_eq!(findings(&trail), [], "{drift}");
     }
     let report = ask(&trail, &Coverage::new());
@@ -229,11 +229,11 @@ fn partitions_are_covered_when_they_come_and_named_when_they_go() {
         Some(CoverageStatus::NeedsCapture),
         "detached"
     );
-    assert_eq!(status("m_a"), None, "a partition is part of its root");
+    assert_eq!(status("m_a"), None, "a partition is covered by its root");
 }
 
 #[test]
-fn a_table_replaced_by_a_partitioned_one_is_captured_after_the_named_remedies() {
+fn a_table_replaced_by_a_partitioned_one_is_captured_after_the_remedies() {
     let trail = table();
     trail.run(
         "ALTER TABLE t RENAME TO t_old;
@@ -244,7 +244,7 @@ fn a_table_replaced_by_a_partitioned_one_is_captured_after_the_named_remedies() 
     let found = codes(&trail);
     assert!(found.contains("trigger_missing"), "{found:?}");
     trail.run("DROP TRIGGER \"00_threadline_capture\" ON t_old");
-    mend_first(&trail, "trigger_missing");
+    apply_first_remedy(&trail, "trigger_missing");
     assert_eq!(findings(&trail), []);
     let before = trail.count();
     trail.run("INSERT INTO t VALUES (2, 2, 'b'); UPDATE t SET v = 9; DELETE FROM t WHERE id = 2");
@@ -252,7 +252,7 @@ fn a_table_replaced_by_a_partitioned_one_is_captured_after_the_named_remedies() 
 }
 
 #[test]
-fn rows_in_the_default_partition_find_their_months() {
+fn the_remedy_moves_rows_from_the_default_partition_to_their_months() {
     let trail = table();
     trail.run(
         "DO $$ DECLARE name text; BEGIN
@@ -263,18 +263,18 @@ fn rows_in_the_default_partition_find_their_months() {
     );
     let recorded = trail.changes();
     assert!(codes(&trail).contains("default_partition_used"));
-    // It does not wait for locks, and says so; then it has to be called again.
-    let moved = (0..50).any(|_| {
-        mend_first(&trail, "default_partition_used");
+    // The remedy does not wait for locks. If it reports a locked partition, run it again.
+    let repaired = (0..50).any(|_| {
+        apply_first_remedy(&trail, "default_partition_used");
         !codes(&trail).contains("default_partition_used")
     });
-    assert!(moved, "{:?}", findings(&trail));
+    assert!(repaired, "{:?}", findings(&trail));
     assert_eq!(trail.changes(), recorded);
     assert_eq!(findings(&trail), []);
 }
 
-/// Runs the first remedy of a code: where several findings have the same one, once is enough.
-fn mend_first(trail: &Trail, code: &str) {
+/// Runs the remedy of the first finding with a code. Several findings can share one remedy.
+fn apply_first_remedy(trail: &Trail, code: &str) {
     let found = findings(trail);
     let finding = found.iter().find(|finding| finding.code.as_str() == code);
     match &finding.expect("the finding").remedy {
@@ -284,7 +284,7 @@ fn mend_first(trail: &Trail, code: &str) {
 }
 
 #[test]
-fn a_suspension_is_seen_while_it_lasts() {
+fn a_running_suspension_is_reported() {
     let trail = table();
     let mut suspending = PgConnection::establish(&trail.url()).unwrap();
     suspending
@@ -296,7 +296,7 @@ fn a_suspension_is_seen_while_it_lasts() {
         codes(&trail),
         BTreeSet::from(["capture_suspended".to_owned()])
     );
-    mend(&trail, "capture_suspended");
+    apply_remedies(&trail, "capture_suspended");
     let gone = (0..200).any(|_| {
         std::thread::yield_now();
         codes(&trail).is_empty()
@@ -305,7 +305,7 @@ fn a_suspension_is_seen_while_it_lasts() {
 }
 
 #[test]
-fn odd_names_are_named_and_mended_like_any_other() {
+fn findings_on_names_that_need_quoting_are_reported_and_repaired() {
     let long = "ü".repeat(31) + "x";
     let names = [r#"odd ""Name""'s"#.to_owned(), "Select".to_owned(), long];
     let trail = empty_trail();
@@ -338,7 +338,7 @@ fn odd_names_are_named_and_mended_like_any_other() {
             let found_one = found.iter().find(|finding| finding.code.as_str() == code);
             let found_one = found_one.unwrap_or_else(|| panic!("{drift}: {found:?}"));
             assert_eq!(found_one.table.as_ref().unwrap().quoted(), table);
-            mend(&trail, code);
+            apply_remedies(&trail, code);
             assert_eq!(findings(&trail), [], "{drift}");
         }
         trail.run("DROP TABLE c");
@@ -352,7 +352,7 @@ fn odd_names_are_named_and_mended_like_any_other() {
 }
 
 #[test]
-fn a_schema_narrows_tables_and_findings_but_not_the_trail_itself() {
+fn a_schema_filter_applies_to_tables_but_not_to_the_trail() {
     let trail = captured(
         "CREATE SCHEMA billing; CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE billing.t (id int PRIMARY KEY)",
         &["t", "billing.t"],
@@ -372,7 +372,7 @@ fn a_schema_narrows_tables_and_findings_but_not_the_trail_itself() {
 }
 
 #[test]
-fn expected_gaps_that_are_not_so_are_named() {
+fn expected_gaps_for_captured_or_unknown_tables_are_reported() {
     let trail = table();
     let gap = |name| Coverage::new().expecting(ExpectedGap::new(name, "why"));
     let report = ask(&trail, &gap("t").unwrap());
@@ -384,7 +384,7 @@ fn expected_gaps_that_are_not_so_are_named() {
 }
 
 #[test]
-fn the_statements_are_as_many_for_two_hundred_tables_as_for_one() {
+fn the_number_of_statements_does_not_grow_with_the_number_of_tables() {
     let trail = empty_trail();
     trail.run(
         "DO $$ BEGIN FOR n IN 1..200 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, v int)', n); END LOOP; END $$",
@@ -408,7 +408,7 @@ fn the_statements_are_as_many_for_two_hundred_tables_as_for_one() {
     assert!(statements < 35, "{statements}");
 }
 
-/// How many statements a connection sends meanwhile.
+/// The number of statements that `work` sends on its connection.
 fn statements(trail: &Trail, work: impl FnOnce(&mut PgConnection)) -> usize {
     use diesel::connection::{Instrumentation, InstrumentationEvent};
     use std::sync::Arc;
@@ -429,8 +429,8 @@ fn statements(trail: &Trail, work: impl FnOnce(&mut PgConnection)) -> usize {
 }
 
 #[test]
-fn a_server_of_another_database_is_no_concern() {
-    // Defaults of other databases say nothing about this one.
+fn settings_of_other_databases_are_not_reported() {
+    // Settings of another database do not affect this one.
     let trail = table();
     let other = crate::harness::cluster().create_database().unwrap();
     trail.run(&format!(
@@ -442,16 +442,16 @@ fn a_server_of_another_database_is_no_concern() {
 }
 
 #[test]
-fn a_sequence_that_is_behind_the_changes_is_named_and_mended() {
+fn a_sequence_behind_the_change_ids_is_reported_and_repaired() {
     let trail = table();
     trail.run("INSERT INTO t VALUES (11, 1), (12, 1)");
-    // As after logical replication, which brings rows and no sequences.
+    // Logical replication copies rows but not sequences, which leaves this state.
     trail.run("ALTER SEQUENCE threadline.audit_changes_id_seq RESTART");
     assert_eq!(
         codes(&trail),
         BTreeSet::from(["change_ids_behind".to_owned()])
     );
-    mend(&trail, "change_ids_behind");
+    apply_remedies(&trail, "change_ids_behind");
     trail.run("INSERT INTO t VALUES (13, 1)");
     assert_eq!(codes(&trail), BTreeSet::new());
     let ids = trail.ask("SELECT count(DISTINCT id) = count(*) AND max(id) = (SELECT id FROM threadline.audit_changes WHERE row_key = '13') FROM threadline.audit_changes");

@@ -1,4 +1,4 @@
-//! A diff says what changed, no more and no less, and says so when something is not known.
+//! Diffs of changes, JSON documents and texts, including values that are not known.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn stored(text: &str) -> StoredJson {
     serde_json::from_str(text).unwrap()
 }
 
-/// A document without what its text leaves open: spaces, and the order of fields.
+/// A document without insignificant whitespace and with sorted fields.
 fn canonical(document: &StoredJson) -> String {
     if document.as_str().starts_with('{') {
         let mut fields: Vec<_> = document
@@ -34,7 +34,7 @@ fn canonical(document: &StoredJson) -> String {
     }
 }
 
-/// JSON as text, from few words, so that two documents have something in common.
+/// JSON text from a small vocabulary, so that two documents share parts.
 fn any_json() -> impl Strategy<Value = String> {
     let scalar = prop_oneof![
         Just("null".to_owned()),
@@ -83,14 +83,14 @@ proptest! {
 }
 
 #[test]
-fn a_diff_of_something_else_is_refused() {
+fn a_diff_applied_to_another_document_is_refused() {
     let diff = JsonDiff::between(&stored(r#"{"a": 1}"#), &stored(r#"{"a": 2}"#));
     assert!(diff.apply(&stored(r#"{"a": 3}"#)).is_err());
     assert!(diff.apply(&stored("[]")).is_err());
     assert!(TextDiff::between("a\n", "b\n").apply("c\n").is_err());
 }
 
-/// Everything that was recorded, in order.
+/// All recorded changes in the order of their ids.
 fn changes(trail: &Trail) -> Vec<AuditChange> {
     let ids = trail.ask_json("SELECT jsonb_agg(id ORDER BY id) FROM threadline.audit_changes");
     block_on(async {
@@ -112,7 +112,7 @@ fn deployed(trail: &Trail) -> Vec<AuditedTable> {
     })
 }
 
-/// What a diff says of a field.
+/// The states of a field before and after a change.
 fn states(diff: &ChangeDiff, field: &str) -> (&'static str, &'static str) {
     let field = diff.field(field).unwrap();
     (field.before.as_str(), field.after.as_str())
@@ -137,7 +137,7 @@ fn articles() -> Trail {
 }
 
 #[test]
-fn every_state_of_a_field_is_told_from_the_others() {
+fn field_states_distinguish_absent_null_value_masked_and_excluded() {
     let trail = articles();
     trail.run(
         "UPDATE articles SET price = 1.100, note = 'x', author_email = 'b@example.org', secret = 't'",
@@ -182,7 +182,7 @@ fn every_state_of_a_field_is_told_from_the_others() {
     assert_eq!(states(&diff, "author_email"), ("masked", "absent"));
     assert_eq!(states(&diff, "secret"), ("excluded", "absent"));
 
-    // Without the rules a placeholder is a value, and what is excluded does not show.
+    // Without the rules a placeholder is an ordinary value, and excluded columns are absent.
     let diff = ChangeDiff::of(update);
     assert_eq!(diff.rules, RulesSource::Unknown);
     assert_eq!(states(&diff, "author_email"), ("value", "value"));
@@ -190,9 +190,9 @@ fn every_state_of_a_field_is_told_from_the_others() {
 }
 
 #[test]
-fn what_is_not_stored_is_unknown_and_not_invented() {
+fn fields_that_are_not_stored_have_the_state_unknown() {
     let trail = articles();
-    // A dropped column makes capture use its fallback, which compares every column.
+    // After a column was dropped, capture uses its fallback, which compares every column.
     trail.run("ALTER TABLE articles DROP COLUMN note, ADD COLUMN added text");
     trail.run("UPDATE articles SET added = 'x'");
     let update = &changes(&trail)[1];
@@ -205,7 +205,7 @@ fn what_is_not_stored_is_unknown_and_not_invented() {
 }
 
 #[test]
-fn documents_differ_by_path_and_long_texts_by_line() {
+fn json_is_diffed_by_path_and_long_text_by_line() {
     let trail = articles();
     trail.run(
         "UPDATE articles SET body = replace(body, 'two', '2'), \
@@ -242,7 +242,7 @@ fn documents_differ_by_path_and_long_texts_by_line() {
 }
 
 #[test]
-fn a_document_is_versioned_and_reads_back_as_it_was() {
+fn a_diff_document_has_a_schema_version_and_round_trips() {
     let trail = articles();
     trail.run("UPDATE articles SET id = 2, price = 12345678901234567890.10");
     trail.run("TRUNCATE articles");
@@ -267,7 +267,7 @@ fn a_document_is_versioned_and_reads_back_as_it_was() {
 }
 
 #[test]
-fn applying_the_fields_of_an_update_to_the_row_before_gives_the_row_after() {
+fn applying_the_diff_of_an_update_to_the_old_row_gives_the_new_row() {
     let trail = captured(
         "CREATE TABLE t (id int, \"Odd \"\"Name\" text, n numeric, f float8, a int[], j jsonb, PRIMARY KEY (id))",
         &["t"],

@@ -1,4 +1,4 @@
-//! The doctor says what it sees, what to do, and what it cannot tell.
+//! The checks of the doctor: results, hints, and checks with an unknown result.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -26,7 +26,7 @@ fn status(report: &DoctorReport, id: &str) -> CheckStatus {
 }
 
 #[test]
-fn a_healthy_place_is_said_to_be_one_and_an_unknown_pooler_to_be_unknown() {
+fn a_healthy_database_passes_all_checks_and_the_pooler_is_unknown() {
     let trail = trail();
     let report = blocking::doctor(&mut connection(&trail), &Doctor::new());
     assert!(report.is_healthy(), "{report:?}");
@@ -52,7 +52,7 @@ fn a_healthy_place_is_said_to_be_one_and_an_unknown_pooler_to_be_unknown() {
 }
 
 #[test]
-fn what_is_wrong_with_the_trail_is_told_with_what_to_do() {
+fn problems_of_the_trail_are_reported_with_hints() {
     let trail = trail();
     trail.run(
         "DO $$ DECLARE name text; BEGIN
@@ -86,7 +86,7 @@ fn what_is_wrong_with_the_trail_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_role_without_rights_gets_answers_and_is_said_to_have_none() {
+fn a_role_without_rights_gets_a_report_that_says_so() {
     let trail = trail();
     let role = trail.ask("SELECT 'visitor_' || current_database()");
     trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));

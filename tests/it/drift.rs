@@ -1,4 +1,4 @@
-//! Tables change under their capture; writes go on, and nothing leaks.
+//! Captured tables that are altered: writes succeed, and unclassified values are not stored.
 
 use serde_json::json;
 use threadline::column_type::ColumnType;
@@ -14,7 +14,7 @@ fn people() -> Trail {
 }
 
 #[test]
-fn a_dropped_column_does_not_cost_a_write() {
+fn writes_succeed_after_a_column_was_dropped() {
     let trail = people();
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, '{a}')");
     trail.run("ALTER TABLE people DROP COLUMN age");
@@ -40,7 +40,7 @@ fn a_dropped_column_does_not_cost_a_write() {
 }
 
 #[test]
-fn a_renamed_column_is_not_stored_in_clear_until_it_is_classified() {
+fn a_renamed_column_is_stored_as_a_placeholder_until_it_is_classified() {
     let trail = people();
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
     trail.run("ALTER TABLE people RENAME COLUMN name TO full_name");
@@ -69,7 +69,7 @@ fn an_added_column_is_not_stored_and_a_change_of_it_alone_is_not_recorded() {
 }
 
 #[test]
-fn a_renamed_masked_column_is_not_stored() {
+fn a_renamed_masked_column_is_not_stored_in_clear() {
     let trail = empty_trail();
     trail
         .run("CREATE TABLE t (id int PRIMARY KEY, secret text); CREATE TABLE heir () INHERITS (t)");
@@ -87,7 +87,7 @@ fn a_renamed_masked_column_is_not_stored() {
 }
 
 #[test]
-fn the_fallback_stores_values_independently_of_the_settings_of_the_session() {
+fn the_fallback_stores_values_independently_of_session_settings() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, a timestamptz, gone int)",
         &["t"],
@@ -103,7 +103,7 @@ fn the_fallback_stores_values_independently_of_the_settings_of_the_session() {
 }
 
 #[test]
-fn a_column_of_another_type_does_not_cost_a_write() {
+fn writes_succeed_after_a_column_changed_its_type() {
     let trail = people();
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, '{a}')");
     trail.run(
@@ -121,14 +121,14 @@ fn a_column_of_another_type_does_not_cost_a_write() {
 }
 
 #[test]
-fn a_column_that_became_json_is_kept_as_text_and_costs_no_write() {
+fn a_column_changed_to_json_is_stored_as_text() {
     const NUL: &str = r#"{"a":  "\u0000"}"#;
     for (prepare, by_row) in [("", false), ("CREATE TABLE heir () INHERITS (t)", true)] {
         let trail = captured(
             &format!("CREATE TABLE t (id int PRIMARY KEY, a text, n numeric, m text[]); {prepare}"),
             &["t"],
         );
-        // Once in a session whose plans are older than the change, once in one that has none.
+        // Once in a session with plans from before the change, once in a new session.
         trail.run(&format!(
             "INSERT INTO t VALUES (1, 'x', 1, '{{x}}'); UPDATE t SET n = 2; DELETE FROM t;
              ALTER TABLE t ALTER a TYPE json USING NULL, ALTER m TYPE json[] USING NULL,
@@ -154,7 +154,7 @@ fn a_column_that_became_json_is_kept_as_text_and_costs_no_write() {
 }
 
 #[test]
-fn a_negative_zero_is_kept_where_the_table_drifted() {
+fn the_fallback_keeps_negative_zeros() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, f float8, fs float4[], gone int)",
         &["t"],
@@ -168,7 +168,7 @@ fn a_negative_zero_is_kept_where_the_table_drifted() {
 }
 
 #[test]
-fn a_policy_that_somebody_overwrote_costs_no_write_and_stores_nothing_in_clear() {
+fn writes_succeed_with_an_overwritten_policy_and_store_no_value_in_clear() {
     for comment in ["{broken", "{}", r#"{"table": 1}"#, "our audit function"] {
         let trail = people();
         trail.run("ALTER TABLE people DROP COLUMN age");
@@ -188,7 +188,7 @@ fn a_policy_that_somebody_overwrote_costs_no_write_and_stores_nothing_in_clear()
 }
 
 #[test]
-fn a_renamed_key_column_keeps_the_identity_of_its_rows() {
+fn renaming_a_key_column_keeps_the_row_keys() {
     let trail = people();
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
     trail.run("ALTER TABLE people RENAME COLUMN id TO person_id");
@@ -215,7 +215,7 @@ fn a_renamed_key_column_keeps_the_identity_of_its_rows() {
 }
 
 #[test]
-fn a_renamed_table_goes_on_being_captured() {
+fn a_renamed_table_is_still_captured_under_its_old_name() {
     let trail = people();
     trail.run(
         "ALTER TABLE people RENAME TO persons; CREATE SCHEMA hr; ALTER TABLE persons SET SCHEMA hr",
@@ -225,10 +225,10 @@ fn a_renamed_table_goes_on_being_captured() {
 }
 
 #[test]
-fn contradictions_stop_the_migration_and_leave_what_was_there() {
+fn a_declaration_that_contradicts_the_table_is_refused_and_capture_stays_unchanged() {
     let trail = people();
     let name = || "public.people".parse().unwrap();
-    let column = |name: &str, of: &str| Column::new(name, ColumnType::builtin(of));
+    let column = |name: &str, kind: &str| Column::new(name, ColumnType::builtin(kind));
     let id = || column("id", "int4");
     let cases = [
         (
@@ -271,7 +271,7 @@ fn contradictions_stop_the_migration_and_leave_what_was_there() {
 }
 
 #[test]
-fn a_declared_key_needs_an_index_that_makes_it_one() {
+fn a_declared_key_needs_a_unique_index_on_not_null_columns() {
     let trail = empty_trail();
     trail.run(
         "CREATE TABLE t (a int, b int NOT NULL, c int NOT NULL); CREATE UNIQUE INDEX ON t (a)",

@@ -1,11 +1,11 @@
-//! Values come out as they went in, whatever the session was set to.
+//! Stored values are exact and independent of session settings.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::harness::{Trail, captured, empty_trail, server_can};
 
-/// Types with values that are hard to keep, as SQL.
+/// Types with values that are hard to store exactly, as SQL.
 pub(crate) const VALUES: &[(&str, &[&str])] = &[
     ("bool", &["true", "false"]),
     ("int2", &["'-32768'", "7"]),
@@ -206,7 +206,7 @@ fn generated() -> impl Strategy<Value = Generated> {
 impl Generated {
     fn value(at: usize, pick: usize) -> String {
         let (of, values) = VALUES[at];
-        // One pick in eight is NULL.
+        // One value in eight is NULL.
         if pick == 7 {
             format!("NULL::public.{of}").replace("public.", if is_own(of) { "public." } else { "" })
         } else {
@@ -241,7 +241,7 @@ fn is_own(of: &str) -> bool {
     .any(|own| of.starts_with(own))
 }
 
-/// Whether the images of the newest change are the table's row, bit by bit.
+/// Whether the image of the newest change equals the row of the table exactly.
 fn image_is_row(trail: &Trail, image: &str, row: &str) -> String {
     trail.ask(&format!(
         "SELECT (SELECT ROW(threadline.row_from_image(NULL::t, {image}))::text FROM threadline.audit_changes \
@@ -252,8 +252,8 @@ fn image_is_row(trail: &Trail, image: &str, row: &str) -> String {
 }
 
 #[test]
-fn any_row_of_any_builtin_type_comes_back_from_its_image() {
-    // Some builds of PostgreSQL come without libxml.
+fn rows_of_every_type_are_restored_exactly_from_their_images() {
+    // Some builds of PostgreSQL lack libxml.
     let without: &[&str] = if server_can("SELECT '<a/>'::xml") {
         &[]
     } else {
@@ -291,7 +291,7 @@ fn any_row_of_any_builtin_type_comes_back_from_its_image() {
             let expected = if changed == "t" { 2 } else { 1 };
             prop_assert_eq!(trail.count(), expected);
             prop_assert_eq!(image_is_row(&trail, "data_after", "t"), "t");
-            // New image and old values together are the row before.
+            // The new image with the old values is the row before the update.
             if changed == "t" {
                 let old = trail.ask(
                     "SELECT threadline.row_from_image(NULL::t, data_after || changed_from) *= ROW(b.*)::t \
@@ -312,7 +312,7 @@ fn any_row_of_any_builtin_type_comes_back_from_its_image() {
 }
 
 #[test]
-fn values_that_compare_equal_but_are_not_the_same_are_changes() {
+fn values_that_compare_equal_but_differ_as_text_are_recorded_as_changes() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, n numeric, i interval, f float8, j jsonb, a numeric[], c char(3))",
         &["t"],
@@ -333,10 +333,10 @@ fn values_that_compare_equal_but_are_not_the_same_are_changes() {
 }
 
 #[test]
-fn texts_that_a_collation_calls_equal_are_changes() {
+fn texts_equal_under_a_nondeterministic_collation_are_recorded_as_changes() {
     const BLIND: &str = "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
     if !server_can(BLIND) {
-        eprintln!("this PostgreSQL comes without ICU; nondeterministic collations were not tried");
+        eprintln!("skipped: this PostgreSQL has no ICU, so no nondeterministic collations");
         return;
     }
     let trail = captured(
@@ -350,7 +350,7 @@ fn texts_that_a_collation_calls_equal_are_changes() {
 }
 
 #[test]
-fn capture_leaves_the_settings_of_the_session_alone() {
+fn capture_does_not_change_session_settings() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, i interval)",
         &["t"],
@@ -364,7 +364,7 @@ fn capture_leaves_the_settings_of_the_session_alone() {
 }
 
 #[test]
-fn a_session_set_back_inside_a_transaction_keeps_its_own_settings() {
+fn rollback_to_a_savepoint_restores_the_settings_of_the_session() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz)",
         &["t"],
@@ -378,7 +378,7 @@ fn a_session_set_back_inside_a_transaction_keeps_its_own_settings() {
 }
 
 #[test]
-fn the_trail_keeps_numbers_digit_by_digit() {
+fn numerics_are_stored_with_all_digits() {
     let trail = empty_trail();
     trail.run("CREATE TABLE t (id int PRIMARY KEY, n numeric)");
     trail.capture(&trail.introspect("t"));
@@ -388,7 +388,7 @@ fn the_trail_keeps_numbers_digit_by_digit() {
 }
 
 #[test]
-fn a_column_may_be_called_what_capture_calls_things() {
+fn columns_named_like_capture_variables_are_captured() {
     let names = [
         "image",
         "r",
@@ -426,7 +426,7 @@ fn a_column_may_be_called_what_capture_calls_things() {
 }
 
 #[test]
-fn a_row_follows_its_key_away_from_the_empty_text() {
+fn a_key_changed_from_the_empty_text_is_recorded_as_a_key_change() {
     let trail = captured("CREATE TABLE t (key text PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES ('', 1); UPDATE t SET key = 'x' WHERE key = ''");
     let rename =

@@ -1,15 +1,15 @@
-//! Many writers, and a server that is killed.
+//! Concurrent writers, and a server crash.
 
 use std::thread;
 
 use crate::harness::{captured, start_cluster};
 use threadline::capture::CaptureMigration;
 
-/// How often each of the writers writes.
+/// Rounds of each writer.
 const ROUNDS: usize = 25;
 
 #[test]
-fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
+fn changes_of_eight_writers_are_recorded_once_while_capture_is_regenerated() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)",
         &["t"],
@@ -40,7 +40,7 @@ fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
     });
     let updates = trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'update'");
     assert_eq!(updates, (8 * ROUNDS * 2).to_string());
-    // Each row's newest image is the row, and its images follow one another without a gap.
+    // The images of each row count up by one, without a gap.
     let wrong = trail.ask(
         "SELECT count(*) FROM (
             SELECT (data_after ->> 'n')::int - lag((data_after ->> 'n')::int) OVER (PARTITION BY row_key ORDER BY id) AS step
@@ -51,7 +51,7 @@ fn eight_writers_with_regenerations_beside_them_record_every_change_once() {
 }
 
 #[test]
-fn a_killed_server_comes_back_with_trail_and_data_in_agreement() {
+fn the_trail_matches_the_data_after_a_server_crash() {
     let cluster = start_cluster();
     let database = cluster.create_database().unwrap();
     database
@@ -82,7 +82,7 @@ fn a_killed_server_comes_back_with_trail_and_data_in_agreement() {
                 for _ in 0..10_000 {
                     let sql = format!("UPDATE t SET n = n + 1 WHERE id = {writer}");
                     if database.execute_script(&sql).is_err() {
-                        return; // the server is gone
+                        return; // the server was killed
                     }
                 }
             });

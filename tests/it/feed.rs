@@ -1,5 +1,5 @@
-//! The feed: changes that commit late are not skipped, changes that are rolled back are not delivered,
-//! the changes of each row come in order, and so do actions.
+//! The feed: changes that commit late are delivered, rolled back changes are not, and the changes of
+//! each row and the actions are delivered in order.
 
 mod access;
 mod actions;
@@ -31,7 +31,7 @@ fn size(items: u32) -> BatchSize {
     BatchSize::new(items).expect("a size")
 }
 
-/// A session that runs a test's own SQL.
+/// A session that runs SQL of a test.
 struct Session(PgConnection);
 
 impl Session {
@@ -56,7 +56,7 @@ impl Session {
     }
 }
 
-/// A worker of a consumer, with a connection of its own.
+/// A worker of a consumer, with its own connection.
 struct Worker {
     runtime: Runtime,
     conn: AsyncPgConnection,
@@ -64,14 +64,14 @@ struct Worker {
 }
 
 impl Worker {
-    /// A worker of a new consumer that begins at the beginning.
+    /// A worker of a new consumer that starts at the beginning.
     fn new(trail: &Trail, consumer: &str) -> Self {
         let mut worker = Self::also(trail, consumer);
         worker.create(Start::Beginning).expect("a consumer");
         worker
     }
 
-    /// Another worker of a consumer.
+    /// A worker of an existing consumer, or of one that the test creates later.
     fn also(trail: &Trail, consumer: &str) -> Self {
         Self::at(&trail.url(), consumer)
     }
@@ -123,12 +123,12 @@ impl Worker {
         ))
     }
 
-    /// One lease, without waiting.
+    /// Leases once, without waiting.
     fn lease(&mut self, items: u32) -> Leased {
         self.try_lease(items).expect("a lease")
     }
 
-    /// A lease, after the transactions of other tests have ended.
+    /// Leases again until the result is not `Waiting`: transactions of other tests may still run.
     fn settled_lease(&mut self, items: u32) -> Leased {
         for _ in 0..10_000 {
             match self.lease(items) {
@@ -136,7 +136,7 @@ impl Worker {
                 leased => return leased,
             }
         }
-        panic!("the consumer waits for ever");
+        panic!("the consumer is still waiting");
     }
 
     fn batch(&mut self, items: u32) -> Batch {
@@ -162,7 +162,7 @@ impl Worker {
             .block_on(feed::renew(&mut self.conn, &batch.token, time))
     }
 
-    /// Everything there is now, acknowledged, in the form of [`shown`].
+    /// Leases and acknowledges all available batches, and returns their items as [`shown`] does.
     fn drain(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         while let Leased::Batch(batch) = self.settled_lease(3) {
@@ -173,7 +173,7 @@ impl Worker {
     }
 }
 
-/// A batch as `op key` for changes and `action name` for actions.
+/// The items of a batch: changes as `op key`, actions as `action name`.
 fn shown(batch: &Batch) -> Vec<String> {
     let show = |item: &FeedItem| match item {
         FeedItem::Change(entry) => format!("{} {}", entry.change.op, entry.change.shown_key()),
@@ -183,7 +183,7 @@ fn shown(batch: &Batch) -> Vec<String> {
     batch.items.iter().map(show).collect()
 }
 
-/// Makes the lease of a consumer run out.
+/// Expires the lease of a consumer.
 fn expire(trail: &Trail, consumer: &str) {
     trail.run(&format!(
         "UPDATE threadline.audit_feed_consumers SET leased_until = clock_timestamp() \

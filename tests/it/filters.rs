@@ -1,4 +1,4 @@
-//! Every filter finds what it says, and nothing else.
+//! Every filter returns the matching entries and no others.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -20,8 +20,8 @@ use threadline::transactions::{Transactions, actor_history};
 
 use crate::harness::{Trail, captured};
 
-/// Some days in a shop: signed work with actions, a job, work on behalf of somebody, nested work,
-/// and work that nobody signed.
+/// Changes of a shop: attributed changes with actions, a job, work on behalf of a user, a nested write
+/// and unattributed changes.
 fn shop() -> (Trail, PgConnection) {
     let trail = captured(
         "CREATE TABLE orders (id int PRIMARY KEY, status text, total numeric);
@@ -59,7 +59,7 @@ fn shop() -> (Trail, PgConnection) {
         None,
         "UPDATE orders SET total = 12.50; INSERT INTO stock.items VALUES (7, 'Red Tricycle')",
     );
-    // Nested work: Bob inside of Alice's transaction.
+    // A nested write of Bob in a transaction of Alice.
     trail.run(&format!(
         r#"SELECT threadline.begin_audited_work('{{"actor_ref": {alice}, "context": {{}}}}');
            UPDATE orders SET status = 'sent';
@@ -92,7 +92,7 @@ fn shown(conn: &mut PgConnection, question: &Timeline) -> Vec<String> {
 const PAID_AGAIN: &str = "update orders status";
 
 #[test]
-fn every_filter_of_a_timeline_finds_its_changes() {
+fn every_timeline_filter_returns_the_matching_changes() {
     let (_trail, conn) = &mut shop();
     let all = Timeline::new;
     let actor = |text: &str| text.parse::<ActorRef>().unwrap();
@@ -174,7 +174,7 @@ fn every_filter_of_a_timeline_finds_its_changes() {
     for (name, question, expected) in cases {
         let found = shown(conn, &question);
         assert_eq!(found.len(), expected, "{name}: {found:?}");
-        // The query that hosts compose on says the same.
+        // The query that hosts compose on returns the same entries.
         let rows: Vec<threadline::change::TimelineEntry> =
             question.query().unwrap().load(conn).unwrap();
         assert_eq!(rows.len(), expected, "{name}, composed");
@@ -187,7 +187,7 @@ fn every_filter_of_a_timeline_finds_its_changes() {
 }
 
 #[test]
-fn actions_and_transactions_are_found_by_the_same_circumstances() {
+fn context_filters_apply_to_actions_and_transactions() {
     let (_trail, conn) = &mut shop();
     let alice: ActorRef = "user:alice".parse().unwrap();
     let bob: ActorRef = "user:bob".parse().unwrap();
@@ -238,7 +238,7 @@ fn actions_and_transactions_are_found_by_the_same_circumstances() {
 }
 
 #[test]
-fn windows_are_inclusive_on_both_sides() {
+fn time_windows_include_both_ends() {
     let (_trail, conn) = &mut shop();
     let page = blocking::timeline(conn, &Timeline::new()).unwrap();
     let (newest, oldest) = (&page.entries[0].change, &page.entries[6].change);
@@ -270,12 +270,12 @@ fn windows_are_inclusive_on_both_sides() {
 }
 
 #[test]
-fn a_question_that_cannot_be_put_names_what_is_wrong() {
+fn an_invalid_query_is_refused_and_names_the_invalid_value() {
     let (from, to) = (
         "2026-02-01T00:00:00Z".parse().unwrap(),
         "2026-01-01T00:00:00Z".parse().unwrap(),
     );
-    let wrong = [
+    let errors = [
         Timeline::new().from(from).to(to).query().err(),
         Timeline::new().action("a\nb").query().err(),
         Timeline::new().action_category("").query().err(),
@@ -283,7 +283,7 @@ fn a_question_that_cannot_be_put_names_what_is_wrong() {
         Actions::new().from(from).to(to).query().err(),
         Transactions::new().from(from).to(to).query().err(),
     ];
-    let says = [
+    let expected = [
         "2026-02-01 00:00:00 UTC",
         "a\\nb",
         "\"\"",
@@ -291,9 +291,9 @@ fn a_question_that_cannot_be_put_names_what_is_wrong() {
         "2026-01-01",
         "2026-02-01",
     ];
-    for (wrong, says) in wrong.into_iter().zip(says) {
-        let message = wrong.expect("an error").to_string();
-        assert!(message.contains(says), "{message}");
+    for (error, expected) in errors.into_iter().zip(expected) {
+        let message = error.expect("an error").to_string();
+        assert!(message.contains(expected), "{message}");
     }
     let (_trail, conn) = &mut shop();
     let refused = blocking::timeline(conn, &Timeline::new().from(from).to(to));
@@ -304,7 +304,7 @@ fn a_question_that_cannot_be_put_names_what_is_wrong() {
 }
 
 #[test]
-fn a_field_tells_when_it_came_to_a_value_and_who_did_it() {
+fn first_and_last_change_of_a_field_value_name_the_actor() {
     let (_trail, conn) = &mut shop();
     let order = || {
         row_moment(
@@ -320,14 +320,14 @@ fn a_field_tells_when_it_came_to_a_value_and_who_did_it() {
     let first = who(blocking::first_seen(conn, &order()).unwrap());
     assert_eq!(first, Some(Some("user:alice".into())));
     let last = who(blocking::last_changed(conn, &order()).unwrap());
-    assert_eq!(last, Some(None), "nobody signed the last change");
+    assert_eq!(last, Some(None), "the last change is unattributed");
     let first_paid = who(blocking::first_seen(conn, &status().became("paid")).unwrap());
     assert_eq!(first_paid, Some(Some("admin:rita".into())));
     let last_paid = who(blocking::last_changed(conn, &status().became("paid")).unwrap());
     assert_eq!(last_paid, Some(None));
     let total_changed = who(blocking::last_changed(conn, &total()).unwrap());
     assert_eq!(total_changed, Some(Some("job:nightly".into())));
-    // Numbers are compared as numbers, what is typed as text.
+    // JSON values are compared as numbers, typed values as text.
     let as_number = total().became(FieldValue::json("12.5").unwrap());
     assert!(blocking::first_seen(conn, &as_number).unwrap().is_some());
     let as_typed = |text| total().became(FieldValue::typed(text).unwrap());
@@ -350,7 +350,7 @@ fn a_field_tells_when_it_came_to_a_value_and_who_did_it() {
 }
 
 #[test]
-fn a_transaction_is_shown_with_its_changes_a_page_at_a_time() {
+fn the_changes_of_a_transaction_are_paged() {
     let (_trail, conn) = &mut shop();
     let alices = blocking::transactions(conn, &actor_history("user:alice".parse().unwrap()));
     let id = alices.unwrap().entries[0].id.into();
@@ -379,17 +379,17 @@ fn a_transaction_is_shown_with_its_changes_a_page_at_a_time() {
         (part.changes.len(), part.truncated, part.next),
         (1, true, Some(next))
     );
-    let nothing = uuid_of_nothing();
+    let nothing = unknown_transaction_id();
     assert!(blocking::transaction(conn, nothing).unwrap().is_none());
     assert!(blocking::incident_bundle(conn, nothing).unwrap().is_none());
 }
 
-fn uuid_of_nothing() -> threadline::transaction::AuditTransactionId {
+fn unknown_transaction_id() -> threadline::transaction::AuditTransactionId {
     "00000000-0000-0000-0000-000000000000".parse().unwrap()
 }
 
 #[test]
-fn a_correlation_has_its_actions_also_those_that_changed_nothing() {
+fn a_correlation_includes_actions_without_changes() {
     let (_trail, conn) = &mut shop();
     let question = Correlation::of("c1".parse().unwrap());
     let bundle = blocking::correlation_bundle(conn, &question).unwrap();
@@ -402,7 +402,7 @@ fn a_correlation_has_its_actions_also_those_that_changed_nothing() {
         .map(|a| a.name.as_str())
         .collect();
     assert_eq!(names, ["order.refund", "order.place"]);
-    // Each list goes on by itself.
+    // Each list has its own cursor.
     let small = question.page_size(PageSize::new(1).unwrap());
     let bundle = blocking::correlation_bundle(conn, &small).unwrap();
     let next = bundle.actions.next.unwrap();
@@ -420,7 +420,7 @@ fn a_correlation_has_its_actions_also_those_that_changed_nothing() {
 }
 
 #[test]
-fn a_misspelt_table_can_be_told_from_a_quiet_one() {
+fn capture_status_distinguishes_captured_uncaptured_and_unknown_tables() {
     let (trail, conn) = &mut shop();
     trail.run("CREATE TABLE notes (id int); CREATE TABLE \"Odd.Name\" (id int)");
     let standing = |conn: &mut PgConnection, name: &str| {

@@ -1,4 +1,4 @@
-//! What a session can do with settings, savepoints and names of its own, and what it gains: nothing.
+//! Forged settings, savepoints and shadowing names in a session have no effect on capture.
 
 use crate::harness::{Trail, captured};
 
@@ -8,7 +8,7 @@ const TABLES: &str = "CREATE TABLE accounts (id int PRIMARY KEY, note text);
     CREATE TABLE regions_eu PARTITION OF regions FOR VALUES IN ('eu');
     CREATE TABLE regions_us PARTITION OF regions FOR VALUES IN ('us')";
 
-/// A role with the right to write the tables, gone with the test.
+/// A role that may write the tables, dropped at the end of the test.
 struct Application {
     trail: Trail,
     role: String,
@@ -29,7 +29,7 @@ impl Application {
         self.trail.run_as(&self.role, sql).unwrap();
     }
 
-    /// How many changes have no row of their transaction.
+    /// The number of changes without a transaction row.
     fn orphans(&self) -> String {
         self.trail.ask(
             "SELECT count(*) FROM threadline.audit_changes AS change
@@ -51,9 +51,9 @@ impl Drop for Application {
 }
 
 #[test]
-fn types_of_the_sessions_own_are_not_taken_for_postgresqls() {
-    // A type is looked up in the session's temporary schema before anywhere else, and a domain's check
-    // runs as whoever casts to it: in capture, as the trail's owner (hazard 50).
+fn capture_does_not_use_types_of_the_temporary_schema() {
+    // PostgreSQL looks up type names in the temporary schema first, and the check of a domain runs as
+    // the current user: in capture, as the owner of the trail (hazard 50).
     let app = Application::new();
     app.trail
         .run("ALTER TABLE documents ADD COLUMN unclassified text");
@@ -122,11 +122,10 @@ fn types_of_the_sessions_own_are_not_taken_for_postgresqls() {
 }
 
 #[test]
-fn a_marker_restored_after_a_rolled_back_savepoint_is_not_believed() {
+fn a_marker_restored_after_a_rolled_back_savepoint_is_ignored() {
     let app = Application::new();
     app.run("INSERT INTO accounts VALUES (1, 'a'), (2, 'b')");
-    let put_back =
-        "SELECT set_config('threadline.recorded', current_setting('forger.kept'), true);";
+    let restore = "SELECT set_config('threadline.recorded', current_setting('forger.kept'), true);";
     let keep = "SELECT set_config('forger.kept', current_setting('threadline.recorded'), false); ROLLBACK TO s;";
     for first in [
         "INSERT INTO accounts VALUES (10, 'x');",
@@ -141,7 +140,7 @@ fn a_marker_restored_after_a_rolled_back_savepoint_is_not_believed() {
             "UPDATE accounts SET note = note || 'y' WHERE id = 1;",
         ] {
             app.run(&format!(
-                "BEGIN; SAVEPOINT s; {first} {keep} {put_back} {then} COMMIT"
+                "BEGIN; SAVEPOINT s; {first} {keep} {restore} {then} COMMIT"
             ));
         }
     }
@@ -150,14 +149,14 @@ fn a_marker_restored_after_a_rolled_back_savepoint_is_not_believed() {
 }
 
 #[test]
-fn a_forged_marker_in_a_session_without_changes_costs_no_write_and_no_row() {
+fn a_forged_marker_neither_fails_a_write_nor_hides_a_change() {
     let app = Application::new();
-    let made_up = "SELECT set_config('threadline.recorded', txid_current() || '|||', true)";
+    let forge = "SELECT set_config('threadline.recorded', txid_current() || '|||', true)";
     app.run(&format!(
-        "BEGIN; {made_up}; INSERT INTO accounts VALUES (1, 'a'); COMMIT"
+        "BEGIN; {forge}; INSERT INTO accounts VALUES (1, 'a'); COMMIT"
     ));
     app.run(&format!(
-        "BEGIN; {made_up}; UPDATE accounts SET note = 'b'; INSERT INTO accounts VALUES (2, 'a'); COMMIT"
+        "BEGIN; {forge}; UPDATE accounts SET note = 'b'; INSERT INTO accounts VALUES (2, 'a'); COMMIT"
     ));
     app.run(
         "BEGIN; UPDATE accounts SET note = 'c'; DISCARD SEQUENCES; UPDATE accounts SET note = 'd';
@@ -169,7 +168,7 @@ fn a_forged_marker_in_a_session_without_changes_costs_no_write_and_no_row() {
 }
 
 #[test]
-fn the_application_cannot_set_what_capture_compares_its_marker_with() {
+fn the_application_role_cannot_use_the_objects_behind_the_capture_marker() {
     let app = Application::new();
     for attempt in [
         "SELECT setval('threadline.capture_session', 1)",
@@ -188,7 +187,7 @@ fn the_application_cannot_set_what_capture_compares_its_marker_with() {
 }
 
 #[test]
-fn a_forged_suspension_suspends_nothing() {
+fn a_forged_suspension_setting_is_ignored() {
     let app = Application::new();
     for forged in ["1", "1,2,3", "{public.accounts}"] {
         app.run(&format!(
@@ -201,7 +200,7 @@ fn a_forged_suspension_suspends_nothing() {
 }
 
 #[test]
-fn a_suspension_put_back_after_it_was_rolled_back_suspends_nothing() {
+fn a_suspension_setting_restored_after_its_rollback_is_ignored() {
     let app = Application::new();
     app.trail.run(
         "BEGIN; SAVEPOINT s; SELECT threadline.suspend_capture('{accounts}', 'r');
@@ -213,7 +212,7 @@ fn a_suspension_put_back_after_it_was_rolled_back_suspends_nothing() {
 }
 
 #[test]
-fn every_function_has_a_search_path_except_those_that_run_inside_capture() {
+fn every_function_sets_search_path_except_those_called_by_capture() {
     let app = Application::new();
     let without_path = app.trail.ask(
         "SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc

@@ -1,23 +1,24 @@
-//! The guides do what they say. Their SQL and their commands run here, guide by guide, each guide
-//! in a database of its own; their Rust is compiled by doc tests, which `src/lib.rs` includes.
+//! Runs the SQL and the commands of the guides, each guide in its own database. Their Rust is compiled
+//! as doc tests, which `src/lib.rs` includes.
 //!
-//! What a reader does not have to see stands in HTML comments, which GitHub does not show:
+//! HTML comments, which GitHub does not show, control the run:
 //!
 //! | comment | meaning |
 //! |---|---|
-//! | `<!-- database: saas -->` | at the top: the tables of `examples/saas`, without a trail |
+//! | `<!-- database: saas -->` | at the top: a database with the tables of `examples/saas`, without a trail |
 //! | `<!-- database: saas captured -->` | the same, with the trail and capture |
-//! | `<!-- database: empty -->` | nothing at all |
+//! | `<!-- database: empty -->` | an empty database |
 //! | `<!-- setup: SQL -->` | SQL that runs like a block |
-//! | `<!-- gives: TEXT -->` | the first value the next block gives |
-//! | `<!-- fails: TEXT -->` | the next block fails, with this in its message |
-//! | `<!-- prints: TEXT -->` | the next command's output holds this |
-//! | `<!-- exit: N -->` | the next command's exit code, if it is not 0 |
-//! | `<!-- not run: WHY -->` | the next block is not run |
+//! | `<!-- gives: TEXT -->` | the first value that the next block returns |
+//! | `<!-- fails: TEXT -->` | the next block fails, and its message contains this text |
+//! | `<!-- prints: TEXT -->` | the output of the next command contains this text |
+//! | `<!-- exit: N -->` | the exit code of the next command, if it is not 0 |
+//! | `<!-- not run: WHY -->` | the next block is not run, and why |
 //!
-//! Without a first line a guide starts with an empty trail. In `sh` blocks `threadline` and
-//! `cargo xtask` are run in a folder of migrations, and `diesel migration run` applies them.
-//! `$DATABASE_URL` is set, and `$TRANSACTION` is the newest audit transaction.
+//! Without a `database` comment a guide starts with an empty trail. In `sh` blocks `threadline` and
+//! `cargo xtask` run in a folder with a `migrations` directory, and `diesel migration run` applies
+//! the migrations. `$DATABASE_URL` is the database, `$TRANSACTION` the id of the newest audit
+//! transaction.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,7 +31,7 @@ use threadline_testdb::{Cluster, Database};
 
 use crate::harness::start_cluster;
 
-/// Roles belong to a whole server, so guides have one of their own.
+/// Roles belong to the whole server, so the guides have their own server.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(start_cluster)
@@ -40,7 +41,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every guide: its name and its text.
+/// All guides: file name and text.
 fn guides() -> Vec<(String, String)> {
     let mut guides: Vec<_> = fs::read_dir(root().join("guides"))
         .expect("the guides")
@@ -59,16 +60,16 @@ fn guides() -> Vec<(String, String)> {
     guides
 }
 
-/// A part of a guide that means something here.
+/// A part of a guide that the run uses.
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
-    /// A fenced block: the words of its fence, its text, and the line it begins on.
+    /// A fenced block: its info string, its text, and the line on which it begins.
     Block(String, String, usize),
-    /// A comment: its word and its text.
+    /// A comment: its keyword and its text.
     Comment(String, String),
 }
 
-/// The words a comment may begin with.
+/// The keywords of comments.
 const COMMENTS: [&str; 7] = [
     "database", "setup", "gives", "fails", "prints", "exit", "not run",
 ];
@@ -107,8 +108,8 @@ fn parts(text: &str) -> Vec<Part> {
     parts
 }
 
-/// Commands that guides show and that are not run here.
-const NOT_OURS: [&str; 7] = [
+/// Commands in guides that are not run.
+const COMMANDS_NOT_RUN: [&str; 7] = [
     "#",
     "cargo add",
     "cargo build",
@@ -118,7 +119,7 @@ const NOT_OURS: [&str; 7] = [
     "psql",
 ];
 
-/// What is expected of the next block.
+/// The expected result of the next block.
 #[derive(Debug, Default)]
 struct Expected {
     gives: Option<String>,
@@ -128,15 +129,15 @@ struct Expected {
     not_run: bool,
 }
 
-/// A guide that is being followed.
-struct Reader {
+/// The run of a guide: its database and its folder of migrations.
+struct GuideRun {
     guide: String,
     database: Database,
     folder: PathBuf,
     applied: BTreeSet<String>,
 }
 
-impl Reader {
+impl GuideRun {
     fn new(guide: &str, text: &str) -> Self {
         let wanted = text
             .lines()
@@ -144,28 +145,28 @@ impl Reader {
         let database = cluster().create_database().expect("a database");
         let folder = std::env::temp_dir().join(format!("threadline_guide_{}", database.name()));
         fs::create_dir_all(folder.join("migrations")).expect("a folder");
-        let mut reader = Self {
+        let mut run = Self {
             guide: guide.to_owned(),
             database,
             folder,
             applied: BTreeSet::new(),
         };
         if wanted.is_some_and(|wanted| wanted.starts_with("saas")) {
-            reader.add_saas_migration();
+            run.add_saas_migration();
         }
         match wanted.map(|wanted| wanted.trim_end_matches("-->").trim()) {
-            None => reader.script(&threadline::install::up_sql()),
+            None => run.script(&threadline::install::up_sql()),
             Some("saas" | "empty") => {}
             Some("saas captured") => {
                 for command in ["cargo xtask install", "cargo xtask gen-triggers"] {
-                    let done = reader.command(command);
+                    let done = run.command(command);
                     assert!(done.status.success(), "{}", shown(&done));
                 }
             }
             Some(other) => panic!("{guide}: there is no database `{other}`"),
         }
-        reader.migrate();
-        reader
+        run.migrate();
+        run
     }
 
     fn add_saas_migration(&self) {
@@ -183,7 +184,7 @@ impl Reader {
         self.migrate_as(None);
     }
 
-    /// What `diesel migration run` does, perhaps in a role.
+    /// Does what `diesel migration run` does, optionally as a role.
     fn migrate_as(&mut self, role: Option<&str>) {
         let role = role.map_or_else(String::new, |role| format!("SET ROLE {role};\n"));
         let mut names: Vec<_> = fs::read_dir(self.folder.join("migrations"))
@@ -212,7 +213,7 @@ impl Reader {
         }
     }
 
-    /// Runs a command line as a person would type it.
+    /// Runs a command line in a shell.
     fn command(&self, line: &str) -> Output {
         let ask = |sql| self.database.query_text(sql).expect("a query");
         let transaction = ask("SELECT to_regclass('threadline.audit_transactions')::text")
@@ -233,7 +234,7 @@ impl Reader {
             .expect("a shell")
     }
 
-    fn follow(&mut self, text: &str) {
+    fn run(&mut self, text: &str) {
         let mut expected = Expected::default();
         for part in parts(text) {
             match part {
@@ -262,7 +263,7 @@ impl Reader {
                         "sql" => self.sql(&place, &block, &expected),
                         "sh" => self.sh(&place, &block, &expected),
                         "rust" | "toml" | "text" | "json" => {}
-                        other => panic!("{place}: what is a block of `{other}`?"),
+                        other => panic!("{place}: unknown block language `{other}`"),
                     }
                 }
             }
@@ -294,7 +295,7 @@ impl Reader {
                     .split_once("role=")
                     .map(|(_, role)| role.trim().trim_matches('\''));
                 self.migrate_as(role);
-            } else if is_ours(line) {
+            } else if is_threadline_command(line) {
                 let done = self.command(line);
                 let code = done.status.code().expect("an exit code");
                 assert_eq!(code, expected.exit, "{place}: {line}\n{}", shown(&done));
@@ -306,20 +307,23 @@ impl Reader {
                     );
                 }
             } else {
-                let known = NOT_OURS.iter().any(|known| line.starts_with(known));
-                assert!(line.is_empty() || known, "{place}: nothing runs `{line}`");
+                let known = COMMANDS_NOT_RUN.iter().any(|known| line.starts_with(known));
+                assert!(
+                    line.is_empty() || known,
+                    "{place}: unknown command `{line}`"
+                );
             }
         }
     }
 }
 
-impl Drop for Reader {
+impl Drop for GuideRun {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-fn is_ours(line: &str) -> bool {
+fn is_threadline_command(line: &str) -> bool {
     line.starts_with("threadline ") || line.starts_with("cargo xtask ")
 }
 
@@ -328,8 +332,8 @@ fn shown(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// A folder with `threadline`, and a `cargo` that knows `xtask`: the one of the example, which has
-/// models.
+/// A folder with the program `threadline`, and with a `cargo` whose `xtask` is the one of the example,
+/// which links models.
 fn command_line() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -364,57 +368,57 @@ fn command_line() -> &'static Path {
     })
 }
 
-/// Where this test was built: `<target>/<profile>/deps/<test>`.
+/// The target directory of this test, which is `<target>/<profile>/deps/<test>`.
 fn target_dir() -> PathBuf {
     let test = std::env::current_exe().expect("this test");
     let target = test.ancestors().nth(3).expect("a target folder");
     target.to_owned()
 }
 
-fn follow(guide: &str) {
+fn run_guide(guide: &str) {
     let text = fs::read_to_string(root().join("guides").join(guide)).expect("the guide");
-    Reader::new(guide, &text).follow(&text);
+    GuideRun::new(guide, &text).run(&text);
 }
 
-macro_rules! guides_that_can_be_followed {
+macro_rules! guide_tests {
     ($($test:ident: $guide:literal),+ $(,)?) => {
-        const FOLLOWED: &[&str] = &[$($guide),+];
+        const RUN_GUIDES: &[&str] = &[$($guide),+];
         $(
             #[test]
             fn $test() {
-                follow($guide);
+                run_guide($guide);
             }
         )+
     };
 }
 
-guides_that_can_be_followed! {
-    the_index_leads_to_what_runs: "README.md",
-    getting_started_gets_somebody_started: "getting-started.md",
-    how_it_works_is_how_it_works: "how-it-works.md",
-    the_domain_reference_is_true_of_the_domain: "domain-reference.md",
-    redaction_redacts_as_described: "redaction.md",
-    supported_tables_are_supported_as_described: "supported-tables.md",
-    attribution_attributes_as_described: "attribution.md",
-    the_recommended_roles_can_and_cannot_what_is_said: "roles-and-trust.md",
-    pgbouncer_needs_what_is_said_and_no_more: "pgbouncer.md",
-    every_support_ticket_is_answered: "investigate.md",
-    a_database_with_rows_is_adopted_as_described: "brownfield.md",
-    the_past_is_as_described: "as-of.md",
-    upgrading_goes_as_described: "upgrading.md",
-    exports_are_what_is_said_of_them: "export.md",
-    the_feed_can_be_followed: "feed.md",
-    production_is_checked_by_the_commands_shown: "production-checklist.md",
-    retention_keeps_and_removes_as_described: "retention.md",
+guide_tests! {
+    index_runs_as_written: "README.md",
+    getting_started_runs_as_written: "getting-started.md",
+    how_it_works_runs_as_written: "how-it-works.md",
+    domain_reference_runs_as_written: "domain-reference.md",
+    redaction_runs_as_written: "redaction.md",
+    supported_tables_runs_as_written: "supported-tables.md",
+    attribution_runs_as_written: "attribution.md",
+    roles_and_trust_runs_as_written: "roles-and-trust.md",
+    pgbouncer_runs_as_written: "pgbouncer.md",
+    investigate_runs_as_written: "investigate.md",
+    brownfield_runs_as_written: "brownfield.md",
+    as_of_runs_as_written: "as-of.md",
+    upgrading_runs_as_written: "upgrading.md",
+    export_runs_as_written: "export.md",
+    feed_runs_as_written: "feed.md",
+    production_checklist_runs_as_written: "production-checklist.md",
+    retention_runs_as_written: "retention.md",
 }
 
 #[test]
-fn every_guide_is_followed_and_its_rust_is_compiled() {
+fn every_guide_is_run_and_its_rust_is_compiled() {
     let facade = fs::read_to_string(root().join("src/lib.rs")).expect("the facade");
     for (guide, text) in guides() {
-        // The commands of one take hours; the other has none.
+        // The commands of performance.md take hours; for-administrators.md has none.
         assert!(
-            FOLLOWED.contains(&guide.as_str())
+            RUN_GUIDES.contains(&guide.as_str())
                 || matches!(guide.as_str(), "performance.md" | "for-administrators.md"),
             "{guide}"
         );
@@ -430,7 +434,7 @@ fn every_guide_is_followed_and_its_rust_is_compiled() {
 }
 
 #[test]
-fn nothing_in_a_guide_is_skipped_without_a_reason() {
+fn no_code_block_in_a_guide_is_marked_ignore() {
     for (guide, text) in guides() {
         for line in text
             .lines()
@@ -442,7 +446,7 @@ fn nothing_in_a_guide_is_skipped_without_a_reason() {
 }
 
 #[test]
-fn every_link_in_the_guides_leads_somewhere() {
+fn every_relative_link_in_the_guides_resolves() {
     for (guide, text) in guides() {
         for target in text
             .split("](")
@@ -468,7 +472,7 @@ fn every_link_in_the_guides_leads_somewhere() {
     }
 }
 
-/// The anchors GitHub makes of headings.
+/// The anchors that GitHub generates for headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter(|line| line.starts_with('#'))
@@ -485,7 +489,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_finding_of_coverage_has_a_remedy_in_the_guides() {
+fn every_finding_code_is_listed_in_supported_tables() {
     let guide = include_str!("../../guides/supported-tables.md");
     for code in threadline::coverage::FindingCode::ALL {
         assert!(
@@ -496,7 +500,7 @@ fn every_finding_of_coverage_has_a_remedy_in_the_guides() {
 }
 
 #[test]
-fn the_storage_contract_in_the_guides_names_every_column() {
+fn the_domain_reference_lists_every_column() {
     let database = cluster().create_database().expect("a database");
     database
         .execute_script(&threadline::install::up_sql())
@@ -513,13 +517,13 @@ fn the_storage_contract_in_the_guides_names_every_column() {
     for column in columns.split(' ') {
         assert!(
             guide.contains(&format!("`{column}`")),
-            "no word on {column}"
+            "column {column} is missing"
         );
     }
 }
 
 #[test]
-fn the_guide_for_administrators_names_every_object() {
+fn the_guide_for_administrators_lists_every_object() {
     let trail = crate::harness::empty_trail();
     let names = trail.ask(
         "SELECT string_agg(name, ' ') FROM (
@@ -530,6 +534,9 @@ fn the_guide_for_administrators_names_every_object() {
     );
     let guide = include_str!("../../guides/for-administrators.md");
     for name in names.split(' ') {
-        assert!(guide.contains(&format!("`{name}`")), "no word on {name}");
+        assert!(
+            guide.contains(&format!("`{name}`")),
+            "object {name} is missing"
+        );
     }
 }

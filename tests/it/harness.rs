@@ -1,4 +1,4 @@
-//! A database with the trail in it, and short words for what tests do with it.
+//! A database with an installed trail, and the helpers that the scenarios share.
 
 use std::sync::OnceLock;
 
@@ -10,8 +10,8 @@ use threadline::nonblocking::introspect;
 use threadline::table::{AuditedTable, TableName};
 use threadline_testdb::{Cluster, Database, MajorVersion, ServerBinaries, TerminalProgress};
 
-/// One server for all tests of the process. `THREADLINE_TEST_PG` names another major version than
-/// the one that is installed.
+/// The server that all tests of the process share. `THREADLINE_TEST_PG` selects another major version
+/// than the installed one.
 pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(start_cluster)
@@ -28,7 +28,7 @@ pub(crate) fn binaries() -> &'static ServerBinaries {
     })
 }
 
-/// A server of its own.
+/// Starts a separate server.
 pub(crate) fn start_cluster() -> Cluster {
     Cluster::builder()
         .binaries(binaries().clone())
@@ -36,7 +36,7 @@ pub(crate) fn start_cluster() -> Cluster {
         .expect("PostgreSQL starts")
 }
 
-/// Whether the server was built with something: `SELECT` must succeed.
+/// Whether the server supports a feature: the statement must succeed.
 pub(crate) fn server_can(select: &str) -> bool {
     empty_trail().database.query_text(select).is_ok()
 }
@@ -56,7 +56,7 @@ pub(crate) fn empty_trail() -> Trail {
     }
 }
 
-/// A database with tables, all of which are captured as introspection finds them.
+/// A database with the tables of `schema`, of which `tables` are captured as introspected.
 pub(crate) fn captured(schema: &str, tables: &[&str]) -> Trail {
     let trail = empty_trail();
     trail.run(schema);
@@ -79,7 +79,7 @@ pub(crate) struct Trail {
     database: Database,
 }
 
-/// A recorded change, as tests look at it.
+/// A row of `audit_changes`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Recorded {
     pub(crate) op: String,
@@ -114,7 +114,7 @@ impl Trail {
             .expect("a connection")
     }
 
-    /// Runs a script as one transaction, unless it says BEGIN and COMMIT itself.
+    /// Runs a script as one transaction, unless the script has its own BEGIN and COMMIT.
     pub(crate) fn run(&self, sql: &str) {
         if let Err(error) = self.database.execute_script(sql) {
             panic!("{error}\nin: {sql}");
@@ -128,7 +128,7 @@ impl Trail {
             .map_err(|error| error.to_string())
     }
 
-    /// Runs a script that must fail, and gives the error.
+    /// Runs a script that must fail, and returns the error message.
     pub(crate) fn refused(&self, sql: &str) -> String {
         match self.database.execute_script(sql) {
             Ok(()) => panic!("this was expected to fail: {sql}"),
@@ -136,7 +136,7 @@ impl Trail {
         }
     }
 
-    /// The first value a query gives.
+    /// The first column of the first row of a query, as text.
     pub(crate) fn ask(&self, sql: &str) -> String {
         match self.database.query_text(sql) {
             Ok(value) => value.unwrap_or_else(|| "NULL".to_owned()),
@@ -144,7 +144,7 @@ impl Trail {
         }
     }
 
-    /// What a query gives as JSON.
+    /// The first value of a query, parsed as JSON.
     pub(crate) fn ask_json(&self, sql: &str) -> Value {
         serde_json::from_str(&self.ask(sql)).expect("JSON")
     }
@@ -158,17 +158,17 @@ impl Trail {
         })
     }
 
-    /// Puts a table under capture.
+    /// Enables capture of a table.
     pub(crate) fn capture(&self, table: &AuditedTable) {
         self.run(CaptureMigration::new([table], |_| None).up());
     }
 
-    /// Tries to, and gives the error.
+    /// Tries to enable capture of a table, which must fail, and returns the error message.
     pub(crate) fn capture_refused(&self, table: &AuditedTable) -> String {
         self.refused(CaptureMigration::new([table], |_| None).up())
     }
 
-    /// Everything that was recorded, in order.
+    /// All recorded changes in the order of their ids.
     pub(crate) fn changes(&self) -> Vec<Recorded> {
         let all = self.ask_json(
             "SELECT COALESCE(jsonb_agg(to_jsonb(c) ORDER BY c.id), '[]') \
@@ -177,14 +177,14 @@ impl Trail {
         serde_json::from_value(all).expect("changes")
     }
 
-    /// How many changes were recorded.
+    /// The number of recorded changes.
     pub(crate) fn count(&self) -> usize {
         self.ask("SELECT count(*) FROM threadline.audit_changes")
             .parse()
             .expect("a count")
     }
 
-    /// What was recorded, as `op table key`.
+    /// All recorded changes as `op table key`.
     pub(crate) fn events(&self) -> Vec<String> {
         self.changes()
             .iter()
@@ -195,7 +195,7 @@ impl Trail {
             .collect()
     }
 
-    /// How many audit transactions there are.
+    /// The number of audit transactions.
     pub(crate) fn transactions(&self) -> usize {
         self.ask("SELECT count(*) FROM threadline.audit_transactions")
             .parse()

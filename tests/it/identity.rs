@@ -1,11 +1,11 @@
-//! Rows and transactions keep their identity.
+//! Row keys and transaction ids.
 
 use serde_json::json;
 
 use crate::harness::{binaries, captured, start_cluster};
 
 #[test]
-fn a_changed_key_keeps_the_old_and_the_new_one() {
+fn a_key_change_stores_the_old_and_the_new_key() {
     let trail = captured(
         "CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b))",
         &["t"],
@@ -19,7 +19,7 @@ fn a_changed_key_keeps_the_old_and_the_new_one() {
 }
 
 #[test]
-fn swapped_keys_come_out_right() {
+fn swapped_keys_are_recorded_as_two_key_changes() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, name text)",
         &["t"],
@@ -41,7 +41,7 @@ fn swapped_keys_come_out_right() {
 }
 
 #[test]
-fn keys_of_every_type_are_texts_that_do_not_depend_on_the_session() {
+fn row_keys_do_not_depend_on_session_settings() {
     let trail = captured(
         "CREATE TYPE mood AS ENUM ('ok');
          CREATE DOMAIN code AS text;
@@ -69,9 +69,9 @@ fn keys_of_every_type_are_texts_that_do_not_depend_on_the_session() {
 }
 
 #[test]
-fn keys_too_long_for_an_index_do_not_cost_the_write() {
+fn keys_too_long_for_an_index_are_stored_as_digests() {
     let trail = captured("CREATE TABLE t (k text PRIMARY KEY)", &["t"]);
-    // Compresses well enough for the table's own index.
+    // The key compresses well enough for the index of the table.
     trail.run("INSERT INTO t VALUES (repeat('key', 20000))");
     let change = &trail.changes()[0];
     assert_eq!(
@@ -82,23 +82,23 @@ fn keys_too_long_for_an_index_do_not_cost_the_write() {
 }
 
 #[test]
-fn changes_of_one_transaction_share_an_id_that_sorts_by_time() {
+fn changes_of_one_transaction_share_a_transaction_id_that_sorts_by_time() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)");
     trail.run("INSERT INTO t VALUES (3)");
     let changes = trail.changes();
     assert_eq!(changes[0].transaction_id, changes[1].transaction_id);
     assert!(changes[1].transaction_id < changes[2].transaction_id);
-    let told = trail.ask(
+    let matches = trail.ask(
         "SELECT bool_and(t.xid::text::bigint = ('x' || right(replace(t.id::text, '-', ''), 16))::bit(64)::bigint) \
          FROM threadline.audit_transactions AS t",
     );
-    assert_eq!(told, "t");
+    assert_eq!(matches, "t");
 }
 
 #[test]
-fn a_restored_trail_is_never_attached_to() {
-    // Hazard 1: the new cluster starts with lower xids than the dump holds.
+fn transactions_in_a_restored_database_do_not_join_older_ones() {
+    // Hazard 1: the xids of the new cluster are lower than those in the dump.
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 5) AS g");
     for n in 0..30 {
@@ -110,7 +110,7 @@ fn a_restored_trail_is_never_attached_to() {
     let fresh = start_cluster();
     let restored = fresh.create_database().expect("a database");
     let Some(dump) = dump(&trail.url()) else {
-        eprintln!("pg_dump is not installed; the restore was not tried");
+        eprintln!("skipped: pg_dump is not installed");
         return;
     };
     restored.execute_script(&dump).expect("the dump restores");
@@ -121,7 +121,7 @@ fn a_restored_trail_is_never_attached_to() {
     );
     assert!(
         before < highest,
-        "the new cluster's xids start lower: {before} < {highest}"
+        "the xids of the new cluster must be lower: {before} < {highest}"
     );
     for n in 0..40 {
         restored
@@ -168,7 +168,7 @@ pub(crate) fn dump(url: &str) -> Option<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let script = String::from_utf8(output.stdout).ok()?;
-    // psql's own commands are not SQL.
+    // Meta-commands of psql are not SQL.
     Some(
         script
             .lines()
@@ -178,9 +178,9 @@ pub(crate) fn dump(url: &str) -> Option<String> {
     )
 }
 
-/// The key says what `data_after` says of it, so no two keys are one that are not in the image.
+/// Keys are as exact as the image, so two keys are equal only if their images are.
 #[test]
-fn a_key_of_floats_or_arrays_is_as_exact_as_the_image() {
+fn keys_of_floats_and_arrays_are_stored_exactly() {
     for (of, first, second) in [
         ("float8", "0", "-0"),
         ("int[]", "{1,2}", "[0:1]={1,2}"),
@@ -204,7 +204,7 @@ fn a_key_of_floats_or_arrays_is_as_exact_as_the_image() {
 }
 
 #[test]
-fn a_long_key_of_bytes_that_are_no_text_is_digested_as_it_is() {
+fn a_long_key_that_is_not_valid_utf8_is_digested() {
     let trail = captured("CREATE TABLE unused (id int PRIMARY KEY)", &["unused"]);
     let ascii = trail.ask("SELECT 'ascii_' || current_database()");
     trail.run(&format!(

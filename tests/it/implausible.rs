@@ -1,5 +1,5 @@
-//! What says it is of no plausible time has no month: it is refused where it comes in, and whatever
-//! is there all the same stays in the default partitions, where nothing trips over it.
+//! Rows with implausible times: action ids with such a time are refused, and rows that have one stay in
+//! the default partitions without disturbing maintenance or purges.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn table() -> Trail {
 }
 
 #[test]
-fn an_action_whose_id_is_no_version_7_uuid_of_now_is_refused_and_named() {
+fn an_action_id_that_is_not_a_recent_uuid_v7_is_refused() {
     let trail = table();
     let v7_of = |instant: &str| {
         trail.ask(&format!(
@@ -35,11 +35,11 @@ fn an_action_whose_id_is_no_version_7_uuid_of_now_is_refused_and_named() {
         );
         let error = trail.refused(&format!(
             "DO $$ BEGIN PERFORM 1 FROM ({call}) AS c; EXCEPTION
-             WHEN invalid_parameter_value THEN RAISE EXCEPTION 'told: %', SQLERRM; END $$"
+             WHEN invalid_parameter_value THEN RAISE EXCEPTION 'caught: %', SQLERRM; END $$"
         ));
         assert!(
             error.contains(&format!(
-                "told: id: not a version 7 uuid of the last ten years: {id}"
+                "caught: id: not a version 7 uuid of the last ten years: {id}"
             )),
             "{error}"
         );
@@ -57,9 +57,9 @@ fn an_action_whose_id_is_no_version_7_uuid_of_now_is_refused_and_named() {
     assert!(error.contains("id: not a version 7 uuid"), "{error}");
 }
 
-/// A trail with rows of all times, most of them impossible, as a clock that was wrong makes them. Those
-/// of three months ago are in order.
-fn of_all_times() -> Trail {
+/// A trail with rows of implausible times, as a wrong clock produces them, and with plausible rows of
+/// three months ago.
+fn trail_with_implausible_times() -> Trail {
     let trail = table();
     trail.run(
         "INSERT INTO t VALUES (1);
@@ -82,7 +82,8 @@ fn of_all_times() -> Trail {
     trail
 }
 
-fn all(trail: &Trail) -> Vec<String> {
+/// The row count and a digest of the rows of each table of the trail.
+fn trail_digests(trail: &Trail) -> Vec<String> {
     ["audit_changes", "audit_transactions", "audit_actions"]
         .map(|table| {
             trail.ask(&format!(
@@ -93,9 +94,9 @@ fn all(trail: &Trail) -> Vec<String> {
 }
 
 #[test]
-fn maintenance_leaves_what_has_no_plausible_time_in_the_default_partition_and_moves_the_rest() {
-    let trail = of_all_times();
-    let before = all(&trail);
+fn maintenance_leaves_only_rows_with_implausible_times_in_the_default_partition() {
+    let trail = trail_with_implausible_times();
+    let before = trail_digests(&trail);
     let options = PurgeOptions::new().pause(Duration::ZERO);
     let maintain = || {
         block_on(async {
@@ -106,13 +107,13 @@ fn maintenance_leaves_what_has_no_plausible_time_in_the_default_partition_and_mo
     };
     let done = maintain();
     assert!(!done.unfinished, "{done:?}");
-    assert_eq!(all(&trail), before);
+    assert_eq!(trail_digests(&trail), before);
     let outside = trail.ask(
         "SELECT count(*) FROM threadline.trail_partitions()
          WHERE from_instant < now() - interval '4 months' OR to_instant > now() + interval '14 months'",
     );
-    assert_eq!(outside, "0", "partitions for times that nobody lives in");
-    // A month of three months ago, for each; and what is left behind.
+    assert_eq!(outside, "0", "partitions for implausible times");
+    // The rows of three months ago were moved; the rows with implausible times were not.
     for (table, left) in [
         ("audit_changes", "424"),
         ("audit_transactions", "104"),
@@ -126,14 +127,14 @@ fn maintenance_leaves_what_has_no_plausible_time_in_the_default_partition_and_mo
         (again.moved, again.created, again.unfinished),
         (0, 0, false)
     );
-    // It is no hindrance to what comes later.
+    // Later writes and partitions are not affected.
     trail.run("INSERT INTO t VALUES (2)");
     trail.run("SELECT threadline.create_partitions(now(), 20)");
 }
 
 #[test]
-fn a_purge_ends_whatever_times_the_trail_tells_of() {
-    let trail = of_all_times();
+fn a_purge_completes_with_implausible_times_in_the_trail() {
+    let trail = trail_with_implausible_times();
     let policy = RetentionPolicy::keep(Keep::days(30).unwrap())
         .enabled()
         .build()
@@ -145,7 +146,7 @@ fn a_purge_ends_whatever_times_the_trail_tells_of() {
         purge(&mut conn, &policy, &options).await.unwrap().run
     });
     assert_eq!(run.state, RunState::Completed, "{run:?}");
-    // Before all time, in the year -4700 and three months ago; what is yet to come stays.
+    // Removed: -infinity, the year 4700 BC and three months ago. Times in the future stay.
     let left = trail.ask("SELECT string_agg(DISTINCT to_char(captured_at, 'YYYY'), ' ') FROM threadline.audit_changes WHERE op = 'truncate'");
     assert!(left.contains("200000") && !left.contains("4700"), "{left}");
 }

@@ -1,4 +1,4 @@
-//! Installing, once and by several at a time, and which rights it leaves.
+//! Installation: repeated, concurrent, and the rights it grants.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -21,9 +21,9 @@ fn tables() -> Trail {
     )
 }
 
-/// Eight writers, half of whom change the tables the other way round, until something is done beside
-/// them. Gives how many transactions they made. None of them may fail.
-fn beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
+/// Runs `work` beside eight writers, half of which change the tables in the opposite order, and returns
+/// the number of their transactions. No transaction may fail.
+fn run_beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
     let (is_done, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let mut writers = Vec::new();
@@ -49,7 +49,7 @@ fn beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
                 }
             }));
         }
-        // The writers have to hear of a panic.
+        // Stop the writers also if `work` panics.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         is_done.store(true, Ordering::Relaxed);
         for writer in writers {
@@ -75,7 +75,7 @@ fn installing_again_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_schema_version_is_the_newest_that_the_crate_knows() {
+fn the_installed_schema_version_is_that_of_the_crate() {
     let trail = empty_trail();
     assert_eq!(
         trail.ask("SELECT threadline.schema_version()"),
@@ -84,7 +84,7 @@ fn the_schema_version_is_the_newest_that_the_crate_knows() {
 }
 
 #[test]
-fn one_of_several_installations_at_once_succeeds() {
+fn exactly_one_of_several_concurrent_installations_succeeds() {
     let database = cluster().create_database().unwrap();
     let url = database.url();
     let installed: usize = thread::scope(|scope| {
@@ -120,7 +120,7 @@ fn installing_does_not_use_functions_in_the_sessions_search_path() {
     .unwrap();
 }
 
-/// A role to which default privileges give everything, and one that was meant to read.
+/// Creates two roles: one that default privileges grant everything, and one with SELECT.
 fn roles(trail: &Trail) -> (String, String) {
     let name = trail.ask("SELECT current_database()");
     let (app, reader) = (format!("app_{name}"), format!("reader_{name}"));
@@ -130,7 +130,7 @@ fn roles(trail: &Trail) -> (String, String) {
     (app, reader)
 }
 
-fn by_default(trail: &Trail, app: &str, verb: &str, preposition: &str) {
+fn alter_default_privileges(trail: &Trail, app: &str, verb: &str, preposition: &str) {
     for kind in ["TABLES", "SEQUENCES", "FUNCTIONS", "SCHEMAS"] {
         trail.run(&format!(
             "ALTER DEFAULT PRIVILEGES {verb} ALL ON {kind} {preposition} \"{app}\""
@@ -138,7 +138,7 @@ fn by_default(trail: &Trail, app: &str, verb: &str, preposition: &str) {
     }
 }
 
-/// What a role may do to the trail, beyond what everybody may.
+/// The privileges of a role on the trail, beyond those of PUBLIC.
 fn rights(trail: &Trail, role: &str) -> String {
     trail.ask(&format!(
         "SELECT string_agg(may.what, ', ' ORDER BY may.what) FROM (
@@ -161,11 +161,11 @@ fn rights(trail: &Trail, role: &str) -> String {
 fn default_privileges_grant_no_right_on_the_trail() {
     let trail = empty_trail();
     let (app, reader) = roles(&trail);
-    by_default(&trail, &app, "GRANT", "TO");
+    alter_default_privileges(&trail, &app, "GRANT", "TO");
     trail.run("DROP SCHEMA threadline CASCADE");
     trail.run(&threadline::install::up_sql());
     assert_eq!(rights(&trail, &app), "NULL");
-    // What is made later has the readers of what it belongs to.
+    // New partitions copy the SELECT grants of their parent.
     trail.run(&format!(
         "GRANT SELECT ON threadline.audit_changes TO \"{reader}\";
          CREATE TABLE t (id int PRIMARY KEY);
@@ -184,14 +184,14 @@ fn default_privileges_grant_no_right_on_the_trail() {
             AND (part.from_instant IS NULL OR part.from_instant < now() - interval '4 months')"
     );
     assert_eq!(readable, format!("{reader} SELECT"));
-    by_default(&trail, &app, "REVOKE", "FROM");
+    alter_default_privileges(&trail, &app, "REVOKE", "FROM");
     trail.run(&format!(
         "DROP OWNED BY \"{app}\", \"{reader}\"; DROP ROLE \"{app}\", \"{reader}\""
     ));
 }
 
 #[test]
-fn missing_triggers_are_created_beside_writers() {
+fn enable_capture_creates_missing_triggers_while_writers_run() {
     let trail = captured(
         "CREATE TABLE m (id int, v int, PRIMARY KEY (id));
          CREATE TABLE a (PRIMARY KEY (id)) INHERITS (m); CREATE TABLE b (PRIMARY KEY (id)) INHERITS (m);
@@ -201,7 +201,7 @@ fn missing_triggers_are_created_beside_writers() {
     );
     let missing = "SELECT 2 - count(*) FROM pg_trigger WHERE tgrelid IN ('a'::regclass, 'b'::regclass) AND tgname = '00_threadline_capture'";
     let function = trail.ask("SELECT proname FROM pg_proc WHERE proname LIKE 'capture_public_m_%'");
-    let written = beside_writers(&trail, || {
+    let written = run_beside_writers(&trail, || {
         let mut conn = connect(&trail.url());
         for _ in 0..10 {
             for table in ["a", "b"] {

@@ -1,4 +1,5 @@
-//! What is no table of the host's own is called what it is, with what to audit instead.
+//! Relations that cannot be captured: the error names the kind of the relation and the table to audit
+//! instead.
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::pg::PgConnection;
@@ -9,7 +10,7 @@ use threadline::coverage::{Coverage, Severity};
 use crate::harness::{captured, empty_trail};
 
 #[test]
-fn what_cannot_be_captured_is_called_what_it_is() {
+fn relations_that_cannot_be_captured_are_refused_by_kind() {
     let trail = empty_trail();
     trail.run(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t;
@@ -24,7 +25,7 @@ fn what_cannot_be_captured_is_called_what_it_is() {
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
     conn.batch_execute("CREATE TEMPORARY TABLE mine (id int PRIMARY KEY)")
         .unwrap();
-    for (name, told) in [
+    for (name, expected) in [
         (
             "v",
             "public.v is a view, so its rows cannot be captured: audit the tables behind the view",
@@ -58,14 +59,14 @@ fn what_cannot_be_captured_is_called_what_it_is() {
         ),
         ("nothing", "table public.nothing has no columns"),
         (
-            "nobody",
-            "table public.nobody does not exist in this database",
+            "absent",
+            "table public.absent does not exist in this database",
         ),
     ] {
         let error = introspect(&mut conn, &name.parse().unwrap())
             .unwrap_err()
             .to_string();
-        assert!(error.starts_with(told), "{error}");
+        assert!(error.starts_with(expected), "{error}");
     }
     assert_eq!(
         introspect(&mut conn, &"t".parse().unwrap())
@@ -80,7 +81,7 @@ fn what_cannot_be_captured_is_called_what_it_is() {
 }
 
 #[test]
-fn a_child_and_its_parent_are_not_both_put_under_capture() {
+fn capturing_an_inheritance_child_and_its_parent_is_refused() {
     let schema = "CREATE TABLE grand (id int PRIMARY KEY); CREATE TABLE p (PRIMARY KEY (id)) INHERITS (grand);
                   CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p)";
     for (first, then) in [("grand", "c"), ("c", "grand"), ("p", "c"), ("c", "p")] {
@@ -90,7 +91,7 @@ fn a_child_and_its_parent_are_not_both_put_under_capture() {
             refused.contains("is an inheritance child of"),
             "{first}, {then}: {refused}"
         );
-        // Again, nothing is in the way.
+        // Capturing the first table again succeeds.
         trail.capture(&trail.introspect(first));
         trail.run("INSERT INTO c VALUES (1)");
         assert_eq!(trail.events(), [format!("insert {first} 1")]);
@@ -98,7 +99,7 @@ fn a_child_and_its_parent_are_not_both_put_under_capture() {
 }
 
 #[test]
-fn a_table_that_becomes_a_child_of_a_captured_one_is_named_until_one_of_them_is_retired() {
+fn a_captured_child_of_a_captured_parent_is_reported_until_one_is_disabled() {
     let trail = captured(
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)",
         &["p", "c"],

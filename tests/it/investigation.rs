@@ -1,4 +1,4 @@
-//! What is known can be found.
+//! Timelines and histories.
 
 use diesel::prelude::*;
 use threadline::page::{Cursor, InvalidCursor, PageSize};
@@ -72,7 +72,7 @@ fn a_timeline_is_newest_first_and_filters_compose() {
 }
 
 #[test]
-fn an_actor_is_found_by_what_happened_under_them_not_by_the_transaction() {
+fn the_actor_filter_uses_the_actor_of_the_change_not_of_the_transaction() {
     let trail = captured("CREATE TABLE a (id int PRIMARY KEY)", &["a"]);
     trail.run(
         "SELECT set_config('threadline.actor_ref', '{\"type\":\"user\",\"id\":\"x\"}', true); INSERT INTO a VALUES (1);
@@ -90,7 +90,7 @@ fn an_actor_is_found_by_what_happened_under_them_not_by_the_transaction() {
 }
 
 #[test]
-fn pages_leave_nothing_out_and_repeat_nothing_while_writers_run() {
+fn paging_returns_each_change_once_while_writers_run() {
     let trail = two_tables();
     let mut question = Timeline::new().page_size(PageSize::new(4).unwrap());
     let mut seen = Vec::new();
@@ -113,7 +113,7 @@ fn pages_leave_nothing_out_and_repeat_nothing_while_writers_run() {
 }
 
 #[test]
-fn a_cursor_is_refused_with_another_question() {
+fn a_cursor_is_refused_by_a_different_query() {
     let trail = two_tables();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -131,7 +131,7 @@ fn a_cursor_is_refused_with_another_question() {
 }
 
 #[test]
-fn a_hosts_own_filter_composes_with_a_question() {
+fn a_host_filter_composes_with_a_timeline_query() {
     let trail = two_tables();
     block_on(async {
         let mut conn = trail.connect().await;
@@ -160,7 +160,7 @@ impl threadline::Audited for A {
 }
 
 #[test]
-fn history_of_a_model_is_typed_by_its_key() {
+fn history_of_a_model_checks_the_shape_of_the_key() {
     let trail = two_tables();
     trail.run("UPDATE a SET id = 10 WHERE id = 2");
     block_on(async {
@@ -188,30 +188,30 @@ fn history_of(trail: &Trail, key: i32) -> Vec<String> {
 }
 
 #[test]
-fn history_follows_a_row_through_its_keys_in_both_directions() {
+fn history_follows_key_changes_in_both_directions() {
     let trail = captured("CREATE TABLE a (id int PRIMARY KEY, v int)", &["a"]);
     trail.run("INSERT INTO a VALUES (1, 0)");
     trail.run("UPDATE a SET id = 2");
     trail.run("UPDATE a SET v = 1");
     trail.run("UPDATE a SET id = 3");
-    // Somebody else takes the first key afterwards.
+    // Another row takes the first key afterwards.
     trail.run("INSERT INTO a VALUES (1, 100)");
     let life = ["insert 1", "update 2", "update 2", "update 3"];
     assert_eq!(history_of(&trail, 3), life);
     assert_eq!(
         history_of(&trail, 2),
         life,
-        "a key that was left names the row that left it"
+        "a former key finds the row that had it"
     );
     assert_eq!(
         history_of(&trail, 1),
         ["insert 1"],
-        "a key that was taken again names who took it"
+        "a reused key finds the row that has it now"
     );
 }
 
 #[test]
-fn histories_of_swapped_rows_do_not_mix() {
+fn rows_with_swapped_keys_have_separate_histories() {
     let trail = captured(
         "CREATE TABLE a (id int PRIMARY KEY DEFERRABLE, v int)",
         &["a"],

@@ -1,10 +1,10 @@
-//! Scenarios against a real PostgreSQL: one binary, a module an area.
+//! Scenarios against a real PostgreSQL server. One binary, one module per area.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::too_many_lines,
     clippy::format_push_string,
-    reason = "a test that cannot go on says why by panicking, and reads best in one piece"
+    reason = "tests fail by panicking, and a scenario reads best in one function"
 )]
 
 mod actions;

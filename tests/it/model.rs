@@ -1,4 +1,5 @@
-//! Random work against an in-memory model: the trail says what the model says, change by change.
+//! Random transactions compared with an in-memory model: the trail has the changes that the model
+//! predicts.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Recorded, captured};
 
-/// One statement.
+/// A generated statement.
 #[derive(Debug, Clone)]
 enum Step {
     Insert {
@@ -91,10 +92,10 @@ fn work() -> impl Strategy<Value = Vec<Transaction>> {
     prop::collection::vec(transaction, 1..8)
 }
 
-/// A table as the model has it: key to value.
+/// The rows of a table in the model: value by key.
 type Rows = BTreeMap<i32, i32>;
 
-/// The changes one statement makes, in no particular order.
+/// The changes that one statement makes, in no particular order.
 type Expected = Vec<Value>;
 
 #[derive(Debug, Clone, Default)]
@@ -124,7 +125,7 @@ fn updated(table: usize, key: i32, value: i32, from: &Value) -> Value {
 }
 
 impl Model {
-    /// Does a step in the model and gives its SQL; none when it cannot be done.
+    /// Applies a step to the model and returns its SQL, or `None` if the step is not possible.
     fn apply(&mut self, step: &Step) -> Option<String> {
         let mut expected = Expected::new();
         let sql = match *step {
@@ -230,7 +231,7 @@ impl Model {
         Some(sql)
     }
 
-    /// Does a transaction in the model and gives its script.
+    /// Applies a transaction to the model and returns its script.
     fn run(&mut self, transaction: &Transaction) -> String {
         let before = self.clone();
         let mut savepoints: Vec<Self> = Vec::new();
@@ -265,7 +266,7 @@ impl Model {
     }
 }
 
-fn seen(change: &Recorded) -> Value {
+fn as_document(change: &Recorded) -> Value {
     let key = change
         .row_key
         .as_ref()
@@ -279,7 +280,7 @@ fn sorted(mut changes: Vec<Value>) -> Vec<String> {
 }
 
 #[test]
-fn random_work_is_recorded_as_the_model_expects() {
+fn random_transactions_are_recorded_as_the_model_predicts() {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
@@ -301,7 +302,7 @@ fn random_work_is_recorded_as_the_model_expects() {
             }
             let mut changes = trail.changes().into_iter();
             for expected in &model.recorded {
-                let actual: Vec<_> = changes.by_ref().take(expected.len()).map(|c| seen(&c)).collect();
+                let actual: Vec<_> = changes.by_ref().take(expected.len()).map(|c| as_document(&c)).collect();
                 prop_assert_eq!(sorted(actual), sorted(expected.clone()));
             }
             prop_assert_eq!(changes.count(), 0);

@@ -1,4 +1,4 @@
-//! A row that an update moves to another partition: stored as a delete and an insert, read as a move.
+//! Rows that an update moves to another partition: stored as a delete and an insert, shown as a move.
 
 use threadline::nonblocking;
 use threadline::row_key::RowKeyText;
@@ -7,7 +7,7 @@ use threadline::timeline::Timeline;
 use crate::as_of::now;
 use crate::harness::{Trail, block_on, captured};
 
-/// A partitioned table `p` with rows in `p_eu`.
+/// A partitioned table `p`, with all rows in `p_eu`.
 fn places() -> Trail {
     let trail = captured(
         "CREATE TABLE p (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
@@ -20,7 +20,7 @@ fn places() -> Trail {
     trail
 }
 
-/// What a script adds to the trail, as `op key`.
+/// Runs a script and returns the changes it records, as `op key`.
 fn recorded(trail: &Trail, script: &str) -> Vec<String> {
     let before = trail.count();
     trail.run(script);
@@ -34,8 +34,8 @@ fn key(id: i32, region: &str) -> RowKeyText {
     RowKeyText::from_values(vec![id.to_string(), region.to_owned()])
 }
 
-/// The history of a row by its key, oldest first, as `op key`, with a delete and an insert that are a
-/// move as `moved`.
+/// The history of a row by its key, oldest first, as `op key`. The delete and the insert of a move are
+/// one entry, `moved`.
 fn history(trail: &Trail, id: i32, region: &str) -> Vec<String> {
     block_on(async {
         let mut conn = trail.connect().await;
@@ -68,7 +68,7 @@ fn history(trail: &Trail, id: i32, region: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_move_is_stored_as_delete_and_insert_and_its_history_says_moved() {
+fn a_partition_move_is_stored_as_delete_and_insert_and_shown_as_moved() {
     let trail = places();
     assert_eq!(
         recorded(&trail, "UPDATE p SET region = 'us', v = 10 WHERE id = 1"),
@@ -87,7 +87,7 @@ fn a_move_is_stored_as_delete_and_insert_and_its_history_says_moved() {
 }
 
 #[test]
-fn a_row_that_comes_back_has_one_history() {
+fn a_row_moved_away_and_back_has_one_history() {
     let trail = places();
     trail.run(
         "BEGIN; UPDATE p SET region = 'us' WHERE id = 1; UPDATE p SET region = 'af' WHERE id = 1;
@@ -105,7 +105,7 @@ fn a_row_that_comes_back_has_one_history() {
 }
 
 #[test]
-fn rows_that_move_in_one_statement_are_told_apart() {
+fn rows_moved_by_one_statement_have_separate_histories() {
     let trail = places();
     trail.run("UPDATE p SET region = CASE id WHEN 1 THEN 'us' ELSE 'af' END");
     assert_eq!(
@@ -119,7 +119,7 @@ fn rows_that_move_in_one_statement_are_told_apart() {
 }
 
 #[test]
-fn a_delete_and_an_insert_of_other_keys_are_no_move() {
+fn a_delete_and_insert_with_other_keys_or_in_two_transactions_is_not_a_move() {
     let trail = places();
     trail.run("BEGIN; DELETE FROM p WHERE id = 2; INSERT INTO p VALUES (4, 'us', 2); COMMIT");
     assert_eq!(history(&trail, 4, "us"), ["insert id=4,region=us"]);
@@ -133,7 +133,7 @@ fn a_delete_and_an_insert_of_other_keys_are_no_move() {
 }
 
 #[test]
-fn a_key_that_another_row_took_after_a_move_names_that_row() {
+fn a_key_reused_after_a_move_has_the_history_of_the_new_row() {
     let trail = places();
     trail.run("UPDATE p SET region = 'us' WHERE id = 1");
     trail.run("INSERT INTO p VALUES (1, 'eu', 100)");
@@ -156,7 +156,7 @@ fn a_key_that_another_row_took_after_a_move_names_that_row() {
 }
 
 #[test]
-fn erasure_reaches_the_images_from_before_a_move() {
+fn erasure_covers_images_from_before_a_move() {
     let trail = places();
     trail.run("UPDATE p SET region = 'us', v = 10 WHERE id = 1");
     let erased = trail
@@ -169,7 +169,7 @@ fn erasure_reaches_the_images_from_before_a_move() {
 }
 
 #[test]
-fn time_travel_sees_a_moved_row_once() {
+fn time_travel_returns_a_moved_row_once() {
     use threadline::time_travel::time_travel;
 
     #[derive(diesel::QueryableByName)]

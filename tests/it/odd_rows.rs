@@ -1,5 +1,5 @@
-//! Rows that no writer of this library makes: what is odd in them is shown as it is stored, and fails
-//! no page, no incident and no export.
+//! Rows with invalid values, which this library never writes: pages, incidents and exports return them
+//! as they are stored.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -18,16 +18,16 @@ use threadline::transactions::{Transactions, actor_history};
 
 use crate::harness::{Trail, block_on, captured};
 
-/// Texts that are not actors.
-fn odd_actors() -> Vec<String> {
+/// Texts that are not valid actors.
+fn invalid_actors() -> Vec<String> {
     let long = format!("user:{}", "x".repeat(600));
     ["robot:7", "nobody", "user:", "anonymous:1", ":", "", &long]
         .map(str::to_owned)
         .into()
 }
 
-/// A context that is not an object, and parts of one that have other types than they should.
-const ODD_CONTEXTS: [&str; 7] = [
+/// Contexts that are not objects, and contexts with fields of the wrong type.
+const INVALID_CONTEXTS: [&str; 7] = [
     "[1, 2]",
     "\"text\"",
     "null",
@@ -37,13 +37,13 @@ const ODD_CONTEXTS: [&str; 7] = [
     r#"{"unknown": true}"#,
 ];
 
-/// A change with its transaction and its action for each odd actor and each odd context, stored by a
-/// superuser past the guards.
-fn odd_trail() -> Trail {
+/// A trail with a change, a transaction and an action for each pair of invalid actor and context,
+/// inserted by a superuser with the guard triggers off.
+fn trail_with_invalid_rows() -> Trail {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v text)", &["t"]);
     let mut sql = String::from("SET LOCAL session_replication_role = replica;");
-    for (n, actor) in odd_actors().into_iter().enumerate() {
-        let context = ODD_CONTEXTS[n];
+    for (n, actor) in invalid_actors().into_iter().enumerate() {
+        let context = INVALID_CONTEXTS[n];
         sql.push_str(&format!(
             "INSERT INTO threadline.audit_transactions (id, occurred_at, actor, on_behalf_of,
                  correlation_id, context, xid, db_user, backend_pid)
@@ -66,7 +66,7 @@ fn odd_trail() -> Trail {
     trail
 }
 
-fn texts<'a, T>(
+fn actor_texts<'a, T>(
     page: &'a Page<T>,
     actor: impl Fn(&'a T) -> Option<&'a RecordedActor>,
 ) -> Vec<String> {
@@ -75,10 +75,10 @@ fn texts<'a, T>(
 }
 
 #[test]
-fn odd_rows_are_on_every_page_as_they_are_stored() {
-    let trail = odd_trail();
+fn rows_with_invalid_values_are_listed_as_stored() {
+    let trail = trail_with_invalid_rows();
     let conn = &mut PgConnection::establish(&trail.url()).unwrap();
-    let mut expected = odd_actors();
+    let mut expected = invalid_actors();
     expected.reverse();
     for question in [
         Timeline::new(),
@@ -86,8 +86,8 @@ fn odd_rows_are_on_every_page_as_they_are_stored() {
         Timeline::new().table("t".parse().unwrap()),
     ] {
         let page = blocking::timeline(conn, &question).unwrap();
-        assert_eq!(texts(&page, |entry| entry.actor()), expected);
-        assert_eq!(texts(&page, |entry| entry.on_behalf_of()), expected);
+        assert_eq!(actor_texts(&page, |entry| entry.actor()), expected);
+        assert_eq!(actor_texts(&page, |entry| entry.on_behalf_of()), expected);
         assert!(serde_json::to_string(&page).is_ok());
         for entry in &page.entries {
             let diff = ChangeDiff::of(&entry.change);
@@ -107,10 +107,10 @@ fn odd_rows_are_on_every_page_as_they_are_stored() {
         assert!(page.entries.is_empty());
     }
     let page = blocking::actions(conn, &Actions::new()).unwrap();
-    assert_eq!(texts(&page, |action| action.actor.as_ref()), expected);
+    assert_eq!(actor_texts(&page, |action| action.actor.as_ref()), expected);
     assert_eq!(page.entries[0].status, "half done");
     let page = blocking::transactions(conn, &Transactions::new()).unwrap();
-    assert_eq!(texts(&page, |one| one.actor.as_ref()), expected);
+    assert_eq!(actor_texts(&page, |one| one.actor.as_ref()), expected);
     let nobody = actor_history("user:somebody".parse().unwrap());
     assert!(
         blocking::transactions(conn, &nobody)
@@ -124,8 +124,8 @@ fn odd_rows_are_on_every_page_as_they_are_stored() {
 }
 
 #[test]
-fn an_odd_context_is_shown_by_the_incident_it_belongs_to() {
-    let trail = odd_trail();
+fn an_invalid_context_is_returned_by_its_incident() {
+    let trail = trail_with_invalid_rows();
     let conn = &mut PgConnection::establish(&trail.url()).unwrap();
     let page = blocking::transactions(conn, &Transactions::new()).unwrap();
     let shown: Vec<_> = page
@@ -157,7 +157,7 @@ fn an_odd_context_is_shown_by_the_incident_it_belongs_to() {
 }
 
 #[test]
-fn an_actor_in_json_says_whether_it_is_one() {
+fn json_of_an_actor_marks_invalid_actors() {
     let json = |text: &str| serde_json::to_string(&RecordedActor::from(text.to_owned())).unwrap();
     assert_eq!(json("user:a:b"), r#"{"type":"user","id":"a:b"}"#);
     assert_eq!(json("anonymous"), r#"{"type":"anonymous"}"#);
@@ -166,9 +166,9 @@ fn an_actor_in_json_says_whether_it_is_one() {
 
 #[cfg(feature = "export")]
 #[test]
-fn odd_rows_are_exported_as_they_are_stored() {
+fn rows_with_invalid_values_are_exported_as_stored() {
     use threadline::export::{ActionColumns, CsvOptions, Export, Format};
-    let trail = odd_trail();
+    let trail = trail_with_invalid_rows();
     for format in [Format::Json, Format::Ndjson, Format::Csv(CsvOptions::new())] {
         let mut written = Vec::new();
         let export = Export::new(Timeline::new())

@@ -1,5 +1,4 @@
-//! Pages in both directions: nothing twice, nothing left out, and no cursor where it does not
-//! belong.
+//! Paging in both directions returns each entry once, and a cursor is accepted only by its own query.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +18,7 @@ use threadline::transactions::Transactions;
 
 use crate::harness::{Trail, captured};
 
-/// Changes, many of them at one instant each, with their actions.
+/// Changes, many of which share an instant, and actions.
 fn busy() -> (Trail, PgConnection) {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     for n in 0..9 {
@@ -37,7 +36,7 @@ fn size(entries: u32) -> PageSize {
     PageSize::new(entries).unwrap()
 }
 
-/// A timeline's page after a place, before it, or the first.
+/// The query of the page after a cursor, before it, or of the first page.
 fn turned_to(question: &Timeline, place: Option<(bool, Cursor)>) -> Timeline {
     match place {
         None => question.clone(),
@@ -46,8 +45,8 @@ fn turned_to(question: &Timeline, place: Option<(bool, Cursor)>) -> Timeline {
     }
 }
 
-/// Walks a list to its end and back, and gives the keys in the order in which they were read.
-/// Between pages something else happens.
+/// Pages through a list to its end and back, and returns the keys of both ways in list order. Calls
+/// `between` before each further page.
 fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
     mut ask: impl FnMut(Option<(bool, Cursor)>) -> Page<T>,
     key: impl Fn(&T) -> K,
@@ -55,7 +54,7 @@ fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
 ) -> (Vec<K>, Vec<K>) {
     let keys = |page: &Page<T>| page.entries.iter().map(&key).collect::<Vec<_>>();
     let mut page = ask(None);
-    assert!(!page.has_previous(), "a list begins with its first page");
+    assert!(!page.has_previous(), "the first page has no previous page");
     let mut there = keys(&page);
     while let Some(next) = page.next {
         between();
@@ -74,7 +73,7 @@ fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
 }
 
 #[test]
-fn every_list_is_whole_in_both_directions_with_pages_of_any_size() {
+fn paging_forwards_and_backwards_returns_every_entry_for_any_page_size() {
     let (_trail, mut conn) = busy();
     let everything = size(10_000);
     let changes = blocking::timeline(&mut conn, &Timeline::new().page_size(everything)).unwrap();
@@ -130,7 +129,7 @@ fn every_list_is_whole_in_both_directions_with_pages_of_any_size() {
 }
 
 #[test]
-fn pages_of_transactions_are_whole_in_both_directions() {
+fn paging_transactions_forwards_and_backwards_returns_every_entry() {
     let (_trail, mut conn) = busy();
     for entries in [1, 2, 4, 9, 10] {
         let question = Transactions::new().page_size(size(entries));
@@ -148,9 +147,9 @@ fn pages_of_transactions_are_whole_in_both_directions() {
     }
 }
 
-/// H 3.4.32: what commits while somebody reads pages.
+/// H 3.4.32: transactions commit between two pages.
 #[test]
-fn nothing_is_read_twice_or_left_out_while_writers_run() {
+fn paging_returns_each_entry_once_while_writers_run() {
     let (trail, mut conn) = busy();
     let before: BTreeSet<_> = {
         let page = blocking::timeline(&mut conn, &Timeline::new().page_size(size(10_000)));
@@ -158,10 +157,10 @@ fn nothing_is_read_twice_or_left_out_while_writers_run() {
     };
     let url = trail.url();
     let running = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let keep_on = running.clone();
+    let keep_running = running.clone();
     let writer = std::thread::spawn(move || {
         let mut conn = PgConnection::establish(&url).unwrap();
-        while keep_on.load(std::sync::atomic::Ordering::Relaxed) {
+        while keep_running.load(std::sync::atomic::Ordering::Relaxed) {
             diesel::sql_query("UPDATE t SET v = v + 1 WHERE id < 20")
                 .execute(&mut conn)
                 .unwrap();
@@ -176,7 +175,7 @@ fn nothing_is_read_twice_or_left_out_while_writers_run() {
         || {
             pages += 1;
             if pages > 20 {
-                // Half-way back: from here on the list has an end.
+                // Stop the writer on the way back, so that the list has an end.
                 running.store(false, std::sync::atomic::Ordering::Relaxed);
             }
         },
@@ -185,16 +184,16 @@ fn nothing_is_read_twice_or_left_out_while_writers_run() {
     writer.join().unwrap();
     for read in [&there, &back] {
         let distinct: BTreeSet<_> = read.iter().copied().collect();
-        assert_eq!(distinct.len(), read.len(), "nothing twice");
-        assert!(before.is_subset(&distinct), "nothing left out");
+        assert_eq!(distinct.len(), read.len(), "an entry was read twice");
+        assert!(before.is_subset(&distinct), "an entry was left out");
     }
     let sorted = |read: &[i64]| read.windows(2).all(|pair| pair[0] > pair[1]);
     assert!(sorted(&there));
 }
 
-/// Changes of one statement have one instant, and a busy actor's are found a stretch at a time.
+/// The changes of one statement share an instant, and those of a busy actor are read in several steps.
 #[test]
-fn a_busy_actors_pages_leave_nothing_out_of_a_large_statement_and_repeat_nothing() {
+fn paging_by_actor_returns_each_change_of_a_large_statement_once() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     let signed = r#"PERFORM set_config('threadline.actor_ref', '{"type":"user","id":"a"}', true)"#;
     trail.run(&format!(
@@ -216,10 +215,10 @@ fn a_busy_actors_pages_leave_nothing_out_of_a_large_statement_and_repeat_nothing
     assert_eq!(there, back);
 }
 
-/// An actor's newest transactions are read first. One that began before them may have changed
-/// something since: theirs belongs on the page, somebody else's does not matter.
+/// The newest transactions of an actor are read first. An older transaction that is still open may have
+/// made later changes: those of the actor belong on the page, those of another actor do not.
 #[test]
-fn what_a_long_transaction_changed_late_is_in_its_place_on_its_actors_pages() {
+fn paging_by_actor_includes_late_changes_of_long_transactions_in_order() {
     for many in [30, 1_100] {
         let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
         let sign = |actor: &str| {
@@ -273,7 +272,7 @@ fn what_a_long_transaction_changed_late_is_in_its_place_on_its_actors_pages() {
 }
 
 #[test]
-fn the_side_that_a_page_came_from_is_told_exactly() {
+fn has_previous_and_has_more_are_exact() {
     let (trail, mut conn) = busy();
     let question = Timeline::new().page_size(size(2));
     let first = blocking::timeline(&mut conn, &question).unwrap();
@@ -286,8 +285,8 @@ fn the_side_that_a_page_came_from_is_told_exactly() {
     trail.run("UPDATE t SET v = 1 WHERE id IN (20, 21)");
     let again = question.clone().before(first.next.unwrap());
     let again = blocking::timeline(&mut conn, &again).unwrap();
-    assert!(again.has_previous(), "there is something newer now");
-    // A page behind the end is empty, and leads back to the end.
+    assert!(again.has_previous(), "newer changes exist now");
+    // The last page has a previous page and no next one.
     let oldest = Timeline::new().order(Order::OldestFirst).page_size(size(1));
     let end = blocking::timeline(&mut conn, &oldest).unwrap().entries[0]
         .change
@@ -302,7 +301,7 @@ fn the_side_that_a_page_came_from_is_told_exactly() {
 }
 
 #[test]
-fn a_cursor_is_refused_by_every_question_but_its_own() {
+fn a_cursor_is_refused_by_every_other_query() {
     let (_trail, mut conn) = busy();
     let question = Timeline::new().page_size(size(1));
     let page = blocking::timeline(&mut conn, &question).unwrap();
@@ -331,7 +330,7 @@ fn a_cursor_is_refused_by_every_question_but_its_own() {
         refused,
         Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
     ));
-    // Another page size is the same question.
+    // Another page size does not make it another query.
     let larger = Timeline::new().page_size(size(7)).after(cursor);
     assert_eq!(
         blocking::timeline(&mut conn, &larger)

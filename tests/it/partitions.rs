@@ -1,4 +1,4 @@
-//! Partitioned tables appear under their root; inheritance parents speak for their children.
+//! Changes of partitions are recorded under the root, those of inheritance children under the parent.
 
 use threadline::table::AuditedTable;
 
@@ -14,7 +14,7 @@ fn measurements() -> Trail {
 }
 
 #[test]
-fn writes_through_the_root_and_straight_into_a_leaf_are_the_roots() {
+fn writes_to_the_root_and_to_a_leaf_are_recorded_under_the_root() {
     let trail = measurements();
     trail.run("INSERT INTO m VALUES (1, 'eu', 0)");
     trail.run("INSERT INTO m_us VALUES (2, 'us', 0)");
@@ -42,7 +42,7 @@ fn a_partition_attached_later_is_captured() {
 }
 
 #[test]
-fn truncate_of_the_root_is_one_event_and_of_a_leaf_names_the_leaf() {
+fn truncating_the_root_is_one_change_and_truncating_a_leaf_names_the_leaf() {
     let trail = measurements();
     trail.run("TRUNCATE m");
     trail.run("TRUNCATE m_eu");
@@ -53,7 +53,7 @@ fn truncate_of_the_root_is_one_event_and_of_a_leaf_names_the_leaf() {
 }
 
 #[test]
-fn a_partition_itself_cannot_be_declared() {
+fn declaring_a_partition_as_an_audited_table_is_refused() {
     let trail = measurements();
     let leaf = AuditedTable::builder("m_eu".parse().unwrap())
         .columns(trail.introspect("m").columns().iter().cloned())
@@ -65,7 +65,7 @@ fn a_partition_itself_cannot_be_declared() {
 }
 
 #[test]
-fn children_of_an_inheritance_parent_are_captured_under_it() {
+fn inheritance_children_are_captured_under_their_parent() {
     let trail = captured(
         "CREATE TABLE p (id int PRIMARY KEY, v int); CREATE TABLE c (extra int) INHERITS (p)",
         &["p"],
@@ -77,7 +77,7 @@ fn children_of_an_inheritance_parent_are_captured_under_it() {
 }
 
 #[test]
-fn a_row_that_moves_between_partitions_is_a_delete_and_an_insert() {
+fn a_row_moved_between_partitions_is_recorded_as_delete_and_insert() {
     let trail = measurements();
     trail.run("INSERT INTO m VALUES (1, 'eu', 0), (3, 'us', 0)");
     trail.run("UPDATE m SET region = 'us', v = v + 1 WHERE region = 'eu'");
@@ -103,7 +103,7 @@ fn a_row_that_moves_between_partitions_is_a_delete_and_an_insert() {
 }
 
 #[test]
-fn a_delete_and_an_insert_in_one_transaction_stay_what_they_are() {
+fn deletes_and_inserts_in_one_transaction_are_recorded_as_executed() {
     let trail = measurements();
     trail.run("INSERT INTO m VALUES (1, 'eu', 0)");
     trail.run(
@@ -122,7 +122,7 @@ fn a_delete_and_an_insert_in_one_transaction_stay_what_they_are() {
 }
 
 #[test]
-fn a_detached_partition_is_nobodys_part_any_more() {
+fn a_detached_partition_is_not_captured() {
     let trail = measurements();
     trail.run("ALTER TABLE m DETACH PARTITION m_eu");
     trail.run("INSERT INTO m_eu VALUES (1, 'eu', 0); TRUNCATE m_eu");

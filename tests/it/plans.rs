@@ -1,5 +1,5 @@
-//! No question scans the trail: what PostgreSQL reads for each, and how it means to, over a hundred
-//! thousand changes in fourteen months.
+//! No query scans the whole trail: the rows that PostgreSQL reads for each, and the plans, over a
+//! hundred thousand changes in fourteen months.
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
@@ -24,15 +24,15 @@ use threadline::transactions::{Transactions, actor_history};
 
 use crate::harness::{Trail, empty_trail};
 
-/// Twenty-five thousand transactions with an action and four changes each. Of the actors, one is
-/// everywhere and `u5` is rare; every thousandth transaction is nobody's.
+/// Inserts 25,000 transactions with an action and four changes each. The actor `everywhere` is
+/// frequent, `u5` is rare; every thousandth transaction is unattributed.
 const GENERATE: &str = include_str!("plans/generate.sql");
 
-/// The trail, and a session that does everything itself: what parallel workers read is not counted.
+/// The trail, and a session without parallel workers, whose reads would not be counted.
 struct Watched {
     _trail: Trail,
     conn: PgConnection,
-    complaints: Vec<String>,
+    failures: Vec<String>,
 }
 
 #[derive(Debug, QueryableByName)]
@@ -43,12 +43,12 @@ struct Read {
     by_index: i64,
 }
 
-/// Rows of the trail that the session read since it last reported.
+/// Rows of the trail that the transaction of this session read so far.
 const READ: &str = "SELECT sum(seq_tup_read)::bigint AS in_sequence, \
     sum(COALESCE(idx_tup_fetch, 0))::bigint AS by_index \
     FROM pg_stat_xact_user_tables WHERE schemaname = 'threadline' AND relname LIKE 'audit\\_%'";
 
-/// `EXPLAIN` of any query, with its values.
+/// `EXPLAIN` of a query, with its bind values.
 struct Explain<Q>(Q);
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explain<Q> {
@@ -81,13 +81,13 @@ fn large_trail() -> Watched {
     Watched {
         _trail: trail,
         conn,
-        complaints: Vec::new(),
+        failures: Vec::new(),
     }
 }
 
 impl Watched {
-    /// Complains when an answer reads anything from end to end, or more rows than so many, or when
-    /// there is none.
+    /// Records a failure if a query scans a table sequentially, reads more than `most` rows by index,
+    /// or returns nothing.
     fn reads_at_most(
         &mut self,
         most: i64,
@@ -108,14 +108,15 @@ impl Watched {
             })
             .unwrap();
         if entries == 0 {
-            self.complaints.push(format!("{name} finds nothing"));
+            self.failures.push(format!("{name} returns nothing"));
         }
         if read.in_sequence > 0 {
-            self.complaints.push(format!("{name} scans: {read:?}"));
+            self.failures
+                .push(format!("{name} scans sequentially: {read:?}"));
         }
         if read.by_index > most {
-            self.complaints
-                .push(format!("{name} reads too much: {read:?}"));
+            self.failures
+                .push(format!("{name} reads too many rows: {read:?}"));
         }
     }
 
@@ -132,17 +133,17 @@ impl Watched {
 }
 
 #[test]
-fn no_question_reads_the_trail_from_end_to_end() {
+fn no_query_scans_the_whole_trail() {
     let mut trail = large_trail();
     let all = Timeline::new;
     let actor = |text: &str| text.parse::<ActorRef>().unwrap();
     let table = |name: &str| name.parse::<threadline::table::TableName>().unwrap();
     let instant = months_before();
     let page = 1_000;
-    trail.changes(page, "everything", &all());
+    trail.changes(page, "all changes", &all());
     trail.changes(
         page,
-        "everything, from the beginning",
+        "all changes, oldest first",
         &all().order(Order::OldestFirst),
     );
     trail.changes(page, "until an instant", &all().to(instant));
@@ -182,12 +183,12 @@ fn no_question_reads_the_trail_from_end_to_end() {
     trail.changes(2_000, "a rare actor", &all().actor(actor("user:u5")));
     trail.changes(
         8_000,
-        "an actor who is everywhere",
+        "a frequent actor",
         &all().actor(actor("user:everywhere")),
     );
     trail.changes(
         2_000,
-        "what nobody signed",
+        "unattributed changes",
         &all().attribution(Attribution::Unattributed),
     );
     trail.changes(
@@ -202,7 +203,7 @@ fn no_question_reads_the_trail_from_end_to_end() {
     );
     trail.changes(
         2_000,
-        "on behalf of somebody",
+        "on behalf of a user",
         &all().on_behalf_of(actor("user:u5")),
     );
     trail.changes(
@@ -231,10 +232,10 @@ fn no_question_reads_the_trail_from_end_to_end() {
     trail.changes(600, "a row with many changes", &hot.timeline());
     trail.changes(
         600,
-        "a row with many changes, from the beginning",
+        "a row with many changes, oldest first",
         &hot.timeline().order(Order::OldestFirst),
     );
-    trail.reads_at_most(600, "the first of a field", |conn| {
+    trail.reads_at_most(600, "the first change of a field", |conn| {
         let field = row().field("v".parse().unwrap());
         Ok(blocking::first_seen(conn, &field)?.into_iter().count())
     });
@@ -253,10 +254,10 @@ fn no_question_reads_the_trail_from_end_to_end() {
 
     for (most, name, question) in [
         (200, "all", Transactions::new()),
-        (200, "a rare actor's", actor_history(actor("user:u5"))),
+        (200, "of a rare actor", actor_history(actor("user:u5"))),
         (
             3_000,
-            "an actor\'s who is everywhere",
+            "of a frequent actor",
             actor_history(actor("user:everywhere")),
         ),
         (
@@ -290,7 +291,7 @@ fn no_question_reads_the_trail_from_end_to_end() {
         (200, "of an actor", Actions::new().actor(actor("user:u5"))),
         (
             10_000,
-            "of an actor who is everywhere",
+            "of a frequent actor",
             Actions::new().actor(actor("user:everywhere")),
         ),
         (
@@ -345,11 +346,11 @@ fn no_question_reads_the_trail_from_end_to_end() {
             .into_iter()
             .count())
     });
-    assert!(trail.complaints.is_empty(), "{:#?}", trail.complaints);
+    assert!(trail.failures.is_empty(), "{:#?}", trail.failures);
 }
 
 #[test]
-fn a_timeline_over_fourteen_months_sorts_nothing() {
+fn timeline_pages_over_fourteen_months_need_no_large_sort() {
     let mut trail = large_trail();
     let table: threadline::table::TableName = "table3".parse().unwrap();
     let first = Timeline::new();
@@ -373,7 +374,7 @@ fn a_timeline_over_fourteen_months_sorts_nothing() {
     }
 }
 
-/// The most rows that a step of a plan sorts. Since PostgreSQL 18 they have decimals: `rows=49.00`.
+/// The largest number of rows that a plan node sorts. PostgreSQL 18 prints decimals: `rows=49.00`.
 fn most_sorted(plan: &str) -> f64 {
     let is_sort = |line: &&str| {
         line.trim_start_matches([' ', '-', '>'])
@@ -389,8 +390,8 @@ fn most_sorted(plan: &str) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// After the last change. The trail is of a time of its own, so that every run has the same
-/// partitions, whatever day it is.
+/// An instant after the last change. The changes have fixed dates, so that every run has the same
+/// partitions.
 fn end() -> chrono::DateTime<chrono::Utc> {
     "2021-03-01T00:00:00Z".parse().unwrap()
 }

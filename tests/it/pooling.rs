@@ -1,5 +1,5 @@
-//! Pools of every kind, and PgBouncer in transaction mode: nothing leaks into the next use of a
-//! connection.
+//! Connection pools and PgBouncer in transaction mode: the context does not leak into the next use of
+//! a connection.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -42,7 +42,7 @@ async fn insert(conn: &mut AsyncPgConnection, id: i32) -> Result<(), AuditError>
     Ok(())
 }
 
-/// Who wrote which row, as the trail has it.
+/// The recorded actor of each row.
 fn authors(trail: &Trail) -> String {
     trail.ask(
         "SELECT string_agg((data_after ->> 'id') || ':' || COALESCE(actor, '-'), ' ' ORDER BY id) \
@@ -51,7 +51,7 @@ fn authors(trail: &Trail) -> String {
 }
 
 #[test]
-fn a_future_dropped_half_way_leaves_nothing_in_a_pool_of_one() {
+fn a_cancelled_write_leaves_no_context_on_a_pooled_connection() {
     let trail = table();
     block_on(async {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(trail.url());
@@ -80,7 +80,7 @@ fn a_future_dropped_half_way_leaves_nothing_in_a_pool_of_one() {
 }
 
 #[test]
-fn a_panic_in_the_closure_leaves_nothing_in_a_pool_of_one() {
+fn a_panicking_closure_leaves_no_context_on_a_pooled_connection() {
     let trail = table();
     block_on(async {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(trail.url());
@@ -95,7 +95,7 @@ fn a_panic_in_the_closure_leaves_nothing_in_a_pool_of_one() {
             audited(&mut conn, &by("panicked"), async |conn| {
                 insert(conn, 1).await?;
                 panic!("the host's closure panics");
-                #[expect(unreachable_code, reason = "tells the closure's type")]
+                #[expect(unreachable_code, reason = "gives the closure its type")]
                 Ok::<(), AuditError>(())
             })
             .await
@@ -124,7 +124,7 @@ impl Drop for PgBouncer {
 const PORT: u16 = 6432;
 
 impl PgBouncer {
-    /// Starts one in front of a database; none where it is not installed.
+    /// Starts PgBouncer in front of the shared cluster, or returns `None` if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let program = [
             "/usr/sbin/pgbouncer",
@@ -176,7 +176,7 @@ impl PgBouncer {
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
-        // A folder in the host's place is a socket.
+        // A folder as the host selects its Unix socket.
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{folder}:{PORT}/{database}")
     }
@@ -188,14 +188,14 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn clients_that_share_a_server_connection_through_pgbouncer_never_share_a_context() {
+fn clients_that_share_a_server_connection_through_pgbouncer_do_not_share_a_context() {
     let trail = table();
     let Some(bouncer) = PgBouncer::start() else {
-        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        eprintln!("skipped: PgBouncer is not installed");
         return;
     };
     let url = bouncer.url(&trail.ask("SELECT current_database()"));
-    // Named prepared statements need PgBouncer 1.21; without a cache Diesel makes none.
+    // Named prepared statements need PgBouncer 1.21. Without a cache Diesel uses none.
     let connect = || {
         let mut conn = PgConnection::establish(&url).unwrap();
         conn.set_prepared_statement_cache_size(CacheSize::Disabled);
@@ -226,7 +226,7 @@ fn clients_that_share_a_server_connection_through_pgbouncer_never_share_a_contex
         })
         .collect();
     assert_eq!(authors(&trail), expected.join(" "));
-    // All of them over one server connection.
+    // All transactions used one server connection.
     assert_eq!(
         trail.ask("SELECT count(DISTINCT backend_pid) FROM threadline.audit_transactions"),
         "1"
@@ -234,10 +234,10 @@ fn clients_that_share_a_server_connection_through_pgbouncer_never_share_a_contex
 }
 
 #[test]
-fn the_doctor_sees_a_pooler_that_gives_one_process_to_two_clients() {
+fn the_doctor_detects_a_pooler_in_transaction_mode() {
     let trail = table();
     let Some(bouncer) = PgBouncer::start() else {
-        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        eprintln!("skipped: PgBouncer is not installed");
         return;
     };
     let mode = |url: &str| {

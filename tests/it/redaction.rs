@@ -1,4 +1,4 @@
-//! What must not be stored is not stored, in any copy.
+//! Excluded and masked values are stored nowhere in the trail.
 
 use serde_json::json;
 use threadline::capture::CaptureMigration;
@@ -17,7 +17,7 @@ fn members() -> Trail {
 }
 
 #[test]
-fn excluded_and_masked_values_are_in_no_copy() {
+fn excluded_and_masked_values_are_not_stored() {
     let trail = members();
     trail.run("INSERT INTO members VALUES (1, 'ada@secret.example', 'secret-hash', now(), 'Ada')");
     trail.run("UPDATE members SET email = 'eve@secret.example', hash = 'secret-other'");
@@ -35,7 +35,7 @@ fn excluded_and_masked_values_are_in_no_copy() {
 }
 
 #[test]
-fn a_change_of_excluded_columns_alone_is_no_change() {
+fn an_update_of_excluded_columns_alone_records_nothing() {
     let trail = members();
     trail.run("INSERT INTO members VALUES (1, 'a', 'b', now(), 'c')");
     trail.run("UPDATE members SET seen = clock_timestamp(), hash = 'x'");
@@ -44,7 +44,7 @@ fn a_change_of_excluded_columns_alone_is_no_change() {
 }
 
 #[test]
-fn a_masked_null_does_not_show_that_it_is_null() {
+fn a_masked_null_is_stored_as_the_placeholder() {
     let trail = members();
     trail.run("INSERT INTO members (id) VALUES (1)");
     assert_eq!(
@@ -54,7 +54,7 @@ fn a_masked_null_does_not_show_that_it_is_null() {
 }
 
 #[test]
-fn a_placeholder_with_quotes_is_just_text() {
+fn a_placeholder_with_quotes_and_template_markers_is_stored_unchanged() {
     use threadline::table::AuditedTable;
     let trail = empty_trail();
     trail.run("CREATE TABLE t (id int PRIMARY KEY, a text)");
@@ -75,7 +75,7 @@ fn a_placeholder_with_quotes_is_just_text() {
 }
 
 #[test]
-fn changed_rules_apply_from_then_on_without_a_gap() {
+fn changed_redaction_rules_apply_to_later_changes() {
     let trail = members();
     trail.run("INSERT INTO members VALUES (1, 'a', 'b', now(), 'c')");
     let stricter = trail

@@ -1,11 +1,11 @@
-//! The one way in which the trail gets smaller, and what it leaves.
+//! Erasure, and the guards against every other way to change the trail.
 
 use serde_json::json;
 
 use crate::harness::captured;
 
 #[test]
-fn the_trail_cannot_be_changed_outside_the_functions_that_record_it() {
+fn the_trail_cannot_be_changed_outside_the_removal_functions() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES (1, 1)");
     for attempt in [
@@ -57,7 +57,7 @@ fn erasing_an_unknown_table_column_or_row_is_refused_and_erases_nothing() {
 }
 
 #[test]
-fn erased_values_are_gone_from_every_copy_also_under_earlier_keys() {
+fn erasure_removes_values_from_every_image_also_under_earlier_keys() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY, name text, v int)",
         &["t"],
@@ -80,7 +80,7 @@ fn erased_values_are_gone_from_every_copy_also_under_earlier_keys() {
 }
 
 #[test]
-fn keys_cannot_be_erased() {
+fn erasing_a_key_column_is_refused() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES (1, 1)");
     let error =

@@ -1,4 +1,4 @@
-//! What has expired is removed, and nothing else: by partitions and by batches, also when it is killed.
+//! Purges remove exactly the expired rows, by partition and in batches, also after interruptions.
 
 mod access;
 mod expired;
@@ -18,7 +18,7 @@ use threadline::retention::{
 
 use crate::harness::{Trail, block_on, captured};
 
-/// A policy that keeps changes for so many days.
+/// A policy that keeps changes for a number of days.
 fn keep(days: u32) -> RetentionPolicy {
     RetentionPolicy::keep(Keep::days(days).unwrap())
         .enabled()
@@ -26,7 +26,7 @@ fn keep(days: u32) -> RetentionPolicy {
         .unwrap()
 }
 
-/// Options that do not rest, in small batches.
+/// Options with small batches and without pauses.
 fn quick() -> PurgeOptions {
     PurgeOptions::new()
         .pause(Duration::ZERO)
@@ -45,7 +45,7 @@ fn purge(
     purge_at(&trail.url(), policy, options, &mut |_| ())
 }
 
-/// A purge on a connection of its own, with a function that is called after every step.
+/// Purges on a new connection and calls `progress` after every step.
 fn purge_at(
     url: &str,
     policy: &RetentionPolicy,
@@ -74,9 +74,9 @@ fn maintain(trail: &Trail, options: &PurgeOptions) -> Maintenance {
     })
 }
 
-/// An empty trail with a way to record the past: `past(table, first id of rows, how many changes,
-/// days ago of the first, days ago of the last, changes a transaction)`. Each row changes once.
-fn trail_with_a_past() -> Trail {
+/// An empty trail and a function that inserts past changes: `past(table, id of the first row, number of
+/// changes, days since the first, days since the last, changes per transaction)`. Each row changes once.
+fn trail_with_past_changes() -> Trail {
     let trail = captured(
         "CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE sessions (id int PRIMARY KEY)",
         &["orders", "sessions"],
@@ -105,8 +105,8 @@ fn trail_with_a_past() -> Trail {
     trail
 }
 
-/// What is left of a table: how many changes, and how many that should be gone.
-fn left(trail: &Trail, table: &str, days: u32) -> (i64, i64) {
+/// The number of changes of a table, and the number of those that are expired.
+fn remaining_and_expired(trail: &Trail, table: &str, days: u32) -> (i64, i64) {
     let count = |condition: String| -> i64 {
         trail
             .ask(&format!(
@@ -119,15 +119,15 @@ fn left(trail: &Trail, table: &str, days: u32) -> (i64, i64) {
     (count("true".to_owned()), count(cutoff))
 }
 
-/// Transactions without a change, and changes without a transaction.
-fn unpaired(trail: &Trail) -> (String, String) {
+/// The numbers of transactions without a change and of changes without a transaction.
+fn unpaired_counts(trail: &Trail) -> (String, String) {
     (
         trail.ask("SELECT count(*) FROM threadline.audit_transactions AS t WHERE NOT EXISTS (SELECT FROM threadline.audit_changes AS c WHERE c.transaction_id = t.id)"),
         trail.ask("SELECT count(*) FROM threadline.audit_changes AS c WHERE NOT EXISTS (SELECT FROM threadline.audit_transactions AS t WHERE c.transaction_id = t.id)"),
     )
 }
 
-fn nothing_unpaired() -> (String, String) {
+fn none_unpaired() -> (String, String) {
     ("0".to_owned(), "0".to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! What is out of scope cannot be seen, not even by its shadow.
+//! Scopes: queries return nothing outside of them and reveal nothing about it.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -18,7 +18,7 @@ use threadline::transactions::{Transactions, actor_history};
 
 use crate::harness::{Trail, captured};
 
-/// Two tenants, and a table of salaries. Of Rita's transactions one touched salaries alone.
+/// Changes of two tenants, and of a table of salaries. One transaction changed only salaries.
 fn company() -> (Trail, PgConnection) {
     let trail = captured(
         "CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE salaries (id int PRIMARY KEY, v int)",
@@ -66,7 +66,7 @@ fn names(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
 }
 
 #[test]
-fn a_scope_narrows_changes_by_table_by_condition_and_by_meta() {
+fn a_scope_restricts_changes_by_table_condition_and_meta() {
     let (_trail, conn) = &mut company();
     let seen = |conn: &mut PgConnection, scope: &Scope| rows(conn, &Timeline::new().scope(scope));
     assert_eq!(seen(conn, &orders()), ["orders 1", "orders 2", "orders 1"]);
@@ -79,7 +79,7 @@ fn a_scope_narrows_changes_by_table_by_condition_and_by_meta() {
     assert_eq!(seen(conn, &updates).len(), 2);
     let by_host = Scope::new().transactions(audit_transactions::db_user.eq("nobody"));
     assert!(seen(conn, &by_host).is_empty());
-    // Every call narrows further, and so do the question's own filters.
+    // Each call restricts the scope further, and so do the filters of the query.
     let less = orders().meta(&MetaPattern::field("tenant", 1).unwrap());
     assert_eq!(seen(conn, &less), ["orders 1", "orders 1"]);
     let other = Timeline::new()
@@ -97,7 +97,7 @@ fn a_scope_narrows_changes_by_table_by_condition_and_by_meta() {
 }
 
 #[test]
-fn a_transaction_is_not_seen_when_none_of_its_changes_is() {
+fn a_transaction_without_visible_changes_is_hidden() {
     let (_trail, conn) = &mut company();
     let all = blocking::transactions(conn, &Transactions::new()).unwrap();
     assert_eq!(all.entries.len(), 4);
@@ -105,7 +105,7 @@ fn a_transaction_is_not_seen_when_none_of_its_changes_is() {
     let seen = actor_history(rita).scope(&orders());
     let seen = blocking::transactions(conn, &seen).unwrap();
     assert_eq!(seen.entries.len(), 3);
-    // The one that touched salaries alone is as if it were not there.
+    // The transaction that changed only salaries is hidden.
     let hidden = all.entries[1].id;
     assert!(
         seen.entries
@@ -119,7 +119,7 @@ fn a_transaction_is_not_seen_when_none_of_its_changes_is() {
             .is_none()
     );
     assert!(blocking::incident_bundle(conn, hidden).unwrap().is_none());
-    // Of the mixed one, half is there.
+    // Of the transaction that changed both tables, one change is visible.
     let mixed = Incident::of(all.entries[0].id.into()).scope(&orders());
     let mixed = blocking::incident_bundle(conn, mixed).unwrap().unwrap();
     assert_eq!((mixed.changes.len(), mixed.truncated), (1, false));
@@ -127,7 +127,7 @@ fn a_transaction_is_not_seen_when_none_of_its_changes_is() {
 }
 
 #[test]
-fn pages_do_not_tell_of_what_is_hidden() {
+fn cursors_do_not_reveal_hidden_changes() {
     let (_trail, conn) = &mut company();
     let question = Timeline::new()
         .scope(&orders())
@@ -143,7 +143,7 @@ fn pages_do_not_tell_of_what_is_hidden() {
 }
 
 #[test]
-fn questions_for_actions_want_to_know_which_may_be_seen() {
+fn action_queries_refuse_a_scope_without_a_rule_for_actions() {
     let (_trail, conn) = &mut company();
     let silent = blocking::actions(conn, &Actions::new().scope(&orders()));
     assert!(matches!(
@@ -168,7 +168,7 @@ fn questions_for_actions_want_to_know_which_may_be_seen() {
 }
 
 #[test]
-fn moments_and_histories_are_of_what_may_be_seen() {
+fn field_and_row_histories_respect_the_scope() {
     let (_trail, conn) = &mut company();
     let salary = || {
         row_moment(
@@ -198,7 +198,7 @@ fn moments_and_histories_are_of_what_may_be_seen() {
 }
 
 #[test]
-fn a_scope_that_narrows_nothing_is_refused_everywhere() {
+fn an_empty_scope_is_refused_by_every_query() {
     let (_trail, conn) = &mut company();
     let nothing = Scope::new();
     let refused = |answer: Option<InvalidQuestion>| {
@@ -217,5 +217,8 @@ fn a_scope_that_narrows_nothing_is_refused_everywhere() {
         .unpaged_query()
         .load(conn)
         .unwrap();
-    assert!(exported.is_empty(), "what cannot fail shows nothing");
+    assert!(
+        exported.is_empty(),
+        "a query that cannot return an error returns nothing"
+    );
 }

@@ -1,4 +1,4 @@
-//! Capture can be suspended for bulk maintenance, by who may, and never silently.
+//! Suspension of capture for bulk maintenance: privilege, record and scope.
 
 use crate::harness::{Trail, captured};
 
@@ -10,7 +10,7 @@ fn two_tables() -> Trail {
 }
 
 #[test]
-fn a_suspension_is_recorded_and_other_tables_are_captured() {
+fn a_suspension_is_recorded_and_other_tables_are_still_captured() {
     let trail = two_tables();
     trail.run(
         "BEGIN; SELECT threadline.suspend_capture('{a}', 'backfill');
@@ -31,7 +31,7 @@ fn a_suspension_is_recorded_and_other_tables_are_captured() {
 }
 
 #[test]
-fn capture_goes_on_after_resuming_and_in_the_next_transaction() {
+fn capture_continues_after_resume_capture_and_in_the_next_transaction() {
     let trail = two_tables();
     trail.run(
         "BEGIN; INSERT INTO a VALUES (1, 0); SELECT threadline.suspend_capture('{a,b}', 'r');
@@ -43,7 +43,7 @@ fn capture_goes_on_after_resuming_and_in_the_next_transaction() {
 }
 
 #[test]
-fn nobody_suspends_without_the_privilege_or_by_making_up_a_setting() {
+fn suspending_needs_the_execute_privilege_and_a_forged_setting_is_ignored() {
     let trail = two_tables();
     let role = trail.ask("SELECT 'suspender_' || current_database()");
     trail.run(&format!(
@@ -77,7 +77,7 @@ fn nobody_suspends_without_the_privilege_or_by_making_up_a_setting() {
 }
 
 #[test]
-fn a_suspension_takes_tables_and_a_reason() {
+fn a_suspension_without_tables_or_reason_is_refused() {
     let trail = two_tables();
     for wrong in ["'{}', 'r'", "'{a}', ' '", "'{a}', NULL"] {
         let error = trail.refused(&format!("SELECT threadline.suspend_capture({wrong})"));
@@ -86,7 +86,7 @@ fn a_suspension_takes_tables_and_a_reason() {
 }
 
 #[test]
-fn a_second_suspension_adds_to_the_first() {
+fn a_second_suspension_adds_its_tables() {
     let trail = two_tables();
     trail.run(
         "BEGIN; SELECT threadline.suspend_capture('{a}', 'one'), threadline.suspend_capture('{b}', 'two');
@@ -99,7 +99,7 @@ fn a_second_suspension_adds_to_the_first() {
 }
 
 #[test]
-fn what_is_not_captured_cannot_be_suspended() {
+fn suspending_a_table_that_is_not_captured_is_refused() {
     let trail = captured(
         "CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY LIST (id);
          CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1); CREATE TABLE plain (id int)",

@@ -1,4 +1,4 @@
-//! What the library emits is what its registry lists, and nothing of what it must not say.
+//! Emitted events match the registry and contain no values of rows, actors or texts.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::harness::captured;
 
-/// An event as it came.
+/// A collected event.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     name: String,
@@ -23,8 +23,8 @@ struct Seen {
     values: String,
 }
 
-/// Every event of the process, with the thread it came from: `tracing` caches for all threads who
-/// listens, so tests that ran side by side would disturb subscribers of their own.
+/// All events of the process with their threads. `tracing` caches interest for the whole process, so
+/// that one subscriber per test would not work with parallel tests.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<(ThreadId, Seen)>>>);
 
@@ -53,7 +53,7 @@ impl<S: tracing::Subscriber> Layer<S> for Collector {
     }
 }
 
-/// What the work emits on this thread.
+/// The events that `work` emits on this thread.
 fn collected(work: impl FnOnce()) -> Vec<Seen> {
     static COLLECTOR: OnceLock<Collector> = OnceLock::new();
     let collector = COLLECTOR.get_or_init(|| {
@@ -84,7 +84,7 @@ fn is_registered(seen: &Seen) -> bool {
 }
 
 #[test]
-fn audited_work_emits_registered_events_with_true_counts_and_no_secrets() {
+fn audited_writes_emit_registered_events_with_exact_counts_and_no_values() {
     let trail = captured(
         "CREATE TABLE secret_a (id int PRIMARY KEY); CREATE TABLE secret_b (id int PRIMARY KEY)",
         &["secret_a", "secret_b"],
@@ -132,7 +132,7 @@ fn audited_work_emits_registered_events_with_true_counts_and_no_secrets() {
 }
 
 #[test]
-fn coverage_is_counted_and_names_no_table() {
+fn the_coverage_event_has_counts_and_no_table_names() {
     let trail = captured("CREATE TABLE secret_a (id int PRIMARY KEY)", &["secret_a"]);
     trail.run("CREATE TABLE secret_b (id int); ALTER TABLE secret_a ADD COLUMN secret_c int");
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
@@ -148,7 +148,7 @@ fn coverage_is_counted_and_names_no_table() {
 }
 
 #[test]
-fn every_registered_event_is_emitted_as_listed() {
+fn every_event_is_emitted_as_registered() {
     use threadline::telemetry;
     let events = collected(|| {
         telemetry::transaction_committed(1, 1);

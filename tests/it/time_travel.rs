@@ -1,4 +1,4 @@
-//! Any query over audited tables, as of an instant: what it would have given then.
+//! Diesel queries over audited tables as of an instant.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{count_star, sum};
@@ -76,7 +76,7 @@ fn then(instant: DateTime<Utc>) -> TimeTravel {
         .unwrap()
 }
 
-/// What a query gives as of an instant, or why there is no answer.
+/// The result of a query as of an instant.
 macro_rules! past {
     ($trail:expr, $travel:expr, $query:expr) => {
         block_on(async {
@@ -85,7 +85,7 @@ macro_rules! past {
     };
 }
 
-/// Every order as it was, by its key.
+/// All orders as of the instant, in the order of their keys.
 fn orders(trail: &Trail, travel: &TimeTravel) -> Result<Vec<(i32, i64)>, TimeTravelError> {
     block_on(async {
         let query = tt_orders::table
@@ -99,13 +99,13 @@ fn orders_at(trail: &Trail, instant: DateTime<Utc>) -> Vec<(i32, i64)> {
     orders(trail, &time_travel(instant).table::<Order>().unwrap()).unwrap()
 }
 
-/// A future that may move between threads, as web frameworks demand.
-fn sent<F: Future + Send>(future: F) -> F {
+/// Asserts that a future is `Send`, as web frameworks require.
+fn assert_send<F: Future + Send>(future: F) -> F {
     future
 }
 
 #[test]
-fn joins_filters_orders_and_counts_are_answered_as_of_an_instant() {
+fn joins_filters_and_aggregates_are_answered_as_of_an_instant() {
     let trail = shop();
     let first = now(&trail);
     trail.run(
@@ -150,7 +150,7 @@ fn joins_filters_orders_and_counts_are_answered_as_of_an_instant() {
         boxed = boxed.filter(tt_orders::customer_id.eq_any([1, 7]));
         let travel = then(first);
         let asked = nonblocking::time_travel(conn, &travel, boxed.select(tt_orders::id));
-        let ids: Vec<i32> = sent(asked).await.unwrap();
+        let ids: Vec<i32> = assert_send(asked).await.unwrap();
         assert_eq!(ids.len(), 2);
         let sums: Vec<(String, i64)> = nonblocking::time_travel(
             conn,
@@ -175,13 +175,13 @@ struct Counted {
 }
 
 #[test]
-fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
+fn a_query_that_reads_current_rows_through_a_view_or_function_is_refused() {
     let trail = shop();
     trail.run(
         "CREATE VIEW rich AS SELECT id FROM tt_orders;
          CREATE TABLE rates (id int PRIMARY KEY);
          CREATE FUNCTION orders_now() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM public.tt_orders';
-         CREATE FUNCTION orders_now_said_immutable() RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
+         CREATE FUNCTION orders_now_declared_immutable() RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
              'BEGIN RETURN (SELECT count(*) FROM public.tt_orders); END';
          CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT $1 * 2'",
     );
@@ -199,7 +199,7 @@ fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
             .map(|rows: Vec<Counted>| rows[0].n)
             .map_err(|error| error.to_string())
     };
-    for (sql, says) in [
+    for (sql, expected) in [
         ("SELECT count(*) AS n FROM rich", "public.tt_orders"),
         (
             "SELECT count(*) AS n FROM public.tt_orders AS o JOIN rich ON true",
@@ -208,7 +208,7 @@ fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
         ("SELECT count(*) AS n FROM rates", "public.rates"),
         ("SELECT orders_now() AS n", "public.tt_orders"),
         (
-            "SELECT orders_now_said_immutable() AS n",
+            "SELECT orders_now_declared_immutable() AS n",
             "public.tt_orders",
         ),
         (
@@ -221,7 +221,7 @@ fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
         ),
     ] {
         let refused = raw(sql).expect_err(sql);
-        assert!(refused.contains(says), "{sql}: {refused}");
+        assert!(refused.contains(expected), "{sql}: {refused}");
     }
     for (sql, n) in [
         ("SELECT count(*) AS n FROM tt_orders", 3),
@@ -255,7 +255,7 @@ fn a_query_that_reads_the_present_is_refused_wherever_the_table_hides() {
 }
 
 #[test]
-fn tables_of_other_schemas_are_answered_by_their_bare_names() {
+fn tables_in_other_schemas_are_read_by_unqualified_name() {
     let trail = captured(
         &format!(
             "{TABLES} CREATE SCHEMA vault; CREATE TABLE vault.tt_orders (id int PRIMARY KEY, total bigint)"
@@ -289,7 +289,7 @@ fn tables_of_other_schemas_are_answered_by_their_bare_names() {
 }
 
 #[test]
-fn nothing_is_answered_from_before_the_trail_begins() {
+fn an_instant_before_the_audit_horizon_is_refused() {
     let trail = empty_trail();
     let before = now(&trail);
     trail.run(TABLES);
@@ -319,12 +319,12 @@ fn nothing_is_answered_from_before_the_trail_begins() {
     assert_eq!(
         orders(&trail, &travel(first).tables(["gone".parse().unwrap()])).unwrap(),
         [(1, 5)],
-        "a table that the query does not name matters to nothing"
+        "a table that the query does not name is ignored"
     );
 }
 
 #[test]
-fn rows_that_the_trail_may_not_know_are_refused_unless_allowed() {
+fn incomplete_answers_are_refused_unless_allowed() {
     let rows = "INSERT INTO tt_orders VALUES (1, 1, 10), (2, 1, 20), (3, 1, 30), (4, 1, 40)";
     let reasons = [
         ("had rows when capture was enabled", ""),
@@ -370,7 +370,7 @@ fn rows_that_the_trail_may_not_know_are_refused_unless_allowed() {
 }
 
 #[test]
-fn a_finished_baseline_makes_rows_older_than_capture_known_since_capture_began() {
+fn a_finished_baseline_makes_older_rows_known_since_capture_began() {
     let trail = empty_trail();
     trail.run(TABLES);
     trail.run("INSERT INTO tt_orders VALUES (1, 1, 10), (2, 1, 20), (3, 1, 30), (4, 1, 40)");
@@ -397,7 +397,7 @@ fn a_finished_baseline_makes_rows_older_than_capture_known_since_capture_began()
 }
 
 #[test]
-fn keys_narrow_a_table_to_the_rows_that_had_them_then() {
+fn keys_restrict_a_table_to_rows_with_these_keys_at_the_instant() {
     let trail = shop();
     let first = now(&trail);
     trail.run(
@@ -414,7 +414,7 @@ fn keys_narrow_a_table_to_the_rows_that_had_them_then() {
 }
 
 #[test]
-fn values_that_were_not_captured_are_refused_where_they_are_read_unless_allowed() {
+fn reading_uncaptured_columns_is_refused_unless_allowed() {
     let trail = empty_trail();
     trail.run("CREATE TABLE tt_customers (id int PRIMARY KEY, name text); CREATE TABLE tt_orders (id int PRIMARY KEY, customer_id int, total bigint)");
     for (table, exclude, mask) in [
@@ -465,7 +465,7 @@ fn values_that_were_not_captured_are_refused_where_they_are_read_unless_allowed(
 }
 
 #[test]
-fn erased_values_are_refused_and_their_placeholder_can_be_allowed() {
+fn reading_erased_values_is_refused_unless_placeholders_are_allowed() {
     let trail = shop();
     let instant = now(&trail);
     trail.run(
@@ -496,7 +496,7 @@ fn erased_values_are_refused_and_their_placeholder_can_be_allowed() {
 }
 
 #[test]
-fn a_column_added_later_is_unknown_of_rows_from_before_and_only_of_those_that_count() {
+fn a_column_added_later_is_unknown_while_a_row_has_an_older_image() {
     let trail = captured(
         "CREATE TABLE tt_orders (id int PRIMARY KEY, customer_id int)",
         &["tt_orders"],
@@ -529,7 +529,7 @@ fn a_column_added_later_is_unknown_of_rows_from_before_and_only_of_those_that_co
 }
 
 #[test]
-fn keys_that_change_swap_and_come_back_have_one_row_each() {
+fn changed_swapped_and_reused_keys_have_one_row_each() {
     for deferrable in ["", "DEFERRABLE"] {
         let trail = captured(
             &format!(
@@ -559,7 +559,7 @@ fn keys_that_change_swap_and_come_back_have_one_row_each() {
 }
 
 #[test]
-fn partitions_emptied_alone_lose_their_rows() {
+fn truncated_partitions_lose_their_rows() {
     let trail = captured(
         "CREATE TABLE tt_orders (id int, customer_id int, total bigint, PRIMARY KEY (id)) PARTITION BY RANGE (id);
          CREATE TABLE tt_low PARTITION OF tt_orders FOR VALUES FROM (0) TO (10);
@@ -583,7 +583,7 @@ fn partitions_emptied_alone_lose_their_rows() {
 }
 
 #[test]
-fn tables_without_a_key_are_counted_and_not_guessed() {
+fn tables_without_a_key_are_answered_exactly_or_refused() {
     let trail = empty_trail();
     trail.run("CREATE TABLE tt_orders (id int, customer_id int, total bigint)");
     trail.run("INSERT INTO tt_orders VALUES (0, 0, 0)");
@@ -601,7 +601,7 @@ fn tables_without_a_key_are_counted_and_not_guessed() {
 }
 
 #[test]
-fn a_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
+fn time_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
     let trail = shop();
     let travel = then(now(&trail));
     block_on(async {
@@ -634,7 +634,7 @@ fn a_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
 }
 
 #[test]
-fn a_role_that_may_read_the_trail_only_is_answered() {
+fn time_travel_needs_select_on_the_trail_only() {
     let trail = shop();
     trail.run("TRUNCATE tt_customers; CREATE SCHEMA vault; ALTER TABLE tt_orders SET SCHEMA vault");
     trail.capture(&trail.introspect("vault.tt_orders"));
@@ -672,9 +672,9 @@ fn a_role_that_may_read_the_trail_only_is_answered() {
     trail.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
-/// A value of every builtin type, and of types that hosts make, in rows of one table.
+/// Values of all built-in types and of user-defined types in the rows of one table.
 #[test]
-fn values_of_every_type_are_the_same_to_the_bit() {
+fn values_of_every_type_are_restored_exactly() {
     let types: Vec<_> = VALUES
         .iter()
         .filter(|(of, _)| *of != "xml" || server_can("SELECT '<a/>'::xml"))
@@ -696,7 +696,7 @@ fn values_of_every_type_are_the_same_to_the_bit() {
         let values: Vec<_> = types
             .iter()
             .map(|(of, values)| match values.get(pick % (values.len() + 1)) {
-                // What looks like a placeholder is one, as the guide says.
+                // A text that equals a placeholder is taken for one, as documented.
                 Some(value) if !value.contains("REDACTED") => format!("{value}::{of}"),
                 _ => "NULL".to_owned(),
             })
@@ -741,7 +741,7 @@ struct Shown {
     texts: String,
 }
 
-/// Statements on two joined tables, some of which fail and take their transaction with them.
+/// Statements on two tables. Some fail and roll back their transaction.
 fn statement() -> impl Strategy<Value = String> {
     let (id, other, n) = (0..8_i32, 0..8_i32, 0..4_i32);
     (0..12_u8, id, other, n).prop_map(|(kind, id, other, n)| match kind {
@@ -762,7 +762,7 @@ fn statement() -> impl Strategy<Value = String> {
 
 type Answer = (Vec<(Order, Option<Customer>)>, Vec<Customer>, i64);
 
-/// What three queries give now, or as of an instant.
+/// The results of three queries now, or as of an instant.
 async fn answer(
     conn: &mut AsyncPgConnection,
     travel: Option<&TimeTravel>,
@@ -791,7 +791,7 @@ async fn answer(
 }
 
 #[test]
-fn random_work_is_seen_at_every_instant_as_it_was_seen_then() {
+fn random_transactions_are_answered_as_of_each_instant_as_they_were_then() {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
@@ -817,7 +817,7 @@ fn random_work_is_seen_at_every_instant_as_it_was_seen_then() {
                 for transaction in &transactions {
                     let mut script = transaction.join("; ");
                     if deferrable {
-                        // A deferrable key is no arbiter. Where values clash, nothing of it happened.
+                        // ON CONFLICT does not support deferrable keys. On a conflict the transaction fails.
                         script = script.replace("ON CONFLICT DO NOTHING", "");
                     }
                     let _ = conn.batch_execute(&format!("BEGIN; {script}; COMMIT")).await;

@@ -1,4 +1,4 @@
-//! TRUNCATE leaves its mark once for what it empties, whatever a session says or did before.
+//! TRUNCATE is recorded once per emptied table, whatever the session has set or done before.
 
 use threadline::table::{ActorPolicy, AuditedTable};
 
@@ -15,7 +15,7 @@ fn partitioned() -> Trail {
     )
 }
 
-/// What was recorded of truncates, as `table partition`.
+/// The recorded truncates as `table partition`.
 fn truncates(trail: &Trail) -> Vec<String> {
     trail
         .changes()
@@ -29,7 +29,7 @@ fn truncates(trail: &Trail) -> Vec<String> {
 }
 
 #[test]
-fn a_setting_does_not_hide_the_truncate_of_a_partition() {
+fn a_forged_setting_does_not_hide_the_truncate_of_a_partition() {
     let trail = partitioned();
     trail.run(
         "DO $$ BEGIN
@@ -41,14 +41,14 @@ fn a_setting_does_not_hide_the_truncate_of_a_partition() {
 }
 
 #[test]
-fn a_partition_filled_and_emptied_again_in_one_message_is_recorded_again() {
+fn a_partition_truncated_after_its_root_in_one_message_is_recorded_again() {
     let trail = partitioned();
     trail.run("DO $$ BEGIN TRUNCATE p; INSERT INTO p VALUES (1, 'eu', 1); TRUNCATE p_eu; END $$");
     assert_eq!(truncates(&trail), ["p -", "p public.p_eu"]);
 }
 
 #[test]
-fn a_partition_of_partitions_is_emptied_once() {
+fn truncating_a_subpartitioned_partition_is_recorded_once() {
     let trail = partitioned();
     trail.run("INSERT INTO p VALUES (1, 'us', 1), (2, 'us', 1); TRUNCATE p_us");
     trail.run("TRUNCATE p");
@@ -66,7 +66,7 @@ fn rows_added_while_capture_was_suspended_do_not_hide_a_truncate() {
 }
 
 #[test]
-fn a_suspended_truncate_is_not_recorded() {
+fn a_truncate_during_a_suspension_is_not_recorded() {
     let trail = partitioned();
     trail.run("INSERT INTO p VALUES (1, 'eu', 1)");
     trail.run("SELECT threadline.suspend_capture('{p}', 'test'); TRUNCATE p");
@@ -74,14 +74,14 @@ fn a_suspended_truncate_is_not_recorded() {
 }
 
 #[test]
-fn a_partition_that_was_detached_is_no_part_of_the_table() {
+fn truncating_a_detached_partition_is_not_recorded() {
     let trail = partitioned();
     trail.run("ALTER TABLE p DETACH PARTITION p_eu; TRUNCATE p_eu");
     assert_eq!(truncates(&trail), [""; 0]);
 }
 
 #[test]
-fn an_unattributed_truncate_is_refused_where_an_actor_is_required() {
+fn an_unattributed_truncate_is_refused_in_strict_mode() {
     let trail = empty_trail();
     trail.run("CREATE TABLE t (id int PRIMARY KEY)");
     let found = trail.introspect("t");
@@ -97,7 +97,7 @@ fn an_unattributed_truncate_is_refused_where_an_actor_is_required() {
 }
 
 #[test]
-fn a_table_that_was_renamed_or_moved_is_emptied_whole() {
+fn truncating_a_renamed_or_moved_table_is_recorded_for_the_whole_table() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("ALTER TABLE t RENAME TO t_old");
     trail.run("TRUNCATE t_old");
@@ -107,7 +107,7 @@ fn a_table_that_was_renamed_or_moved_is_emptied_whole() {
 }
 
 #[test]
-fn a_table_whose_name_another_table_took_is_still_captured() {
+fn truncating_a_table_whose_name_was_reused_is_recorded() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE t_new (id int PRIMARY KEY)",
         &["t"],
@@ -117,7 +117,7 @@ fn a_table_whose_name_another_table_took_is_still_captured() {
 }
 
 #[test]
-fn only_a_parent_is_not_its_children() {
+fn truncate_only_of_a_parent_does_not_include_its_children() {
     let trail = captured(
         "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
         &["par"],
@@ -133,7 +133,7 @@ fn only_a_parent_is_not_its_children() {
 }
 
 #[test]
-fn the_live_row_of_a_child_is_not_called_deleted() {
+fn a_row_of_a_child_is_not_reported_deleted_after_truncate_only_of_its_parent() {
     let trail = captured(
         "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
         &["par"],
@@ -148,7 +148,7 @@ fn the_live_row_of_a_child_is_not_called_deleted() {
 }
 
 #[test]
-fn a_child_that_inherits_no_more_is_not_the_whole_table() {
+fn truncating_a_former_child_is_recorded_under_its_own_name() {
     let trail = captured(
         "CREATE TABLE par (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (par)",
         &["par"],

@@ -1,8 +1,8 @@
-//! The application can cause changes; it can neither write, alter nor delete the trail.
+//! The application role can cause changes, but can neither write, alter nor delete the trail.
 
 use crate::harness::{Trail, captured};
 
-/// A table that an unprivileged role may write, and that role's name, unique to the database.
+/// A table that an unprivileged role may write, and the name of the role, unique to the database.
 fn with_application_role() -> (Trail, String) {
     let trail = captured(
         "CREATE TABLE accounts (id int PRIMARY KEY, balance numeric, note text)",
@@ -26,11 +26,11 @@ impl Drop for Roles<'_> {
     }
 }
 
-/// Roles belong to the whole server, so they are dropped with their test.
+/// Drops the role at the end of a test: roles belong to the whole server.
 struct Roles<'a>(&'a Trail, &'a str);
 
 #[test]
-fn a_role_without_any_right_on_the_trail_is_captured() {
+fn writes_of_a_role_without_rights_on_the_trail_are_captured() {
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
     trail
@@ -42,7 +42,7 @@ fn a_role_without_any_right_on_the_trail_is_captured() {
 }
 
 #[test]
-fn the_application_can_neither_write_nor_alter_nor_read_the_trail() {
+fn the_application_role_can_neither_write_nor_alter_nor_read_the_trail() {
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
     trail.run("INSERT INTO accounts VALUES (1, 1, 'x')");
@@ -84,11 +84,11 @@ fn the_application_can_neither_write_nor_alter_nor_read_the_trail() {
 }
 
 #[test]
-fn shadowing_functions_and_operators_are_not_called() {
-    // Hazard 50: whatever a definer function looks up by the search path runs as its owner.
+fn functions_and_operators_in_the_search_path_are_not_called() {
+    // Hazard 50: functions that a SECURITY DEFINER function finds by the search path run as its owner.
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
-    let steal = "RAISE EXCEPTION 'shadow called as %', current_user;";
+    let body = "RAISE EXCEPTION 'shadow called as %', current_user;";
     let mut shadows =
         String::from("CREATE SCHEMA evil; SET search_path = evil, pg_catalog, public;");
     for (name, arguments, returns) in [
@@ -110,7 +110,7 @@ fn shadowing_functions_and_operators_are_not_called() {
             continue;
         }
         shadows.push_str(&format!(
-            "CREATE FUNCTION evil.{name}({arguments}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {steal} END $$;"
+            "CREATE FUNCTION evil.{name}({arguments}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {body} END $$;"
         ));
     }
     for (operator, left, right, returns) in [
@@ -129,11 +129,11 @@ fn shadowing_functions_and_operators_are_not_called() {
     ] {
         let function = format!("op_{}", shadows.len());
         shadows.push_str(&format!(
-            "CREATE FUNCTION evil.{function}({left}, {right}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {steal} END $$;
+            "CREATE FUNCTION evil.{function}({left}, {right}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
              CREATE OPERATOR evil.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = evil.{function});"
         ));
     }
-    // A shadow that PostgreSQL does not let anybody make is no danger.
+    // PostgreSQL does not allow these two kinds of shadows to be created.
     shadows = shadows
         .split_inclusive("$$;")
         .filter(|statement| !statement.contains("(record, record)"))
@@ -160,7 +160,7 @@ fn shadowing_functions_and_operators_are_not_called() {
 }
 
 #[test]
-fn a_forged_note_does_not_hide_the_transaction() {
+fn a_forged_marker_does_not_hide_the_transaction() {
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
     trail
@@ -177,7 +177,7 @@ fn a_forged_note_does_not_hide_the_transaction() {
 }
 
 #[test]
-fn even_the_owner_cannot_change_what_is_recorded() {
+fn the_owner_cannot_change_recorded_rows() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     for tampering in [
@@ -197,7 +197,7 @@ fn even_the_owner_cannot_change_what_is_recorded() {
 }
 
 #[test]
-fn the_trail_is_not_dropped_with_what_it_holds() {
+fn uninstall_refuses_while_changes_exist() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let error = trail.refused(&threadline::install::down_sql());

@@ -1,4 +1,4 @@
-//! Exports beside `COPY` of the same columns.
+//! Exports, compared with `COPY` of the same columns.
 
 use std::io::{self, Write};
 use std::num::NonZeroU64;
@@ -16,13 +16,13 @@ use crate::sampling::median;
 
 const COPY: &str = include_str!("../../sql/reading/copy.sql");
 
-/// Changes of an export.
+/// Changes per export.
 const ROWS: u64 = 1_000_000;
 
-/// Times that each has its turn; one more goes before, to warm up.
+/// Measured rounds, after one warm-up round.
 const ROUNDS: usize = 3;
 
-/// How fast changes left.
+/// The throughput of an export.
 #[derive(Debug, Serialize)]
 pub(crate) struct Throughput {
     pub(crate) name: &'static str,
@@ -32,7 +32,7 @@ pub(crate) struct Throughput {
     pub(crate) first_byte_ms: f64,
 }
 
-/// One export.
+/// One run of an export.
 struct Run {
     rows: u64,
     bytes: u64,
@@ -40,13 +40,13 @@ struct Run {
     whole: Duration,
 }
 
-/// Throws away what it is given, and remembers when that began.
-struct Nowhere {
+/// Discards all bytes and records the time of the first one.
+struct DiscardingWriter {
     started: Instant,
     first_byte: Option<Duration>,
 }
 
-impl Nowhere {
+impl DiscardingWriter {
     fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -54,15 +54,15 @@ impl Nowhere {
         }
     }
 
-    fn saw(&mut self) {
+    fn record_first_byte(&mut self) {
         let elapsed = self.started.elapsed();
         self.first_byte.get_or_insert(elapsed);
     }
 }
 
-impl Write for Nowhere {
+impl Write for DiscardingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.saw();
+        self.record_first_byte();
         Ok(bytes.len())
     }
 
@@ -71,7 +71,7 @@ impl Write for Nowhere {
     }
 }
 
-/// What is measured: `COPY`, which comes first and is what others are compared with, and the formats.
+/// The measured exports. The first is `COPY`, the baseline of the comparison.
 fn sides() -> Result<Vec<(&'static str, Option<Export>)>> {
     let most = NonZeroU64::new(ROWS).context("no rows")?;
     let export = || Export::new(Timeline::new()).max_rows(most);
@@ -89,7 +89,7 @@ fn sides() -> Result<Vec<(&'static str, Option<Export>)>> {
     ])
 }
 
-/// Exports in every format, in turn.
+/// Exports in every format, interleaved.
 pub(crate) async fn measure(trail: &Trail) -> Result<Vec<Throughput>> {
     let sides = sides()?;
     let mut runs: Vec<Vec<Run>> = sides.iter().map(|_| Vec::new()).collect();
@@ -112,7 +112,7 @@ pub(crate) async fn measure(trail: &Trail) -> Result<Vec<Throughput>> {
         .collect())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "these are rates")]
+#[expect(clippy::cast_precision_loss, reason = "rates need no exact integers")]
 fn throughput(name: &'static str, runs: &[Run]) -> Throughput {
     let of = |value: fn(&Run) -> f64| median(&runs.iter().map(value).collect::<Vec<_>>());
     Throughput {
@@ -126,30 +126,30 @@ fn throughput(name: &'static str, runs: &[Run]) -> Throughput {
 
 async fn exported(trail: &Trail, export: &Export) -> Result<Run> {
     let mut conn = trail.connect().await?;
-    let mut nowhere = Nowhere::new();
-    let manifest = export.write_to(&mut conn, &mut nowhere, |_| {}).await?;
+    let mut writer = DiscardingWriter::new();
+    let manifest = export.write_to(&mut conn, &mut writer, |_| {}).await?;
     Ok(Run {
         rows: manifest.summary.row_count,
         bytes: manifest.bytes,
-        first_byte: nowhere.first_byte.unwrap_or_default(),
-        whole: nowhere.started.elapsed(),
+        first_byte: writer.first_byte.unwrap_or_default(),
+        whole: writer.started.elapsed(),
     })
 }
 
 async fn copied(trail: &Trail) -> Result<Run> {
-    let mut nowhere = Nowhere::new();
+    let mut writer = DiscardingWriter::new();
     let mut bytes = 0;
     let sql = COPY.replace("$1", &ROWS.to_string());
     let mut blocks = pin!(trail.client().copy_out(&sql).await?);
     while let Some(block) = blocks.try_next().await? {
-        nowhere.saw();
+        writer.record_first_byte();
         bytes += block.len() as u64;
     }
     let changes = u64::try_from(trail.changes())?;
     Ok(Run {
         rows: changes.min(ROWS),
         bytes,
-        first_byte: nowhere.first_byte.unwrap_or_default(),
-        whole: nowhere.started.elapsed(),
+        first_byte: writer.first_byte.unwrap_or_default(),
+        whole: writer.started.elapsed(),
     })
 }

@@ -1,8 +1,8 @@
-//! The questions people ask a trail, by name.
+//! The measured queries, by name.
 //!
-//! A question joins the list in [`list`]. What the library answers is asked through the library, so
-//! its time includes the round trips and the Rust values; [`Asked::Sql`] is for what is answered by
-//! SQL alone. The common layout gets the rows from SQL and throws them away.
+//! [`list`] has all of them. Queries of the library run through the library, so their time includes the
+//! round trips and the construction of the Rust values; [`Asked::Sql`] is for queries in plain SQL. On
+//! the common layout the rows of an SQL query are fetched and discarded.
 
 use std::time::{Duration, Instant};
 
@@ -21,20 +21,20 @@ use tokio_postgres::{Client, Statement};
 
 use super::trail::Trail;
 
-/// Times that a question is asked, at most; five more go before, to warm up.
+/// Measured runs of a query at most, after the warm-up runs.
 const TIMES: usize = 200;
 const WARM_UP: usize = 5;
-/// How long a question is asked again, on both sides together.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of a query, for both layouts together.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// Goals, in milliseconds that 95 of 100 stay under.
+/// Goals for the 95th percentile, in milliseconds.
 const PAGE: Option<f64> = Some(5.0);
 const HISTORY: Option<f64> = Some(2.0);
 const BUNDLE: Option<f64> = Some(1.0);
 const INCIDENT: Option<f64> = Some(2.0);
 const AS_OF: Option<f64> = Some(1.0);
 
-/// A question, on both sides.
+/// A query on both layouts.
 struct Question {
     name: &'static str,
     goal: Option<f64>,
@@ -42,33 +42,33 @@ struct Question {
     common: Option<String>,
 }
 
-/// How a question is asked.
+/// A query on the layout of Threadline.
 enum Asked {
-    /// A page, through the library.
+    /// A page of a timeline, through the library.
     Timeline(Box<Timeline>),
-    /// A transaction, through the library.
+    /// The incident of a transaction, through the library.
     Incident(AuditTransactionId),
-    /// Everything of a correlation, through the library.
+    /// The bundle of a correlation, through the library.
     Correlation(Correlation),
     /// A row as of an instant, through the library.
     AsOf(DocumentAsOf),
-    /// Anything, in SQL.
+    /// A query in plain SQL.
     Sql(String),
 }
 
-/// How long answers took, in milliseconds.
+/// Percentiles of the times, in milliseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Times {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
 }
 
-/// What was found about a question.
+/// The result of a query.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answered {
     pub(crate) name: &'static str,
     pub(crate) goal: Option<f64>,
-    /// Rows of our answer.
+    /// Rows of the answer of Threadline.
     pub(crate) rows: usize,
     pub(crate) ours: Times,
     pub(crate) common: Option<Times>,
@@ -96,7 +96,7 @@ fn page(name: &'static str, ours: Timeline, common: String) -> Question {
     }
 }
 
-/// The questions. Others join here.
+/// All queries.
 async fn list(trail: &Trail) -> Result<Vec<Question>> {
     let rare = trail
         .text(
@@ -176,7 +176,7 @@ async fn list(trail: &Trail) -> Result<Vec<Question>> {
     Ok(list)
 }
 
-/// The questions about one row.
+/// The queries about one row.
 fn of_rows() -> Result<Vec<Question>> {
     let mut list = Vec::new();
     for (name, key) in [
@@ -223,7 +223,7 @@ fn of_rows() -> Result<Vec<Question>> {
     Ok(list)
 }
 
-/// The page after so many entries.
+/// The query of the page after a number of entries.
 async fn far_page(trail: &Trail, list: &Timeline, entries: u32) -> Result<Timeline> {
     let mut conn = trail.connect().await?;
     let mut question = list.clone();
@@ -256,7 +256,7 @@ async fn page_1000(
     Ok(page(name, question, common))
 }
 
-/// A transaction with so many changes, or nearly.
+/// The incident of a transaction with exactly this number of changes.
 async fn incident(trail: &Trail, name: &'static str, changes: i32) -> Result<Question> {
     let of = |schema: &str, changes_table: &str| {
         format!(
@@ -276,7 +276,7 @@ async fn incident(trail: &Trail, name: &'static str, changes: i32) -> Result<Que
     })
 }
 
-/// Asks every question on both sides, in turn.
+/// Runs every query on both layouts, interleaved.
 pub(crate) async fn ask(trail: &Trail) -> Result<Vec<Answered>> {
     let mut conn = trail.connect().await?;
     let mut answered = Vec::new();
@@ -312,7 +312,7 @@ async fn ask_one(
     let (mut our_times, mut common_times) = (Vec::new(), Vec::new());
     let mut rows = 0;
     let started = Instant::now();
-    while our_times.len() < WARM_UP + TIMES && (rows == 0 || started.elapsed() < PATIENCE) {
+    while our_times.len() < WARM_UP + TIMES && (rows == 0 || started.elapsed() < TIME_LIMIT) {
         let start = Instant::now();
         rows = match (&question.ours, &ours) {
             (Asked::Timeline(question), _) => {
@@ -334,7 +334,7 @@ async fn ask_one(
             (Asked::Sql(_), None) => 0,
         };
         our_times.push(start.elapsed().as_secs_f64() * 1e3);
-        ensure!(rows > 0, "nothing answers `{}`", question.name);
+        ensure!(rows > 0, "`{}` returns no rows", question.name);
         if let Some(statement) = &common {
             let start = Instant::now();
             rows_of(client, statement).await?;
@@ -354,7 +354,7 @@ async fn rows_of(client: &Client, statement: &Statement) -> Result<usize> {
     Ok(client.query(statement, &[]).await?.len())
 }
 
-/// Without the first, if there are enough.
+/// The percentiles, without the warm-up runs if there are enough samples.
 fn times(mut samples: Vec<f64>) -> Times {
     if samples.len() > 2 * WARM_UP {
         samples.drain(..WARM_UP);

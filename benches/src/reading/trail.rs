@@ -1,4 +1,4 @@
-//! A large trail, and the same changes in a layout of the common kind.
+//! A large trail, and the same changes in a common layout.
 
 use anyhow::{Context, Result};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -11,12 +11,12 @@ use crate::server::{self, Server};
 const TRAIL: &str = include_str!("../../sql/reading/trail.sql");
 const COMMON_LAYOUT: &str = include_str!("../../sql/reading/common_layout.sql");
 
-/// Fifty changes a transaction, on average.
+/// The average number of changes per transaction.
 const CHANGES_OF_A_TRANSACTION: i64 = 50;
 
-/// A database with both.
+/// A database with both layouts.
 pub(crate) struct Trail {
-    /// Dropped with this, unless it was there before.
+    /// Dropped with this value; `None` for an existing database.
     _database: Option<Database>,
     url: String,
     client: Client,
@@ -24,21 +24,21 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// Fills a new database.
+    /// Creates and fills a database.
     pub(crate) async fn build(server: &Server, changes: i64) -> Result<Self> {
         let database = server.create_database()?;
         let client = server::connect(&database.url()).await?;
-        eprintln!("about {changes} changes are being written");
+        eprintln!("writing about {changes} changes");
         client.batch_execute(&install::up_sql()).await?;
         let transactions = changes / CHANGES_OF_A_TRANSACTION;
         let script = TRAIL
             .replace("$1", &changes.to_string())
             .replace("$2", &transactions.to_string());
         client.batch_execute(&script).await?;
-        eprintln!("they are being copied into the common layout");
+        eprintln!("copying the changes into the common layout");
         client.batch_execute(COMMON_LAYOUT).await?;
-        // Autovacuum is off, and never looks at what is partitioned as a whole.
-        eprintln!("both are being vacuumed and analyzed");
+        // Autovacuum is off, and never analyzes partitioned parents.
+        eprintln!("vacuuming and analyzing both layouts");
         client.batch_execute("VACUUM ANALYZE").await?;
         client.batch_execute("CHECKPOINT").await?;
         let built = Self::existing(&database.url()).await?;
@@ -48,7 +48,7 @@ impl Trail {
         })
     }
 
-    /// One that is there already.
+    /// Connects to an existing database with both layouts.
     pub(crate) async fn existing(url: &str) -> Result<Self> {
         let client = server::connect(url).await?;
         let changes = client
@@ -63,22 +63,22 @@ impl Trail {
         })
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub(crate) fn changes(&self) -> i64 {
         self.changes
     }
 
-    /// For SQL.
+    /// The connection for SQL.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// For the library.
+    /// Opens a connection for the library.
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection> {
         Ok(AsyncPgConnection::establish(&self.url).await?)
     }
 
-    /// One text that a query gives.
+    /// The first value of a query, as text.
     pub(crate) async fn text(&self, sql: &str) -> Result<String> {
         let row = self.client.query_one(sql, &[]).await;
         Ok(row.with_context(|| sql.to_owned())?.get(0))

@@ -1,4 +1,4 @@
-//! Since when tables are known, and which of their rows are older.
+//! Since when tables are captured, and which of their rows are unknown.
 
 use serde_json::json;
 use threadline::baseline::BatchSize;
@@ -8,7 +8,7 @@ use super::{capture_start, numbers, recorded, small_baseline};
 use crate::harness::{Trail, captured};
 
 #[test]
-fn a_row_whose_history_ends_before_it_is_unknown() {
+fn a_row_inserted_during_a_suspension_under_a_deleted_key_is_unknown() {
     let trail = numbers(0);
     trail.run("INSERT INTO t VALUES (1, 0), (2, 0), (3, 0), (4, 0)");
     trail.run("DELETE FROM t WHERE id = 1; UPDATE t SET id = 20 WHERE id = 2");
@@ -24,7 +24,7 @@ fn a_row_whose_history_ends_before_it_is_unknown() {
 }
 
 #[test]
-fn swapped_keys_are_no_reason_to_record_a_row() {
+fn rows_whose_keys_were_swapped_are_known() {
     let trail = captured(
         "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, n int)",
         &["t"],
@@ -35,7 +35,7 @@ fn swapped_keys_are_no_reason_to_record_a_row() {
 }
 
 #[test]
-fn it_is_known_since_when_a_table_is_known() {
+fn capture_start_reports_since_when_a_table_is_captured() {
     let trail = numbers(3);
     let before = capture_start(&trail, "t");
     assert!(before.captured && before.has_key && !before.is_unbroken());
@@ -44,7 +44,7 @@ fn it_is_known_since_when_a_table_is_known() {
         (None, None)
     );
     let since = before.captured_since.unwrap();
-    // Generating again is no new beginning; taking it out and in again is one.
+    // Regenerating capture keeps its start; disabling and enabling it starts anew.
     trail.capture(&trail.introspect("t"));
     assert_eq!(capture_start(&trail, "t").captured_since, Some(since));
     recorded(&trail, &small_baseline("t"));
@@ -66,7 +66,7 @@ fn it_is_known_since_when_a_table_is_known() {
 }
 
 #[test]
-fn rows_are_unknown_again_after_capture_was_off() {
+fn rows_are_unknown_after_capture_was_disabled() {
     let trail = numbers(0);
     trail.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 4) AS g");
     assert!(capture_start(&trail, "t").is_unbroken());
@@ -76,14 +76,14 @@ fn rows_are_unknown_again_after_capture_was_off() {
     assert_eq!(
         capture_start(&trail, "t").rows.unwrap().unknown_count,
         3,
-        "any of them may have changed unseen"
+        "each of them may have changed while capture was off"
     );
     assert_eq!(recorded(&trail, &small_baseline("t")).rows_recorded, 3);
     assert!(capture_start(&trail, "t").is_unbroken());
 }
 
 #[test]
-fn rows_are_unknown_again_where_their_keys_meant_other_columns() {
+fn rows_are_unknown_after_the_key_columns_changed() {
     let trail = captured(
         "CREATE TABLE t (a int NOT NULL UNIQUE, b int NOT NULL UNIQUE)",
         &[],
@@ -97,7 +97,7 @@ fn rows_are_unknown_again_where_their_keys_meant_other_columns() {
     assert_eq!(trail.changes()[2].after, Some(json!({"a": 2, "b": 1})));
 }
 
-/// Table `t` with a column as its key.
+/// Table `t` with `column` as its key.
 fn keyed_by(trail: &Trail, column: &str) -> AuditedTable {
     let found = trail.introspect("t");
     AuditedTable::builder(found.name().clone())
@@ -108,18 +108,22 @@ fn keyed_by(trail: &Trail, column: &str) -> AuditedTable {
 }
 
 #[test]
-fn a_renamed_key_column_is_still_the_key() {
+fn renaming_the_key_column_keeps_known_rows_known() {
     let trail = numbers(5);
     trail.run("UPDATE t SET n = 1 WHERE id = 2; ALTER TABLE t RENAME id TO nr");
     assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 4);
     assert_eq!(recorded(&trail, &small_baseline("t")).rows_recorded, 4);
     let first = &trail.changes()[1];
     assert_eq!(first.key, Some(json!({"nr": "1"})));
-    assert_eq!(first.after, Some(json!({"n": 0})), "no policy knows nr");
+    assert_eq!(
+        first.after,
+        Some(json!({"n": 0})),
+        "the policy does not classify nr"
+    );
 }
 
-/// What was read of the changes so far: entries of indexes, and rows without an index.
-fn read_of_changes(trail: &Trail) -> (i64, i64) {
+/// The index entries and the sequentially scanned rows of `audit_changes` that were read so far.
+fn entries_and_rows_read(trail: &Trail) -> (i64, i64) {
     let read = trail.ask(
         "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_all_indexes WHERE relid IN (
                     SELECT relid FROM pg_partition_tree('threadline.audit_changes')))
@@ -130,15 +134,16 @@ fn read_of_changes(trail: &Trail) -> (i64, i64) {
     (entries.parse().unwrap(), rows.parse().unwrap())
 }
 
-/// How much of the changes some work reads. Statistics of a session are there when it has ended.
-fn cost_in_changes(trail: &Trail, work: impl FnOnce()) -> (i64, i64) {
+/// The index entries and rows of `audit_changes` that `work` reads. A session reports its statistics
+/// when it ends.
+fn entries_and_rows_read_by(trail: &Trail, work: impl FnOnce()) -> (i64, i64) {
     let settle = || {
         let sessions = "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()";
         while trail.ask(sessions) != "0" {
             std::thread::yield_now();
         }
-        read_of_changes(trail)
+        entries_and_rows_read(trail)
     };
     let before = settle();
     work();
@@ -147,7 +152,7 @@ fn cost_in_changes(trail: &Trail, work: impl FnOnce()) -> (i64, i64) {
 }
 
 #[test]
-fn each_row_costs_one_entry_of_the_index_by_row() {
+fn capture_start_and_baseline_read_one_index_entry_per_row() {
     const ROWS: i64 = 2000;
     let trail = numbers(0);
     trail.run(&format!(
@@ -156,15 +161,15 @@ fn each_row_costs_one_entry_of_the_index_by_row() {
     trail.run("UPDATE t SET n = n + 1");
     trail.run("UPDATE t SET n = n + 1");
     trail.run("VACUUM ANALYZE threadline.audit_changes");
-    let counted = cost_in_changes(&trail, || {
+    let counted = entries_and_rows_read_by(&trail, || {
         assert!(capture_start(&trail, "t").is_unbroken());
     });
-    let recorded = cost_in_changes(&trail, || {
+    let recorded = entries_and_rows_read_by(&trail, || {
         let batches = small_baseline("t").batch_size(BatchSize::new(500).unwrap());
         assert_eq!(recorded(&trail, &batches).rows_recorded, 0);
     });
     for (entries, rows) in [counted, recorded] {
-        assert_eq!(rows, 0, "rows read without an index");
+        assert_eq!(rows, 0, "rows read by a sequential scan");
         assert!(
             (ROWS..ROWS + 100).contains(&entries),
             "{entries} entries for {ROWS} rows"

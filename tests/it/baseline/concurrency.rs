@@ -1,4 +1,4 @@
-//! A baseline beside writers, killed, stopped, taken over.
+//! Baselines beside writers, and baselines that are killed, stopped or taken over.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -8,11 +8,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline::baseline::{BatchSize, RunState};
 use threadline::nonblocking;
 
-use super::{assert_the_trail_agrees, capture_start, numbers, record, recorded, small_baseline};
+use super::{assert_trail_matches_table, capture_start, numbers, record, recorded, small_baseline};
 use crate::harness::{Trail, block_on};
 
 #[test]
-fn four_writers_and_a_baseline_leave_a_trail_that_agrees_with_the_table() {
+fn the_trail_matches_the_table_after_a_baseline_beside_four_writers() {
     const ROWS: usize = 600;
     const OPERATIONS: usize = 120;
     let trail = numbers(ROWS);
@@ -21,7 +21,7 @@ fn four_writers_and_a_baseline_leave_a_trail_that_agrees_with_the_table() {
             let trail = &trail;
             scope.spawn(move || {
                 for step in 0..OPERATIONS {
-                    // Far from random, but it meets every row and every operation.
+                    // Not random, but covers every row and every operation.
                     let key = (step * 37 + writer * 151) % ROWS + 1;
                     let other = (step * 53 + writer * 211) % ROWS + 1;
                     let sql = match (step + writer) % 7 {
@@ -50,10 +50,10 @@ fn four_writers_and_a_baseline_leave_a_trail_that_agrees_with_the_table() {
     });
     assert_eq!((outcome.state, outcome.rows_left), (RunState::Finished, 0));
     assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 0);
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
-/// Ends the other sessions of the database of which a condition holds.
+/// Terminates the other sessions of the database that meet a condition.
 fn kill_sessions(trail: &Trail, condition: &str) {
     trail.run(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -62,7 +62,7 @@ fn kill_sessions(trail: &Trail, condition: &str) {
 }
 
 #[test]
-fn a_baseline_that_was_killed_between_batches_is_gone_on_with() {
+fn a_baseline_killed_between_batches_is_resumed() {
     let trail = numbers(20);
     let mut batches = 0;
     let killed = record(&trail, &small_baseline("t"), |_| {
@@ -84,15 +84,18 @@ fn a_baseline_that_was_killed_between_batches_is_gone_on_with() {
         (outcome.continues, outcome.state),
         (Some(1), RunState::Finished)
     );
-    assert_eq!(outcome.rows_seen, 11, "it goes on where it was killed");
+    assert_eq!(
+        outcome.rows_seen, 11,
+        "the run continues after the last committed batch"
+    );
     let state = trail.ask("SELECT state FROM threadline.audit_baseline_runs WHERE id = 1");
     assert_eq!(state, "interrupted");
     assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 0);
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
 #[test]
-fn a_baseline_that_was_killed_inside_a_batch_has_recorded_all_of_it_or_nothing() {
+fn a_baseline_killed_inside_a_batch_rolls_the_batch_back() {
     let trail = numbers(10);
     block_on(async {
         let mut holder = trail.connect().await;
@@ -122,11 +125,11 @@ fn a_baseline_that_was_killed_inside_a_batch_has_recorded_all_of_it_or_nothing()
     assert_eq!(trail.count(), 0);
     let outcome = recorded(&trail, &small_baseline("t"));
     assert_eq!((outcome.continues, outcome.rows_recorded), (Some(1), 10));
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
 #[test]
-fn a_baseline_stops_where_it_is_told_to() {
+fn a_baseline_stopped_by_its_callback_is_resumed_after_the_last_batch() {
     let trail = numbers(10);
     let outcome = record(&trail, &small_baseline("t"), |_| ControlFlow::Break(())).unwrap();
     assert_eq!(
@@ -139,7 +142,7 @@ fn a_baseline_stops_where_it_is_told_to() {
 }
 
 #[test]
-fn a_run_starts_over_where_rows_may_have_come_unseen() {
+fn a_resumed_baseline_starts_over_after_a_suspension() {
     let trail = numbers(10);
     record(&trail, &small_baseline("t"), |_| ControlFlow::Break(())).unwrap();
     trail.run("SELECT threadline.suspend_capture('{t}', 'restore'); INSERT INTO t VALUES (0, 9)");
@@ -148,7 +151,7 @@ fn a_run_starts_over_where_rows_may_have_come_unseen() {
     assert!(capture_start(&trail, "t").is_unbroken());
 }
 
-/// A session that is in the middle of something.
+/// A session with an open transaction that ran `sql`.
 async fn session_in(trail: &Trail, sql: &str) -> AsyncPgConnection {
     let mut conn = trail.connect().await;
     diesel::sql_query("BEGIN").execute(&mut conn).await.unwrap();
@@ -157,7 +160,7 @@ async fn session_in(trail: &Trail, sql: &str) -> AsyncPgConnection {
 }
 
 #[test]
-fn rows_that_others_have_locked_are_neither_waited_for_nor_forgotten() {
+fn locked_rows_are_skipped_and_recorded_by_the_next_run() {
     let trail = numbers(10);
     block_on(async {
         let mut holder = session_in(&trail, "SELECT FROM t WHERE id = 5 FOR UPDATE").await;
@@ -176,11 +179,11 @@ fn rows_that_others_have_locked_are_neither_waited_for_nor_forgotten() {
         (outcome.state, outcome.rows_recorded),
         (RunState::Finished, 1)
     );
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
 #[test]
-fn a_row_under_change_is_captured_or_recorded_and_never_both() {
+fn a_concurrently_changed_row_is_captured_or_recorded_as_baseline_but_not_both() {
     for (ending, expected) in [
         (
             "COMMIT",
@@ -204,7 +207,8 @@ fn a_row_under_change_is_captured_or_recorded_and_never_both() {
                 std::cell::Cell::new(Some(writer)),
             );
             let outcome = nonblocking::record_baseline(&mut conn, &baseline, |progress| {
-                // All the rest is done: the writer ends its transaction while its rows are waited for.
+                // The other rows are done. The writer ends its transaction while the baseline waits for the
+                // locked rows.
                 if progress.rows_seen == 9 && !done.replace(true) {
                     let mut writer = finish.take().unwrap();
                     let ending = ending.to_owned();
@@ -236,13 +240,14 @@ fn a_row_under_change_is_captured_or_recorded_and_never_both() {
         let baselines =
             trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline'");
         assert_eq!(baselines, if ending == "COMMIT" { "6" } else { "9" });
-        assert_the_trail_agrees(&trail, "t");
+        assert_trail_matches_table(&trail, "t");
     }
 }
 
 #[test]
-fn writers_are_not_held_up_by_rows_a_baseline_wants() {
-    // Two rows in two orders: whoever waited for the other here would end in a deadlock.
+fn a_baseline_does_not_deadlock_with_a_writer() {
+    // The writer and the baseline lock two rows in opposite order. If the baseline held its lock
+    // while it waited, this would be a deadlock.
     let trail = numbers(4);
     block_on(async {
         let mut writer = session_in(&trail, "UPDATE t SET n = 1 WHERE id = 4").await;
@@ -263,11 +268,11 @@ fn writers_are_not_held_up_by_rows_a_baseline_wants() {
         recorded(&trail, &small_baseline("t")).state,
         RunState::Finished
     );
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }
 
 #[test]
-fn who_was_taken_over_notices() {
+fn a_run_taken_over_by_another_run_fails() {
     let trail = numbers(10);
     let mut begun = false;
     let first = record(&trail, &small_baseline("t"), |_| {
@@ -282,5 +287,5 @@ fn who_was_taken_over_notices() {
         "{error}"
     );
     assert_eq!(trail.count(), 10);
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }

@@ -1,13 +1,13 @@
-//! What a baseline stores, and along which keys it walks.
+//! The images that a baseline stores, and the key types that it supports.
 
 use serde_json::json;
 use threadline::baseline::RunState;
 
-use super::{assert_the_trail_agrees, brownfield, numbers, recorded, small_baseline};
+use super::{assert_trail_matches_table, brownfield, numbers, recorded, small_baseline};
 use crate::harness::empty_trail;
 
 #[test]
-fn a_baseline_stores_what_capture_stores() {
+fn a_baseline_stores_the_same_images_as_capture() {
     let trail = empty_trail();
     trail.run(
         "CREATE TYPE mood AS ENUM ('ok', 'Not ok');
@@ -33,7 +33,7 @@ fn a_baseline_stores_what_capture_stores() {
         .redact(["secret"], ["email"])
         .unwrap();
     trail.capture(&table);
-    // Stored values do not depend on the session, neither capture's nor a baseline's.
+    // Images do not depend on session settings, neither those of capture nor those of a baseline.
     let database = trail.ask("SELECT current_database()");
     for setting in [
         "timezone = 'Asia/Kathmandu'",
@@ -57,7 +57,7 @@ fn a_baseline_stores_what_capture_stores() {
 }
 
 #[test]
-fn a_column_without_a_rule_stays_out_of_a_baseline_too() {
+fn unclassified_columns_are_not_stored_in_a_baseline() {
     let trail = numbers(2);
     trail.run("ALTER TABLE t ADD COLUMN ssn text; ALTER TABLE t RENAME COLUMN n TO m");
     trail.run("ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET ssn = 'secret'; ALTER TABLE t ENABLE TRIGGER USER");
@@ -66,7 +66,7 @@ fn a_column_without_a_rule_stays_out_of_a_baseline_too() {
 }
 
 #[test]
-fn any_key_is_walked_through_without_leaving_a_row_out() {
+fn a_baseline_records_every_row_for_every_key_type() {
     let keys: &[(&str, &str, &str)] = &[
         (
             "a text, \"Odd \"\"Key$1%s\" int",
@@ -121,7 +121,7 @@ fn any_key_is_walked_through_without_leaving_a_row_out() {
         );
         let keys = trail.ask("SELECT count(DISTINCT row_key) FROM threadline.audit_changes");
         assert_eq!(keys, "11", "{columns}");
-        // Keys are what capture makes of them.
+        // A baseline writes keys as capture does.
         trail.run("UPDATE t SET v = v + 1");
         let both = trail.ask(
             "SELECT count(*) FROM threadline.audit_changes AS b JOIN threadline.audit_changes AS u
@@ -132,7 +132,7 @@ fn any_key_is_walked_through_without_leaving_a_row_out() {
 }
 
 #[test]
-fn a_unique_index_or_a_deferrable_key_is_a_key_to_walk_by() {
+fn a_baseline_works_with_unique_indexes_and_deferrable_keys() {
     for schema in [
         "CREATE TABLE t (id int NOT NULL, n int); CREATE UNIQUE INDEX ON t (id DESC)",
         "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int)",
@@ -152,7 +152,7 @@ fn a_unique_index_or_a_deferrable_key_is_a_key_to_walk_by() {
 }
 
 #[test]
-fn partitions_are_recorded_under_their_root() {
+fn rows_of_partitions_are_recorded_under_the_root() {
     let trail = brownfield(
         "CREATE TABLE t (id int, part text, n int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
          CREATE TABLE t_a PARTITION OF t FOR VALUES IN ('a');
@@ -171,5 +171,5 @@ fn partitions_are_recorded_under_their_root() {
     let elsewhere =
         trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE table_name <> 't'");
     assert_eq!(elsewhere, "0");
-    assert_the_trail_agrees(&trail, "t");
+    assert_trail_matches_table(&trail, "t");
 }

@@ -1,13 +1,13 @@
-//! Every drift of tables, triggers, functions and the trail has a code, and the remedy that mends it.
+//! Every drift of tables, triggers, functions and the trail has a finding code and a remedy.
 
 use std::collections::BTreeSet;
 
 use threadline::coverage::Severity;
 
-use super::{codes, findings, mend, table};
+use super::{apply_remedies, codes, findings, table};
 use crate::harness::empty_trail;
 
-/// Runs a statement on the capture function of table t.
+/// A statement about the capture function of table `t`; `%s` is the name of the function.
 fn on_function(statement: &str) -> String {
     format!(
         "DO $$ BEGIN EXECUTE (SELECT format({statement}, p.oid::regprocedure)
@@ -15,9 +15,9 @@ fn on_function(statement: &str) -> String {
     )
 }
 
-/// Hazards 10, 11, 18, 19, 20, 21: each drift, the code it is named by, and the remedy's effect.
+/// Hazards 10, 11, 18, 19, 20, 21: each drift has its finding code, and the remedy removes it.
 #[test]
-fn every_drift_that_sql_can_mend_is_named_and_mended_by_the_named_sql() {
+fn every_drift_with_a_sql_remedy_is_reported_and_repaired() {
     let row = "'CREATE TRIGGER again AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION %s'";
     let own =
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;";
@@ -97,7 +97,7 @@ fn every_drift_that_sql_can_mend_is_named_and_mended_by_the_named_sql() {
         trail.run(&drift);
         let found = codes(&trail);
         assert!(found.contains(code), "{drift}: {found:?}");
-        mend(&trail, code);
+        apply_remedies(&trail, code);
         if code == "child_uncovered" {
             assert_eq!(codes(&trail), BTreeSet::new(), "{drift}");
         }
@@ -113,7 +113,7 @@ fn every_drift_that_sql_can_mend_is_named_and_mended_by_the_named_sql() {
 }
 
 #[test]
-fn every_drift_that_takes_the_generator_is_named() {
+fn every_drift_that_needs_the_generator_is_reported() {
     for (drift, code) in [
         ("ALTER TABLE t DROP COLUMN v".to_owned(), "column_missing"),
         ("ALTER TABLE t RENAME COLUMN v TO w".to_owned(), "column_renamed"),
@@ -122,7 +122,7 @@ fn every_drift_that_takes_the_generator_is_named() {
              ALTER TABLE t RENAME COLUMN w TO id".to_owned(),
             "column_renamed",
         ),
-        // An excluded column under the name of a stored one.
+        // An excluded column takes the name of a stored column.
         ("ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t RENAME COLUMN kind TO v".to_owned(), "column_renamed"),
         ("ALTER TABLE t ADD COLUMN w int".to_owned(), "column_unclassified"),
         ("ALTER TABLE t ALTER COLUMN v TYPE numeric".to_owned(), "column_retyped"),
@@ -166,25 +166,25 @@ fn every_drift_that_takes_the_generator_is_named() {
 }
 
 #[test]
-fn columns_that_trade_names_are_named_whatever_their_numbers_are() {
+fn columns_that_swapped_names_are_reported() {
     let trail = empty_trail();
     trail.run("CREATE TABLE t (id int PRIMARY KEY, pin text, note text, v int)");
     trail.capture(&trail.introspect("t").redact(["pin"], []).unwrap());
-    let named = || {
+    let name_swap = || {
         let found = findings(&trail);
-        let mut traded = found
+        let mut swapped = found
             .into_iter()
             .filter(|finding| finding.explanation.contains("traded"));
-        traded
+        swapped
             .next()
             .map(|finding| (finding.explanation, finding.remedy.to_string()))
     };
-    assert_eq!(named(), None);
+    assert_eq!(name_swap(), None);
     trail.run(
         "ALTER TABLE t RENAME COLUMN pin TO x; ALTER TABLE t RENAME COLUMN note TO pin;
          ALTER TABLE t RENAME COLUMN x TO note",
     );
-    let (told, remedy) = named().unwrap();
+    let (told, remedy) = name_swap().unwrap();
     assert!(told.contains("note was pin, pin was note"), "{told}");
     assert!(
         remedy.ends_with("gen-triggers --redeploy public.t"),
@@ -192,25 +192,25 @@ fn columns_that_trade_names_are_named_whatever_their_numbers_are() {
     );
     // As a restore does: the same columns in another table, without the gaps of dropped ones.
     trail.run("ALTER TABLE t RENAME COLUMN note TO x; ALTER TABLE t RENAME COLUMN pin TO note; ALTER TABLE t RENAME COLUMN x TO pin");
-    assert_eq!(named(), None);
+    assert_eq!(name_swap(), None);
     trail.run(
         "ALTER TABLE t RENAME TO before; CREATE TABLE t (id int PRIMARY KEY, note text, pin text, v int);
          ALTER TABLE before RENAME CONSTRAINT t_pkey TO before_pkey",
     );
-    let (told, _) = named().unwrap();
+    let (told, _) = name_swap().unwrap();
     assert!(told.contains("note was pin, pin was note"), "{told}");
     trail.run("DROP TABLE t; CREATE TABLE t (gone int, id int PRIMARY KEY, pin text, note text, v int); ALTER TABLE t DROP COLUMN gone");
-    assert_eq!(named(), None);
+    assert_eq!(name_swap(), None);
 }
 
 #[test]
-fn a_policy_that_cannot_be_read_does_not_keep_other_tables_from_being_mended() {
+fn an_unreadable_policy_does_not_block_remedies_of_other_tables() {
     let trail = table();
     trail.run(&on_function("'COMMENT ON FUNCTION %s IS ''{broken'''"));
     trail.run("CREATE TABLE u (id int PRIMARY KEY)");
     trail.capture(&trail.introspect("u"));
     trail.run("DROP TRIGGER \"00_threadline_capture\" ON u");
-    mend(&trail, "trigger_missing");
+    apply_remedies(&trail, "trigger_missing");
     let left = codes(&trail);
     assert!(!left.contains("trigger_missing"), "{left:?}");
     assert!(left.contains("policy_missing"), "{left:?}");

@@ -1,4 +1,4 @@
-//! Who could change the trail, and who may ask.
+//! Roles that could change the trail, and rights that coverage needs.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use threadline::blocking;
 use threadline::coverage::{Coverage, CoverageReport, FindingCode, Severity};
 
-use super::{ask, codes, mend, table};
+use super::{apply_remedies, ask, codes, table};
 use crate::harness::{Trail, empty_trail};
 use threadline::capture::CaptureMigration;
 
-/// Roles belong to the whole server, so each test has its own and drops them.
+/// Roles belong to the whole server, so each test creates its own and drops them.
 struct Roles<'a> {
     trail: &'a Trail,
     names: Vec<String>,
@@ -47,34 +47,34 @@ impl Drop for Roles<'_> {
 }
 
 #[test]
-fn who_could_change_the_trail_is_named_by_what_it_may_do() {
+fn roles_that_could_change_the_trail_are_reported() {
     let trail = table();
     let roles = Roles::new(&trail, &["owner", "app"]);
     let (owner, app) = (roles.name(0), roles.name(1));
     trail.run(&format!(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON t TO \"{app}\"; GRANT \"{owner}\" TO \"{app}\""
     ));
-    // The trail as a whole belongs to a role of its own.
+    // A separate role owns the whole trail.
     trail.run(&format!("ALTER SCHEMA threadline OWNER TO \"{owner}\""));
     let found = codes(&trail);
     assert!(
         found.contains("function_owner") && found.contains("trail_owner_mixed"),
         "{found:?}"
     );
-    mend(&trail, "function_owner");
-    mend(&trail, "trail_owner_mixed");
+    apply_remedies(&trail, "function_owner");
+    apply_remedies(&trail, "trail_owner_mixed");
     assert_eq!(
         codes(&trail),
         BTreeSet::from(["trail_owner_member".to_owned()])
     );
 
-    // The application writes as a member of that role.
+    // The application role is a member of the owner.
     trail.run_as(app, "UPDATE t SET v = 2").unwrap();
     assert!(codes(&trail).contains("writer_may_own_trail"));
-    mend(&trail, "writer_may_own_trail");
+    apply_remedies(&trail, "writer_may_own_trail");
     assert_eq!(codes(&trail), BTreeSet::new());
 
-    // It is named before it has written, where it is known.
+    // With `application_role` it is reported before its first write.
     let asked = ask(&trail, &Coverage::new().application_role(owner));
     let asked: BTreeSet<_> = asked
         .findings
@@ -94,13 +94,13 @@ fn who_could_change_the_trail_is_named_by_what_it_may_do() {
     let found = super::all_codes(&trail);
     assert!(found.contains("replication_role_settable"), "{found:?}");
     assert!(found.contains("suspension_granted"), "{found:?}");
-    mend(&trail, "replication_role_settable");
-    mend(&trail, "suspension_granted");
+    apply_remedies(&trail, "replication_role_settable");
+    apply_remedies(&trail, "suspension_granted");
     assert_eq!(codes(&trail), BTreeSet::new());
 }
 
 #[test]
-fn a_role_without_rights_is_told_what_it_lacks() {
+fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
     let trail = table();
     let roles = Roles::new(&trail, &["reader"]);
     let reader = roles.name(0);
@@ -114,29 +114,32 @@ fn a_role_without_rights_is_told_what_it_lacks() {
         found.map(|finding| (finding.explanation.clone(), finding.remedy.to_string()))
     };
     let granted = |remedy: &str| remedy.replace("CURRENT_USER", &format!("\"{reader}\""));
-    // The catalog alone tells what is captured, and how well.
+    // Findings about triggers need only the catalog.
     trail.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_capture\"");
     let report = ask();
     let mut found = report.findings.iter();
     assert!(found.any(|finding| finding.code == FindingCode::TriggerDisabled));
-    let (told, remedy) = unreadable(&report).unwrap();
-    assert!(told.contains("audit_changes, audit_transactions"), "{told}");
-    assert!(told.contains("suspensions"), "{told}");
+    let (explanation, remedy) = unreadable(&report).unwrap();
+    assert!(
+        explanation.contains("audit_changes, audit_transactions"),
+        "{explanation}"
+    );
+    assert!(explanation.contains("suspensions"), "{explanation}");
     trail.run("ALTER TABLE t ENABLE TRIGGER \"00_threadline_capture\"");
     trail.run(&granted(&remedy));
     let report = ask();
     assert_eq!(report.summary.captured, 1);
-    let (told, remedy) = unreadable(&report).unwrap();
+    let (explanation, remedy) = unreadable(&report).unwrap();
     assert!(
-        told.contains("may not read audit_changes_id_seq, so this"),
-        "{told}"
+        explanation.contains("may not read audit_changes_id_seq, so this"),
+        "{explanation}"
     );
     trail.run(&granted(&remedy));
     let report = ask();
     assert_eq!(unreadable(&report), None);
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
 
-    // A role that may not use the schema of the trail gets an answer, too.
+    // A role without USAGE on the schema of the trail gets the finding as well.
     trail.run("REVOKE USAGE ON SCHEMA threadline FROM PUBLIC");
     assert!(unreadable(&ask()).is_some());
     trail.run("GRANT USAGE ON SCHEMA threadline TO PUBLIC");
@@ -158,10 +161,10 @@ fn a_role_without_rights_is_told_what_it_lacks() {
     );
 }
 
-/// Capture writes with the rights of the trail's owner. One that is no superuser can take them from
-/// itself, and then every write of a captured table fails.
+/// Capture writes with the rights of the trail's owner. If the owner is not a superuser and revokes
+/// them from itself, every write to a captured table fails.
 #[test]
-fn an_owner_that_lacks_a_right_on_the_trail_is_told_before_writes_fail() {
+fn a_trail_owner_that_lacks_a_right_is_reported_and_repaired() {
     for drift in [
         "REVOKE INSERT ON threadline.audit_changes FROM",
         "REVOKE ALL ON threadline.audit_transactions FROM",
@@ -172,7 +175,7 @@ fn an_owner_that_lacks_a_right_on_the_trail_is_told_before_writes_fail() {
         let trail = empty_trail();
         let roles = Roles::new(&trail, &["tow"]);
         let owner = roles.name(0);
-        owned_by(&trail, owner);
+        install_owned_by(&trail, owner);
         assert_eq!(errors(&trail), BTreeSet::new(), "{drift}");
         trail.run(&format!("{drift} \"{owner}\""));
         let found = errors(&trail);
@@ -181,18 +184,18 @@ fn an_owner_that_lacks_a_right_on_the_trail_is_told_before_writes_fail() {
             BTreeSet::from(["trail_owner_lacks".to_owned()]),
             "{drift}"
         );
-        // The function is called where the context changes within a transaction.
+        // `record_transaction` is called when the context changes within a transaction.
         let write = r#"INSERT INTO t VALUES (1);
             SELECT set_config('threadline.actor_ref', '{"type": "user", "id": "1"}', true);
             UPDATE t SET id = 2"#;
         assert!(trail.run_as(owner, write).is_err(), "{drift}");
-        mend(&trail, "trail_owner_lacks");
+        apply_remedies(&trail, "trail_owner_lacks");
         assert_eq!(errors(&trail), BTreeSet::new(), "{drift}");
         trail.run_as(owner, "INSERT INTO t VALUES (1)").unwrap();
     }
     let trail = empty_trail();
     let roles = Roles::new(&trail, &["tow"]);
-    owned_by(&trail, roles.name(0));
+    install_owned_by(&trail, roles.name(0));
     trail.run(
         "ALTER TABLE threadline.audit_changes ENABLE ROW LEVEL SECURITY;
          ALTER TABLE threadline.audit_changes FORCE ROW LEVEL SECURITY",
@@ -201,15 +204,15 @@ fn an_owner_that_lacks_a_right_on_the_trail_is_told_before_writes_fail() {
         errors(&trail),
         BTreeSet::from(["trail_row_security".to_owned()])
     );
-    mend(&trail, "trail_row_security");
+    apply_remedies(&trail, "trail_row_security");
     assert_eq!(errors(&trail), BTreeSet::new());
     trail
         .run_as(roles.name(0), "INSERT INTO t VALUES (1)")
         .unwrap();
 }
 
-/// A trail of a role's own, and a captured table that it may write.
-fn owned_by(trail: &Trail, owner: &str) {
+/// Installs a trail and a captured table that both belong to `owner`.
+fn install_owned_by(trail: &Trail, owner: &str) {
     trail.run(&format!(
         "DROP SCHEMA threadline CASCADE; GRANT CREATE ON DATABASE \"{}\" TO \"{owner}\";
          CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO \"{owner}\"",
@@ -224,7 +227,8 @@ fn owned_by(trail: &Trail, owner: &str) {
         .unwrap();
 }
 
-/// The codes of errors, but for that one role has it all here.
+/// The codes of findings with severity error, without those that follow from one role owning both the
+/// table and the trail.
 fn errors(trail: &Trail) -> BTreeSet<String> {
     super::findings(trail)
         .iter()

@@ -1,4 +1,4 @@
-//! Who may work for consumers, through what, and how workers are woken.
+//! Rights of workers, PgBouncer, and waking of workers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::{block_on, captured};
 use crate::pooling::PgBouncer;
 
 #[test]
-fn a_worker_needs_to_read_the_trail_and_to_update_consumers() {
+fn a_worker_needs_select_on_the_trail_and_update_on_consumers() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     Worker::new(&trail, "search");
@@ -47,7 +47,7 @@ fn a_worker_needs_to_read_the_trail_and_to_update_consumers() {
             "{what}: {error}"
         );
     }
-    // An operator who does not own the trail.
+    // An operator role that does not own the trail.
     trail.run(&format!(
         "GRANT INSERT, DELETE ON threadline.audit_feed_consumers TO \"{role}\""
     ));
@@ -59,7 +59,7 @@ fn a_worker_needs_to_read_the_trail_and_to_update_consumers() {
 }
 
 #[test]
-fn a_worker_without_special_rights_sees_what_is_waited_for() {
+fn an_unprivileged_worker_sees_the_transaction_it_waits_for() {
     let trail = captured(TABLE, &["t"]);
     let elsewhere = captured(TABLE, &["t"]);
     Worker::new(&trail, "search");
@@ -76,7 +76,10 @@ fn a_worker_without_special_rights_sees_what_is_waited_for() {
     assert_eq!(shown(&worker.batch(10)), ["insert 1"]);
     let mut near = Session::of(&trail);
     near.run("BEGIN; INSERT INTO t VALUES (2)");
-    let waiting = worker.lag().waiting_for.expect("one is waited for");
+    let waiting = worker
+        .lag()
+        .waiting_for
+        .expect("a transaction that the consumer waits for");
     assert_eq!(waiting.pid, Some(near.pid()));
     near.run("ROLLBACK");
     drop(worker);
@@ -97,7 +100,7 @@ fn the_feed_installs_no_functions() {
 fn a_consumer_works_through_pgbouncer_in_transaction_mode() {
     let trail = captured(TABLE, &["t"]);
     let Some(bouncer) = PgBouncer::start() else {
-        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        eprintln!("skipped: PgBouncer is not installed");
         return;
     };
     trail.run("INSERT INTO t VALUES (1), (2), (3), (4)");
@@ -120,20 +123,20 @@ fn a_consumer_works_through_pgbouncer_in_transaction_mode() {
 }
 
 #[test]
-fn a_listener_is_woken_on_request_and_otherwise_by_its_interval() {
+fn a_listener_wakes_on_notification_or_after_its_interval() {
     let trail = captured(TABLE, &["t"]);
     block_on(async {
         let mut listener = Listener::start(trail.connect().await).await.unwrap();
         let mut conn = trail.connect().await;
-        // Before the wait, and more than once.
+        // Two notifications before the wait.
         feed::wake(&mut conn).await.unwrap();
         feed::wake(&mut conn).await.unwrap();
         let long = Duration::from_mins(1);
         assert_eq!(listener.wait(long).await.unwrap(), WakeReason::Writer);
-        // A write does not wake it by itself.
+        // A write alone does not wake the listener.
         trail.run("INSERT INTO t VALUES (1)");
         let mut short = Duration::from_millis(20);
-        // A notification may arrive on its own.
+        // The second notification may arrive separately.
         while listener.wait(short).await.unwrap() == WakeReason::Writer {
             short /= 2;
         }
@@ -143,7 +146,7 @@ fn a_listener_is_woken_on_request_and_otherwise_by_its_interval() {
 }
 
 #[test]
-fn all_consumers_are_listed_by_name() {
+fn consumers_are_listed_in_order_of_their_names() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     Worker::new(&trail, "b");

@@ -1,4 +1,4 @@
-//! Actions in the feed.
+//! Delivery of actions.
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn record(conn: &mut AsyncPgConnection, name: &str) {
         .unwrap();
 }
 
-/// Records an action in a transaction of its own.
+/// Records an action in a separate transaction.
 fn recorded(trail: &Trail, name: &str) {
     crate::harness::block_on(async {
         record(&mut trail.connect().await, name).await;
@@ -51,7 +51,7 @@ fn actions_without_changes_are_delivered_in_order_with_the_changes() {
 }
 
 #[test]
-fn the_action_of_a_change_is_delivered_with_it_and_on_its_own() {
+fn the_action_of_a_change_is_delivered_with_the_change_and_separately() {
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
     let write = AuditedWrite::new(by_ada()).action(Action::new("t.add").unwrap());
@@ -85,7 +85,7 @@ fn the_action_of_a_change_is_delivered_with_it_and_on_its_own() {
 }
 
 #[test]
-fn an_action_that_commits_late_is_waited_for_and_not_skipped() {
+fn a_lease_waits_for_an_action_that_commits_late() {
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
     let mut slow = Worker::also(&trail, "slow");
@@ -110,7 +110,7 @@ fn a_rolled_back_action_is_not_delivered() {
 }
 
 #[test]
-fn a_batch_counts_actions_and_changes_together() {
+fn the_batch_size_counts_actions_and_changes() {
     let trail = captured(TABLE, &["t"]);
     for round in 1..=3 {
         recorded(&trail, &format!("a{round}"));
@@ -126,7 +126,7 @@ fn a_batch_counts_actions_and_changes_together() {
 }
 
 #[test]
-fn odd_actors_and_statuses_do_not_stop_a_consumer() {
+fn actions_and_changes_with_invalid_actors_and_statuses_are_delivered() {
     let trail = captured(TABLE, &["t"]);
     recorded(&trail, "odd");
     trail.run(

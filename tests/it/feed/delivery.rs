@@ -1,4 +1,4 @@
-//! What is delivered, and in which order.
+//! Delivered items and their order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use super::{Session, TABLE, Worker, shown};
 use crate::harness::captured;
 
 #[test]
-fn a_consumer_gets_every_change_in_order_and_then_nothing() {
+fn a_consumer_receives_each_change_once_in_order() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1), (2); UPDATE t SET n = 1 WHERE id = 1");
     let mut worker = Worker::new(&trail, "search");
@@ -24,8 +24,8 @@ fn a_consumer_gets_every_change_in_order_and_then_nothing() {
 }
 
 #[test]
-fn a_change_that_commits_late_is_waited_for_and_not_skipped() {
-    // H 3.4.32: a greater id commits first.
+fn a_lease_waits_for_a_change_that_commits_late() {
+    // H 3.4.32: a change with a greater id commits first.
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
     worker.drain();
@@ -34,7 +34,9 @@ fn a_change_that_commits_late_is_waited_for_and_not_skipped() {
     trail.run("INSERT INTO t VALUES (2)");
     assert_eq!(worker.lease(10), Leased::Waiting);
     let lag = worker.lag();
-    let waiting = lag.waiting_for.expect("a transaction is waited for");
+    let waiting = lag
+        .waiting_for
+        .expect("a transaction that the consumer waits for");
     assert_eq!(waiting.pid, Some(slow.pid()));
     assert!(waiting.since.is_some());
     assert_eq!(lag.behind_at_most, 2);
@@ -44,7 +46,7 @@ fn a_change_that_commits_late_is_waited_for_and_not_skipped() {
 }
 
 #[test]
-fn a_mark_waits_only_for_older_transactions() {
+fn a_lease_waits_only_for_transactions_older_than_its_mark() {
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
     let (mut first, mut second) = (Session::of(&trail), Session::of(&trail));
@@ -52,7 +54,7 @@ fn a_mark_waits_only_for_older_transactions() {
     assert_eq!(worker.lease(10), Leased::Waiting);
     second.run("BEGIN; INSERT INTO t VALUES (2)");
     first.run("COMMIT");
-    // A stream of transactions that overlap never stops it.
+    // A stream of overlapping transactions does not block the consumer.
     assert_eq!(shown(&worker.batch(10)), ["insert 1"]);
     second.run("ROLLBACK");
 }
@@ -72,7 +74,7 @@ fn rolled_back_changes_are_not_delivered_and_not_waited_for() {
 }
 
 #[test]
-fn the_changes_of_a_row_come_in_order_if_xids_and_commits_do_not() {
+fn changes_of_a_row_are_delivered_in_order_when_xid_and_commit_order_differ() {
     // H 3.4.32: ordering by xid would deliver the second change first.
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1), (9)");
@@ -93,8 +95,8 @@ fn the_changes_of_a_row_come_in_order_if_xids_and_commits_do_not() {
 }
 
 #[test]
-fn a_prepared_transaction_is_waited_for_and_named() {
-    // H 3.6.49: its commit comes from another session, any time later.
+fn a_lease_waits_for_a_prepared_transaction_and_lag_names_it() {
+    // H 3.6.49: another session commits it, at any later time.
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
     let gid = trail.ask("SELECT 'feed ' || current_database()");
@@ -104,7 +106,10 @@ fn a_prepared_transaction_is_waited_for_and_named() {
     ));
     trail.run("INSERT INTO t VALUES (2)");
     assert_eq!(worker.lease(10), Leased::Waiting);
-    let waiting = worker.lag().waiting_for.expect("one is waited for");
+    let waiting = worker
+        .lag()
+        .waiting_for
+        .expect("a transaction that the consumer waits for");
     assert_eq!(
         (waiting.prepared.as_deref(), waiting.pid),
         (Some(gid.as_str()), None)
@@ -132,7 +137,7 @@ fn transactions_of_other_databases_are_not_waited_for() {
 }
 
 #[test]
-fn a_transaction_larger_than_a_batch_comes_in_several() {
+fn a_transaction_larger_than_the_batch_size_is_delivered_in_several_batches() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t SELECT g FROM generate_series(1, 7) AS g");
     let mut worker = Worker::new(&trail, "search");
@@ -149,7 +154,7 @@ fn a_transaction_larger_than_a_batch_comes_in_several() {
 }
 
 #[test]
-fn long_ranges_of_ids_without_a_change_are_passed() {
+fn long_gaps_in_change_ids_are_skipped() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -169,7 +174,7 @@ fn long_ranges_of_ids_without_a_change_are_passed() {
 }
 
 #[test]
-fn several_workers_of_one_consumer_keep_the_order() {
+fn workers_of_one_consumer_receive_changes_in_order() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t SELECT g FROM generate_series(0, 3) AS g");
     Worker::new(&trail, "search");
@@ -207,7 +212,7 @@ fn several_workers_of_one_consumer_keep_the_order() {
 }
 
 #[test]
-fn eight_writers_that_also_roll_back_are_followed_without_loss() {
+fn every_change_of_eight_writers_with_rollbacks_is_delivered_once() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t SELECT g FROM generate_series(0, 15) AS g");
     let mut worker = Worker::new(&trail, "search");
@@ -255,7 +260,7 @@ fn eight_writers_that_also_roll_back_are_followed_without_loss() {
     let ids: Vec<i64> = delivered.iter().map(|(id, ..)| *id).collect();
     assert_eq!(ids.len(), 16 + 8 * 40 * 2);
     assert_eq!(ids.iter().copied().collect::<BTreeSet<_>>(), recorded);
-    // Each row counts up by one, from its insert to what it is now.
+    // The value of each row counts up by one from its insert.
     let mut rows: BTreeMap<&str, i64> = BTreeMap::new();
     for (id, key, n) in &delivered {
         let expected = rows.get(key.as_str()).map_or(0, |last| last + 1);

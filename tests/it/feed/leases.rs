@@ -8,7 +8,7 @@ use super::{Session, TABLE, Worker, expire, shown};
 use crate::harness::captured;
 
 #[test]
-fn a_lease_keeps_others_out_until_it_runs_out_and_its_token_is_refused_then() {
+fn a_lease_excludes_other_workers_and_its_token_is_refused_after_it_expired() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1), (2)");
     let mut slow = Worker::new(&trail, "search");
@@ -24,7 +24,7 @@ fn a_lease_keeps_others_out_until_it_runs_out_and_its_token_is_refused_then() {
     let renewed = slow.renew(&first).unwrap();
     assert!(renewed > first.leased_until);
     expire(&trail, "search");
-    // Refused also if no other worker has leased since.
+    // Refused even if no other worker has leased since.
     assert!(matches!(
         slow.acknowledge(&first),
         Err(FeedError::LeaseLost(_))
@@ -48,7 +48,7 @@ fn a_lease_keeps_others_out_until_it_runs_out_and_its_token_is_refused_then() {
 }
 
 #[test]
-fn a_released_lease_is_free_at_once() {
+fn a_released_lease_can_be_taken_immediately() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -60,7 +60,7 @@ fn a_released_lease_is_free_at_once() {
 }
 
 #[test]
-fn a_token_of_a_dropped_consumer_is_refused_by_a_new_one_of_the_name() {
+fn a_token_of_a_dropped_consumer_is_refused_by_a_new_consumer_of_the_same_name() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -89,11 +89,11 @@ fn a_token_of_a_dropped_consumer_is_refused_by_a_new_one_of_the_name() {
 }
 
 #[test]
-fn an_acknowledgement_takes_effect_with_its_transaction() {
+fn an_acknowledgement_commits_and_rolls_back_with_its_transaction() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1); CREATE TABLE copied (id bigint)");
     let mut worker = Worker::new(&trail, "search");
-    let copy = |worker: &mut Worker, ends_well: bool| {
+    let copy = |worker: &mut Worker, commits: bool| {
         let batch = worker.batch(10);
         let ids: Vec<i64> = batch.changes().map(|entry| entry.change.id).collect();
         let work = worker.conn.transaction(async |conn| {
@@ -102,7 +102,7 @@ fn an_acknowledgement_takes_effect_with_its_transaction() {
                     .await?;
             }
             feed::acknowledge(conn, &batch.token).await?;
-            if ends_well {
+            if commits {
                 Ok(())
             } else {
                 Err(Error::RollbackTransaction)
@@ -118,7 +118,7 @@ fn an_acknowledgement_takes_effect_with_its_transaction() {
 }
 
 #[test]
-fn a_worker_killed_before_its_commit_has_acknowledged_nothing() {
+fn the_acknowledgement_of_a_worker_killed_before_commit_is_rolled_back() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut doomed = Worker::new(&trail, "search");
@@ -126,7 +126,7 @@ fn a_worker_killed_before_its_commit_has_acknowledged_nothing() {
     let batch = doomed.batch(1);
     doomed.run("BEGIN");
     doomed.acknowledge(&batch).unwrap();
-    // While it may still commit, no other worker gets in, lease or not.
+    // While its transaction may still commit, no other worker can lease.
     assert_eq!(
         heir.lease(1),
         Leased::Held {
@@ -143,7 +143,7 @@ fn a_worker_killed_before_its_commit_has_acknowledged_nothing() {
 }
 
 #[test]
-fn an_uncommitted_acknowledgement_is_not_waited_for() {
+fn a_lease_does_not_block_on_an_uncommitted_acknowledgement() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut slow = Worker::new(&trail, "search");
@@ -154,7 +154,7 @@ fn an_uncommitted_acknowledgement_is_not_waited_for() {
     );
     slow.run("BEGIN");
     slow.acknowledge(&batch).unwrap();
-    // The lease runs out before the acknowledgement, which was in time, is committed.
+    // The acknowledgement was in time, but the lease expires before it is committed.
     trail.run("SELECT pg_sleep(1.1)");
     let mut other = Worker::also(&trail, "search");
     assert_eq!(other.lease(1), Leased::Held { until: None });
@@ -163,7 +163,7 @@ fn an_uncommitted_acknowledgement_is_not_waited_for() {
 }
 
 #[test]
-fn waiting_and_idling_write_nothing() {
+fn repeated_empty_and_waiting_leases_write_nothing() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -207,14 +207,14 @@ fn a_lease_that_could_skip_changes_is_refused() {
         "ALTER SEQUENCE threadline.audit_changes_id_seq CACHE 1",
         "has a cache",
     );
-    // In a transaction of the right kind it is fine.
+    // A read committed transaction without writes is accepted.
     worker.settled_lease(1).into_batch().expect("a batch");
     expire(&trail, "search");
     worker.run("BEGIN");
     let batch = worker.batch(1);
     worker.run("COMMIT");
     worker.acknowledge(&batch).unwrap();
-    // A trail that was copied without its sequence.
+    // A trail that was copied without the value of its sequence.
     worker.drain();
     trail.run("INSERT INTO t VALUES (3)");
     worker.drain();

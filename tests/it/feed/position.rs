@@ -1,4 +1,4 @@
-//! Where consumers begin, and that they keep their position.
+//! Start positions of consumers, and positions after removals, restores and crashes.
 
 use threadline::feed::{FeedError, Leased, Start};
 
@@ -6,7 +6,7 @@ use super::{Session, TABLE, Worker, expire, shown};
 use crate::harness::{binaries, captured, start_cluster};
 
 #[test]
-fn a_consumer_begins_where_it_is_told_to() {
+fn a_consumer_starts_at_its_start_position() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1), (2)");
     let second: i64 = trail
@@ -32,7 +32,7 @@ fn a_consumer_begins_where_it_is_told_to() {
 }
 
 #[test]
-fn a_consumer_that_begins_now_tells_when_earlier_transactions_have_ended() {
+fn a_consumer_started_now_is_settled_once_earlier_transactions_have_ended() {
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::also(&trail, "copy");
     let mut before = Session::of(&trail);
@@ -46,7 +46,7 @@ fn a_consumer_that_begins_now_tells_when_earlier_transactions_have_ended() {
 }
 
 #[test]
-fn consumers_behind_a_removal_are_named_before_and_warned_after() {
+fn consumers_behind_a_removal_are_listed_before_it_and_warned_after_it() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t SELECT g FROM generate_series(1, 6) AS g");
     let mut done = Worker::new(&trail, "done");
@@ -65,11 +65,11 @@ fn consumers_behind_a_removal_are_named_before_and_warned_after() {
 
     trail.run("SELECT threadline.remove_changes('public', 't', clock_timestamp(), 4, 'expired')");
     trail.run("INSERT INTO t VALUES (7)");
-    let robbed = late.batch(10);
-    assert_eq!(shown(&robbed), ["insert 5", "insert 6"]);
-    assert!(robbed.removed_before.is_some());
-    late.acknowledge(&robbed).unwrap();
-    // It was captured after the removal.
+    let after_removal = late.batch(10);
+    assert_eq!(shown(&after_removal), ["insert 5", "insert 6"]);
+    assert!(after_removal.removed_before.is_some());
+    late.acknowledge(&after_removal).unwrap();
+    // Change 7 was captured after the removal.
     assert_eq!(late.drain(), ["insert 7"]);
     trail.run("INSERT INTO t VALUES (8)");
     let next = late.batch(10);
@@ -80,7 +80,7 @@ fn consumers_behind_a_removal_are_named_before_and_warned_after() {
 }
 
 #[test]
-fn a_consumer_goes_on_after_everything_was_removed() {
+fn a_consumer_continues_after_all_changes_were_removed() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -93,7 +93,7 @@ fn a_consumer_goes_on_after_everything_was_removed() {
 }
 
 #[test]
-fn a_removal_with_an_odd_scope_does_not_stop_a_consumer() {
+fn a_removal_record_with_an_invalid_scope_does_not_stop_a_consumer() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut worker = Worker::new(&trail, "search");
@@ -112,8 +112,8 @@ fn a_removal_with_an_odd_scope_does_not_stop_a_consumer() {
 }
 
 #[test]
-fn a_consumer_goes_on_in_a_restored_database_whose_xids_are_lower() {
-    // H 3.1.1, 3.4.32: a position is no xid.
+fn a_consumer_continues_in_a_restored_database_with_lower_xids() {
+    // H 3.1.1, 3.4.32: a position is not an xid.
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t SELECT g FROM generate_series(1, 5) AS g");
     for _ in 0..40 {
@@ -123,13 +123,13 @@ fn a_consumer_goes_on_in_a_restored_database_whose_xids_are_lower() {
     let mut worker = Worker::new(&trail, "search");
     let first = worker.batch(10);
     worker.acknowledge(&first).unwrap();
-    // One consumer is half-way; the mark of the other waits for a transaction that the dump does not
-    // have.
+    // One consumer has acknowledged a part. The mark of the other waits for a transaction that is not
+    // in the dump.
     let mut running = Session::of(&trail);
     running.run("BEGIN; UPDATE t SET n = -1 WHERE id = 5");
     assert_eq!(waiting.lease(10), Leased::Waiting);
     let Some(dump) = crate::identity::dump(&trail.url()) else {
-        eprintln!("pg_dump is not installed; the restore was not tried");
+        eprintln!("skipped: pg_dump is not installed");
         return;
     };
     running.run("ROLLBACK");
@@ -146,7 +146,7 @@ fn a_consumer_goes_on_in_a_restored_database_whose_xids_are_lower() {
     );
     assert!(
         now < mark,
-        "the new cluster's xids begin lower: {now} < {mark}"
+        "the xids of the new cluster must be lower: {now} < {mark}"
     );
     restored
         .execute_script("UPDATE t SET n = 100 WHERE id = 2")
@@ -168,7 +168,7 @@ fn number(database: &threadline_testdb::Database, sql: &str) -> u64 {
 }
 
 #[test]
-fn a_consumer_survives_a_killed_server_and_the_transaction_it_waited_for() {
+fn a_consumer_continues_after_a_server_crash_ended_the_transaction_it_waited_for() {
     let _ = binaries();
     let cluster = start_cluster();
     let database = cluster.create_database().unwrap();
@@ -199,7 +199,7 @@ fn a_consumer_survives_a_killed_server_and_the_transaction_it_waited_for() {
 }
 
 #[test]
-fn an_expired_lease_of_a_killed_worker_is_leased_again() {
+fn the_batch_of_a_killed_worker_is_leased_again_after_the_lease_expired() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     let mut killed = Worker::new(&trail, "search");

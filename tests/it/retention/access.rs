@@ -1,4 +1,4 @@
-//! Who may purge, and from where.
+//! Rights for purges, feed consumers, PgBouncer, and retention workers.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use threadline::retention::{
     purge_with_progress,
 };
 
-use super::{keep, left, plan, purge, purge_at, quick, trail_with_a_past};
+use super::{keep, plan, purge, purge_at, quick, remaining_and_expired, trail_with_past_changes};
 use crate::harness::block_on;
 
 #[test]
-fn a_role_without_rights_can_neither_plan_nor_purge() {
-    let trail = trail_with_a_past();
+fn planning_needs_select_on_the_trail_and_purging_needs_further_grants() {
+    let trail = trail_with_past_changes();
     let role = trail.ask("SELECT 'purger_' || current_database()");
     trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
     for call in [
@@ -32,7 +32,7 @@ fn a_role_without_rights_can_neither_plan_nor_purge() {
         let refused = trail.run_as(&role, call).expect_err(call);
         assert!(refused.contains("permission denied"), "{call}: {refused}");
     }
-    // The owner, too, cannot rewrite the record of a run that has ended.
+    // Not even the owner can change the record of a finished run.
     trail.run("SELECT past('orders', 0, 5, 20, 10, 1)");
     purge(&trail, &keep(5), &quick()).unwrap();
     for forgery in [
@@ -43,7 +43,7 @@ fn a_role_without_rights_can_neither_plan_nor_purge() {
         assert!(trail.refused(forgery).contains("append-only"), "{forgery}");
     }
     trail.run("SELECT past('orders', 0, 50, 390, 10, 1)");
-    // Who may read the trail may plan.
+    // A role that may read the trail may plan.
     trail.run(&format!(
         "GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{role}\";
          GRANT EXECUTE ON FUNCTION threadline.trail_partitions, threadline.transaction_id_from, threadline.action_id_from,
@@ -73,17 +73,17 @@ fn a_role_without_rights_can_neither_plan_nor_purge() {
 }
 
 #[test]
-fn partitions_of_now_and_transactions_with_changes_cannot_be_dropped() {
-    let trail = trail_with_a_past();
+fn current_partitions_and_transactions_with_changes_cannot_be_dropped() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 3, 300, 299, 1)");
     let name = |parent: &str, condition: &str| {
         trail.ask(&format!(
             "SELECT min(partition_name) FROM threadline.trail_partitions() WHERE parent = '{parent}' AND {condition}"
         ))
     };
-    let of_now = name("audit_changes", "now() BETWEEN from_instant AND to_instant");
+    let current = name("audit_changes", "now() BETWEEN from_instant AND to_instant");
     for partition in [
-        of_now.as_str(),
+        current.as_str(),
         "audit_changes_default",
         "orders",
         "pg_class",
@@ -96,20 +96,20 @@ fn partitions_of_now_and_transactions_with_changes_cannot_be_dropped() {
             "{refused}"
         );
     }
-    let of_then = name(
+    let past = name(
         "audit_transactions",
         "now() - interval '299.5 days' BETWEEN from_instant AND to_instant",
     );
     let refused = trail.refused(&format!(
-        "SELECT threadline.drop_trail_partition('{of_then}', 'x')"
+        "SELECT threadline.drop_trail_partition('{past}', 'x')"
     ));
     assert!(refused.contains("still have changes"), "{refused}");
     assert_eq!(trail.count(), 3);
 }
 
 #[test]
-fn consumers_of_the_feed_are_not_overtaken_unasked() {
-    let trail = trail_with_a_past();
+fn a_purge_is_refused_while_feed_consumers_are_behind() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 100, 20, 10, 1)");
     trail.run(
         "INSERT INTO threadline.audit_feed_consumers (name, acknowledged_to)
@@ -128,21 +128,21 @@ fn consumers_of_the_feed_are_not_overtaken_unasked() {
     let options = quick().feed_consumers(FeedConsumers::Ignore);
     let outcome = purge(&trail, &keep(5), &options).unwrap();
     assert_eq!(outcome.run.changes, 100);
-    // Where nothing has expired, nobody is behind.
+    // If nothing has expired, no consumer is behind.
     let plan = plan(&trail, &keep(5));
     assert!(plan.is_empty() && plan.notices.is_empty(), "{plan:?}");
 }
 
 #[test]
-fn purges_through_pgbouncer_in_transaction_mode() {
-    let trail = trail_with_a_past();
+fn a_purge_works_through_pgbouncer_in_transaction_mode() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 1000, 390, 0, 2)");
     let Some(bouncer) = crate::pooling::PgBouncer::start() else {
-        eprintln!("PgBouncer is not installed; transaction pooling was not tried");
+        eprintln!("skipped: PgBouncer is not installed");
         return;
     };
     let url = bouncer.url(&trail.ask("SELECT current_database()"));
-    // Somebody else shares the one server connection, between any two steps.
+    // Another client uses the one server connection between the steps.
     let mut other = PgConnection::establish(&url).unwrap();
     other.set_prepared_statement_cache_size(CacheSize::Disabled);
     let outcome = block_on(async {
@@ -154,14 +154,14 @@ fn purges_through_pgbouncer_in_transaction_mode() {
         .await
     });
     assert_eq!(outcome.unwrap().run.state, RunState::Completed);
-    assert_eq!(left(&trail, "orders", 39), (100, 0));
+    assert_eq!(remaining_and_expired(&trail, "orders", 39), (100, 0));
     let setting = trail.ask("SELECT current_setting('threadline.trail_delete', true)");
     assert!(setting.is_empty() || setting == "NULL");
 }
 
 #[test]
-fn workers_of_many_instances_purge_once_and_stop_when_asked() {
-    let trail = trail_with_a_past();
+fn several_retention_workers_purge_once_and_stop_on_request() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 1000, 390, 0, 2)");
     block_on(async {
         let workers: Vec<_> = (0..3)
@@ -190,7 +190,7 @@ fn workers_of_many_instances_purge_once_and_stop_when_asked() {
             worker.stop().await;
         }
     });
-    assert_eq!(left(&trail, "orders", 39), (100, 0));
+    assert_eq!(remaining_and_expired(&trail, "orders", 39), (100, 0));
     let changes = trail.ask("SELECT sum(change_count) FROM threadline.audit_retention_runs");
     assert_eq!(changes, "900");
 }

@@ -1,15 +1,16 @@
-//! What a purge removes, and what it leaves.
+//! Rows that a purge removes, and rows that it keeps.
 
 use threadline::retention::{Expired, Keep, RetentionPolicy, RunState, retention_runs};
 
 use super::{
-    keep, left, nothing_unpaired, partitions, plan, purge, quick, trail_with_a_past, unpaired,
+    keep, none_unpaired, partitions, plan, purge, quick, remaining_and_expired,
+    trail_with_past_changes, unpaired_counts,
 };
 use crate::harness::{block_on, captured};
 
 #[test]
-fn key_changes_are_removed_with_the_changes_they_belong_to() {
-    let trail = trail_with_a_past();
+fn key_changes_are_removed_with_their_changes() {
+    let trail = trail_with_past_changes();
     trail.run(
         "INSERT INTO orders VALUES (1, 1); UPDATE orders SET id = 2;
          INSERT INTO sessions VALUES (1); UPDATE sessions SET id = 2;
@@ -37,21 +38,21 @@ fn key_changes_are_removed_with_the_changes_they_belong_to() {
 }
 
 #[test]
-fn expired_months_are_dropped_and_the_rest_goes_by_batches() {
-    let trail = trail_with_a_past();
+fn expired_months_are_dropped_and_other_expired_rows_are_deleted_in_batches() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 3900, 390, 0, 3)");
     let before = partitions(&trail, "audit_changes");
     let plan = plan(&trail, &keep(45));
     let outcome = purge(&trail, &keep(45), &quick()).unwrap();
     let run = &outcome.run;
     assert_eq!(run.state, RunState::Completed);
-    assert_eq!(left(&trail, "orders", 45), (450, 0));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
+    assert_eq!(remaining_and_expired(&trail, "orders", 45), (450, 0));
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
     assert_eq!((run.changes, run.transactions), (3450, 1150));
     assert!(run.partitions > 30, "{run:?}");
     assert!(before > 10 && partitions(&trail, "audit_changes") < 2);
     assert!(partitions(&trail, "audit_transactions") < 2);
-    // The plan said so, and so do the records of what was removed.
+    // The plan and the removal records have the same numbers.
     assert_eq!(
         plan.rows(Expired::PartitionOfChanges) + plan.rows(Expired::Changes),
         3450
@@ -62,7 +63,7 @@ fn expired_months_are_dropped_and_the_rest_goes_by_batches() {
         "SELECT sum(change_count) || ' ' || sum((scope ->> 'transactions')::int) FROM threadline.audit_removals",
     );
     assert_eq!(recorded, "3450 1150");
-    // From the cut-off on, the trail of the table is complete; the records say so, too.
+    // The horizon of the table and the removal records have the cut-off of the run.
     let horizon = trail.ask(
         "SELECT purged_before = (cutoffs ->> 'changes')::timestamptz
          FROM threadline.audit_horizons, threadline.audit_retention_runs",
@@ -74,7 +75,7 @@ fn expired_months_are_dropped_and_the_rest_goes_by_batches() {
          FROM threadline.audit_removals, threadline.audit_horizons WHERE change_count > 0",
     );
     assert_eq!(cutoffs, "t");
-    // A second purge finds next to nothing.
+    // A second purge removes almost nothing.
     let again = purge(&trail, &keep(45), &quick()).unwrap();
     assert!(again.run.changes <= 1, "{again:?}");
     let runs = block_on(async {
@@ -86,10 +87,10 @@ fn expired_months_are_dropped_and_the_rest_goes_by_batches() {
 }
 
 #[test]
-fn a_table_can_be_kept_longer_or_shorter_than_the_rest() {
-    let trail = trail_with_a_past();
+fn a_table_can_have_its_own_retention_period() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 390, 390, 0, 2), past('sessions', 10000, 390, 390, 0, 2), past('users', 20000, 390, 390, 0, 2)");
-    // One transaction that changed both, long ago: it stays for the change that stays.
+    // An old transaction that changed both tables is kept with the change that is kept.
     trail.run(
         "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name)
          SELECT nextval('threadline.audit_changes_id_seq'), captured_at, transaction_id, 'truncate', 'public', 'orders'
@@ -103,16 +104,16 @@ fn a_table_can_be_kept_longer_or_shorter_than_the_rest() {
         .unwrap();
     let outcome = purge(&trail, &policy, &quick()).unwrap();
     assert_eq!(outcome.run.state, RunState::Completed);
-    assert_eq!(left(&trail, "orders", 100).0, 391);
-    assert_eq!(left(&trail, "sessions", 10), (10, 0));
-    assert_eq!(left(&trail, "users", 100), (100, 0));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
+    assert_eq!(remaining_and_expired(&trail, "orders", 100).0, 391);
+    assert_eq!(remaining_and_expired(&trail, "sessions", 10), (10, 0));
+    assert_eq!(remaining_and_expired(&trail, "users", 100), (100, 0));
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
 }
 
 #[test]
-fn transactions_that_went_on_past_a_months_end_stay_as_long_as_their_changes() {
-    let trail = trail_with_a_past();
-    // A transaction that began at a month's end, with a change in each of two months.
+fn transactions_that_span_two_months_are_kept_as_long_as_their_changes() {
+    let trail = trail_with_past_changes();
+    // A transaction that began at the end of a month, with a change in each of two months.
     trail.run(
         "WITH month AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 months' AS at),
          recorded AS (
@@ -126,7 +127,7 @@ fn transactions_that_went_on_past_a_months_end_stay_as_long_as_their_changes() {
          FROM month, recorded, (VALUES (false), (true)) AS v (later)
          WHERE NOT later OR recorded.id::text LIKE '%1'",
     );
-    // Expired is all of the first month and nothing of the second.
+    // The first month is expired, the second is not.
     let hours = trail.ask(
         "SELECT ceil(EXTRACT(EPOCH FROM now() - (date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 months')) / 3600) - 1",
     );
@@ -139,14 +140,14 @@ fn transactions_that_went_on_past_a_months_end_stay_as_long_as_their_changes() {
     let hours: u32 = hours.parse().unwrap();
     purge(&trail, &policy(hours), &quick()).unwrap();
     assert_eq!((trail.count(), trail.transactions()), (1, 1));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
     purge(&trail, &policy(hours - 48), &quick()).unwrap();
     assert_eq!((trail.count(), trail.transactions()), (0, 0));
 }
 
 #[test]
-fn transactions_and_actions_can_be_kept_for_a_time_of_their_own() {
-    let trail = trail_with_a_past();
+fn transactions_and_actions_can_have_their_own_retention_periods() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 390, 390, 0, 1)");
     trail.run(
         "INSERT INTO threadline.audit_actions (id, order_id, transaction_id, recorded_at, name, status)
@@ -168,13 +169,13 @@ fn transactions_and_actions_can_be_kept_for_a_time_of_their_own() {
         "100"
     );
     assert_eq!(run.actions, 290);
-    // Transactions go by whole months of what is expired.
+    // Expired transactions are dropped by whole months.
     let transactions = trail.transactions();
     assert!((200..232).contains(&transactions), "{transactions}");
 }
 
 #[test]
-fn one_batch_of_a_table_can_be_removed_in_sql_and_is_recorded() {
+fn remove_changes_removes_one_batch_and_records_it() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t SELECT generate_series(1, 25)");
     let removed = "SELECT changes FROM threadline.remove_changes('public', 't',";
@@ -192,7 +193,7 @@ fn one_batch_of_a_table_can_be_removed_in_sql_and_is_recorded() {
          FROM threadline.audit_removals, threadline.audit_horizons",
     );
     assert_eq!(record, "retention expired 10 postgres true");
-    // The way is closed again.
+    // After the call, deletes are refused again.
     let error = trail.refused(&format!(
         "{removed} now(), 1, 'x'); DELETE FROM threadline.audit_changes"
     ));

@@ -1,14 +1,14 @@
-//! Last images that are kept as new baselines.
+//! Last images of purged rows that are kept as new baselines.
 
 use threadline::retention::{Keep, LastImages, RetentionPolicy, RunState};
 
-use super::{nothing_unpaired, purge, quick, trail_with_a_past, unpaired};
+use super::{none_unpaired, purge, quick, trail_with_past_changes, unpaired_counts};
 
 #[test]
-fn last_images_of_rows_stay_as_baselines() {
-    let trail = trail_with_a_past();
-    // Rows 0..99 inserted long ago; 0..49 updated later, 60..69 deleted, 70..79 moved to another key, all
-    // expired; 0..9 updated again lately.
+fn last_images_of_purged_rows_are_kept_as_baselines() {
+    let trail = trail_with_past_changes();
+    // Expired: inserts of rows 0..99, updates of 0..49, deletes of 60..69, key changes of 70..79.
+    // Not expired: updates of 0..9.
     trail.run("SELECT past('orders', 0, 100, 300, 299, 1)");
     let change = |days: i32,
                   op: &str,
@@ -76,7 +76,7 @@ fn last_images_of_rows_stay_as_baselines() {
             "SELECT op || ' ' || data_after FROM threadline.audit_changes WHERE row_key = '{key}' ORDER BY id LIMIT 1"
         ))
     };
-    // Of a row that changed lately the change says what it was before.
+    // A row with a change that is not expired needs no baseline: the change has the old values.
     assert_eq!(image("5"), r#"update {"v": 9, "id": 5}"#);
     assert_eq!(image("25"), r#"baseline {"v": 1, "id": 25}"#);
     assert_eq!(image("55"), r#"baseline {"id": 55}"#);
@@ -87,15 +87,15 @@ fn last_images_of_rows_stay_as_baselines() {
     let old = trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline' AND (captured_at < now() - interval '1 hour' OR actor IS NOT NULL)");
     assert_eq!(old, "0");
     assert_eq!((run.changes, run.baselines), (170, 80));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
-    // Again, nothing changes.
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
+    // A second purge changes nothing.
     let again = purge(&trail, &policy, &quick()).unwrap().run;
     assert_eq!((again.changes, again.baselines), (0, 0));
 }
 
 #[test]
-fn months_whose_last_images_are_kept_are_dropped_afterwards() {
-    let trail = trail_with_a_past();
+fn months_are_dropped_after_their_last_images_were_kept() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 10, 300, 299, 1)");
     trail.run("SELECT past('orders', 10, 10, 200, 199, 1)");
     let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
@@ -109,7 +109,7 @@ fn months_whose_last_images_are_kept_are_dropped_afterwards() {
 }
 
 #[test]
-fn rows_that_are_gone_or_unknown_get_no_baseline() {
+fn truncated_or_no_longer_captured_rows_get_no_baseline() {
     let policy = RetentionPolicy::keep(Keep::days(100).unwrap())
         .last_images(LastImages::Kept)
         .enabled()
@@ -119,7 +119,7 @@ fn rows_that_are_gone_or_unknown_get_no_baseline() {
         "TRUNCATE orders",
         "SELECT threadline.disable_capture('public', 'orders')",
     ] {
-        let trail = trail_with_a_past();
+        let trail = trail_with_past_changes();
         trail.run("SELECT past('orders', 0, 10, 300, 299, 1)");
         trail.run(end);
         let run = purge(&trail, &policy, &quick()).unwrap().run;

@@ -1,4 +1,4 @@
-//! A purge beside others, killed, stopped, failed, and refused.
+//! Purges beside other sessions, and purges that are killed, stopped, failed or refused.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,14 +12,14 @@ use threadline::retention::{
 };
 
 use super::{
-    connect, keep, left, nothing_unpaired, plan, purge, purge_at, quick, trail_with_a_past,
-    unpaired,
+    connect, keep, none_unpaired, plan, purge, purge_at, quick, remaining_and_expired,
+    trail_with_past_changes, unpaired_counts,
 };
 use crate::harness::block_on;
 
 #[test]
-fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
-    let trail = trail_with_a_past();
+fn a_purge_killed_repeatedly_removes_exactly_the_expired_rows() {
+    let trail = trail_with_past_changes();
     trail.run(
         "SELECT past('orders', 0, 6000, 390, 0, 3), past('sessions', 100000, 6000, 390, 0, 3)",
     );
@@ -28,7 +28,7 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
         .enabled()
         .build()
         .unwrap();
-    // A lease that has run out when the next one begins, and more steps than are lived through.
+    // The lease expires at once, and a run has more steps than it survives.
     let options = quick()
         .batch_size(BatchSize::new(50).unwrap())
         .lease(Duration::ZERO)
@@ -58,7 +58,7 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
                 if seen > steps
                     && let Some(mut terminator) = terminator.take()
                 {
-                    // Somewhere in what follows.
+                    // The backend is terminated at some point of the following steps.
                     thread::spawn(move || {
                         terminator
                             .batch_execute(&format!("SELECT pg_terminate_backend({pid})"))
@@ -69,8 +69,8 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
             .await
         });
         match ended {
-            Ok(outcome) => panic!("it outlived its killers: {outcome:?}"),
-            Err(RetentionError::AtWork { .. }) => {} // its step has not noticed yet
+            Ok(outcome) => panic!("the purge ended before it was killed: {outcome:?}"),
+            Err(RetentionError::AtWork { .. }) => {} // the killed backend still holds the lease
             Err(error) => {
                 assert!(
                     matches!(
@@ -83,7 +83,7 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
             }
         }
     }
-    // Dropped half-way: the future goes, the step it waits for is finished or not by the server.
+    // Cancelled: the future is dropped, and the server may or may not finish the current step.
     block_on(async {
         for millis in [1, 5, 20, 40] {
             let mut conn = trail.connect().await;
@@ -98,10 +98,10 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
         }
     };
     assert_eq!(outcome.run.state, RunState::Completed);
-    assert_eq!(left(&trail, "orders", 39), (600, 0));
-    assert_eq!(left(&trail, "sessions", 195), (3000, 0));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
-    // Nothing was counted twice, and those that died are marked.
+    assert_eq!(remaining_and_expired(&trail, "orders", 39), (600, 0));
+    assert_eq!(remaining_and_expired(&trail, "sessions", 195), (3000, 0));
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
+    // No row is counted twice, and killed runs are marked.
     let counted = trail.ask("SELECT sum(change_count) FROM threadline.audit_retention_runs");
     assert_eq!(counted, "8400");
     let recorded = trail.ask("SELECT sum(change_count) FROM threadline.audit_removals");
@@ -114,8 +114,8 @@ fn a_purge_that_is_killed_again_and_again_ends_with_exactly_the_right_rows() {
 }
 
 #[test]
-fn writers_see_no_error_and_never_wait_long_while_months_are_dropped() {
-    let trail = trail_with_a_past();
+fn dropping_months_does_not_fail_or_block_writers() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 100000, 2000, 390, 41, 2)");
     let is_done = AtomicBool::new(false);
     let written = thread::scope(|scope| {
@@ -124,7 +124,7 @@ fn writers_see_no_error_and_never_wait_long_while_months_are_dropped() {
                 let (trail, is_done) = (&trail, &is_done);
                 scope.spawn(move || {
                     let mut conn = connect(trail);
-                    // Anything that waits for a lock longer than this fails.
+                    // A statement that waits longer for a lock fails.
                     conn.batch_execute("SET lock_timeout = '1s'").unwrap();
                     let mut written = 0;
                     while !is_done.load(Ordering::Relaxed) {
@@ -149,13 +149,16 @@ fn writers_see_no_error_and_never_wait_long_while_months_are_dropped() {
             .sum::<i32>()
     });
     assert!(written > 0);
-    assert_eq!(left(&trail, "orders", 41), (i64::from(written) * 2, 0));
-    assert_eq!(unpaired(&trail), nothing_unpaired());
+    assert_eq!(
+        remaining_and_expired(&trail, "orders", 41),
+        (i64::from(written) * 2, 0)
+    );
+    assert_eq!(unpaired_counts(&trail), none_unpaired());
 }
 
 #[test]
-fn a_partition_that_is_in_use_is_left_to_the_next_purge() {
-    let trail = trail_with_a_past();
+fn a_partition_locked_by_a_reader_is_left_to_the_next_purge() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 100, 390, 380, 1)");
     let mut reader = connect(&trail);
     reader
@@ -172,8 +175,8 @@ fn a_partition_that_is_in_use_is_left_to_the_next_purge() {
 }
 
 #[test]
-fn one_purge_at_a_time_is_at_work() {
-    let trail = trail_with_a_past();
+fn a_second_purge_is_refused_while_the_first_holds_the_lease() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 500, 390, 300, 1)");
     let url = trail.url();
     let mut refused = None;
@@ -196,8 +199,8 @@ fn one_purge_at_a_time_is_at_work() {
 }
 
 #[test]
-fn a_failure_is_recorded_without_values_and_the_next_purge_goes_on() {
-    let trail = trail_with_a_past();
+fn a_failed_purge_is_recorded_without_values_and_the_next_one_succeeds() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 50, 20, 10, 1)");
     trail.run(
         "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -222,8 +225,8 @@ fn a_failure_is_recorded_without_values_and_the_next_purge_goes_on() {
 }
 
 #[test]
-fn what_is_not_enabled_or_inside_a_transaction_removes_nothing() {
-    let trail = trail_with_a_past();
+fn a_purge_with_a_disabled_policy_or_inside_a_transaction_is_refused() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 50, 390, 380, 1)");
     let disabled = RetentionPolicy::keep(Keep::days(1).unwrap())
         .build()
@@ -250,8 +253,8 @@ fn what_is_not_enabled_or_inside_a_transaction_removes_nothing() {
 }
 
 #[test]
-fn a_stopped_purge_is_gone_on_with() {
-    let trail = trail_with_a_past();
+fn a_stopped_purge_is_continued_by_the_next_one() {
+    let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 1000, 20, 10, 1)");
     let options = quick().max_batches(3.try_into().unwrap());
     let run = purge(&trail, &keep(5), &options).unwrap().run;

@@ -1,4 +1,4 @@
-//! Partitions made ahead, and default partitions that are emptied.
+//! Creation of partitions ahead of time, and emptying of default partitions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,12 +11,12 @@ use super::{connect, maintain};
 use crate::harness::captured;
 
 #[test]
-fn a_default_partition_is_emptied_without_anybody_missing_a_row() {
+fn readers_see_every_row_while_a_default_partition_is_emptied() {
     let trail = captured(
         "CREATE TABLE orders (id int PRIMARY KEY, v int)",
         &["orders"],
     );
-    // As if nobody had made partitions for months: everything goes to the default partitions.
+    // Without monthly partitions all rows go to the default partitions.
     trail.run(
         "DO $$ DECLARE part record; BEGIN
             FOR part IN SELECT * FROM threadline.trail_partitions() WHERE from_instant IS NOT NULL LOOP
@@ -45,16 +45,12 @@ fn a_default_partition_is_emptied_without_anybody_missing_a_row() {
             written
         });
         let reader = scope.spawn(|| {
-            let mut looked = 0;
+            let mut reads = 0;
             while !is_done.load(Ordering::Relaxed) {
-                assert_eq!(
-                    trail.ask(everything),
-                    before,
-                    "a row was missing for a moment"
-                );
-                looked += 1;
+                assert_eq!(trail.ask(everything), before, "a reader missed a row");
+                reads += 1;
             }
-            looked
+            reads
         });
         let options = PurgeOptions::new().lock_attempts(1000);
         let done = maintain(&trail, &options);
@@ -72,7 +68,7 @@ fn a_default_partition_is_emptied_without_anybody_missing_a_row() {
         let left = trail.ask(&format!("SELECT count(*) FROM threadline.{table}_default"));
         assert_eq!(left, "0", "{table}");
     }
-    // Guarded as before.
+    // The new partitions have the guard triggers.
     let unguarded = trail.ask(
         "SELECT count(*) FROM threadline.trail_partitions() AS part WHERE NOT EXISTS (
             SELECT FROM pg_trigger WHERE tgrelid = part.partition AND tgname = 'guard_truncate')",
@@ -86,7 +82,7 @@ fn a_default_partition_is_emptied_without_anybody_missing_a_row() {
 }
 
 #[test]
-fn partitions_are_made_ahead_and_only_once() {
+fn partitions_are_created_ahead_once() {
     let trail = captured("CREATE TABLE orders (id int PRIMARY KEY)", &["orders"]);
     let empty = "SELECT count(*) FROM threadline.trail_partitions()";
     assert_eq!(trail.ask(empty), "15");
@@ -98,7 +94,7 @@ fn partitions_are_made_ahead_and_only_once() {
 }
 
 #[test]
-fn partitions_can_be_weeks_or_days_and_leave_no_gap_after_months() {
+fn weekly_and_daily_partitions_follow_monthly_ones_without_a_gap() {
     for (width, form) in [("week", "w[0-9]{2}"), ("day", "[0-9]{2}_[0-9]{2}")] {
         let trail = captured("CREATE TABLE orders (id int PRIMARY KEY)", &["orders"]);
         trail.run(&format!(
@@ -118,7 +114,7 @@ fn partitions_can_be_weeks_or_days_and_leave_no_gap_after_months() {
 }
 
 #[test]
-fn a_default_partition_that_is_in_use_or_too_full_is_left_and_reported() {
+fn a_default_partition_in_use_or_over_the_limit_is_left_and_reported() {
     let trail = captured("CREATE TABLE orders (id int PRIMARY KEY)", &["orders"]);
     trail.run(
         "INSERT INTO threadline.audit_changes (captured_at, transaction_id, op, table_schema, table_name)
