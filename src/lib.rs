@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use threadline_core::{
     Audited, action, actor, capture, column_type, context, expected_gap, install, registry,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use threadline::capture::CaptureMigration;
 use threadline::nonblocking::introspect;
 use threadline::table::{AuditedTable, TableName};
-use threadline_testdb::{Cluster, Database, MajorVersion, ServerBinaries, TerminalProgress};
+use threadline_testdb::{Cluster, Database, MajorVersion, Progress, ServerBinaries};
 
 /// The server that all tests of the process share. `THREADLINE_TEST_PG` selects another major version
 /// than the installed one.
@@ -24,7 +24,7 @@ pub(crate) fn binaries() -> &'static ServerBinaries {
         let version = std::env::var("THREADLINE_TEST_PG")
             .ok()
             .map(|version| MajorVersion::new(version.parse().expect("a major version")));
-        ServerBinaries::obtain(version, &TerminalProgress).expect("a PostgreSQL")
+        ServerBinaries::obtain(version, Progress::Terminal).expect("a PostgreSQL")
     })
 }
 

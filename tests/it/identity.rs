@@ -154,7 +154,7 @@ fn number(database: &threadline_testdb::Database, sql: &str) -> u64 {
 
 /// A dump of a database as a script for the simple query protocol.
 pub(crate) fn dump(url: &str) -> Option<String> {
-    let program = binaries().folder().join("pg_dump");
+    let program = binaries().bin_dir().join("pg_dump");
     if !program.is_file() {
         return None;
     }

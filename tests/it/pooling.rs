@@ -64,7 +64,7 @@ fn a_cancelled_write_leaves_no_context_on_a_pooled_connection() {
             let write = by("cancelled");
             let work = audited(&mut conn, &write, async |conn| {
                 insert(conn, 1).await?;
-                tokio::time::sleep(Duration::from_mins(1)).await;
+                tokio::time::sleep(Duration::from_secs(60)).await;
                 Ok::<_, AuditError>(())
             });
             let timed_out = tokio::time::timeout(Duration::from_millis(300), work).await;

@@ -15,7 +15,7 @@ use threadline_core::capture::CaptureMigration;
 use threadline_diesel::nonblocking::introspect;
 use threadline_diesel::timeline::Timeline;
 use threadline_export::{CsvOptions, Export, Format};
-use threadline_testdb::{Cluster, ServerBinaries, TerminalProgress};
+use threadline_testdb::{Cluster, Progress, ServerBinaries};
 
 /// What an export of any size may take, in kilobytes.
 const ALLOWED_KB: u64 = 64 * 1024;
@@ -55,7 +55,7 @@ impl Write for Nowhere {
 
 #[test]
 fn an_export_of_many_changes_needs_less_than_64_megabytes() {
-    let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
+    let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
     let cluster = Cluster::builder()
         .binaries(binaries)
         .start()

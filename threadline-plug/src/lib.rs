@@ -1,4 +1,5 @@
 #![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "axum"),
     doc = "Request and job context for Threadline's audit trail. The README shows it with axum."

@@ -1,37 +1,43 @@
-//! Where a server is reached and as whom, and the URLs and keyword strings that say so.
+//! The address of a server: parsing URLs, writing URLs and keyword/value connection strings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::quote::{decode, encode, keyword_value};
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use crate::quote::{keyword_value, percent_encode};
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// A host in PostgreSQL's sense.
+/// URL parameters that repeat a part of the URL itself.
+const ADDRESS_PARAMETERS: [&str; 5] = ["host", "port", "user", "password", "dbname"];
+
+/// A host, as PostgreSQL defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// The folder of a Unix socket.
+    /// The directory of a Unix socket.
     Socket(PathBuf),
     /// A name or an IP address, without brackets.
     Name(String),
 }
 
-/// How to reach a server. `Debug` and `Display` leave the password out.
+/// Host, port and login of a server. `Debug` and `Display` omit the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     pub(crate) host: Host,
     pub(crate) port: u16,
-    pub(crate) user: String,
-    pub(crate) password: Option<String>,
-    /// The database to connect to for work on the server as a whole.
+    user: String,
+    password: Option<String>,
+    /// The database for statements about the server as a whole, such as CREATE DATABASE.
     pub(crate) maintenance: String,
-    /// Further parameters of the URL, kept as they were written, without the `?`.
+    /// The other parameters of the URL, unchanged, without the `?`.
     parameters: String,
 }
 
 impl ServerAddress {
-    /// A server of ours: superuser `postgres`, no password.
-    pub(crate) fn ours(host: Host, port: u16) -> Self {
+    /// The address of a server started by this crate: superuser `postgres`, no password.
+    pub(crate) fn superuser(host: Host, port: u16) -> Self {
         Self {
             host,
             port,
@@ -42,58 +48,82 @@ impl ServerAddress {
         }
     }
 
-    /// Reads a `postgres://` or `postgresql://` URL with one host. Says what is wrong otherwise.
-    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
-        let rest = url
-            .strip_prefix("postgres://")
-            .or_else(|| url.strip_prefix("postgresql://"))
-            .ok_or("it does not start with postgres://")?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let (user, password) = match login.split_once(':') {
-            Some((user, password)) => (user, Some(decode(password)?)),
-            None => (login, None),
-        };
-        if host_and_port.contains(',') {
-            return Err("it names more than one host");
+    /// Parses a `postgres://` or `postgresql://` URL with one host. The error is the reason.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err("the scheme is not postgres://".to_owned());
         }
-        let (host, port) = split_port(host_and_port);
-        let mut address = Self {
-            host: as_host(decode(host)?),
-            port: parse_port(port)?,
-            user: or_default(decode(user)?, "postgres"),
-            password,
-            maintenance: or_default(decode(database)?, "postgres"),
-            parameters: String::new(),
+        let config: Config = url.parse().map_err(|error| parse_error(&error))?;
+        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
+            return Err("TLS connections are not supported".to_owned());
+        }
+        let host = match config.get_hosts() {
+            [] => Host::Name("localhost".to_owned()),
+            [tokio_postgres::config::Host::Tcp(name)] => Host::Name(name.clone()),
+            [tokio_postgres::config::Host::Unix(directory)] => Host::Socket(directory.clone()),
+            _ => return Err("it has more than one host".to_owned()),
         };
-        address.take_parameters(query)?;
-        Ok(address)
+        let password = match config.get_password() {
+            None => None,
+            Some(password) => Some(
+                String::from_utf8(password.to_owned())
+                    .map_err(|_| "the password is not UTF-8".to_owned())?,
+            ),
+        };
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let parameters: Vec<&str> = query
+            .split('&')
+            .filter(|parameter| {
+                let name = parameter
+                    .split_once('=')
+                    .map_or(*parameter, |(name, _)| name);
+                !ADDRESS_PARAMETERS.contains(&name)
+            })
+            .collect();
+        Ok(Self {
+            host,
+            port: config.get_ports().last().copied().unwrap_or(DEFAULT_PORT),
+            user: config.get_user().unwrap_or("postgres").to_owned(),
+            password,
+            maintenance: config.get_dbname().unwrap_or("postgres").to_owned(),
+            parameters: parameters.join("&"),
+        })
     }
 
-    /// The URL of a database, as both libpq and tokio-postgres read it.
+    /// The client configuration for a database.
+    pub(crate) fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        match &self.host {
+            Host::Socket(directory) => config.host_path(directory),
+            Host::Name(name) => config.host(name),
+        };
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        config.port(self.port).user(&self.user).dbname(database);
+        config
+    }
+
+    /// The URL of a database, in the form that libpq and tokio-postgres accept.
     pub(crate) fn url(&self, database: &str) -> String {
-        let password = self
-            .password
-            .as_ref()
-            .map_or_else(String::new, |password| format!(":{}", encode(password)));
-        self.assemble(&format!("{}{password}", encode(&self.user)), database)
+        let password = self.password.as_ref().map_or_else(String::new, |password| {
+            format!(":{}", percent_encode(password))
+        });
+        self.build_url(
+            &format!("{}{password}", percent_encode(&self.user)),
+            database,
+        )
     }
 
-    /// The URL of a database for another role, without a password: ours is not theirs.
+    /// The URL of a database for another role, without a password.
     pub(crate) fn url_as(&self, role: &str, database: &str) -> String {
-        self.assemble(&encode(role), database)
+        self.build_url(&percent_encode(role), database)
     }
 
-    /// The URL without the password, for places others can read.
-    pub(crate) fn url_without_password(&self, database: &str) -> String {
-        self.url_as(&self.user, database)
-    }
-
-    /// `host=… port=… user=… dbname=…`, as libpq and tokio-postgres read it.
+    /// The keyword/value connection string of a database.
     pub(crate) fn keywords(&self, database: &str) -> String {
         let host = match &self.host {
-            Host::Socket(folder) => folder.to_string_lossy().into_owned(),
+            Host::Socket(directory) => directory.to_string_lossy().into_owned(),
             Host::Name(name) => name.clone(),
         };
         let mut text = format!(
@@ -110,64 +140,27 @@ impl ServerAddress {
         text
     }
 
-    /// Whether the URL insists on an encrypted connection.
-    pub(crate) fn wants_tls(&self) -> bool {
-        self.parameters.split('&').any(|parameter| {
-            matches!(
-                parameter,
-                "sslmode=require" | "sslmode=verify-ca" | "sslmode=verify-full"
-            )
-        })
-    }
-
-    /// The path of the Unix socket, if the server is reached by one.
-    pub(crate) fn socket(&self) -> Option<PathBuf> {
-        match &self.host {
-            Host::Socket(folder) => Some(socket_in(folder, self.port)),
-            Host::Name(_) => None,
-        }
-    }
-
-    fn assemble(&self, login: &str, database: &str) -> String {
+    fn build_url(&self, login: &str, database: &str) -> String {
         let host = match &self.host {
-            Host::Socket(folder) => encode(&folder.to_string_lossy()),
+            Host::Socket(directory) => percent_encode(&directory.to_string_lossy()),
             Host::Name(name) if name.contains(':') => format!("[{name}]"),
-            Host::Name(name) => encode(name),
+            Host::Name(name) => percent_encode(name),
         };
-        let mark = if self.parameters.is_empty() { "" } else { "?" };
+        let separator = if self.parameters.is_empty() { "" } else { "?" };
         format!(
-            "postgres://{login}@{host}:{}/{}{mark}{}",
+            "postgres://{login}@{host}:{}/{}{separator}{}",
             self.port,
-            encode(database),
+            percent_encode(database),
             self.parameters
         )
-    }
-
-    /// Parameters may repeat what the URL's own parts say, and libpq lets them win.
-    fn take_parameters(&mut self, query: &str) -> Result<(), &'static str> {
-        let mut kept = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            match key {
-                "host" => self.host = as_host(decode(value)?),
-                "port" => self.port = parse_port(value)?,
-                "user" => self.user = decode(value)?,
-                "password" => self.password = Some(decode(value)?),
-                "dbname" => self.maintenance = decode(value)?,
-                _ => kept.push(parameter),
-            }
-        }
-        self.parameters = kept.join("&");
-        Ok(())
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.host, self.socket()) {
-            (Host::Name(name), _) => write!(f, "{name}:{}", self.port),
-            (_, Some(socket)) => socket.display().fmt(f),
-            (Host::Socket(folder), None) => folder.display().fmt(f),
+        match &self.host {
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::Socket(directory) => socket_path(directory, self.port).display().fmt(f),
         }
     }
 }
@@ -178,42 +171,15 @@ impl fmt::Debug for ServerAddress {
     }
 }
 
-/// The socket PostgreSQL makes in a folder.
-pub(crate) fn socket_in(folder: &Path, port: u16) -> PathBuf {
-    folder.join(format!(".s.PGSQL.{port}"))
+/// The path of the socket that PostgreSQL creates in a directory.
+pub(crate) fn socket_path(directory: &Path, port: u16) -> PathBuf {
+    directory.join(format!(".s.PGSQL.{port}"))
 }
 
-fn as_host(text: String) -> Host {
-    if text.starts_with('/') {
-        Host::Socket(PathBuf::from(text))
-    } else {
-        Host::Name(or_default(text, "localhost"))
-    }
-}
-
-fn split_port(text: &str) -> (&str, &str) {
-    if let Some((address, rest)) = text
-        .strip_prefix('[')
-        .and_then(|inner| inner.split_once(']'))
-    {
-        return (address, rest.trim_start_matches(':'));
-    }
-    text.split_once(':').unwrap_or((text, ""))
-}
-
-fn parse_port(text: &str) -> Result<u16, &'static str> {
-    if text.is_empty() {
-        return Ok(DEFAULT_PORT);
-    }
-    text.parse()
-        .map_err(|_| "the port is not a number up to 65535")
-}
-
-fn or_default(text: String, default: &str) -> String {
-    if text.is_empty() {
-        default.to_owned()
-    } else {
-        text
+fn parse_error(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -222,8 +188,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_folder_becomes_a_percent_encoded_host() {
-        let address = ServerAddress::ours(Host::Socket("/tmp/a b".into()), 5432);
+    fn a_socket_directory_is_a_percent_encoded_host() {
+        let address = ServerAddress::superuser(Host::Socket("/tmp/a b".into()), 5432);
 
         assert_eq!(
             address.url("x"),
@@ -250,20 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn other_parameters_are_kept_and_the_host_parameter_wins() {
-        let url = "postgresql:///app?host=/run/pg&sslmode=require&port=6543";
+    fn url_parameters_other_than_the_address_are_kept() {
+        let url = "postgresql:///app?host=/run/pg&sslmode=disable&port=6543";
         let address = ServerAddress::parse(url).unwrap();
 
         assert_eq!(address.host, Host::Socket("/run/pg".into()));
-        assert!(address.wants_tls());
         assert_eq!(
             address.url("t"),
-            "postgres://postgres@%2Frun%2Fpg:6543/t?sslmode=require"
+            "postgres://postgres@%2Frun%2Fpg:6543/t?sslmode=disable"
         );
     }
 
     #[test]
-    fn an_ipv6_host_keeps_its_brackets() {
+    fn an_ipv6_host_is_written_in_brackets() {
         let address = ServerAddress::parse("postgres://u@[::1]:5433/d").unwrap();
 
         assert_eq!(address.host, Host::Name("::1".to_owned()));
@@ -271,12 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn unusable_urls_are_refused_with_the_reason() {
+    fn invalid_urls_are_rejected_with_the_reason() {
         for (url, reason) in [
             ("mysql://x/y", "postgres://"),
+            ("postgres://h/d?sslmode=require", "TLS"),
             ("postgres://h:99999/d", "port"),
             ("postgres://a,b/d", "more than one host"),
-            ("postgres://u%zz@h/d", "percent"),
+            ("postgres://u%ff@h/d", "utf-8"),
         ] {
             let what = ServerAddress::parse(url).unwrap_err();
             assert!(what.contains(reason), "{url}: {what}");

@@ -1,5 +1,5 @@
-//! Where things are kept between runs (downloaded binaries, prepared data directories) and where
-//! clusters live while they run.
+//! The cache directory (downloaded servers, prepared data directories) and the parent directory of
+//! running clusters.
 
 use std::env;
 use std::fs::{self, DirBuilder, File};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use crate::BinariesError;
 use crate::user::{ServerUser, process_uid};
 
-/// The cache folder, created if need be, and reachable for the server's user.
+/// The cache directory. Created if it does not exist; the server's user can enter it.
 ///
-/// `THREADLINE_CACHE_DIR` is taken at its word. Otherwise the first that works of
+/// `THREADLINE_CACHE_DIR` is used if it is set. Otherwise the first usable one of
 /// `XDG_CACHE_HOME/threadline`, `HOME/.cache/threadline`, for root `/var/cache/threadline`
-/// (root's home is commonly closed to the user as whom the server runs), and a folder in the
-/// system's temporary folder.
-pub(crate) fn folder(user: ServerUser) -> Result<PathBuf, BinariesError> {
-    if let Some(wanted) = variable("THREADLINE_CACHE_DIR") {
+/// (root's home directory is usually closed to the server's user), and a directory in the
+/// system's temporary directory.
+pub(crate) fn cache_directory(user: ServerUser) -> Result<PathBuf, BinariesError> {
+    if let Some(wanted) = path_variable("THREADLINE_CACHE_DIR") {
         return prepare(&wanted, user);
     }
-    let mut outcome = Err(BinariesError::io("finding", "a cache folder")(
+    let mut outcome = Err(BinariesError::io("finding", "a cache directory")(
         io::ErrorKind::NotFound.into(),
     ));
     for candidate in candidates(user) {
@@ -32,26 +32,25 @@ pub(crate) fn folder(user: ServerUser) -> Result<PathBuf, BinariesError> {
     outcome
 }
 
-/// The folder in which clusters get their own folder: the system's temporary folder, or the
-/// usual ones if that is closed to the server's user.
-pub(crate) fn temporary_folder(user: ServerUser) -> Result<PathBuf, BinariesError> {
+/// The parent directory of clusters: the system's temporary directory, or `/tmp` or `/var/tmp` if
+/// the server's user cannot enter that.
+pub(crate) fn temporary_directory(user: ServerUser) -> Result<PathBuf, BinariesError> {
     let first = env::temp_dir();
-    let obstacle = user.obstacle(&first);
-    let Some(obstacle) = obstacle else {
+    let Some(closed) = user.closed_directory(&first) else {
         return Ok(first);
     };
     ["/tmp", "/var/tmp"]
         .into_iter()
         .map(PathBuf::from)
-        .find(|folder| folder.is_dir() && user.obstacle(folder).is_none())
-        .ok_or(BinariesError::OutOfReach {
-            folder: first,
-            obstacle,
+        .find(|directory| directory.is_dir() && user.closed_directory(directory).is_none())
+        .ok_or(BinariesError::Inaccessible {
+            directory: first,
+            closed,
         })
 }
 
-/// Takes the lock of a name in the cache, waiting for other processes, and keeps it until the
-/// file is dropped. The operating system gives it back if the process dies.
+/// Locks a name in the cache until the file is dropped. Waits for other processes. The operating
+/// system releases the lock when the process dies.
 pub(crate) fn lock(cache: &Path, name: &str) -> Result<File, BinariesError> {
     let path = cache.join(format!("{name}.lock"));
     let failed = |source| BinariesError::io("locking", &path)(source);
@@ -65,21 +64,21 @@ pub(crate) fn lock(cache: &Path, name: &str) -> Result<File, BinariesError> {
     Ok(file)
 }
 
-/// A variable's value as an absolute path, if it is set and not empty.
-pub(crate) fn variable(name: &str) -> Option<PathBuf> {
+/// The value of an environment variable as an absolute path. `None` if unset or empty.
+pub(crate) fn path_variable(name: &str) -> Option<PathBuf> {
     let value = env::var_os(name).filter(|value| !value.is_empty())?;
     std::path::absolute(value).ok()
 }
 
 fn candidates(user: ServerUser) -> Vec<PathBuf> {
-    let of_user = variable("XDG_CACHE_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+    let of_user = path_variable("XDG_CACHE_HOME")
+        .or_else(|| path_variable("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("threadline"));
     let of_system = match user {
         ServerUser::Same => None,
         ServerUser::Unprivileged => Some(PathBuf::from("/var/cache/threadline")),
     };
-    // Every user has a folder of their own, since what others could write must not be run.
+    // One directory for each user: programs run from it, so other users must not write there.
     let temporary = process_uid()
         .ok()
         .map(|uid| env::temp_dir().join(format!("threadline-cache-{uid}")));
@@ -89,40 +88,40 @@ fn candidates(user: ServerUser) -> Vec<PathBuf> {
         .collect()
 }
 
-fn prepare(folder: &Path, user: ServerUser) -> Result<PathBuf, BinariesError> {
-    let out_of_reach = |obstacle| BinariesError::OutOfReach {
-        folder: folder.to_owned(),
-        obstacle,
+fn prepare(directory: &Path, user: ServerUser) -> Result<PathBuf, BinariesError> {
+    let inaccessible = |closed| BinariesError::Inaccessible {
+        directory: directory.to_owned(),
+        closed,
     };
-    if let Some(obstacle) = user.obstacle(folder) {
-        return Err(out_of_reach(obstacle));
+    if let Some(closed) = user.closed_directory(directory) {
+        return Err(inaccessible(closed));
     }
-    let failed = |source| BinariesError::io("creating", folder)(source);
-    if !folder.is_dir() {
+    let failed = |source| BinariesError::io("creating", directory)(source);
+    if !directory.is_dir() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
-            .create(folder)
+            .create(directory)
             .map_err(failed)?;
-        // The process' umask may have taken away what the server's user needs.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        // The umask of this process may have removed the rights of the server's user.
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
-    if let Some(obstacle) = user.obstacle(folder) {
-        return Err(out_of_reach(obstacle));
+    if let Some(closed) = user.closed_directory(directory) {
+        return Err(inaccessible(closed));
     }
-    must_be_ours(folder).map_err(|source| BinariesError::io("trusting", folder)(source))?;
-    Ok(folder.to_owned())
+    check_owner(directory).map_err(|source| BinariesError::io("trusting", directory)(source))?;
+    Ok(directory.to_owned())
 }
 
-/// Programs are run from the cache, so nobody else may be able to put any there.
-fn must_be_ours(folder: &Path) -> io::Result<()> {
-    let found = fs::metadata(folder)?;
+/// Fails if another user owns the directory or can write to it: programs run from the cache.
+fn check_owner(directory: &Path) -> io::Result<()> {
+    let found = fs::metadata(directory)?;
     if found.uid() == process_uid()? && found.mode() & 0o022 == 0 {
-        // Shows whether the file system can be written to, before anything depends on it.
-        tempfile::tempfile_in(folder).map(drop)
+        // Fails early on a read-only file system.
+        tempfile::tempfile_in(directory).map(drop)
     } else {
         Err(io::Error::other(
-            "the folder belongs to, or can be written by, another user",
+            "another user owns the directory or can write to it",
         ))
     }
 }
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cache_that_others_can_write_to_is_refused() {
+    fn a_cache_writable_by_other_users_is_rejected() {
         let parent = tempfile::tempdir().unwrap();
         fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let shared = parent.path().join("shared");
@@ -145,19 +144,22 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_the_servers_user_cannot_reach_is_refused_before_it_is_made() {
+    fn a_cache_closed_to_the_server_user_is_rejected_and_not_created() {
         let closed = tempfile::tempdir().unwrap();
         fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let inside = closed.path().join("cache");
 
         let error = prepare(&inside, ServerUser::Unprivileged).unwrap_err();
 
-        assert!(matches!(error, BinariesError::OutOfReach { .. }), "{error}");
+        assert!(
+            matches!(error, BinariesError::Inaccessible { .. }),
+            "{error}"
+        );
         assert!(!inside.exists());
     }
 
     #[test]
-    fn a_lock_excludes_the_next_until_it_is_dropped() {
+    fn a_lock_is_held_until_it_is_dropped() {
         let cache = tempfile::tempdir().unwrap();
         let first = lock(cache.path(), "x").unwrap();
         let second = File::open(cache.path().join("x.lock")).unwrap();

@@ -1,4 +1,4 @@
-//! A running server, and what is asked of it.
+//! A server for tests.
 
 use std::env;
 use std::error::Error as StdError;
@@ -10,13 +10,13 @@ use crate::server::Server;
 use crate::shared::Shared;
 use crate::{ClusterBuilder, Database, Error, MajorVersion, SqlError, Template, session};
 
-/// The variables that name an existing server, in the order in which they are asked.
+/// The environment variables for the URL of an existing server, in order of precedence.
 const URL_VARIABLES: [&str; 2] = ["THREADLINE_TEST_DATABASE_URL", "DATABASE_URL"];
 
 /// A PostgreSQL server for tests.
 ///
-/// Clones and the databases made from a cluster share the server, which stops when the last of
-/// them is dropped; with the process at the latest, so a cluster may live in a `static`:
+/// The clones and databases of a cluster share its server, which stops when the last of them is
+/// dropped or the process ends. A cluster can therefore be a `static`:
 ///
 /// ```
 /// use std::sync::OnceLock;
@@ -46,17 +46,17 @@ impl Cluster {
         Self::builder().start()
     }
 
-    /// Options to choose before the start.
+    /// The options of a new cluster.
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder::new()
     }
 
-    /// Uses the server that `THREADLINE_TEST_DATABASE_URL` or, if that is not set,
-    /// `DATABASE_URL` names, and starts a cluster if neither is set.
+    /// Uses the server in `THREADLINE_TEST_DATABASE_URL` or, if that is not set, in
+    /// `DATABASE_URL`. Starts a cluster if neither is set.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`] for a URL that cannot be read, otherwise those of
+    /// [`Error::Url`] for an invalid URL, otherwise those of
     /// [`existing`](Self::existing) and [`start`](Self::start).
     pub fn from_env_or_start() -> Result<Self, Error> {
         let found = URL_VARIABLES
@@ -68,35 +68,37 @@ impl Cluster {
         }
     }
 
-    /// Uses a server that runs already. The role in the URL must be allowed to create databases.
+    /// Uses a running server. The role in the URL needs CREATEDB.
     ///
-    /// Databases made here have names that start with `threadline_` and are dropped like those
-    /// of any other cluster. Those of a process that was killed, or that kept its cluster in a
-    /// `static`, stay. The server itself is never stopped.
+    /// The names of the databases start with `threadline_`. They are dropped as on any other
+    /// cluster, except those of a process that was killed or whose cluster is a `static`. The
+    /// server is never stopped.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`] for a URL that cannot be read and [`Error::Sql`] when the server cannot be
-    /// reached. Servers that ask for a SCRAM or MD5 login, or for TLS, need `psql` on this
-    /// machine.
+    /// [`Error::Url`] for an invalid URL or one that requires TLS, which is not supported, and
+    /// [`Error::Sql`] when the server rejects the connection or cannot be reached.
     pub fn existing(url: &str) -> Result<Self, Error> {
         Self::connect("url", url)
     }
 
-    pub(crate) fn of_server(server: Server, address: ServerAddress) -> Self {
+    pub(crate) fn from_server(server: Server, address: ServerAddress) -> Self {
         let version = server.version();
         Self::new(address, version, Some(server))
     }
 
     fn connect(variable: &'static str, url: &str) -> Result<Self, Error> {
         let address = ServerAddress::parse(url).map_err(|what| Error::Url { variable, what })?;
-        let number = session::value(&address, &address.maintenance, "show server_version_num")?;
+        let number =
+            session::query_text(&address, &address.maintenance, "show server_version_num")?
+                .unwrap_or_default();
         let version = number
-            .and_then(|text| text.trim().parse::<u32>().ok())
+            .parse::<u32>()
+            .ok()
             .and_then(|number| u16::try_from(number / 10_000).ok())
-            .ok_or_else(|| SqlError::Protocol {
+            .ok_or_else(|| SqlError::UnknownVersion {
                 address: address.to_string(),
-                what: "it has no version number".to_owned(),
+                found: number,
             })?;
         Ok(Self::new(address, MajorVersion::new(version), None))
     }
@@ -107,35 +109,35 @@ impl Cluster {
         }
     }
 
-    /// Makes an empty database, a copy of `template1`.
+    /// Creates an empty database, a copy of `template1`.
     ///
     /// # Errors
     ///
-    /// [`Error::Sql`] when the server refuses or cannot be reached.
+    /// [`Error::Sql`] when the server rejects the statement or cannot be reached.
     pub fn create_database(&self) -> Result<Database, Error> {
         self.create_database_from("template1")
     }
 
-    /// Makes a copy of a database, to which nobody may be connected meanwhile.
+    /// Creates a copy of a database. The original must have no other connections meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error::Sql`] when the server refuses (there is no such database, somebody stays
-    /// connected to it) or cannot be reached.
+    /// [`Error::Sql`] when the server rejects the statement (there is no such database, or it has
+    /// other connections) or cannot be reached.
     pub fn create_database_from(&self, template: &str) -> Result<Database, Error> {
         Database::create(&self.shared, template)
     }
 
-    /// A database prepared once, by `prepare`, to be copied as often as needed.
+    /// Returns a template: a database that `prepare` sets up once and that can be copied.
     ///
-    /// `prepare` gets the URL of an empty database and fills it, by running migrations for
-    /// example. It runs once for a `name` on this cluster; who asks for the same name meanwhile
-    /// waits. After a failure the next call tries again.
+    /// `prepare` receives the URL of an empty database and sets it up, for example by running
+    /// migrations. It runs once for each `name` on this cluster; other calls with the same name
+    /// wait. After a failure the next call tries again.
     ///
     /// # Errors
     ///
-    /// [`Error::Template`] with the error of `prepare`, [`Error::Sql`] when the database cannot
-    /// be made.
+    /// [`Error::Template`] with the error of `prepare`, [`Error::Sql`] when the database cannot be
+    /// created.
     pub fn template<E>(
         &self,
         name: &str,
@@ -147,47 +149,47 @@ impl Cluster {
         Template::prepare(&self.shared, name, prepare)
     }
 
-    /// Runs a script in the database `postgres` (on an existing server, in that of its URL), for
-    /// what concerns the whole server: roles, settings.
+    /// Runs a script in the database `postgres`, or on an existing server in the database of its
+    /// URL: for roles and settings of the server.
     ///
     /// # Errors
     ///
     /// [`Error::Sql`] with the server's message.
     pub fn execute_script(&self, sql: &str) -> Result<(), Error> {
-        self.shared.administer(sql)
+        self.shared.execute(sql)
     }
 
-    /// SIGKILL to the server and all its sessions, as when the machine loses power. What was
-    /// committed is there again after [`restart`](Self::restart).
+    /// Sends SIGKILL to the server and all its sessions. [`restart`](Self::restart) recovers the
+    /// committed transactions.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] if it is stopped already, [`Error::NotOurs`] for an existing server.
+    /// [`Error::NotRunning`] if the server is stopped, [`Error::ExistingServer`] for an existing
+    /// server.
     pub fn kill(&self) -> Result<(), Error> {
-        self.shared.own_server()?.kill()
+        self.shared.server()?.kill()
     }
 
-    /// Stops the server in an orderly way: sessions are ended, their transactions rolled back.
-    /// One that is stopped already stays so.
+    /// Runs a fast shutdown: ends all sessions and rolls back their transactions. Does nothing if
+    /// the server is stopped.
     ///
     /// # Errors
     ///
-    /// [`Error::StopTimeout`] after 60 seconds, [`Error::NotOurs`] for an existing server.
+    /// [`Error::StopTimeout`] after 60 seconds, [`Error::ExistingServer`] for an existing server.
     pub fn stop(&self) -> Result<(), Error> {
-        self.shared.own_server()?.stop()
+        self.shared.server()?.stop()
     }
 
-    /// Starts the server again on the same data and under the same URLs. One that runs is
-    /// stopped first.
+    /// Starts the server again with the same data and URLs. Stops it first if it runs.
     ///
     /// # Errors
     ///
-    /// Those of [`stop`](Self::stop) and of a start.
+    /// Those of [`stop`](Self::stop) and [`start`](Self::start).
     pub fn restart(&self) -> Result<(), Error> {
-        self.shared.own_server()?.start()
+        self.shared.server()?.start()
     }
 
-    /// The URL of the database `postgres`; on an existing server, that of the URL given.
+    /// The URL of the database `postgres`, or the URL of the existing server.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of(&self.shared.address.maintenance)
@@ -205,13 +207,13 @@ impl Cluster {
         self.shared.version
     }
 
-    /// The port of the server, which on a Unix socket is part of the socket's name.
+    /// The port of the server, also part of the file name of its Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.shared.address.port
     }
 
-    /// The folder of the Unix socket. `None` for an existing server.
+    /// The directory of the Unix socket. `None` for an existing server.
     #[must_use]
     pub fn socket_dir(&self) -> Option<&Path> {
         self.shared.server.as_ref().map(Server::path)
@@ -223,19 +225,18 @@ impl Cluster {
         self.shared.server.as_ref().map(Server::data)
     }
 
-    /// The process id of the postmaster. `None` for an existing server and for one that is
-    /// stopped.
+    /// The process id of the postmaster. `None` for an existing or stopped server.
     #[must_use]
     pub fn postmaster_pid(&self) -> Option<u32> {
         self.shared.server.as_ref()?.postmaster_pid()
     }
 
-    /// What the server has logged so far.
+    /// The server's log.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the log cannot be read, [`Error::NotOurs`] for an existing server.
+    /// [`Error::Io`] when the log cannot be read, [`Error::ExistingServer`] for an existing server.
     pub fn log(&self) -> Result<String, Error> {
-        self.shared.own_server()?.log()
+        self.shared.server()?.log()
     }
 }

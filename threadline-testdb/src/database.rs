@@ -1,24 +1,19 @@
-//! One database of a cluster.
+//! A database of a cluster.
 
 use std::sync::Arc;
 
 use crate::shared::Shared;
 use crate::{Error, session};
 
-/// A database with a name of its own, dropped with this value, whoever is still connected.
+/// A database with a unique name. Dropping this value drops the database and its connections.
 ///
-/// It keeps its cluster's server running.
+/// The value keeps its cluster's server running.
 #[derive(Debug)]
 pub struct Database {
     cluster: Arc<Shared>,
     name: String,
-    fate: Fate,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Drop,
-    Leave,
+    /// Whether `drop` drops the database.
+    is_owned: bool,
 }
 
 impl Database {
@@ -35,7 +30,7 @@ impl Database {
         Ok(Self {
             cluster: Arc::clone(cluster),
             name,
-            fate: Fate::Drop,
+            is_owned: true,
         })
     }
 
@@ -45,69 +40,68 @@ impl Database {
         &self.name
     }
 
-    /// A `postgres://` URL, as libpq (Diesel, psql) and tokio-postgres (diesel-async, sqlx) read
-    /// it. A socket folder is its percent-encoded host.
+    /// A `postgres://` URL for libpq (Diesel, psql), tokio-postgres (diesel-async) and sqlx. Its host
+    /// is the percent-encoded directory of the Unix socket.
     #[must_use]
     pub fn url(&self) -> String {
         self.cluster.address.url(&self.name)
     }
 
-    /// The URL for another role, without a password: a cluster started here asks for none.
+    /// The URL for another role, without a password: clusters of this crate use `trust`.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         self.cluster.address.url_as(role, &self.name)
     }
 
-    /// The same as `host='…' port=… user='…' dbname='…'`, for what does not read URLs.
+    /// The keyword/value connection string: `host='…' port=… user='…' dbname='…'`.
     #[must_use]
     pub fn keyword_string(&self) -> String {
         self.cluster.address.keywords(&self.name)
     }
 
-    /// Runs statements, separated by semicolons, in a session of their own. Without BEGIN and
-    /// COMMIT among them they are one transaction. Rows are thrown away.
+    /// Runs statements, separated by semicolons, in a new session and discards their rows. Without
+    /// BEGIN and COMMIT they are one transaction. COPY FROM STDIN and COPY TO STDOUT fail.
     ///
     /// # Errors
     ///
     /// [`Error::Sql`] with the server's message for the first statement that fails.
     pub fn execute_script(&self, sql: &str) -> Result<(), Error> {
-        session::run(&self.cluster.address, &self.name, sql)?;
+        session::execute(&self.cluster.address, &self.name, sql)?;
         Ok(())
     }
 
-    /// The first column of the first row of a query, as text; `None` for NULL or no row. Enough
-    /// to look at a result without a driver.
+    /// The first column of the first row of a query, as text. `None` for NULL or no row.
     ///
     /// # Errors
     ///
     /// [`Error::Sql`] with the server's message.
     pub fn query_text(&self, sql: &str) -> Result<Option<String>, Error> {
-        Ok(session::value(&self.cluster.address, &self.name, sql)?)
+        Ok(session::query_text(&self.cluster.address, &self.name, sql)?)
     }
 
-    /// Drops the database now, and says whether that worked.
+    /// Drops the database and returns the error, if any.
     ///
     /// # Errors
     ///
-    /// [`Error::Sql`] when the server refuses or is not running.
+    /// [`Error::Sql`] when the server rejects the statement or is not running.
     pub fn close(mut self) -> Result<(), Error> {
-        self.fate = Fate::Leave;
+        self.is_owned = false;
         self.cluster.drop_database(&self.name)
     }
 
-    /// Gives up the responsibility for dropping it.
-    pub(crate) fn leave(mut self) -> String {
-        self.fate = Fate::Leave;
+    /// Keeps the database and returns its name.
+    pub(crate) fn into_name(mut self) -> String {
+        self.is_owned = false;
         self.name.clone()
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // The last one out of a cluster of ours takes the whole server down anyway.
-        let server_goes_too = self.cluster.is_ours() && Arc::strong_count(&self.cluster) == 1;
-        if self.fate == Fate::Drop && !server_goes_too {
-            // Fails if the server was stopped meanwhile; `close` is for who needs to know.
+        // The last handle of a cluster removes the server with all its databases.
+        let is_last_handle = self.cluster.server.is_some() && Arc::strong_count(&self.cluster) == 1;
+        if self.is_owned && !is_last_handle {
+            // Fails if the server is stopped; `close` returns the error.
             self.cluster.drop_database(&self.name).ok();
         }
     }

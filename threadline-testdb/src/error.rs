@@ -1,6 +1,6 @@
-//! What can go wrong, in three families: SQL, server binaries, and the cluster itself.
+//! Errors of SQL, server binaries and clusters.
 //!
-//! Every message starts with what to do, then says what happened and with which value.
+//! Each message starts with the remedy, followed by the failure and the value that caused it.
 
 mod binaries;
 mod sql;
@@ -12,108 +12,107 @@ use std::path::PathBuf;
 pub use binaries::BinariesError;
 pub use sql::SqlError;
 
-/// A cluster or database that could not be started, made, stopped or dropped.
+/// An error of starting or stopping a cluster, or of creating, using or dropping a database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No usable server binaries.
+    /// No usable server binaries were found.
     #[error(transparent)]
     Binaries(#[from] BinariesError),
-    /// A statement did not run.
+    /// A connection or statement failed.
     #[error(transparent)]
     Sql(#[from] SqlError),
-    /// A URL that cannot be used.
+    /// The URL of an existing server is invalid.
     #[error("write the URL as postgres://user:password@host:port/database: {what} in `{variable}`")]
     Url {
-        /// Where the URL came from: a variable's name, or `url`. The URL itself may hold a
-        /// password and is not repeated.
+        /// The environment variable or parameter of the URL. The URL itself may contain a password.
         variable: &'static str,
-        /// What is wrong with it.
-        what: &'static str,
+        /// The reason.
+        what: String,
     },
-    /// A setting that cannot be written to `postgresql.conf`.
+    /// The name or value of a setting is invalid.
     #[error("correct the server setting `{name}` = `{value}`: {what}")]
     Setting {
         /// The setting's name.
         name: String,
-        /// The value given.
+        /// The setting's value.
         value: String,
-        /// What is wrong.
+        /// The reason.
         what: &'static str,
     },
     /// `initdb` failed.
-    #[error("see what initdb says and repair that: {output}")]
+    #[error("resolve the failure that initdb reports: {output}")]
     Initdb {
         /// The end of its output.
         output: String,
     },
-    /// The server ended instead of starting.
-    #[error("see what the server says and repair that: it ended ({status}) with\n{log}")]
+    /// The server exited during its start.
+    #[error("resolve the failure in the server's log: it exited ({status}) with\n{log}")]
     Start {
-        /// How it ended.
+        /// The exit status.
         status: String,
         /// The end of its log.
         log: String,
     },
-    /// The server took longer than allowed to come up.
+    /// The server did not start within the timeout.
     #[error(
-        "raise ClusterBuilder::start_timeout if this machine is merely slow: the server was not \
+        "increase ClusterBuilder::start_timeout if this machine is slow: the server was not \
          ready after {seconds} s; its log ends with\n{log}"
     )]
     StartTimeout {
-        /// The time allowed.
+        /// The timeout.
         seconds: u64,
         /// The end of its log.
         log: String,
     },
-    /// The server did not stop in time. It may be stopped with `Cluster::kill`.
+    /// The server did not stop within the timeout.
     #[error("call Cluster::kill: the server (process {pid}) was still running after {seconds} s")]
     StopTimeout {
         /// The postmaster's process id.
         pid: u32,
-        /// The time allowed.
+        /// The timeout.
         seconds: u64,
     },
-    /// The server is stopped, and what was asked needs it running.
+    /// The server is stopped.
     #[error("call Cluster::restart first: the server is stopped")]
     NotRunning,
-    /// The server belongs to somebody else and is not ours to stop.
+    /// The operation needs a server that this crate started.
     #[error(
-        "start a cluster of your own with Cluster::start for this test: the server at {address} \
-         was found through the environment and is not stopped, killed or restarted"
+        "use Cluster::start for this test: the server at {address} is an existing one, which this \
+         crate does not stop, kill or restart"
     )]
-    NotOurs {
+    ExistingServer {
         /// Socket path, or host and port.
         address: String,
     },
-    /// The path of the socket would be longer than the operating system allows.
-    #[error("set TMPDIR to a shorter folder, such as /tmp: the socket path {} is too long", .path.display())]
+    /// The path of the socket is longer than the operating system allows.
+    #[error("set TMPDIR to a shorter path, such as /tmp: the socket path {} is too long", .path.display())]
     SocketPath {
         /// The path.
         path: PathBuf,
     },
-    /// The closure that was to prepare a template failed.
-    #[error("repair the preparation of the template `{name}`: {source}")]
+    /// The closure that prepares a template failed.
+    #[error("correct the preparation of the template `{name}`: {source}")]
     Template {
         /// The template's name.
         name: String,
-        /// What the closure returned.
+        /// The error of the closure.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// A file, folder or helper process could not be worked with.
-    #[error("check rights and free space: {doing} {} failed", .path.display())]
+    /// An operation on a file, directory or helper process failed.
+    #[error("check permissions and free space: {doing} {} failed", .path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// The file, directory or program.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: the error of doing something to a path.
+    /// Returns a constructor for `map_err`.
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,

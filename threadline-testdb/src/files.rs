@@ -1,4 +1,4 @@
-//! Folder trees: copying, measuring, and opening them to other users.
+//! Directory trees: copying, measuring, setting permissions.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::user::ServerUser;
 
-/// Copies a folder with all it holds and gives the copy to `owner`. `to` must not exist.
+/// Copies a directory tree with its modes and makes `owner` the owner of the copy. `to` must not
+/// exist.
 ///
-/// Modes are kept. Files are copied by the standard library, which shares blocks where the file
-/// system can.
+/// [`fs::copy`] shares blocks where the file system supports it.
 pub(crate) fn copy_tree(from: &Path, to: &Path, owner: ServerUser) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
@@ -21,52 +21,52 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, owner: ServerUser) -> io::Result
             copy_tree(&entry.path(), &target, owner)?;
         } else if kind.is_symlink() {
             symlink(fs::read_link(entry.path())?, &target)?;
-            owner.take(&target)?;
+            owner.change_owner(&target)?;
         } else {
             fs::copy(entry.path(), &target)?;
-            owner.take(&target)?;
+            owner.change_owner(&target)?;
         }
     }
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;
-    owner.take(to)
+    owner.change_owner(to)
 }
 
-/// The bytes in all files below a folder. What vanishes meanwhile counts as nothing, since this
-/// watches folders in which others work.
-pub(crate) fn tree_size(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
+/// The total size of all files in a directory tree. Ignores files that are removed meanwhile:
+/// another process works in the directory.
+pub(crate) fn directory_size(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else {
         return 0;
     };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => tree_size(&entry.path()),
+            Ok(found) if found.is_dir() => directory_size(&entry.path()),
             Ok(found) => found.len(),
             Err(_) => 0,
         })
         .sum()
 }
 
-/// Lets everybody read a tree and run the programs in it: unpackers lose modes or apply a umask
-/// that closes the tree to the server's user.
-pub(crate) fn open_tree(folder: &Path) -> io::Result<()> {
-    let holds_programs = folder.file_name().is_some_and(|name| name == "bin");
-    for entry in fs::read_dir(folder)? {
+/// Makes a tree readable, and its programs executable, for all users: unpackers drop modes or apply
+/// a umask that excludes the server's user.
+pub(crate) fn make_readable(directory: &Path) -> io::Result<()> {
+    let has_programs = directory.file_name().is_some_and(|name| name == "bin");
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let found = entry.metadata()?;
         if found.is_dir() {
-            open_tree(&entry.path())?;
+            make_readable(&entry.path())?;
         } else if found.is_file() {
-            let executable = holds_programs || found.permissions().mode() & 0o100 != 0;
+            let executable = has_programs || found.permissions().mode() & 0o100 != 0;
             let mode = if executable { 0o755 } else { 0o644 };
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode))?;
         }
     }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
 }
 
 /// The last `lines` lines of a text, for error messages.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+pub(crate) fn last_lines(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
@@ -93,13 +93,13 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o640);
-        assert_eq!(tree_size(&to), tree_size(&from));
+        assert_eq!(directory_size(&to), directory_size(&from));
     }
 
     #[test]
-    fn the_tail_of_a_short_text_is_the_text() {
-        assert_eq!(tail("one\ntwo\n", 5), "one\ntwo");
-        assert_eq!(tail("one\ntwo\nthree", 2), "two\nthree");
-        assert_eq!(tail("", 2), "");
+    fn the_last_lines_of_a_short_text_are_the_text() {
+        assert_eq!(last_lines("one\ntwo\n", 5), "one\ntwo");
+        assert_eq!(last_lines("one\ntwo\nthree", 2), "two\nthree");
+        assert_eq!(last_lines("", 2), "");
     }
 }

@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg(not(unix))]
 compile_error!("threadline-testdb needs a Unix system: on Windows, run the tests inside WSL");
@@ -27,13 +26,12 @@ mod template;
 mod user;
 mod version;
 mod watchdog;
-mod wire;
 
 pub use binaries::ServerBinaries;
 pub use builder::{ClusterBuilder, Listen, OnDrop};
 pub use cluster::Cluster;
 pub use database::Database;
-pub use download::progress::{Progress, ProgressEvent, Quiet, TerminalProgress};
+pub use download::progress::Progress;
 pub use error::{BinariesError, Error, SqlError};
 pub use template::Template;
 pub use version::MajorVersion;

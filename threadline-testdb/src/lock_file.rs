@@ -1,21 +1,21 @@
-//! `postmaster.pid`, by which a server tells how it is doing.
+//! `postmaster.pid`, the file in which a server publishes its process id and status.
 
 use std::fs;
 use std::path::Path;
 
-/// The lines of the file that count, from zero.
-const PROCESS: usize = 0;
+// Line numbers, from zero.
+const PROCESS_ID: usize = 0;
 const SHARED_MEMORY: usize = 6;
 const STATUS: usize = 7;
 
-/// Whether the file is this postmaster's and says that it takes connections. A killed server
-/// leaves its file behind, `ready` and all.
+/// Whether the file belongs to this postmaster and its status is `ready`. The file of a killed
+/// server keeps that status, so the process id is compared too.
 pub(crate) fn is_ready(lock_file: &Path, postmaster: u32) -> bool {
     let Ok(text) = fs::read_to_string(lock_file) else {
         return false;
     };
     let line = |number| text.lines().nth(number).map(str::trim);
-    line(PROCESS) == Some(postmaster.to_string().as_str()) && line(STATUS) == Some("ready")
+    line(PROCESS_ID) == Some(postmaster.to_string().as_str()) && line(STATUS) == Some("ready")
 }
 
 /// The id of the server's System V shared memory segment.
@@ -30,9 +30,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_file_left_by_a_killed_server_is_not_ready() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("postmaster.pid");
+    fn the_lock_file_of_a_killed_server_is_not_ready() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("postmaster.pid");
         fs::write(&file, "41\n/d\n1700000000\n5432\n/s\n\n  77 12\nready   \n").unwrap();
 
         assert!(is_ready(&file, 41));

@@ -1,7 +1,7 @@
-//! Signals to processes, and a look at which there are.
+//! Sends signals and lists processes.
 //!
-//! Signals go through the shell's built-in `kill`: the standard library sends none but SIGKILL,
-//! and slim containers have no `kill` program.
+//! Signals are sent by the shell's built-in `kill`: the standard library sends only SIGKILL, and
+//! slim containers have no `kill` program.
 
 use std::fs;
 use std::io;
@@ -10,19 +10,19 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a process is asked whether it has ended.
-pub(crate) const POLL: Duration = Duration::from_millis(3);
+/// How often the state of a process is read.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
 /// The signals this crate sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// To a postmaster: immediate shutdown.
+    /// SIGQUIT: immediate shutdown of a postmaster.
     Quit,
-    /// To a postmaster: fast shutdown.
+    /// SIGINT: fast shutdown of a postmaster.
     Interrupt,
-    /// The end, whoever gets it.
+    /// SIGKILL.
     Kill,
-    /// Pauses the process, which then starts no others.
+    /// SIGSTOP: pauses a process, so that it starts no others.
     Stop,
 }
 
@@ -37,7 +37,7 @@ impl Signal {
     }
 }
 
-/// Sends a signal. Processes that are gone already are passed over.
+/// Sends a signal to each process. Ignores processes that do not exist.
 pub(crate) fn send(signal: Signal, pids: &[u32]) -> io::Result<()> {
     Command::new("/bin/sh")
         .args([
@@ -53,7 +53,7 @@ pub(crate) fn send(signal: Signal, pids: &[u32]) -> io::Result<()> {
         .map(drop)
 }
 
-/// Removes a System V shared memory segment that has outlived its processes.
+/// Removes a System V shared memory segment whose processes have exited.
 pub(crate) fn remove_shared_memory(segment: u32) -> io::Result<()> {
     Command::new("ipcrm")
         .args(["-m", &segment.to_string()])
@@ -64,34 +64,34 @@ pub(crate) fn remove_shared_memory(segment: u32) -> io::Result<()> {
         .map(drop)
 }
 
-/// The processes whose parent this one is.
+/// The ids of the child processes of `parent`.
 pub(crate) fn children_of(parent: u32) -> io::Result<Vec<u32>> {
     let pairs = if Path::new("/proc/self/stat").exists() {
-        from_proc()?
+        list_from_proc()?
     } else {
-        from_ps()?
+        list_from_ps()?
     };
     Ok(pairs
         .into_iter()
-        .filter(|(_, its_parent)| *its_parent == parent)
+        .filter(|(_, parent_id)| *parent_id == parent)
         .map(|(pid, _)| pid)
         .collect())
 }
 
-/// Waits until none of the processes runs any more, at most for `limit`.
-pub(crate) fn await_end(pids: &[u32], limit: Duration) {
-    let end = Instant::now() + limit;
-    while pids.iter().any(|pid| is_running(*pid)) && Instant::now() < end {
-        thread::sleep(POLL);
+/// Waits until none of the processes runs, at most for `timeout`.
+pub(crate) fn wait_for_exit(pids: &[u32], timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    while pids.iter().any(|pid| is_running(*pid)) && Instant::now() < deadline {
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Whether a process exists and is no zombie, which holds no resources any more.
+/// Whether a process exists and is not a zombie.
 fn is_running(pid: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         return fs::read_to_string(format!("/proc/{pid}/stat"))
             .ok()
-            .and_then(|stat| after_name(&stat).map(|rest| !rest.starts_with(['Z', 'X'])))
+            .and_then(|stat| fields_after_name(&stat).map(|rest| !rest.starts_with(['Z', 'X'])))
             .unwrap_or(false);
     }
     Command::new("/bin/sh")
@@ -105,25 +105,25 @@ fn is_running(pid: u32) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn from_proc() -> io::Result<Vec<(u32, u32)>> {
+fn list_from_proc() -> io::Result<Vec<(u32, u32)>> {
     let entries = fs::read_dir("/proc")?.flatten();
     Ok(entries
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let parent = after_name(&stat)?.split(' ').nth(1)?.parse().ok()?;
+            let parent = fields_after_name(&stat)?.split(' ').nth(1)?.parse().ok()?;
             Some((pid, parent))
         })
         .collect())
 }
 
-/// What follows the process' name in a `stat` line: state, parent, … The name stands in
-/// parentheses and may itself hold anything, parentheses and spaces included.
-fn after_name(stat: &str) -> Option<&str> {
+/// The fields after the process name in a `stat` line: state, parent, … The name is in parentheses
+/// and may contain any character, also parentheses and spaces.
+fn fields_after_name(stat: &str) -> Option<&str> {
     stat.rsplit_once(") ").map(|(_, rest)| rest)
 }
 
-fn from_ps() -> io::Result<Vec<(u32, u32)>> {
+fn list_from_ps() -> io::Result<Vec<(u32, u32)>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pid=,ppid="])
         .output()?;
@@ -141,19 +141,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_is_seen_and_its_end_too() {
+    fn a_child_process_is_listed_until_it_is_killed() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
 
         assert!(children_of(std::process::id()).unwrap().contains(&pid));
         send(Signal::Kill, &[pid]).unwrap();
-        await_end(&[pid], Duration::from_secs(10));
+        wait_for_exit(&[pid], Duration::from_secs(10));
         assert!(!is_running(pid));
         child.wait().unwrap();
     }
 
     #[test]
-    fn a_process_name_with_parentheses_does_not_confuse() {
-        assert_eq!(after_name("7 (a) b) S 1 2"), Some("S 1 2"));
+    fn a_process_name_with_parentheses_is_skipped() {
+        assert_eq!(fields_after_name("7 (a) b) S 1 2"), Some("S 1 2"));
     }
 }

@@ -1,18 +1,19 @@
-//! Looking for an installed server.
+//! Finds an installed server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cache::{self, variable};
+use crate::cache::{self, path_variable};
 use crate::download;
 use crate::user::ServerUser;
 use crate::{BinariesError, MajorVersion, ServerBinaries};
 
-const OVERRIDE: &str = "THREADLINE_PG_BIN";
+/// The environment variable that names the directory of the programs.
+const BIN_VARIABLE: &str = "THREADLINE_PG_BIN";
 
-/// Where packages put servers: the part before the version, the part after it.
-const VERSIONED: [(&str, &str, &str); 5] = [
+/// Directories of packaged servers: parent, prefix of the version, subdirectory.
+const PACKAGE_DIRECTORIES: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
     ("/opt/homebrew/opt", "postgresql@", "bin"),
@@ -20,79 +21,87 @@ const VERSIONED: [(&str, &str, &str); 5] = [
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];
 
-/// Where a build from source puts its only server.
-const UNVERSIONED: &str = "/usr/local/pgsql/bin";
+/// The default directory of a build from source.
+const SOURCE_DIRECTORY: &str = "/usr/local/pgsql/bin";
 
 pub(crate) fn locate(version: Option<MajorVersion>) -> Result<ServerBinaries, BinariesError> {
-    let mut looked_at = Vec::new();
-    if let Some(folder) = variable(OVERRIDE) {
-        let binaries = ServerBinaries::check(&folder, " (from THREADLINE_PG_BIN)")?;
+    let mut searched = Vec::new();
+    if let Some(directory) = path_variable(BIN_VARIABLE) {
+        let binaries = ServerBinaries::check(&directory, " (from THREADLINE_PG_BIN)")?;
         if version.is_none_or(|wanted| wanted == binaries.version()) {
             return Ok(binaries);
         }
-        looked_at.push(format!(
-            "{} (from {OVERRIDE}): is version {}",
-            folder.display(),
+        searched.push(format!(
+            "{} (from {BIN_VARIABLE}): is version {}",
+            directory.display(),
             binaries.version()
         ));
     }
-    for folder in places(version) {
-        match ServerBinaries::check(&folder, "") {
+    for directory in candidate_directories(version) {
+        match ServerBinaries::check(&directory, "") {
             Ok(found) if version.is_none_or(|wanted| wanted == found.version()) => {
                 return Ok(found);
             }
             Ok(other) => {
-                looked_at.push(format!(
+                searched.push(format!(
                     "{}: is version {}",
-                    folder.display(),
+                    directory.display(),
                     other.version()
                 ));
             }
-            Err(reason) => looked_at.push(reason_in_short(&folder, &reason)),
+            Err(error) => searched.push(format_reason(&directory, &error)),
         }
     }
-    if looked_at.is_empty() {
-        looked_at.push("pg_config and the usual folders: nothing there".to_owned());
+    if searched.is_empty() {
+        searched.push("pg_config and the directories of the usual packages: no server".to_owned());
     }
     Err(BinariesError::NotFound {
         wanted: version,
-        looked_at,
+        searched,
     })
 }
 
-fn places(version: Option<MajorVersion>) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = named_by_pg_config().into_iter().collect();
-    for (parent, prefix, below) in VERSIONED {
-        places.extend(newest_first(Path::new(parent), prefix, below));
+fn candidate_directories(version: Option<MajorVersion>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = pg_config_directory().into_iter().collect();
+    for (parent, prefix, subdirectory) in PACKAGE_DIRECTORIES {
+        directories.extend(versioned_directories(
+            Path::new(parent),
+            prefix,
+            subdirectory,
+        ));
     }
-    if Path::new(UNVERSIONED).is_dir() {
-        places.push(PathBuf::from(UNVERSIONED));
+    if Path::new(SOURCE_DIRECTORY).is_dir() {
+        directories.push(PathBuf::from(SOURCE_DIRECTORY));
     }
-    // A cache that cannot be used holds nothing either.
-    let cached = ServerUser::current()
-        .map_err(BinariesError::io("asking for the owner of", "this process"))
-        .and_then(cache::folder)
+    // An unusable cache has no servers.
+    let cached = ServerUser::for_current_process()
+        .map_err(BinariesError::io("finding the user of", "this process"))
+        .and_then(cache::cache_directory)
         .map(|cache| download::cached(&cache, version));
-    places.extend(cached.unwrap_or_default());
+    directories.extend(cached.unwrap_or_default());
     let mut seen = Vec::new();
-    places.retain(|place| {
-        let real = place.canonicalize().unwrap_or_else(|_| place.clone());
-        let new = !seen.contains(&real);
+    directories.retain(|directory| {
+        let real = directory
+            .canonicalize()
+            .unwrap_or_else(|_| directory.clone());
+        let is_new = !seen.contains(&real);
         seen.push(real);
-        new
+        is_new
     });
-    places
+    directories
 }
 
-/// `pg_config` comes with the client library as well, so the folder may hold no server.
-fn named_by_pg_config() -> Option<PathBuf> {
+/// The output of `pg_config --bindir`. Client packages have `pg_config` too, so the directory may
+/// have no server.
+fn pg_config_directory() -> Option<PathBuf> {
     let output = Command::new("pg_config").arg("--bindir").output().ok()?;
-    let folder = String::from_utf8(output.stdout).ok()?;
-    let folder = folder.trim();
-    (output.status.success() && !folder.is_empty()).then(|| PathBuf::from(folder))
+    let text = String::from_utf8(output.stdout).ok()?;
+    let directory = text.trim();
+    (output.status.success() && !directory.is_empty()).then(|| PathBuf::from(directory))
 }
 
-fn newest_first(parent: &Path, prefix: &str, below: &str) -> Vec<PathBuf> {
+/// The existing directories of a package, newest version first.
+fn versioned_directories(parent: &Path, prefix: &str, subdirectory: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(parent) else {
         return Vec::new();
     };
@@ -101,23 +110,24 @@ fn newest_first(parent: &Path, prefix: &str, below: &str) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let number = name.to_str()?.strip_prefix(prefix)?.parse().ok()?;
-            Some((number, entry.path().join(below)))
+            Some((number, entry.path().join(subdirectory)))
         })
         .collect();
     found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-    found.into_iter().map(|(_, folder)| folder).collect()
+    found.into_iter().map(|(_, directory)| directory).collect()
 }
 
-fn reason_in_short(folder: &Path, reason: &BinariesError) -> String {
-    let why = match reason {
+/// One line of [`BinariesError::NotFound`].
+fn format_reason(directory: &Path, error: &BinariesError) -> String {
+    let reason = match error {
         BinariesError::NotAServer { program, .. } => format!("has no `{program}`"),
-        BinariesError::OutOfReach { obstacle, .. } => {
-            format!("is closed to the server's user by {}", obstacle.display())
+        BinariesError::Inaccessible { closed, .. } => {
+            format!("the server's user cannot enter {}", closed.display())
         }
-        BinariesError::Broken { what, .. } => format!("does not run: {what}"),
+        BinariesError::NotRunnable { what, .. } => format!("does not run: {what}"),
         other => other.to_string(),
     };
-    format!("{}: {why}", folder.display())
+    format!("{}: {reason}", directory.display())
 }
 
 #[cfg(test)]
@@ -125,13 +135,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn newer_versions_come_first_by_number_not_by_text() {
+    fn versions_are_sorted_by_number_newest_first() {
         let parent = tempfile::tempdir().unwrap();
         for name in ["pgsql-9", "pgsql-16", "pgsql-10", "pgsql-extras", "other"] {
             fs::create_dir(parent.path().join(name)).unwrap();
         }
 
-        let found = newest_first(parent.path(), "pgsql-", "bin");
+        let found = versioned_directories(parent.path(), "pgsql-", "bin");
 
         let expected: Vec<PathBuf> = ["pgsql-16", "pgsql-10", "pgsql-9"]
             .map(|name| parent.path().join(name).join("bin"))
@@ -140,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_nobody_has_is_not_found_and_says_what_to_install() {
+    fn a_missing_version_is_reported_with_the_package_to_install() {
         let error = locate(Some(MajorVersion::new(3))).unwrap_err().to_string();
 
         assert!(error.starts_with("install a PostgreSQL server"), "{error}");

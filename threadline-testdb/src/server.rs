@@ -1,4 +1,4 @@
-//! One server process with its folder: starting, waiting, stopping, killing.
+//! A server and its directory: starts, stops and kills the process.
 
 mod state;
 
@@ -14,24 +14,24 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use self::state::State;
-use crate::files::tail;
+use crate::files::last_lines;
 use crate::lock_file::{is_ready, shared_memory};
-use crate::process::{self, POLL, Signal};
-use crate::seed::tidy_environment;
+use crate::process::{self, POLL_INTERVAL, Signal};
+use crate::seed::normalize_environment;
 use crate::user::ServerUser;
-use crate::watchdog::{Fate, Watchdog};
+use crate::watchdog::Watchdog;
 use crate::{Error, OnDrop, ServerBinaries, cache, seed};
 
-/// How long a fast shutdown may take: it includes writing out all that changed.
-const STOP_LIMIT: Duration = Duration::from_mins(1);
+/// The timeout of a fast shutdown, which includes a checkpoint.
+const FAST_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long an immediate shutdown may take: the postmaster itself kills what is left after 5 s.
-const QUIT_LIMIT: Duration = Duration::from_secs(10);
+/// The timeout of an immediate shutdown: the postmaster kills its children after 5 s.
+const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest socket path that every Unix takes, with the zero at its end.
+/// The longest socket path that every Unix accepts, without its final zero byte.
 const SOCKET_PATH_LIMIT: usize = 103;
 
-/// A data directory with, most of the time, a server on it.
+/// A cluster's directory, with its data directory, socket and log, and the server if it runs.
 #[derive(Debug)]
 pub(crate) struct Server {
     binaries: ServerBinaries,
@@ -39,53 +39,49 @@ pub(crate) struct Server {
     start_timeout: Duration,
     on_drop: OnDrop,
     /// `None` only while being dropped.
-    folder: Option<TempDir>,
+    directory: Option<TempDir>,
     path: PathBuf,
     state: Mutex<State>,
 }
 
 impl Server {
-    /// Makes the folder and a fresh data directory in it. No server runs yet.
-    pub(crate) fn prepare(
+    /// Creates the directory and the data directory. Starts no server.
+    pub(crate) fn create(
         binaries: ServerBinaries,
         start_timeout: Duration,
         on_drop: OnDrop,
     ) -> Result<Self, Error> {
-        let user =
-            ServerUser::current().map_err(Error::io("asking for the owner of", "this process"))?;
-        let parent = cache::temporary_folder(user)?;
-        let folder = tempfile::Builder::new()
+        let user = ServerUser::for_current_process()
+            .map_err(Error::io("finding the user of", "this process"))?;
+        let parent = cache::temporary_directory(user)?;
+        let directory = tempfile::Builder::new()
             .prefix("threadline-")
-            // Whoever can reach the socket is superuser, and as that could run programs as us.
+            // Every client of the socket is a superuser, who can run programs as the server's user.
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&parent)
-            .map_err(Error::io("creating a folder in", parent))?;
-        let path = folder.path().to_owned();
+            .map_err(Error::io("creating a directory in", parent))?;
+        let path = directory.path().to_owned();
         check_socket_path(&path)?;
-        let fate = match on_drop {
-            OnDrop::Remove => Fate::Remove,
-            OnDrop::Keep => Fate::Keep,
-        };
-        let watchdog = Watchdog::start(&path, fate).map_err(Error::io("running", "/bin/sh"))?;
+        let watchdog = Watchdog::start(&path, on_drop).map_err(Error::io("running", "/bin/sh"))?;
         let server = Self {
             binaries,
             user,
             start_timeout,
             on_drop,
-            folder: Some(folder),
+            directory: Some(directory),
             path,
             state: Mutex::new(State {
                 postmaster: None,
                 watchdog: Some(watchdog),
             }),
         };
-        user.take(&server.path)
+        user.change_owner(&server.path)
             .map_err(Error::io("changing the owner of", &server.path))?;
-        seed::plant(&server.binaries, user, &server.data())?;
+        seed::create_data_directory(&server.binaries, user, &server.data())?;
         Ok(server)
     }
 
-    /// The folder of the cluster, which is also the folder of its socket.
+    /// The directory of the cluster, which is also the directory of its socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -98,7 +94,7 @@ impl Server {
         self.binaries.version()
     }
 
-    /// What the server has logged so far.
+    /// The server's log.
     pub(crate) fn log(&self) -> Result<String, Error> {
         let path = self.log_path();
         let bytes = fs::read(&path).map_err(Error::io("reading", path))?;
@@ -119,43 +115,43 @@ impl Server {
         self.state().postmaster.as_ref().map(Child::id)
     }
 
-    /// Starts the server and waits until it takes connections. Stops one that runs already.
+    /// Starts the server and waits until it accepts connections. Stops a running one first.
     pub(crate) fn start(&self) -> Result<(), Error> {
         let mut state = self.state();
-        state.halt(Signal::Interrupt, STOP_LIMIT)?;
+        state.stop(Signal::Interrupt, FAST_SHUTDOWN_TIMEOUT)?;
         let postmaster = self.spawn()?;
         let pid = postmaster.id();
         state.postmaster = Some(postmaster);
-        state.tell_watchdog(|watchdog| watchdog.watch(pid))?;
-        let outcome = self.await_ready(&mut state, pid);
+        state.update_watchdog(|watchdog| watchdog.set_postmaster(pid))?;
+        let outcome = self.wait_until_ready(&mut state, pid);
         if outcome.is_err() {
-            state.halt(Signal::Quit, QUIT_LIMIT).ok();
+            state.stop(Signal::Quit, IMMEDIATE_SHUTDOWN_TIMEOUT).ok();
         }
         outcome
     }
 
-    /// A fast shutdown: sessions are ended, what is committed is written out.
+    /// Runs a fast shutdown: ends the sessions and writes a checkpoint.
     pub(crate) fn stop(&self) -> Result<(), Error> {
-        self.state().halt(Signal::Interrupt, STOP_LIMIT)
+        self.state().stop(Signal::Interrupt, FAST_SHUTDOWN_TIMEOUT)
     }
 
-    /// SIGKILL to the postmaster and all its children, and waits until they are gone.
+    /// Sends SIGKILL to the postmaster and all its children, and waits for their exit.
     pub(crate) fn kill(&self) -> Result<(), Error> {
         let mut state = self.state();
         let mut postmaster = state.postmaster.take().ok_or(Error::NotRunning)?;
         let pid = postmaster.id();
-        // Paused first, so that it cannot start a session between the look and the kill.
-        let signalled = process::send(Signal::Stop, &[pid])
+        // Paused first, so that it starts no session after its children are listed.
+        let killed = process::send(Signal::Stop, &[pid])
             .and_then(|()| process::children_of(pid))
             .and_then(|children| {
                 process::send(Signal::Kill, &children)?;
                 postmaster.kill()?;
                 postmaster.wait()?;
-                process::await_end(&children, QUIT_LIMIT);
+                process::wait_for_exit(&children, IMMEDIATE_SHUTDOWN_TIMEOUT);
                 Ok(())
             });
-        state.tell_watchdog(Watchdog::forget)?;
-        signalled.map_err(Error::io("killing the server in", &self.path))
+        state.update_watchdog(Watchdog::clear_postmaster)?;
+        killed.map_err(Error::io("killing the server in", &self.path))
     }
 
     fn spawn(&self) -> Result<Child, Error> {
@@ -172,30 +168,30 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);
-        tidy_environment(&mut command);
-        self.user.apply(&mut command);
-        // Ctrl-C is for the tests; the server is stopped by us or by the watchdog.
+        normalize_environment(&mut command);
+        self.user.apply_to(&mut command);
+        // Ctrl-C must not reach the server: this process or the watchdog stops it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.spawn().map_err(Error::io("running", program))
     }
 
-    fn await_ready(&self, state: &mut State, pid: u32) -> Result<(), Error> {
+    fn wait_until_ready(&self, state: &mut State, pid: u32) -> Result<(), Error> {
         let lock_file = self.lock_file();
-        let end = Instant::now() + self.start_timeout;
+        let deadline = Instant::now() + self.start_timeout;
         while !is_ready(&lock_file, pid) {
-            if let Some(status) = state.ended()? {
+            if let Some(status) = state.exit_status()? {
                 return Err(Error::Start {
                     status: status.to_string(),
                     log: self.end_of_log(),
                 });
             }
-            if Instant::now() > end {
+            if Instant::now() > deadline {
                 return Err(Error::StartTimeout {
                     seconds: self.start_timeout.as_secs(),
                     log: self.end_of_log(),
                 });
             }
-            thread::sleep(POLL);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
@@ -210,36 +206,33 @@ impl Server {
 
     fn end_of_log(&self) -> String {
         self.log()
-            .map_or_else(|error| error.to_string(), |log| tail(&log, 12))
+            .map_or_else(|error| error.to_string(), |log| last_lines(&log, 12))
     }
 
-    /// A panic elsewhere leaves nothing half-done in here that the next caller could not handle.
+    /// Ignores poisoning: the state is consistent after a panic.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Server {
-    /// Errors have nowhere to go from here; the watchdog stays on duty if the server would not
-    /// stop, and cleans up when this process ends.
+    /// Ignores errors. If the server does not stop, the watchdog stops it when this process ends.
     fn drop(&mut self) {
         let lock_file = self.lock_file();
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A data directory that is kept should not need recovery.
-        let (signal, limit) = match self.on_drop {
-            OnDrop::Remove => (Signal::Quit, QUIT_LIMIT),
-            OnDrop::Keep => (Signal::Interrupt, STOP_LIMIT),
+        // A fast shutdown, so that a kept data directory needs no recovery.
+        let (signal, timeout) = match self.on_drop {
+            OnDrop::Remove => (Signal::Quit, IMMEDIATE_SHUTDOWN_TIMEOUT),
+            OnDrop::Keep => (Signal::Interrupt, FAST_SHUTDOWN_TIMEOUT),
         };
-        let stopped = state.halt(signal, limit).is_ok();
-        // Only a killed server leaves its lock file, and with it a segment of shared memory that
-        // nobody else would ever remove.
+        let stopped = state.stop(signal, timeout).is_ok();
+        // Only a killed server leaves its lock file, and with it a shared memory segment.
         if let (true, Some(segment)) = (stopped, shared_memory(&lock_file)) {
             process::remove_shared_memory(segment).ok();
         }
-        let folder = self.folder.take();
-        match (self.on_drop, folder) {
-            (OnDrop::Keep, Some(folder)) => drop(folder.keep()),
-            (_, folder) => drop(folder),
+        match (self.on_drop, self.directory.take()) {
+            (OnDrop::Keep, Some(directory)) => drop(directory.keep()),
+            (_, directory) => drop(directory),
         }
         if let (true, Some(watchdog)) = (stopped, state.watchdog.take()) {
             watchdog.dismiss();
@@ -247,8 +240,8 @@ impl Drop for Server {
     }
 }
 
-fn check_socket_path(folder: &Path) -> Result<(), Error> {
-    let path = crate::address::socket_in(folder, u16::MAX);
+fn check_socket_path(directory: &Path) -> Result<(), Error> {
+    let path = crate::address::socket_path(directory, u16::MAX);
     if path.as_os_str().len() > SOCKET_PATH_LIMIT {
         return Err(Error::SocketPath { path });
     }
@@ -260,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_too_deep_for_a_socket_is_refused() {
+    fn a_directory_path_too_long_for_a_socket_is_rejected() {
         let error = check_socket_path(&Path::new("/").join("x".repeat(90))).unwrap_err();
 
         assert!(error.to_string().starts_with("set TMPDIR"), "{error}");

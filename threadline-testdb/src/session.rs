@@ -1,83 +1,94 @@
-//! Running SQL: through the built-in client, or through `psql` where that one cannot log in.
+//! SQL sessions: one connection for each script or query.
 
-use std::io;
-use std::process::Command;
+use std::time::Duration;
+
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::SqlError;
 use crate::address::ServerAddress;
-use crate::wire::{Connection, Rows};
 
-/// Runs a script in a session of its own and returns the rows of all its statements.
-pub(crate) fn run(address: &ServerAddress, database: &str, sql: &str) -> Result<Rows, SqlError> {
-    if address.wants_tls() {
-        return through_psql(address, database, sql, "an encrypted connection");
-    }
-    match Connection::open(address, database) {
-        Ok(mut connection) => connection.run(sql),
-        Err(SqlError::UnsupportedAuthentication { method }) => {
-            through_psql(address, database, sql, &method)
-        }
-        Err(error) => Err(error),
-    }
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a script and discards its rows.
+pub(crate) fn execute(address: &ServerAddress, database: &str, sql: &str) -> Result<(), SqlError> {
+    run(address, database, async |client| {
+        client.batch_execute(sql).await
+    })
 }
 
-/// The first column of the first row, if there is a row and it is not NULL.
-pub(crate) fn value(
+/// Returns the first column of the first row. `None` for NULL or no row.
+pub(crate) fn query_text(
     address: &ServerAddress,
     database: &str,
     sql: &str,
 ) -> Result<Option<String>, SqlError> {
-    let rows = run(address, database, sql)?;
-    Ok(rows.into_iter().flatten().next().flatten())
+    let messages = run(address, database, async |client| {
+        client.simple_query(sql).await
+    })?;
+    let first_row = messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(first_row.and_then(|row| row.get(0).map(str::to_owned)))
 }
 
-/// `--command` sends the whole script as one message, as the built-in client does, so both treat
-/// transactions alike. NULL is told from the empty string by a text that no value has.
-fn through_psql(
+/// Runs `work` on a thread of its own: the caller may be inside an async runtime, where a second
+/// runtime cannot block.
+fn run<T: Send>(
     address: &ServerAddress,
     database: &str,
-    sql: &str,
-    method: &str,
-) -> Result<Rows, SqlError> {
-    const FIELD: char = '\u{1f}';
-    const RECORD: char = '\u{1e}';
-    const NULL: &str = "\u{1}null\u{1}";
-    let mut command = Command::new("psql");
-    command
-        .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"])
-        .args(["--set=ON_ERROR_STOP=1", "--no-password"])
-        .arg(format!("--field-separator={FIELD}"))
-        .arg(format!("--record-separator={RECORD}"))
-        .arg(format!("--pset=null={NULL}"))
-        .arg(format!("--command={sql}"))
-        .arg(address.url_without_password(database));
-    // The command line is there for every user to see, the environment is not.
-    if let Some(password) = &address.password {
-        command.env("PGPASSWORD", password);
-    }
-    let output = command.output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => SqlError::UnsupportedAuthentication {
-            method: method.to_owned(),
-        },
-        _ => SqlError::Psql {
-            message: error.to_string(),
-        },
+    work: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error> + Send,
+) -> Result<T, SqlError> {
+    let session = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| connect_error(address, source))?
+            .block_on(connect_and_run(address, database, work))
+    };
+    std::thread::scope(|scope| scope.spawn(session).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+async fn connect_and_run<T>(
+    address: &ServerAddress,
+    database: &str,
+    work: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+) -> Result<T, SqlError> {
+    let mut config = address.config(database);
+    config
+        .application_name("threadline-testdb")
+        .connect_timeout(CONNECT_TIMEOUT);
+    let connected = config.connect(NoTls).await;
+    let (client, connection) = connected.map_err(|error| match error.as_db_error() {
+        Some(refusal) => refusal.into(),
+        None => connect_error(address, error),
     })?;
-    if !output.status.success() {
-        return Err(SqlError::Psql {
-            message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        });
+    let connection = tokio::spawn(connection);
+    let outcome = work(&client).await;
+    let value = outcome.map_err(|error| run_error(address, error))?;
+    drop(client);
+    // Sends Terminate. The result is already here, so an error no longer matters.
+    connection.await.ok();
+    Ok(value)
+}
+
+fn connect_error(
+    address: &ServerAddress,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> SqlError {
+    SqlError::Connect {
+        address: address.to_string(),
+        source: Box::new(source),
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text
-        .trim_end_matches(['\n', RECORD])
-        .split(RECORD)
-        .filter(|record| !record.is_empty())
-        .map(|record| {
-            let fields = record.split(FIELD);
-            fields
-                .map(|field| (field != NULL).then(|| field.to_owned()))
-                .collect()
-        })
-        .collect())
+}
+
+fn run_error(address: &ServerAddress, error: tokio_postgres::Error) -> SqlError {
+    match error.as_db_error() {
+        Some(refusal) => refusal.into(),
+        None => SqlError::Interrupted {
+            address: address.to_string(),
+            source: Box::new(error),
+        },
+    }
 }

@@ -1,12 +1,11 @@
-//! What goes into a cluster's `postgresql.conf`.
+//! The lines of a cluster's `postgresql.conf`.
 
 use crate::Error;
 
-/// Settings for speed: nothing of a throwaway cluster has to outlive the machine's crash.
+/// Settings for speed: a throwaway cluster need not survive a crash of the machine.
 ///
-/// `synchronous_commit` stays on. Without `fsync` it costs one write to the operating system, and
-/// without it the last commits before a SIGKILL would be lost with the server's memory, so that
-/// no crash could be tested.
+/// `synchronous_commit` stays on: without `fsync` it is cheap, and with it off, a SIGKILL would
+/// lose the last commits, so that no crash of the server could be tested.
 const DEFAULTS: [(&str, &str); 11] = [
     ("fsync", "off"),
     ("full_page_writes", "off"),
@@ -17,14 +16,14 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("listen_addresses", ""),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
-    // In files of the data directory instead of /dev/shm, where segments of a killed server would
-    // stay for ever, and which containers make very small.
+    // In files of the data directory. Segments of a killed server would stay in /dev/shm, which is
+    // also very small in containers.
     ("dynamic_shared_memory_type", "mmap"),
-    // The log is a file of ours; a collector process would only be one more to stop.
+    // Standard error is already a file; a collector would be one more process to stop.
     ("logging_collector", "off"),
 ];
 
-/// Settings in the order given; of several for one name, the last holds.
+/// Settings in the order given. PostgreSQL uses the last one of each name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings(Vec<(String, String)>);
 
@@ -57,7 +56,7 @@ impl Settings {
 }
 
 fn check(name: &str, value: &str) -> Result<(), Error> {
-    let refuse = |what| {
+    let reject = |what| {
         Err(Error::Setting {
             name: name.to_owned(),
             value: value.to_owned(),
@@ -68,10 +67,10 @@ fn check(name: &str, value: &str) -> Result<(), Error> {
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         || !name.chars().all(is_name_part)
     {
-        return refuse("a name has letters, digits, underscores and dots only");
+        return reject("a name contains only letters, digits, underscores and dots");
     }
     if value.contains(['\n', '\r', '\0']) {
-        return refuse("a value is one line");
+        return reject("a value is one line");
     }
     Ok(())
 }
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_quoted_as_the_configuration_file_wants() {
+    fn values_are_quoted_for_the_configuration_file() {
         let mut settings = Settings::default();
         settings.set("my.note", r"it's a \");
 
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_file_is_refused_by_name() {
+    fn an_invalid_setting_is_rejected_by_name() {
         for (name, value) in [("", "x"), ("a b", "x"), ("a", "x\ny"), ("1a", "x")] {
             let mut settings = Settings::default();
             settings.set(name, value);

@@ -1,13 +1,13 @@
-//! Databases prepared once and copied many times.
+//! Template databases.
 
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::shared::Shared;
 use crate::{Database, Error};
 
-/// A prepared database. Made by [`Cluster::template`](crate::Cluster::template); a copy of one
-/// takes some tens of milliseconds, whatever its preparation took.
+/// A prepared database that can be copied in some tens of milliseconds. Created by
+/// [`Cluster::template`](crate::Cluster::template).
 ///
 /// ```
 /// use threadline_testdb::{Cluster, Error};
@@ -29,24 +29,12 @@ pub struct Template {
     database: String,
 }
 
-/// A place for a template's database. Held locked while the database is prepared.
-#[derive(Debug, Default)]
-pub(crate) struct Prepared(Mutex<Option<String>>);
-
-impl Prepared {
-    /// The database's name, if preparation has succeeded.
-    pub(crate) fn database(&self) -> Option<String> {
-        let name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        name.clone()
-    }
-}
-
 impl Template {
-    /// Makes a copy.
+    /// Creates a copy.
     ///
     /// # Errors
     ///
-    /// [`Error::Sql`] when the server refuses or cannot be reached.
+    /// [`Error::Sql`] when the server rejects the statement or cannot be reached.
     pub fn create_database(&self) -> Result<Database, Error> {
         Database::create(&self.cluster, &self.database)
     }
@@ -59,17 +47,17 @@ impl Template {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let place = {
+        let slot = {
             let templates = cluster.templates.lock();
             let mut templates = templates.unwrap_or_else(PoisonError::into_inner);
             Arc::clone(templates.entry(name.to_owned()).or_default())
         };
-        // A preparation that panicked has left the place empty, and its database was dropped.
-        let mut prepared = place.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a panic in `prepare` the slot is empty and the database is dropped.
+        let mut prepared = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let database = if let Some(database) = &*prepared {
             database.clone()
         } else {
-            let database = fill(cluster, name, prepare)?;
+            let database = create_prepared(cluster, name, prepare)?;
             prepared.insert(database).clone()
         };
         Ok(Self {
@@ -79,7 +67,7 @@ impl Template {
     }
 }
 
-fn fill<E>(
+fn create_prepared<E>(
     cluster: &Arc<Shared>,
     name: &str,
     prepare: impl FnOnce(&str) -> Result<(), E>,
@@ -93,7 +81,7 @@ where
         name: name.to_owned(),
         source: source.into(),
     })?;
-    // A connection that the preparation left open, in a pool for example, would hinder copying.
+    // A connection left open by `prepare`, in a pool for example, would prevent copying.
     cluster.close_database(database.name())?;
-    Ok(database.leave())
+    Ok(database.into_name())
 }

@@ -1,5 +1,5 @@
-//! As whom the server runs. PostgreSQL refuses to run as root, so a root test run drops to an
-//! unprivileged user, and everything that user must reach has to be owned by or open to it.
+//! The operating system user of the server. PostgreSQL does not run as root, so a test process of
+//! root starts it as an unprivileged user, who needs access to all files of the server.
 
 use std::fs;
 use std::io;
@@ -8,22 +8,22 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `nobody` (and `nogroup`) on Linux. The number is used, not the name, since minimal containers
-/// have no user database to look a name up in.
+/// The number of `nobody` and `nogroup` on Linux. Minimal containers have no user database to look
+/// up the names in.
 const UNPRIVILEGED_ID: u32 = 65534;
 
-/// The user of the server's processes.
+/// The user of the server processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerUser {
     /// The user of this process.
     Same,
-    /// This process is root's: [`UNPRIVILEGED_ID`].
+    /// [`UNPRIVILEGED_ID`], because this process runs as root.
     Unprivileged,
 }
 
 impl ServerUser {
-    /// The user that fits this process.
-    pub(crate) fn current() -> io::Result<Self> {
+    /// The server user for this process.
+    pub(crate) fn for_current_process() -> io::Result<Self> {
         Ok(if process_uid()? == 0 {
             Self::Unprivileged
         } else {
@@ -32,52 +32,51 @@ impl ServerUser {
     }
 
     /// Makes a command run as this user.
-    pub(crate) fn apply(self, command: &mut Command) {
+    pub(crate) fn apply_to(self, command: &mut Command) {
         if self == Self::Unprivileged {
             command.uid(UNPRIVILEGED_ID).gid(UNPRIVILEGED_ID);
         }
-        // The folder the tests run in may be closed to the other user, and PostgreSQL's programs
-        // complain when they cannot return to it.
+        // The working directory of the tests may be closed to the other user, and PostgreSQL's
+        // programs fail if they cannot change back to it.
         command.current_dir("/");
     }
 
-    /// Gives a file or folder to this user; a link itself, not what it points to.
-    pub(crate) fn take(self, path: &Path) -> io::Result<()> {
+    /// Makes this user the owner of a file, directory or link. Does not follow links.
+    pub(crate) fn change_owner(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Same => Ok(()),
             Self::Unprivileged => lchown(path, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID)),
         }
     }
 
-    /// The first folder on the way to `path`, itself included, that this user may not enter.
-    /// Parts that do not exist yet are no obstacle.
-    pub(crate) fn obstacle(self, path: &Path) -> Option<PathBuf> {
+    /// The first directory of `path` that this user may not enter. Ignores directories that do not
+    /// exist.
+    pub(crate) fn closed_directory(self, path: &Path) -> Option<PathBuf> {
         if self == Self::Same {
             return None;
         }
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut folders: Vec<&Path> = real.ancestors().collect();
-        folders.reverse();
-        folders
+        let mut directories: Vec<&Path> = real.ancestors().collect();
+        directories.reverse();
+        directories
             .into_iter()
-            .find(|folder| fs::metadata(folder).is_ok_and(|found| !enterable(&found)))
+            .find(|directory| fs::metadata(directory).is_ok_and(|found| !is_enterable(&found)))
             .map(Path::to_owned)
     }
 }
 
-fn enterable(folder: &fs::Metadata) -> bool {
-    let needed = if folder.uid() == UNPRIVILEGED_ID {
+fn is_enterable(directory: &fs::Metadata) -> bool {
+    let needed = if directory.uid() == UNPRIVILEGED_ID {
         0o100
-    } else if folder.gid() == UNPRIVILEGED_ID {
+    } else if directory.gid() == UNPRIVILEGED_ID {
         0o010
     } else {
         0o001
     };
-    folder.mode() & needed != 0
+    directory.mode() & needed != 0
 }
 
-/// The user id under which this process creates files. The standard library does not tell, but
-/// whoever makes a file owns it.
+/// The user id of this process, read from a new file: the standard library has no `geteuid`.
 pub(crate) fn process_uid() -> io::Result<u32> {
     Ok(tempfile::tempfile()?.metadata()?.uid())
 }
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_folder_on_the_way_is_named() {
+    fn a_closed_parent_directory_is_reported() {
         let open = tempfile::tempdir().unwrap();
         fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let closed = open.path().join("closed");
@@ -99,8 +98,11 @@ mod tests {
 
         let user = ServerUser::Unprivileged;
 
-        assert_eq!(user.obstacle(open.path()), None);
-        assert_eq!(user.obstacle(&inside), Some(closed.canonicalize().unwrap()));
-        assert_eq!(ServerUser::Same.obstacle(&inside), None);
+        assert_eq!(user.closed_directory(open.path()), None);
+        assert_eq!(
+            user.closed_directory(&inside),
+            Some(closed.canonicalize().unwrap())
+        );
+        assert_eq!(ServerUser::Same.closed_directory(&inside), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The major version of a server, the unit in which PostgreSQL promises compatibility.
+//! The major version of a server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,20 +19,19 @@ use crate::BinariesError;
 pub struct MajorVersion(u16);
 
 impl MajorVersion {
-    /// The version with this number. Every number is accepted; whether such a server exists
-    /// turns out when one is looked for.
+    /// Creates a version from its number. Any number is accepted.
     #[must_use]
     pub const fn new(number: u16) -> Self {
         Self(number)
     }
 
-    /// The number, 16 for PostgreSQL 16.4.
+    /// The number: 16 for PostgreSQL 16.4.
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
     }
 
-    /// Reads what `postgres --version` prints: `postgres (PostgreSQL) 15.18 (Debian …)`.
+    /// Parses the output of `postgres --version`: `postgres (PostgreSQL) 15.18 (Debian …)`.
     /// Development versions (`19devel`, `18beta1`) count as their major version.
     pub(crate) fn from_version_line(line: &str) -> Option<Self> {
         let after_name = line.split("(PostgreSQL)").nth(1)?.trim_start();
@@ -53,11 +52,11 @@ impl fmt::Display for MajorVersion {
 impl FromStr for MajorVersion {
     type Err = BinariesError;
 
-    /// Reads a bare number.
+    /// Parses a bare number.
     ///
     /// # Errors
     ///
-    /// [`BinariesError::NotAVersion`] when the text is anything else, `16.4` included.
+    /// [`BinariesError::NotAVersion`] for any other text, such as `16.4`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse()
             .map(Self)
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_lines_of_packagers_are_understood() {
+    fn version_lines_of_distributions_are_parsed() {
         for (line, number) in [
             ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", 15),
             ("postgres (PostgreSQL) 18.4", 18),
@@ -87,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn other_programs_have_no_version() {
+    fn the_version_line_of_another_program_is_rejected() {
         assert_eq!(MajorVersion::from_version_line("postgrey 1.37"), None);
     }
 
     #[test]
-    fn a_minor_version_is_refused_by_name() {
+    fn a_minor_version_is_rejected_by_name() {
         let error = "16.4".parse::<MajorVersion>().unwrap_err();
         assert!(error.to_string().contains("16.4"), "{error}");
     }

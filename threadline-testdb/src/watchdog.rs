@@ -1,24 +1,26 @@
-//! What ends the server when this process ends without a chance to do so itself: killed, aborted,
-//! or simply finished with the cluster in a `static`, which Rust never drops.
+//! A shell process that stops the server if this process ends without dropping the cluster: killed,
+//! aborted, or with the cluster in a `static`, which Rust never drops.
 //!
-//! A small shell process reads from a pipe whose other end only this process holds. The operating
-//! system closes that end however this process ends, the shell reads end-of-file, and cleans up.
+//! The shell reads from a pipe. The operating system closes the writing end when this process ends,
+//! the shell reads end-of-file, stops the server and removes its directory.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Reads the postmaster's process id whenever it changes (an empty line when there is none), or
-/// `done`. At end-of-file it stops the server, waits for its lock file to go, and removes the
-/// folder.
+use crate::OnDrop;
+
+/// Each line read is the process id of the postmaster, empty if none runs, or `done`, which ends
+/// the script. At end-of-file the script stops the server, waits until its lock file is removed,
+/// and removes the directory.
 ///
-/// The id comes through the pipe and is not read from `postmaster.pid`, which outlives a killed
-/// server while the number may belong to somebody else. Should this process die between starting
-/// a server and telling its id, the server ends nevertheless: a postmaster that finds its data
-/// directory gone shuts down within a minute.
+/// The id is not read from `postmaster.pid`: the file of a killed server still exists, and another
+/// process may have the number. If this process dies after it starts a server and before it sends
+/// the id, the server stops too: a postmaster whose data directory is missing shuts down within a
+/// minute.
 const SCRIPT: &str = r#"
-dir=$1 fate=$2 pid=
+dir=$1 on_exit=$2 pid=
 while IFS= read -r line; do
     [ "$line" = done ] && exit 0
     pid=$line
@@ -32,17 +34,10 @@ if [ -n "$pid" ]; then
     done
     [ -e "$dir/data/postmaster.pid" ] && kill -s KILL "$pid"
 fi
-[ "$fate" = remove ] && rm -rf -- "$dir"
+[ "$on_exit" = remove ] && rm -rf -- "$dir"
 "#;
 
-/// What the watchdog does with the cluster's folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Remove,
-    Keep,
-}
-
-/// The shell that waits for our end.
+/// The shell process and the writing end of its pipe.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
@@ -50,19 +45,19 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts watching over a cluster's folder; no server is known yet.
-    pub(crate) fn start(folder: &Path, fate: Fate) -> io::Result<Self> {
-        let fate = match fate {
-            Fate::Remove => "remove",
-            Fate::Keep => "keep",
+    /// Starts the watchdog of a cluster's directory, without a postmaster.
+    pub(crate) fn start(directory: &Path, on_drop: OnDrop) -> io::Result<Self> {
+        let on_exit = match on_drop {
+            OnDrop::Remove => "remove",
+            OnDrop::Keep => "keep",
         };
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "threadline-testdb-watchdog"])
-            .arg(folder)
-            .arg(fate)
+            .arg(directory)
+            .arg(on_exit)
             .current_dir("/")
-            // Out of the terminal's and the test runner's reach: Ctrl-C ends the tests, and the
-            // watchdog has to outlive them. Open outputs would make a runner wait for it.
+            // Ctrl-C must end the tests and not the watchdog, and a test runner waits until all
+            // processes close its outputs.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -72,25 +67,25 @@ impl Watchdog {
         Ok(Self { shell, pipe })
     }
 
-    /// From now on, this is the server to stop.
-    pub(crate) fn watch(&mut self, postmaster: u32) -> io::Result<()> {
-        self.tell(&postmaster.to_string())
+    /// Sets the postmaster to stop.
+    pub(crate) fn set_postmaster(&mut self, postmaster: u32) -> io::Result<()> {
+        self.send_line(&postmaster.to_string())
     }
 
-    /// From now on, there is no server to stop.
-    pub(crate) fn forget(&mut self) -> io::Result<()> {
-        self.tell("")
+    /// Records that no postmaster runs.
+    pub(crate) fn clear_postmaster(&mut self) -> io::Result<()> {
+        self.send_line("")
     }
 
-    /// Ends the watch, without any cleaning up.
+    /// Ends the watchdog without stopping or removing anything.
     pub(crate) fn dismiss(mut self) {
-        // If it cannot be told, it is not there any more.
-        self.tell("done").ok();
+        // The write fails only if the shell has already ended.
+        self.send_line("done").ok();
         self.pipe = None;
         self.shell.wait().ok();
     }
 
-    fn tell(&mut self, line: &str) -> io::Result<()> {
+    fn send_line(&mut self, line: &str) -> io::Result<()> {
         match &mut self.pipe {
             Some(pipe) => pipe.write_all(format!("{line}\n").as_bytes()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -103,25 +98,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_goes_when_the_pipe_closes() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("cluster");
-        std::fs::create_dir(&folder).unwrap();
-        let mut watchdog = Watchdog::start(&folder, Fate::Remove).unwrap();
+    fn the_directory_is_removed_when_the_pipe_closes() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("cluster");
+        std::fs::create_dir(&directory).unwrap();
+        let mut watchdog = Watchdog::start(&directory, OnDrop::Remove).unwrap();
 
         drop(watchdog.pipe.take());
         watchdog.shell.wait().unwrap();
 
-        assert!(!folder.exists());
+        assert!(!directory.exists());
     }
 
     #[test]
-    fn a_dismissed_watchdog_touches_nothing() {
-        let home = tempfile::tempdir().unwrap();
-        let watchdog = Watchdog::start(home.path(), Fate::Remove).unwrap();
+    fn a_dismissed_watchdog_removes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let watchdog = Watchdog::start(directory.path(), OnDrop::Remove).unwrap();
 
         watchdog.dismiss();
 
-        assert!(home.path().exists());
+        assert!(directory.path().exists());
     }
 }

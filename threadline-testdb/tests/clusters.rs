@@ -1,4 +1,5 @@
-//! Clusters that start, stop, crash and vanish.
+//! Starting, stopping, killing and dropping clusters.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod common;
 
@@ -6,24 +7,24 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{await_true, exists, psql};
+use common::{exists, psql, wait_until};
 use threadline_testdb::{Cluster, Error, Listen, MajorVersion, OnDrop};
 
 #[test]
-fn a_dropped_cluster_leaves_no_process_behind() {
+fn a_dropped_cluster_stops_its_server_and_removes_its_directory() {
     let cluster = Cluster::start().unwrap();
     let pid = cluster.postmaster_pid().unwrap();
-    let folder = cluster.socket_dir().unwrap().to_owned();
+    let directory = cluster.socket_dir().unwrap().to_owned();
     assert!(exists(pid));
 
     drop(cluster);
 
     assert!(!exists(pid));
-    assert!(!folder.exists());
+    assert!(!directory.exists());
 }
 
 #[test]
-fn a_panicking_test_leaves_no_process_behind() {
+fn a_panic_stops_the_server() {
     let outcome = std::thread::spawn(|| {
         let cluster = Cluster::start().unwrap();
         let pid = cluster.postmaster_pid().unwrap();
@@ -48,28 +49,32 @@ fn a_database_keeps_its_server_running() {
 }
 
 #[test]
-fn nobody_else_can_reach_the_socket() {
+fn the_socket_directory_is_closed_to_other_users() {
     let cluster = Cluster::start().unwrap();
 
-    let folder = std::fs::metadata(cluster.socket_dir().unwrap()).unwrap();
+    let directory = std::fs::metadata(cluster.socket_dir().unwrap()).unwrap();
 
-    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    assert_eq!(directory.permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
-fn works_as_root() {
+fn the_server_of_root_runs_as_an_unprivileged_user() {
     let cluster = Cluster::start().unwrap();
     let data = cluster.data_dir().unwrap();
 
     let owner = std::fs::metadata(&data).unwrap().uid();
-    let us = tempfile::tempfile().unwrap().metadata().unwrap().uid();
-    let expected = if us == 0 { 65534 } else { us };
+    let process_user = tempfile::tempfile().unwrap().metadata().unwrap().uid();
+    let expected = if process_user == 0 {
+        65534
+    } else {
+        process_user
+    };
 
     assert_eq!(owner, expected);
 }
 
 #[test]
-fn a_killed_server_restarts_with_its_data() {
+fn a_killed_server_restarts_with_its_committed_data() {
     let cluster = Cluster::start().unwrap();
     let database = cluster.create_database().unwrap();
     database
@@ -103,14 +108,14 @@ fn a_kill_ends_running_sessions() {
         })
     };
     let sleeping = "select 1 from pg_stat_activity where query = 'select pg_sleep(60)'";
-    await_true("the session sleeps", || {
+    wait_until("the session sleeps", || {
         database.query_text(sleeping).unwrap().is_some()
     });
 
     cluster.kill().unwrap();
 
     let error = sleeper.join().unwrap().unwrap_err();
-    assert!(error.to_string().contains("broke off"), "{error}");
+    assert!(error.to_string().contains("was interrupted"), "{error}");
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_stopped_server_restarts_under_the_same_url() {
 }
 
 #[test]
-fn a_cluster_dropped_after_a_kill_is_cleaned_up() {
+fn a_cluster_dropped_after_a_kill_removes_its_data() {
     let cluster = Cluster::start().unwrap();
     let data = cluster.data_dir().unwrap();
     cluster.kill().unwrap();
@@ -140,7 +145,7 @@ fn a_cluster_dropped_after_a_kill_is_cleaned_up() {
 }
 
 #[test]
-fn a_kept_folder_stays_and_needs_no_recovery() {
+fn a_kept_data_directory_needs_no_recovery() {
     let cluster = Cluster::builder().on_drop(OnDrop::Keep).start().unwrap();
     let data = cluster.data_dir().unwrap();
     let pid = cluster.postmaster_pid().unwrap();
@@ -154,7 +159,7 @@ fn a_kept_folder_stays_and_needs_no_recovery() {
 }
 
 #[test]
-fn settings_reach_the_server_and_the_last_one_holds() {
+fn the_last_value_of_a_setting_applies() {
     let cluster = Cluster::builder()
         .setting("fsync", "on")
         .setting("my.note", "it's")
@@ -170,7 +175,7 @@ fn settings_reach_the_server_and_the_last_one_holds() {
 }
 
 #[test]
-fn an_unknown_setting_is_an_error_with_the_servers_words() {
+fn an_unknown_setting_is_an_error_with_the_server_log() {
     let error = Cluster::builder()
         .setting("no_such_setting", "1")
         .start()
@@ -181,7 +186,7 @@ fn an_unknown_setting_is_an_error_with_the_servers_words() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_given_up_and_cleaned_up() {
+fn a_start_that_exceeds_the_timeout_is_an_error() {
     let error = Cluster::builder()
         .start_timeout(Duration::ZERO)
         .start()
@@ -191,7 +196,7 @@ fn a_start_that_takes_too_long_is_given_up_and_cleaned_up() {
 }
 
 #[test]
-fn a_missing_version_says_what_to_install() {
+fn a_missing_version_is_an_error_with_the_package_to_install() {
     let error = Cluster::builder()
         .version(MajorVersion::new(7))
         .start()
@@ -204,17 +209,17 @@ fn a_missing_version_says_what_to_install() {
 }
 
 #[test]
-fn clusters_started_at_the_same_time_do_not_meet() {
-    let starting: Vec<_> = (0..4)
+fn clusters_started_concurrently_are_separate() {
+    let threads: Vec<_> = (0..4)
         .map(|_| std::thread::spawn(|| Cluster::builder().listen(Listen::Loopback).start()))
         .collect();
-    let clusters: Vec<Cluster> = starting
+    let clusters: Vec<Cluster> = threads
         .into_iter()
         .map(|thread| thread.join().unwrap().unwrap())
         .collect();
 
-    for (place, cluster) in clusters.iter().enumerate() {
-        let script = format!("create role only_here_{place}");
+    for (index, cluster) in clusters.iter().enumerate() {
+        let script = format!("create role role_{index}");
         cluster.execute_script(&script).unwrap();
         assert!(Path::new(cluster.socket_dir().unwrap()).exists());
     }

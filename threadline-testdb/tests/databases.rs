@@ -1,4 +1,5 @@
-//! Databases, templates, URLs and scripts, on one cluster shared by all tests of this file.
+//! Databases, templates, URLs and scripts, on one cluster for all tests of this file.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod common;
 
@@ -36,7 +37,7 @@ fn databases_from_a_template_are_isolated() {
 }
 
 #[test]
-fn a_template_is_prepared_once_however_many_ask() {
+fn a_template_requested_concurrently_is_prepared_once() {
     let prepared = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..6 {
@@ -55,7 +56,7 @@ fn a_template_is_prepared_once_however_many_ask() {
 }
 
 #[test]
-fn a_failed_preparation_is_named_and_tried_again() {
+fn a_failed_preparation_is_an_error_and_is_retried() {
     let failed = cluster().template("second try", |_| Err::<(), _>("no migrations"));
     let error = failed.unwrap_err();
     assert!(
@@ -69,7 +70,7 @@ fn a_failed_preparation_is_named_and_tried_again() {
 }
 
 #[test]
-fn a_connection_left_open_by_the_preparation_does_not_hinder_copies() {
+fn a_connection_left_open_by_the_preparation_does_not_prevent_copies() {
     let mut left_open = None;
     let template = cluster()
         .template("left open", |url| {
@@ -89,7 +90,7 @@ fn a_connection_left_open_by_the_preparation_does_not_hinder_copies() {
 }
 
 #[test]
-fn a_dropped_database_is_gone_even_with_somebody_connected() {
+fn a_dropped_database_is_removed_despite_open_connections() {
     let database = cluster().create_database().unwrap();
     let name = database.name().to_owned();
     let mut session = std::process::Command::new("psql")
@@ -106,7 +107,7 @@ fn a_dropped_database_is_gone_even_with_somebody_connected() {
 }
 
 #[test]
-fn a_closed_database_is_gone() {
+fn a_closed_database_is_removed() {
     let database = cluster().create_database().unwrap();
     let name = database.name().to_owned();
 
@@ -116,7 +117,7 @@ fn a_closed_database_is_gone() {
 }
 
 #[test]
-fn urls_and_keyword_strings_work_with_libpq() {
+fn urls_and_keyword_strings_are_accepted_by_libpq() {
     let database = cluster().create_database().unwrap();
     cluster()
         .execute_script("create role reader login")
@@ -140,7 +141,7 @@ fn a_database_can_be_copied_by_name() {
 }
 
 #[test]
-fn a_failing_script_is_rolled_back_and_told_in_the_servers_words() {
+fn a_failing_script_is_rolled_back_with_the_servers_message() {
     let database = cluster().create_database().unwrap();
 
     let error = database
@@ -157,51 +158,58 @@ fn a_failing_script_is_rolled_back_and_told_in_the_servers_words() {
 }
 
 #[test]
-fn a_script_that_wants_data_from_the_client_ends_with_an_error() {
+fn a_script_that_copies_from_or_to_the_client_fails() {
     let database = cluster().create_database().unwrap();
     database.execute_script("create table t (id int)").unwrap();
 
-    assert!(database.execute_script("copy t from stdin").is_err());
-    assert!(database.execute_script("copy t to stdout").is_ok());
+    for script in ["copy t from stdin", "copy t to stdout"] {
+        let error = database.execute_script(script).unwrap_err();
+        assert!(error.to_string().contains("COPY"), "{error}");
+    }
 }
 
 #[test]
-fn an_existing_server_is_used_and_not_stopped() {
+fn an_existing_server_is_not_stopped() {
     let database = cluster().create_database().unwrap();
-    let guest = Cluster::existing(&database.url()).unwrap();
+    let existing = Cluster::existing(&database.url()).unwrap();
     let name = {
-        let template = guest.template("guest", |_| Ok::<(), Error>(())).unwrap();
+        let template = existing
+            .template("existing", |_| Ok::<(), Error>(()))
+            .unwrap();
         template.create_database().unwrap().name().to_owned()
     };
 
-    assert_eq!(guest.version(), cluster().version());
-    assert!(matches!(guest.kill(), Err(Error::NotOurs { .. })));
-    assert!(matches!(guest.restart(), Err(Error::NotOurs { .. })));
+    assert_eq!(existing.version(), cluster().version());
+    assert!(matches!(existing.kill(), Err(Error::ExistingServer { .. })));
+    assert!(matches!(
+        existing.restart(),
+        Err(Error::ExistingServer { .. })
+    ));
     assert!(!has_database(&name));
-    drop(guest);
+    drop(existing);
     database.execute_script("select 1").unwrap();
 }
 
 #[test]
-fn a_guests_template_goes_with_the_guest() {
-    let guest = Cluster::existing(&cluster().url()).unwrap();
+fn a_template_on_an_existing_server_is_dropped_with_the_cluster() {
+    let existing = Cluster::existing(&cluster().url()).unwrap();
     let mut url = String::new();
-    guest
-        .template("guest", |its| {
-            its.clone_into(&mut url);
+    existing
+        .template("existing", |template_url| {
+            template_url.clone_into(&mut url);
             Ok::<(), Error>(())
         })
         .unwrap();
     let name = url.rsplit('/').next().unwrap();
     assert!(has_database(name));
 
-    drop(guest);
+    drop(existing);
 
     assert!(!has_database(name));
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
+fn an_unreachable_server_is_an_error_with_its_address() {
     let error = Cluster::existing("postgres://u@%2Fnowhere/d").unwrap_err();
 
     assert!(
@@ -211,7 +219,7 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
-fn passwords_in_clear_and_by_scram_are_both_answered() {
+fn password_scram_and_md5_logins_succeed() {
     for method in ["password", "scram-sha-256", "md5"] {
         let cluster = Cluster::builder()
             .listen(threadline_testdb::Listen::Loopback)
@@ -238,6 +246,11 @@ fn passwords_in_clear_and_by_scram_are_both_answered() {
 
         let database = Cluster::existing(&url).unwrap().create_database().unwrap();
 
+        let wrong = Cluster::existing(&url.replace("clock", "watch")).unwrap_err();
+        assert!(
+            matches!(wrong, Error::Sql(SqlError::Server { .. })),
+            "{wrong}"
+        );
         let two_rows = "select null union all select 'x'";
         assert_eq!(database.query_text(two_rows).unwrap(), None, "{method}");
         let value = database.query_text("select 'a b'").unwrap();
@@ -247,4 +260,30 @@ fn passwords_in_clear_and_by_scram_are_both_answered() {
             .unwrap_err();
         assert!(error.to_string().contains("nowhere"), "{error}");
     }
+}
+
+#[test]
+fn a_database_is_created_and_dropped_inside_an_async_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+
+    let name = runtime.block_on(async {
+        let database = cluster().create_database().unwrap();
+        database.execute_script("create table t ()").unwrap();
+        database.name().to_owned()
+    });
+
+    assert!(!has_database(&name));
+}
+
+#[test]
+fn a_notice_does_not_end_a_script() {
+    let database = cluster().create_database().unwrap();
+
+    let script = "do $$ begin raise notice 'a notice'; end $$; create table t ()";
+    database.execute_script(script).unwrap();
+
+    let found = database.query_text("select to_regclass('t')").unwrap();
+    assert_eq!(found.as_deref(), Some("t"));
 }

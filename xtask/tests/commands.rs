@@ -18,13 +18,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use threadline_testdb::{Cluster, Database, ServerBinaries, TerminalProgress};
+use threadline_testdb::{Cluster, Database, Progress, ServerBinaries};
 
 fn database() -> Database {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER
         .get_or_init(|| {
-            let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
+            let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
             Cluster::builder()
                 .binaries(binaries)
                 .start()

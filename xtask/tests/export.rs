@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use serde_json::Value;
-use threadline_testdb::{Cluster, Database, ServerBinaries, Template, TerminalProgress};
+use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_threadline");
 
@@ -24,7 +24,7 @@ const CHANGES: usize = 20_000;
 fn database() -> Database {
     static TEMPLATE: OnceLock<(Cluster, Template)> = OnceLock::new();
     let (_, template) = TEMPLATE.get_or_init(|| {
-        let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
+        let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
         let cluster = Cluster::builder()
             .binaries(binaries)
             .start()

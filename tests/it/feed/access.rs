@@ -131,7 +131,7 @@ fn a_listener_wakes_on_notification_or_after_its_interval() {
         // Two notifications before the wait.
         feed::wake(&mut conn).await.unwrap();
         feed::wake(&mut conn).await.unwrap();
-        let long = Duration::from_mins(1);
+        let long = Duration::from_secs(60);
         assert_eq!(listener.wait(long).await.unwrap(), WakeReason::Writer);
         // A write alone does not wake the listener.
         trail.run("INSERT INTO t VALUES (1)");

@@ -171,7 +171,7 @@ fn several_retention_workers_purge_once_and_stop_on_request() {
                     let url = url.clone();
                     async move { AsyncPgConnection::establish(&url).await }
                 })
-                .interval(Duration::from_hours(1))
+                .interval(Duration::from_secs(60 * 60))
                 .jitter(Duration::ZERO)
                 .options(quick())
                 .start()

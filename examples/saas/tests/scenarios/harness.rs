@@ -17,7 +17,7 @@ use threadline::change::{AuditAction, TimelineEntry};
 use threadline::nonblocking;
 use threadline::prelude::Timeline;
 use threadline::schema::audit_actions;
-use threadline_testdb::{Cluster, Database, Error, ServerBinaries, TerminalProgress};
+use threadline_testdb::{Cluster, Database, Error, Progress, ServerBinaries};
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 use tower::ServiceExt;
@@ -39,7 +39,7 @@ fn cluster() -> &'static Cluster {
 fn start() -> Result<Cluster, Error> {
     match Cluster::from_env_or_start() {
         Err(Error::Binaries(_)) => {
-            let binaries = ServerBinaries::obtain(None, &TerminalProgress)?;
+            let binaries = ServerBinaries::obtain(None, Progress::Terminal)?;
             Cluster::builder().binaries(binaries).start()
         }
         started_or_failed => started_or_failed,

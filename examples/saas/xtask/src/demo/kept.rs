@@ -64,7 +64,7 @@ fn start(binaries: &ServerBinaries, data: &Path, folder: &Path) -> anyhow::Resul
     let log = File::options()
         .append(true)
         .open(folder.join("server.log"))?;
-    let mut command = Command::new(binaries.folder().join("postgres"));
+    let mut command = Command::new(binaries.bin_dir().join("postgres"));
     command
         .arg("-D")
         .arg(data)

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use threadline_testdb::{Cluster, Listen, OnDrop, ServerBinaries, TerminalProgress};
+use threadline_testdb::{Cluster, Listen, OnDrop, Progress, ServerBinaries};
 use threadline_xtask::DemoArgs;
 
 use super::heading;
@@ -33,12 +33,12 @@ impl Server {
             )?;
             return Ok(Self::Existing(url.clone()));
         }
-        let binaries = ServerBinaries::obtain(None, &TerminalProgress)?;
+        let binaries = ServerBinaries::obtain(None, Progress::Terminal)?;
         writeln!(
             out,
             "Starts a throwaway PostgreSQL {} ({}).",
             binaries.version(),
-            binaries.folder().display()
+            binaries.bin_dir().display()
         )?;
         let cluster = Cluster::builder().binaries(binaries.clone());
         if args.keep {
