@@ -1,10 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub use threadline_core::{
-    Audited, action, actor, capture, column_type, context, expected_gap, install, registry,
-    row_key, storage, table, telemetry, transaction,
-};
+mod error;
+
+pub use self::error::{Error, Result};
+
+pub use threadline_core::action::{Action, ActionId, ActionName, ActionStatus};
+pub use threadline_core::actor::{ActorRef, ActorType};
+pub use threadline_core::context::{AuditContext, ContextId};
+pub use threadline_core::row_key::RowKeyText;
+pub use threadline_core::table::TableName;
+pub use threadline_core::transaction::AuditTransactionId;
+pub use threadline_core::{Audited, action, expected_gap, registry, telemetry};
 
 #[doc(hidden)]
 pub use threadline_core::__private;
@@ -13,34 +20,86 @@ pub use threadline_core::__private;
 #[cfg(feature = "derive")]
 pub use threadline_macros::Audited;
 
-#[cfg(any(feature = "async", feature = "sync"))]
-pub use threadline_diesel::write;
+#[cfg(feature = "async")]
+pub use threadline_diesel::capture_start::capture_start;
+#[cfg(feature = "async")]
+pub use threadline_diesel::coverage::coverage;
 #[cfg(feature = "diesel")]
 pub use threadline_diesel::{
-    actions, as_of, baseline, blocking, capture_start, change, correlation, coverage, diff, doctor,
-    error, history, incident, introspection, json, key_columns, migrations, moments, page, policy,
-    schema, scope, standing, terms, timeline, transactions,
+    Actions, AsOf, AuditAction, AuditChange, AuditTransaction, Correlation, Cursor, DocumentAsOf,
+    FieldHistory, History, Incident, Op, Order, Page, PageSize, ReadError, RowAsOf, Scope,
+    Timeline, TimelineEntry, Transactions, blocking, doctor, documents, models, query, schema,
 };
+#[cfg(any(feature = "async", feature = "sync"))]
+pub use threadline_diesel::{AuditError, AuditedOutcome, AuditedWrite};
 #[cfg(feature = "async")]
-pub use threadline_diesel::{feed, nonblocking, time_travel};
+pub use threadline_diesel::{
+    CaptureStatus, TimeTravel, actions, as_of, audit_horizon, audited, capture_status, change,
+    correlation, deployed_policies, deployed_tables, document_as_of, feed, first_change, follow,
+    history, history_notes, incident, introspect, key_columns, last_change, maintain_partitions,
+    plan_retention, pooler_probe, purge, purge_with_progress, record_action, record_baseline,
+    resolve_key, retention_runs, time_travel, time_travel_first, timeline, transaction,
+    transactions,
+};
 
-/// How long what is kept, and removing the rest.
+/// Actors, actions and the context of a write.
+pub mod context {
+    pub use threadline_core::action::*;
+    pub use threadline_core::actor::*;
+    pub use threadline_core::context::*;
+    pub use threadline_core::transaction::*;
+}
+
+/// Audited tables: names, columns, types, row keys.
+pub mod table {
+    pub use threadline_core::column_type::*;
+    pub use threadline_core::row_key::*;
+    pub use threadline_core::table::*;
+    #[cfg(feature = "diesel")]
+    pub use threadline_diesel::introspection::*;
+}
+
+/// The SQL of the trail and of captured tables.
+pub mod install {
+    pub use threadline_core::capture::*;
+    pub use threadline_core::install::*;
+    #[cfg(feature = "diesel")]
+    pub use threadline_diesel::migrations::*;
+}
+
+/// Rows that are older than capture.
+#[cfg(feature = "diesel")]
+pub mod baseline {
+    pub use threadline_diesel::baseline::*;
+    pub use threadline_diesel::capture_start::*;
+}
+
+/// Which tables are captured, by which policies, and what is wrong with that.
+#[cfg(feature = "diesel")]
+pub mod coverage {
+    pub use threadline_core::expected_gap::*;
+    pub use threadline_diesel::coverage::*;
+    pub use threadline_diesel::policy::*;
+}
+
+/// How long records are kept, and removing expired ones.
 pub mod retention {
     pub use threadline_core::retention::*;
     #[cfg(feature = "async")]
     pub use threadline_diesel::retention::*;
 }
 
-/// Getting the trail out: CSV, JSON, NDJSON, Parquet.
+/// Exports as CSV, JSON, NDJSON, Parquet.
 #[cfg(feature = "export")]
 pub use threadline_export as export;
 
-/// Request and job context: where it is known who does what.
+/// The context of requests and jobs.
 #[cfg(feature = "plug")]
 pub use threadline_plug as plug;
 
-/// What most hosts need.
+/// The names that most hosts use.
 pub mod prelude {
+    pub use threadline_core::action;
     pub use threadline_core::action::Action;
     pub use threadline_core::actor::ActorRef;
     pub use threadline_core::context::{AuditContext, ContextId};
@@ -48,9 +107,9 @@ pub mod prelude {
     #[cfg(feature = "derive")]
     pub use crate::Audited;
     #[cfg(any(feature = "async", feature = "sync"))]
-    pub use threadline_diesel::write::{AuditError, AuditedOutcome, AuditedWrite};
+    pub use threadline_diesel::{AuditError, AuditedOutcome, AuditedWrite};
     #[cfg(feature = "diesel")]
-    pub use threadline_diesel::{change::Op, history::history, timeline::Timeline};
+    pub use threadline_diesel::{History, Op, Timeline};
 }
 
 /// The guides' Rust, compiled.
@@ -64,6 +123,8 @@ mod guides {
     struct Export;
     #[doc = include_str!("../guides/brownfield.md")]
     struct Brownfield;
+    #[doc = include_str!("../guides/domain-reference.md")]
+    struct DomainReference;
     #[doc = include_str!("../guides/feed.md")]
     struct Feed;
     #[doc = include_str!("../guides/getting-started.md")]

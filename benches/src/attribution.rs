@@ -11,8 +11,7 @@ use threadline_core::actor::ActorRef;
 use threadline_core::capture::CaptureMigration;
 use threadline_core::context::{AuditContext, ContextId};
 use threadline_core::install;
-use threadline_diesel::write::{AuditError, AuditedWrite};
-use threadline_diesel::{blocking, nonblocking};
+use threadline_diesel::{AuditError, AuditedWrite, blocking};
 
 use crate::server::Server;
 
@@ -63,7 +62,7 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
          INSERT INTO accounts VALUES (1, 0, 'x')",
     )?;
     let mut conn = AsyncPgConnection::establish(&database.url()).await?;
-    let table = nonblocking::introspect(&mut conn, &"accounts".parse()?).await?;
+    let table = threadline_diesel::introspect(&mut conn, &"accounts".parse()?).await?;
     database.execute_script(CaptureMigration::new([&table], |_| None).up())?;
     let context = AuditContext::new(ActorRef::user("42")?)
         .request_id(ContextId::new("0af7651916cd43dd8448eb211c80319c")?)
@@ -100,7 +99,7 @@ async fn with_async(
             .await?;
         timed.plain.push(start.elapsed());
         let start = Instant::now();
-        nonblocking::audited(conn, write, async |conn| {
+        threadline_diesel::audited(conn, write, async |conn| {
             conn.batch_execute(UPDATE).await.map_err(AuditError::from)
         })
         .await?;

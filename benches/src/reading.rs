@@ -1,7 +1,7 @@
 //! The cost of reading a large trail, compared with the same queries on a common layout.
 
 mod export;
-mod questions;
+mod queries;
 mod trail;
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use self::export::Throughput;
-use self::questions::Answered;
+use self::queries::Measured;
 use self::trail::Trail;
 use crate::server::{Facts, Server};
 
@@ -38,7 +38,7 @@ pub(crate) struct ReadingArguments {
 struct Report {
     facts: Facts,
     changes: i64,
-    questions: Vec<Answered>,
+    queries: Vec<Measured>,
     exports: Vec<Throughput>,
 }
 
@@ -55,12 +55,12 @@ pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
         Some(url) => Trail::existing(url).await?,
         None => Trail::build(&server, arguments.changes).await?,
     };
-    let questions = questions::ask(&trail).await?;
+    let queries = queries::measure(&trail).await?;
     let exports = export::measure(&trail).await?;
     let report = Report {
         facts,
         changes: trail.changes(),
-        questions,
+        queries,
         exports,
     };
     println!("{}", report.tables());
@@ -74,16 +74,20 @@ pub(crate) async fn measure(arguments: ReadingArguments) -> Result<()> {
 impl Report {
     fn tables(&self) -> String {
         let mut text = format!("{} changes\n", self.changes);
-        let _ = writeln!(text, "Queries, milliseconds, warm\n{}\n", self.asked());
+        let _ = writeln!(
+            text,
+            "Queries, milliseconds, warm\n{}\n",
+            self.query_table()
+        );
         let _ = write!(
             text,
             "Export, compared with COPY of the same columns\n{}",
-            self.exported()
+            self.export_table()
         );
         text
     }
 
-    fn asked(&self) -> Table {
+    fn query_table(&self) -> Table {
         let mut table = Table::new();
         table.set_header([
             "query",
@@ -95,9 +99,9 @@ impl Report {
             "common p95",
             "x common",
         ]);
-        for one in &self.questions {
+        for one in &self.queries {
             let common = one.common;
-            let of = |value: fn(questions::Times) -> f64| {
+            let of = |value: fn(queries::Times) -> f64| {
                 common.map_or_else(String::new, |common| format!("{:.2}", value(common)))
             };
             table.add_row([
@@ -116,7 +120,7 @@ impl Report {
         table
     }
 
-    fn exported(&self) -> Table {
+    fn export_table(&self) -> Table {
         let mut table = Table::new();
         table.set_header(["export", "rows/s", "MB/s", "first byte ms", "x COPY"]);
         let copy = self

@@ -12,8 +12,7 @@ use threadline_core::column_type::ColumnType;
 use threadline_core::install;
 use threadline_core::row_key::RowKeyText;
 use threadline_core::table::{AuditedTable, Column, TableName};
-use threadline_diesel::nonblocking;
-use threadline_diesel::time_travel::{TimeTravel, time_travel};
+use threadline_diesel::time_travel::TimeTravel;
 
 use crate::sampling::median;
 use crate::server::{Server, connect};
@@ -26,7 +25,7 @@ const TIMES: usize = 9;
 
 /// Queries on `orders` and `customers` that return one number: name, SQL, and the keys of `orders` to
 /// which the table can be restricted.
-const QUESTIONS: &[(&str, &str, &str)] = &[
+const QUERIES: &[(&str, &str, &str)] = &[
     (
         "sum of the whole table",
         "SELECT sum(total)::bigint AS n FROM orders",
@@ -128,20 +127,22 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
         "narrowed to keys ms",
         "x copy",
     ]);
-    for (name, question, keys) in QUESTIONS {
+    for (name, query, keys) in QUERIES {
         for mark in &marks {
             let orders: TableName = "orders".parse()?;
-            let whole = time_travel(mark.instant).tables([orders.clone(), "customers".parse()?]);
+            let whole = TimeTravel::at(mark.instant).tables([orders.clone(), "customers".parse()?]);
             let keys: Vec<_> = keys
                 .split(',')
                 .filter(|key| !key.is_empty())
                 .map(|key| RowKeyText::from_values(vec![key.trim().to_owned()]))
                 .collect();
             let narrowed = (!keys.is_empty()).then(|| whole.clone().table_keys(orders, keys));
-            let on_copy = question.replace("orders", &mark.name);
+            let on_copy = query.replace("orders", &mark.name);
             let context = || (*name).to_owned();
-            let copy = ask(&mut conn, &on_copy, None).await.with_context(context)?;
-            let past = ask(&mut conn, question, Some(&whole)).await;
+            let copy = measure_query(&mut conn, &on_copy, None)
+                .await
+                .with_context(context)?;
+            let past = measure_query(&mut conn, query, Some(&whole)).await;
             let past = past.with_context(context)?;
             ensure!(copy.answer == past.answer, "the answers to {name} differ");
             let mut cells = vec![
@@ -152,7 +153,7 @@ pub(crate) async fn measure(server: &Server) -> Result<()> {
                 format!("{:.1}", past.milliseconds / copy.milliseconds),
             ];
             if let Some(narrowed) = &narrowed {
-                let past = ask(&mut conn, question, Some(narrowed)).await;
+                let past = measure_query(&mut conn, query, Some(narrowed)).await;
                 let past = past.with_context(context)?;
                 ensure!(copy.answer == past.answer, "the answers to {name} differ");
                 cells.push(format!("{:.2}", past.milliseconds));
@@ -196,19 +197,19 @@ struct Measured {
 }
 
 /// Runs a query as of an instant, or on the current rows.
-async fn ask(
+async fn measure_query(
     conn: &mut AsyncPgConnection,
-    question: &str,
+    query: &str,
     travel: Option<&TimeTravel>,
 ) -> Result<Measured> {
     let mut samples = Vec::new();
     let mut answer = 0;
     for turn in 0..=TIMES {
         let start = Instant::now();
-        let query = diesel::sql_query(question);
+        let query = diesel::sql_query(query);
         let found: Vec<Number> = match travel {
             None => query.load(conn).await?,
-            Some(travel) => nonblocking::time_travel(conn, travel, query).await?,
+            Some(travel) => threadline_diesel::time_travel(conn, travel, query).await?,
         };
         let taken = start.elapsed().as_secs_f64() * 1e3;
         answer = found.as_slice().first().context("no row")?.n;

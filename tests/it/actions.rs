@@ -2,11 +2,8 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use threadline::action::ActionStatus;
-use threadline::actions::Actions;
-use threadline::blocking;
-use threadline::page::PageSize;
 use threadline::prelude::*;
+use threadline::{ActionStatus, Actions, PageSize, blocking};
 
 use crate::harness::{Trail, captured};
 
@@ -30,8 +27,8 @@ fn logins() -> (Trail, PgConnection) {
     (trail, conn)
 }
 
-fn actors(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
-    let page = blocking::actions(conn, question).unwrap();
+fn actors(conn: &mut PgConnection, query: &Actions) -> Vec<String> {
+    let page = blocking::actions(conn, query).unwrap();
     page.entries
         .iter()
         .map(|action| action.actor.as_ref().unwrap().to_string())
@@ -64,13 +61,13 @@ fn actions_are_filtered_by_name_status_category_actor_and_correlation() {
 #[test]
 fn paging_through_actions_returns_each_action_once() {
     let (_trail, mut conn) = logins();
-    let mut question = Actions::new().page_size(PageSize::new(2).unwrap());
+    let mut query = Actions::new().page_size(PageSize::new(2).unwrap());
     let mut seen = Vec::new();
     loop {
-        let page = blocking::actions(&mut conn, &question).unwrap();
+        let page = blocking::actions(&mut conn, &query).unwrap();
         seen.extend(page.entries.iter().map(|action| action.id));
         match page.next {
-            Some(next) => question = question.after(next),
+            Some(next) => query = query.after(next),
             None => break,
         }
     }

@@ -3,12 +3,10 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use threadline::as_of::{AsOf, AsOfError, UnknownReason, as_of, document_as_of};
-use threadline::change::Op;
-use threadline::json::StoredJson;
+use threadline::models::StoredJson;
 use threadline::prelude::*;
-use threadline::row_key::RowKeyText;
-use threadline::{blocking, nonblocking};
+use threadline::query::{AsOfError, UnknownReason};
+use threadline::{AsOf, DocumentAsOf, RowAsOf, RowKeyText, blocking};
 use uuid::Uuid;
 
 use crate::harness::{Trail, block_on, captured, empty_trail};
@@ -16,7 +14,7 @@ use crate::harness::{Trail, block_on, captured, empty_trail};
 /// The time on the server.
 pub(crate) fn now(trail: &Trail) -> DateTime<Utc> {
     trail
-        .ask("SELECT to_jsonb(clock_timestamp()) #>> '{}'")
+        .query_text("SELECT to_jsonb(clock_timestamp()) #>> '{}'")
         .parse()
         .expect("an instant")
 }
@@ -118,10 +116,10 @@ fn accounts() -> Trail {
     captured(ACCOUNTS, &["as_of_accounts"])
 }
 
-fn was(trail: &Trail, key: i32, instant: DateTime<Utc>) -> AsOf<Account> {
+fn account_as_of(trail: &Trail, key: i32, instant: DateTime<Utc>) -> AsOf<Account> {
     block_on(async {
-        let question = as_of::<Account>(key, instant).unwrap();
-        nonblocking::as_of(&mut trail.connect().await, &question)
+        let query = RowAsOf::<Account>::new(key, instant).unwrap();
+        threadline::as_of(&mut trail.connect().await, &query)
             .await
             .unwrap()
     })
@@ -130,8 +128,8 @@ fn was(trail: &Trail, key: i32, instant: DateTime<Utc>) -> AsOf<Account> {
 fn document(trail: &Trail, table: &str, key: &[&str], instant: DateTime<Utc>) -> AsOf<StoredJson> {
     let key = RowKeyText::from_values(key.iter().map(|value| (*value).to_owned()).collect());
     block_on(async {
-        let question = document_as_of(table.parse().unwrap(), &key, instant);
-        nonblocking::document_as_of(&mut trail.connect().await, &question)
+        let query = DocumentAsOf::new(table.parse().unwrap(), &key, instant);
+        threadline::document_as_of(&mut trail.connect().await, &query)
             .await
             .unwrap()
     })
@@ -164,13 +162,13 @@ fn as_of_loads_the_model_struct_sync_and_async() {
     trail.run(
         "UPDATE as_of_things SET name = 'later', numbers = '[0:1]={7,8}', raw = NULL, flag = NULL",
     );
-    let question = as_of::<Thing>(9_007_199_254_740_993_i64, first).unwrap();
-    let AsOf::Row(known) = blocking::as_of(&mut conn, &question).unwrap() else {
+    let query = RowAsOf::<Thing>::new(9_007_199_254_740_993_i64, first).unwrap();
+    let AsOf::Row(known) = blocking::as_of(&mut conn, &query).unwrap() else {
         panic!("no row");
     };
     assert_eq!((known.row, known.unknown), (expected.clone(), vec![]));
     let answer = block_on(async {
-        nonblocking::as_of(&mut trail.connect().await, &question)
+        threadline::as_of(&mut trail.connect().await, &query)
             .await
             .unwrap()
     });
@@ -185,19 +183,25 @@ fn as_of_returns_each_version_and_the_last_of_a_transaction() {
     let first = now(&trail);
     trail.run("UPDATE as_of_accounts SET balance = 11; UPDATE as_of_accounts SET balance = 12");
     let second = now(&trail);
-    assert_eq!(was(&trail, 1, first).row(), Some(account(1, "ada", 10)));
-    assert_eq!(was(&trail, 1, second).row(), Some(account(1, "ada", 12)));
     assert_eq!(
-        was(&trail, 1, second + chrono::TimeDelta::days(400)).row(),
+        account_as_of(&trail, 1, first).row(),
+        Some(account(1, "ada", 10))
+    );
+    assert_eq!(
+        account_as_of(&trail, 1, second).row(),
         Some(account(1, "ada", 12))
     );
-    let AsOf::NotYetKnown(horizon) = was(&trail, 1, before) else {
+    assert_eq!(
+        account_as_of(&trail, 1, second + chrono::TimeDelta::days(400)).row(),
+        Some(account(1, "ada", 12))
+    );
+    let AsOf::NotYetKnown(horizon) = account_as_of(&trail, 1, before) else {
         panic!("known before it was inserted");
     };
     let begins = horizon.first.expect("the insert");
     assert_eq!(begins.op, Op::Insert);
     assert!(begins.captured_at > before && begins.captured_at < first);
-    let AsOf::NotYetKnown(horizon) = was(&trail, 99, second) else {
+    let AsOf::NotYetKnown(horizon) = account_as_of(&trail, 99, second) else {
         panic!("known although it was never captured");
     };
     assert_eq!(horizon.first, None);
@@ -212,13 +216,22 @@ fn as_of_follows_a_row_across_key_changes() {
     let second = now(&trail);
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'eve', 0)");
     let third = now(&trail);
-    assert_eq!(was(&trail, 2, first).row(), Some(account(1, "ada", 10)));
-    assert_eq!(was(&trail, 2, third).row(), Some(account(2, "ada", 20)));
+    assert_eq!(
+        account_as_of(&trail, 2, first).row(),
+        Some(account(1, "ada", 10))
+    );
+    assert_eq!(
+        account_as_of(&trail, 2, third).row(),
+        Some(account(2, "ada", 20))
+    );
     assert!(
-        matches!(was(&trail, 1, second), AsOf::NotYetKnown(_)),
+        matches!(account_as_of(&trail, 1, second), AsOf::NotYetKnown(_)),
         "the key belongs to the row inserted later, which does not exist yet"
     );
-    assert_eq!(was(&trail, 1, third).row(), Some(account(1, "eve", 0)));
+    assert_eq!(
+        account_as_of(&trail, 1, third).row(),
+        Some(account(1, "eve", 0))
+    );
 }
 
 #[test]
@@ -233,20 +246,20 @@ fn as_of_a_deleted_row_returns_the_delete_and_its_actor() {
     let between = now(&trail);
     trail.run("TRUNCATE as_of_accounts");
     let after = now(&trail);
-    let AsOf::Deleted(change) = was(&trail, 1, between) else {
+    let AsOf::Deleted(change) = account_as_of(&trail, 1, between) else {
         panic!("not deleted");
     };
     assert_eq!(change.op, Op::Delete);
     assert_eq!(change.actor.unwrap().to_string(), "user:42");
     assert!(change.captured_at > before && change.captured_at < between);
-    assert!(matches!(was(&trail, 2, between), AsOf::Row(_)));
-    let AsOf::Deleted(change) = was(&trail, 2, after) else {
+    assert!(matches!(account_as_of(&trail, 2, between), AsOf::Row(_)));
+    let AsOf::Deleted(change) = account_as_of(&trail, 2, after) else {
         panic!("not deleted");
     };
     assert_eq!((change.op, change.actor), (Op::Truncate, None));
     trail.run("INSERT INTO as_of_accounts VALUES (2, 'new', 1)");
     assert_eq!(
-        was(&trail, 2, now(&trail)).row(),
+        account_as_of(&trail, 2, now(&trail)).row(),
         Some(account(2, "new", 1))
     );
 }
@@ -269,7 +282,7 @@ fn truncating_one_partition_deletes_only_its_rows() {
     assert_eq!(json_of(document(&trail, "m", &["2", "us"], after))["v"], 0);
     assert_eq!(json_of(document(&trail, "m", &["3", "us"], after))["v"], 3);
     trail.run("ALTER TABLE m DETACH PARTITION m_eu; DROP TABLE m_eu");
-    let refused = trail.refused(&format!(
+    let refused = trail.expect_error(&format!(
         "SELECT threadline.row_as_of('public', 'm', '[\"1\", \"eu\"]', '{after}')"
     ));
     assert!(refused.contains("is not a partition now"), "{refused}");
@@ -288,11 +301,11 @@ fn composite_keys_are_given_as_tuples() {
         &["as_of_lines"],
     );
     trail.run("INSERT INTO as_of_lines VALUES (7, 2, 990), (2, 7, 1)");
-    let question = as_of::<Line>((7, 2), now(&trail)).unwrap();
+    let query = RowAsOf::<Line>::new((7, 2), now(&trail)).unwrap();
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let answer = blocking::as_of(&mut conn, &question).unwrap();
+    let answer = blocking::as_of(&mut conn, &query).unwrap();
     assert_eq!(answer.row(), Some(Line { amount: 990 }));
-    assert!(as_of::<Line>(7, now(&trail)).is_err());
+    assert!(RowAsOf::<Line>::new(7, now(&trail)).is_err());
 }
 
 #[derive(Debug, PartialEq, Queryable, Selectable, Audited)]
@@ -311,9 +324,9 @@ fn as_of_reads_a_model_in_another_schema() {
     trail.run("INSERT INTO vault.as_of_items VALUES (1, 'ring')");
     let first = now(&trail);
     trail.run("UPDATE vault.as_of_items SET name = 'crown'");
-    let question = as_of::<Item>(1, first).unwrap();
+    let query = RowAsOf::<Item>::new(1, first).unwrap();
     let answer = block_on(async {
-        nonblocking::as_of(&mut trail.connect().await, &question)
+        threadline::as_of(&mut trail.connect().await, &query)
             .await
             .unwrap()
     });
@@ -329,7 +342,7 @@ fn as_of_returns_a_baseline_image() {
          VALUES (nextval('threadline.audit_changes_id_seq'), clock_timestamp(), threadline.current_transaction_id(), 'baseline',
             'public', 'as_of_accounts', '1', '{\"id\": \"1\"}', '{\"id\": 1, \"owner\": \"old\", \"balance\": 3}')",
     );
-    let AsOf::Row(known) = was(&trail, 1, now(&trail)) else {
+    let AsOf::Row(known) = account_as_of(&trail, 1, now(&trail)) else {
         panic!("no row");
     };
     assert_eq!(
@@ -358,7 +371,7 @@ fn unknown_columns_are_listed_with_the_reason() {
     let table = trail.introspect("as_of_accounts");
     trail.capture(&table.redact(["balance"], ["owner"]).unwrap());
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
-    let AsOf::Row(known) = was(&trail, 1, now(&trail)) else {
+    let AsOf::Row(known) = account_as_of(&trail, 1, now(&trail)) else {
         panic!("no row");
     };
     assert_eq!(known.row.owner, "[REDACTED]");
@@ -376,8 +389,8 @@ fn unknown_columns_are_listed_with_the_reason() {
         ]
     );
     let refused = block_on(async {
-        let question = as_of::<MaskedAccount>(1, now(&trail)).unwrap();
-        nonblocking::as_of(&mut trail.connect().await, &question)
+        let query = RowAsOf::<MaskedAccount>::new(1, now(&trail)).unwrap();
+        threadline::as_of(&mut trail.connect().await, &query)
             .await
             .unwrap_err()
     });
@@ -398,14 +411,14 @@ fn dropped_columns_are_ignored_and_added_or_erased_ones_reported_unknown() {
     let first = now(&trail);
     trail.run("ALTER TABLE as_of_accounts DROP COLUMN extra, ADD COLUMN balance int DEFAULT 7");
     trail.capture(&trail.introspect("as_of_accounts"));
-    let AsOf::Row(known) = was(&trail, 1, first) else {
+    let AsOf::Row(known) = account_as_of(&trail, 1, first) else {
         panic!("no row");
     };
     assert_eq!(known.row.balance, None, "not today's default");
     assert_eq!(known.unknown[0].reason, UnknownReason::NotCaptured);
     trail
         .run("SELECT threadline.erase_values('public', 'as_of_accounts', '1', '{owner}', 'asked')");
-    let AsOf::Row(known) = was(&trail, 1, first) else {
+    let AsOf::Row(known) = account_as_of(&trail, 1, first) else {
         panic!("no row");
     };
     assert_eq!(known.unknown[1].reason, UnknownReason::Erased);
@@ -420,11 +433,11 @@ fn a_deferrable_key_names_the_row_that_holds_it_at_commit() {
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10), (2, 'eve', 20)");
     trail.run("UPDATE as_of_accounts SET id = 3 - id");
     assert_eq!(
-        was(&trail, 1, now(&trail)).row(),
+        account_as_of(&trail, 1, now(&trail)).row(),
         Some(account(1, "eve", 20))
     );
     assert_eq!(
-        was(&trail, 2, now(&trail)).row(),
+        account_as_of(&trail, 2, now(&trail)).row(),
         Some(account(2, "ada", 10))
     );
     trail.run(
@@ -432,7 +445,7 @@ fn a_deferrable_key_names_the_row_that_holds_it_at_commit() {
          DELETE FROM as_of_accounts WHERE owner = 'eve'",
     );
     assert_eq!(
-        was(&trail, 1, now(&trail)).row(),
+        account_as_of(&trail, 1, now(&trail)).row(),
         Some(account(1, "new", 0))
     );
 }
@@ -448,7 +461,7 @@ fn row_as_of_needs_no_usage_on_the_schema_of_the_table() {
     trail.run(&format!(
         "CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
     ));
-    let known = trail.ask(&format!(
+    let known = trail.query_text(&format!(
         "SET ROLE {role}; SELECT image ->> 'content' FROM threadline.row_as_of('vault', 'safes', '1', now())"
     ));
     assert_eq!(known, "gold");
@@ -461,15 +474,15 @@ fn row_as_of_needs_select_on_the_trail() {
     trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
     let role = format!("reader_{}", std::process::id());
     trail.run(&format!("CREATE ROLE {role}"));
-    let ask = format!(
+    let call = format!(
         "SET ROLE {role}; SELECT state FROM threadline.row_as_of('public', 'as_of_accounts', '1', now())"
     );
-    let refused = trail.refused(&ask);
+    let refused = trail.expect_error(&call);
     assert!(refused.contains("permission denied"), "{refused}");
     trail.run(&format!(
         "GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
     ));
-    assert_eq!(trail.ask(&ask), "row");
+    assert_eq!(trail.query_text(&call), "row");
     trail.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
@@ -484,18 +497,24 @@ fn a_row_older_than_capture_is_reconstructed_from_its_first_change() {
     trail.run("UPDATE as_of_accounts SET balance = 11, id = 7 WHERE id = 1");
     trail.run("DELETE FROM as_of_accounts WHERE id = 2");
     for (key, expected) in [(7, account(1, "ada", 10)), (2, account(2, "eve", 20))] {
-        let AsOf::Row(known) = was(&trail, key, first) else {
+        let AsOf::Row(known) = account_as_of(&trail, key, first) else {
             panic!("no row");
         };
         assert!(known.later);
         assert_eq!(known.row, expected);
-        let AsOf::NotYetKnown(horizon) = was(&trail, key, before) else {
+        let AsOf::NotYetKnown(horizon) = account_as_of(&trail, key, before) else {
             panic!("known before the horizon");
         };
         assert!(horizon.first.is_some());
     }
-    assert!(matches!(was(&trail, 2, now(&trail)), AsOf::Deleted(_)));
-    assert!(matches!(was(&trail, 3, first), AsOf::NotYetKnown(_)));
+    assert!(matches!(
+        account_as_of(&trail, 2, now(&trail)),
+        AsOf::Deleted(_)
+    ));
+    assert!(matches!(
+        account_as_of(&trail, 3, first),
+        AsOf::NotYetKnown(_)
+    ));
 }
 
 #[test]
@@ -514,7 +533,7 @@ fn row_as_of_and_row_history_follow_moves_between_partitions() {
     let states: Vec<_> = [first, second, now(&trail)]
         .into_iter()
         .map(|instant| {
-            trail.ask(&format!(
+            trail.query_text(&format!(
                 "SELECT image ->> 'region' || (image ->> 'v') FROM threadline.row_as_of('public', 'm', '{key}', '{}')",
                 instant.to_rfc3339()
             ))
@@ -522,7 +541,7 @@ fn row_as_of_and_row_history_follow_moves_between_partitions() {
         .collect();
     assert_eq!(states, ["eu0", "us1", "eu2"]);
     assert_eq!(
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT string_agg(op || ' ' || row_key || COALESCE(' ' || changed_from::text, ''), ', ' ORDER BY change_id)
              FROM threadline.row_history('public', 'm', '{key}')"
         )),
@@ -540,7 +559,7 @@ fn row_as_of_uses_only_changes_of_the_current_key_definition() {
     trail.run("ALTER TABLE li RENAME line_no TO a_position");
     trail.capture(&trail.introspect("li"));
     let image = |key: &str| {
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT image ->> 'v' FROM threadline.row_as_of('public', 'li', '{key}', now())"
         ))
     };
@@ -559,7 +578,7 @@ fn row_as_of_uses_only_changes_of_the_current_key_definition() {
     trail.run("UPDATE li SET v = 'seven, again' WHERE order_id = 7");
     assert_eq!(image(r#"["2", "7"]"#), "seven, again");
     assert_eq!(
-        trail.ask(
+        trail.query_text(
             "SELECT string_agg(op, ', ') FROM threadline.row_history('public', 'li', '[\"2\", \"7\"]')"
         ),
         "update, key_defined"

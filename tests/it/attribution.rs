@@ -19,7 +19,7 @@ fn set(name: &str, value: &str) -> String {
 }
 
 fn transaction(trail: &Trail) -> Value {
-    trail.ask_json(
+    trail.query_json(
         "SELECT to_jsonb(t) FROM threadline.audit_transactions AS t ORDER BY id DESC LIMIT 1",
     )
 }
@@ -184,7 +184,7 @@ fn strict_mode_refuses_writes_without_an_actor() {
         // A change of a table that needs no actor has already inserted the transaction's row.
         "INSERT INTO lenient VALUES (1); INSERT INTO t VALUES (1, 1)",
     ] {
-        let error = trail.refused(write);
+        let error = trail.expect_error(write);
         assert!(
             error.contains("unattributed write to public.t refused"),
             "{error}"
@@ -193,7 +193,7 @@ fn strict_mode_refuses_writes_without_an_actor() {
     let forged = set("actor_ref", "garbage");
     assert!(
         trail
-            .refused(&format!("{forged} INSERT INTO t VALUES (1, 1)"))
+            .expect_error(&format!("{forged} INSERT INTO t VALUES (1, 1)"))
             .contains("unattributed")
     );
     // Statements that affect no row need no actor.
@@ -274,7 +274,7 @@ fn ids_too_long_for_an_index_are_stored_as_context_errors() {
             "BEGIN; SELECT set_config({setting}, true); INSERT INTO t VALUES ({id}); COMMIT"
         ));
     }
-    let malformed = trail.ask(
+    let malformed = trail.query_text(
         "SELECT count(*) FROM threadline.audit_transactions WHERE context ? 'context_error' AND actor IS NULL",
     );
     assert_eq!(malformed, "5");
@@ -316,7 +316,7 @@ fn serializable_transactions_that_change_actors_do_not_conflict() {
             }
         }
     }
-    let actors = trail.ask(
+    let actors = trail.query_text(
         "SELECT string_agg(DISTINCT actor || ' ' || (data_after ->> 'id'), ', ')
          FROM threadline.audit_changes
          WHERE table_name = 'a' AND (data_after ->> 'id') IN ('1001', '1', '2001') AND actor IS NOT NULL",

@@ -8,8 +8,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use proptest::prelude::*;
+use threadline::blocking;
 use threadline::prelude::*;
-use threadline::{blocking, nonblocking};
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::harness::{Trail, block_on, captured};
@@ -40,7 +40,7 @@ async fn run(conn: &mut AsyncPgConnection, sql: &str) -> Result<(), AuditError> 
 }
 
 fn actions(trail: &Trail) -> String {
-    trail.ask(
+    trail.query_text(
         "SELECT COALESCE(string_agg(concat_ws(' ', status, reason), ', ' ORDER BY id), 'none') \
          FROM threadline.audit_actions",
     )
@@ -56,20 +56,16 @@ fn a_pipelined_commit_runs_after_end_audited_work() {
                 let mut conn = trail.connect().await;
                 conn.set_prepared_statement_cache_size(cache);
                 for _ in 0..3 {
-                    let done = nonblocking::audited(&mut conn, &by("1"), async |conn| {
+                    let done = threadline::audited(&mut conn, &by("1"), async |conn| {
                         run(conn, "INSERT INTO accounts SELECT count(*) FROM accounts").await
                     })
                     .await
                     .unwrap();
                     assert!(done.transaction_id.is_some());
                     let idle =
-                        nonblocking::audited(
-                            &mut conn,
-                            &by("1"),
-                            async |_| Ok::<_, AuditError>(()),
-                        )
-                        .await
-                        .unwrap();
+                        threadline::audited(&mut conn, &by("1"), async |_| Ok::<_, AuditError>(()))
+                            .await
+                            .unwrap();
                     assert_eq!(idle.transaction_id, None);
                 }
             }
@@ -93,7 +89,7 @@ fn the_outcome_is_the_same_with_and_without_a_tracing_subscriber() {
         })
         .unwrap();
         let id = done.transaction_id.expect("something was captured");
-        let incident = blocking::incident_bundle(&mut conn, id).unwrap().unwrap();
+        let incident = blocking::incident(&mut conn, id).unwrap().unwrap();
         assert_eq!(incident.changes.len(), 1);
     };
     write(1);
@@ -108,7 +104,7 @@ fn a_failed_commit_on_an_async_connection_leaves_no_change_and_no_open_transacti
             let mut conn = trail.connect().await;
             let write = by("1").record_failures();
             for _ in 0..2 {
-                let failed = nonblocking::audited(&mut conn, &write, async |conn| {
+                let failed = threadline::audited(&mut conn, &write, async |conn| {
                     run(conn, "INSERT INTO accounts VALUES (1, 2)").await
                 })
                 .await;
@@ -149,13 +145,12 @@ fn a_database_error_ignored_by_the_closure_still_fails_the_write() {
     without_subscriber(|| {
         block_on(async {
             let mut conn = trail.connect().await;
-            let failed =
-                nonblocking::audited(&mut conn, &by("1").record_failures(), async |conn| {
-                    run(conn, "INSERT INTO accounts VALUES (1)").await?;
-                    let _ = run(conn, "SELECT 1 / 0").await;
-                    Ok::<_, AuditError>(())
-                })
-                .await;
+            let failed = threadline::audited(&mut conn, &by("1").record_failures(), async |conn| {
+                run(conn, "INSERT INTO accounts VALUES (1)").await?;
+                let _ = run(conn, "SELECT 1 / 0").await;
+                Ok::<_, AuditError>(())
+            })
+            .await;
             assert!(matches!(failed, Err(AuditError::Database(_))), "{failed:?}");
             run(&mut conn, "INSERT INTO accounts VALUES (2)")
                 .await
@@ -173,15 +168,15 @@ fn a_write_that_cannot_begin_leaves_no_open_transaction() {
     let impossible = by("1").action(Action::new("x").unwrap().meta("note", "\0"));
     block_on(async {
         let mut conn = trail.connect().await;
-        let failed = nonblocking::audited(&mut conn, &impossible, async |conn| {
+        let failed = threadline::audited(&mut conn, &impossible, async |conn| {
             run(conn, "INSERT INTO accounts VALUES (1)").await
         })
         .await;
         assert!(matches!(failed, Err(AuditError::Database(_))), "{failed:?}");
         // The same inside another audited write.
-        nonblocking::audited(&mut conn, &by("1"), async |conn| {
+        threadline::audited(&mut conn, &by("1"), async |conn| {
             let failed =
-                nonblocking::audited(conn, &impossible, async |_| Ok::<_, AuditError>(())).await;
+                threadline::audited(conn, &impossible, async |_| Ok::<_, AuditError>(())).await;
             assert!(failed.is_err());
             run(conn, "INSERT INTO accounts VALUES (2)").await
         })

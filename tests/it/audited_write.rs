@@ -3,10 +3,8 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use threadline::action::ActionId;
 use threadline::prelude::*;
-use threadline::transaction::AuditTransactionId;
-use threadline::{blocking, nonblocking};
+use threadline::{ActionId, AuditTransactionId, blocking};
 
 use crate::harness::{Trail, block_on, captured};
 
@@ -65,7 +63,7 @@ fn a_sync_write_is_attributed_and_returns_its_transaction_and_action_ids() {
     .unwrap();
     assert_eq!(done.value, 1);
     let id = done.transaction_id.expect("something was captured");
-    let incident = blocking::incident_bundle(&mut conn, id).unwrap().unwrap();
+    let incident = blocking::incident(&mut conn, id).unwrap().unwrap();
     assert_eq!(incident.transaction.request_id.as_deref(), Some("r-1"));
     assert_eq!(incident.actions.len(), 1);
     assert_eq!(incident.actions[0].reason.as_deref(), Some("signup"));
@@ -86,14 +84,14 @@ fn an_async_write_is_attributed_and_returns_its_transaction_id() {
         let mut conn = trail.connect().await;
         let write = AuditedWrite::new(user("42")).action(action("account.open"));
         let id = 1;
-        let done = nonblocking::audited(&mut conn, &write, async |conn| {
+        let done = threadline::audited(&mut conn, &write, async |conn| {
             open(conn, id).await?;
             Ok::<_, HostError>("value")
         })
         .await
         .unwrap();
         assert_eq!(done.value, "value");
-        let page = nonblocking::timeline(&mut conn, &Timeline::new())
+        let page = threadline::timeline(&mut conn, &Timeline::new())
             .await
             .unwrap();
         let entry = &page.entries[0];
@@ -112,7 +110,7 @@ fn a_failed_closure_rolls_back_changes_and_action() {
     block_on(async {
         let mut conn = trail.connect().await;
         let write = AuditedWrite::new(user("1")).action(action("account.open"));
-        let failed = nonblocking::audited(&mut conn, &write, async |conn| {
+        let failed = threadline::audited(&mut conn, &write, async |conn| {
             open(conn, 1).await?;
             Err::<(), _>(HostError::Refused)
         })
@@ -121,7 +119,7 @@ fn a_failed_closure_rolls_back_changes_and_action() {
     });
     assert_eq!((trail.changes().len(), trail.transactions()), (0, 0));
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_actions"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_actions"),
         "0"
     );
 }
@@ -134,7 +132,7 @@ fn a_failed_write_stores_its_action_as_error_with_record_failures() {
         let write = AuditedWrite::new(user("1"))
             .action(action("account.open"))
             .record_failures();
-        let _ = nonblocking::audited(&mut conn, &write, async |conn| {
+        let _ = threadline::audited(&mut conn, &write, async |conn| {
             open(conn, 1).await?;
             open(conn, 1).await?;
             Ok::<_, HostError>(())
@@ -143,8 +141,8 @@ fn a_failed_write_stores_its_action_as_error_with_record_failures() {
         // The connection is still usable.
         open(&mut conn, 2).await.unwrap();
     });
-    let recorded =
-        trail.ask("SELECT name || ' ' || status || ' ' || actor FROM threadline.audit_actions");
+    let recorded = trail
+        .query_text("SELECT name || ' ' || status || ' ' || actor FROM threadline.audit_actions");
     assert_eq!(recorded, "account.open error user:1");
     assert_eq!(trail.events(), ["insert accounts 2"]);
 }
@@ -154,15 +152,15 @@ fn a_write_without_an_actor_is_refused_unless_allowed() {
     let trail = bank();
     block_on(async {
         let mut conn = trail.connect().await;
-        let nobody = AuditedWrite::new(AuditContext::unattributed());
+        let unattributed = AuditedWrite::new(AuditContext::unattributed());
         let refused =
-            nonblocking::audited(&mut conn, &nobody, async |_| Ok::<_, HostError>(())).await;
+            threadline::audited(&mut conn, &unattributed, async |_| Ok::<_, HostError>(())).await;
         assert!(matches!(
             refused,
             Err(HostError::Audit(AuditError::MissingActor))
         ));
-        let allowed = nobody.allow_unattributed();
-        nonblocking::audited(&mut conn, &allowed, async |conn| {
+        let allowed = unattributed.allow_unattributed();
+        threadline::audited(&mut conn, &allowed, async |conn| {
             open(conn, 1).await.map_err(HostError::from)
         })
         .await
@@ -177,20 +175,20 @@ fn an_action_without_changes_is_recorded_unless_changes_are_required() {
     block_on(async {
         let mut conn = trail.connect().await;
         let login = AuditedWrite::new(user("1")).action(action("session.login"));
-        let done = nonblocking::audited(&mut conn, &login, async |_| Ok::<_, HostError>(()))
+        let done = threadline::audited(&mut conn, &login, async |_| Ok::<_, HostError>(()))
             .await
             .unwrap();
         assert_eq!(done.transaction_id, None);
         let strict = login.require_changes();
         let refused =
-            nonblocking::audited(&mut conn, &strict, async |_| Ok::<_, HostError>(())).await;
+            threadline::audited(&mut conn, &strict, async |_| Ok::<_, HostError>(())).await;
         assert!(matches!(
             refused,
             Err(HostError::Audit(AuditError::NothingCaptured))
         ));
     });
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_actions"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_actions"),
         "1"
     );
     assert_eq!(trail.transactions(), 0);
@@ -203,14 +201,14 @@ fn a_nested_write_has_its_own_action_and_actor_and_restores_the_outer_ones() {
         let mut conn = trail.connect().await;
         let outer = AuditedWrite::new(user("outer")).action(action("outer"));
         let inner = AuditedWrite::new(user("inner")).action(action("inner"));
-        nonblocking::audited(&mut conn, &outer, async |conn| {
+        threadline::audited(&mut conn, &outer, async |conn| {
             open(conn, 1).await?;
-            nonblocking::audited(conn, &inner, async |conn| {
+            threadline::audited(conn, &inner, async |conn| {
                 open(conn, 2).await.map_err(HostError::from)
             })
             .await?;
             open(conn, 3).await?;
-            let failed = nonblocking::audited(conn, &inner, async |conn| {
+            let failed = threadline::audited(conn, &inner, async |conn| {
                 open(conn, 4).await?;
                 Err::<(), _>(HostError::Refused)
             })
@@ -222,7 +220,7 @@ fn a_nested_write_has_its_own_action_and_actor_and_restores_the_outer_ones() {
         .await
         .unwrap();
     });
-    let seen = trail.ask(
+    let seen = trail.query_text(
         "SELECT string_agg((data_after ->> 'id') || ' ' || action_name || ' ' || actor, ', ' ORDER BY id) \
          FROM threadline.audit_timeline",
     );
@@ -230,7 +228,7 @@ fn a_nested_write_has_its_own_action_and_actor_and_restores_the_outer_ones() {
         seen,
         "1 outer user:outer, 2 inner user:inner, 3 outer user:outer, 5 outer user:outer"
     );
-    assert_eq!(trail.ask("SELECT a.name FROM threadline.audit_transactions t JOIN threadline.audit_actions a ON a.id = t.action_id"), "outer");
+    assert_eq!(trail.query_text("SELECT a.name FROM threadline.audit_transactions t JOIN threadline.audit_actions a ON a.id = t.action_id"), "outer");
 }
 
 #[test]
@@ -270,14 +268,14 @@ fn the_context_is_not_visible_to_the_next_use_of_a_connection() {
     block_on(async {
         let mut conn = trail.connect().await;
         let write = AuditedWrite::new(user("1"));
-        nonblocking::audited(&mut conn, &write, async |conn| {
+        threadline::audited(&mut conn, &write, async |conn| {
             open(conn, 1).await.map_err(HostError::from)
         })
         .await
         .unwrap();
         open(&mut conn, 2).await.unwrap();
         // A write that fails on the server leaves no open transaction.
-        let failed = nonblocking::audited(&mut conn, &write, async |conn| {
+        let failed = threadline::audited(&mut conn, &write, async |conn| {
             conn.batch_execute("SELECT 1 / 0")
                 .await
                 .map_err(HostError::from)
@@ -286,7 +284,7 @@ fn the_context_is_not_visible_to_the_next_use_of_a_connection() {
         assert!(failed.is_err());
         open(&mut conn, 3).await.unwrap();
     });
-    let actors = trail.ask(
+    let actors = trail.query_text(
         "SELECT string_agg(COALESCE(actor, '-'), ' ' ORDER BY id) FROM threadline.audit_timeline",
     );
     assert_eq!(actors, "user:1 - -");
@@ -302,18 +300,18 @@ fn context_texts_with_quotes_and_control_characters_are_stored_unchanged() {
             .meta(hostile, hostile)
             .source(hostile);
         let write = AuditedWrite::new(context).action(action("x").comment(hostile));
-        nonblocking::audited(&mut conn, &write, async |conn| {
+        threadline::audited(&mut conn, &write, async |conn| {
             open(conn, 1).await.map_err(HostError::from)
         })
         .await
         .unwrap();
     });
     assert_eq!(
-        trail.ask("SELECT actor FROM threadline.audit_transactions"),
+        trail.query_text("SELECT actor FROM threadline.audit_transactions"),
         format!("user:{hostile}")
     );
     assert_eq!(
-        trail.ask("SELECT comment FROM threadline.audit_actions"),
+        trail.query_text("SELECT comment FROM threadline.audit_actions"),
         hostile
     );
 }

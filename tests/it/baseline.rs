@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde_json::json;
+use threadline::RowKeyText;
 use threadline::baseline::{
-    Baseline, BaselineError, BaselineOutcome, BaselineProgress, BatchSize, RunState, Selection,
+    Baseline, BaselineError, BaselineOutcome, BaselineProgress, BatchSize, CaptureStart, RunState,
+    Selection, TableCaptureStart,
 };
-use threadline::capture_start::{CaptureStart, TableCaptureStart};
-use threadline::context::AuditContext;
-use threadline::nonblocking;
 use threadline::prelude::*;
-use threadline::row_key::RowKeyText;
 
 use crate::harness::{Trail, block_on, empty_trail};
 
@@ -36,7 +34,7 @@ fn record_at(
 ) -> Result<BaselineOutcome, BaselineError> {
     let recording = async {
         let mut conn = AsyncPgConnection::establish(url).await.unwrap();
-        nonblocking::record_baseline(&mut conn, baseline, on_progress).await
+        threadline::record_baseline(&mut conn, baseline, on_progress).await
     };
     std::thread::scope(|scope| scope.spawn(|| block_on(recording)).join().unwrap())
 }
@@ -56,8 +54,8 @@ fn recorded(trail: &Trail, baseline: &Baseline) -> BaselineOutcome {
 
 fn capture_start(trail: &Trail, table: &str) -> TableCaptureStart {
     block_on(async {
-        let question = CaptureStart::new().table(table.parse().unwrap());
-        let mut found = nonblocking::capture_start(&mut trail.connect().await, &question)
+        let query = CaptureStart::new().table(table.parse().unwrap());
+        let mut found = threadline::capture_start(&mut trail.connect().await, &query)
             .await
             .unwrap();
         found.pop().expect("a captured table")
@@ -85,7 +83,7 @@ fn numbers(rows: usize) -> Trail {
 /// consistent, and that no row has two baselines.
 fn assert_trail_matches_table(trail: &Trail, table: &str) {
     // The last images of undeleted rows are exactly the rows of the table.
-    let differing = trail.ask(&format!(
+    let differing = trail.query_text(&format!(
         "WITH last AS (
             SELECT DISTINCT ON (row_key) row_key, op, data_after FROM threadline.audit_changes
             ORDER BY row_key, id DESC
@@ -103,7 +101,7 @@ fn assert_trail_matches_table(trail: &Trail, table: &str) {
     ));
     assert_eq!(differing, "0", "last images that differ from the rows");
     // The old image of each change equals the new image of the change before it.
-    let contradictions = trail.ask(
+    let contradictions = trail.query_text(
         "SELECT count(*) FROM (
             SELECT op, previous_key, COALESCE(data_after || changed_from, changed_from) AS before,
                 lag(data_after) OVER row AS last_image, lag(op) OVER row AS last_op
@@ -116,7 +114,7 @@ fn assert_trail_matches_table(trail: &Trail, table: &str) {
         contradictions, "0",
         "changes whose old image differs from the image before"
     );
-    let twice = trail.ask(
+    let twice = trail.query_text(
         "SELECT count(*) FROM (
             SELECT FROM threadline.audit_changes WHERE op = 'baseline'
             GROUP BY row_key HAVING count(*) > 1
@@ -150,7 +148,7 @@ fn rows_older_than_capture_are_recorded_once_with_the_actor() {
         (&first.from, first.key.as_ref()),
         (&None, Some(&json!({"id": "1"})))
     );
-    let who = trail.ask(
+    let who = trail.query_text(
         "SELECT string_agg(DISTINCT t.actor || ' ' || a.name, ',')
          FROM threadline.audit_changes AS c
          JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id
@@ -169,9 +167,9 @@ fn baseline_rows_appear_in_row_history_but_not_in_the_timeline() {
     let trail = numbers(3);
     recorded(&trail, &small_baseline("t"));
     trail.run("UPDATE t SET n = 5 WHERE id = 1");
-    let load = |question: Timeline| -> Vec<Op> {
+    let load = |query: Timeline| -> Vec<Op> {
         block_on(async {
-            let page = nonblocking::timeline(&mut trail.connect().await, &question)
+            let page = threadline::timeline(&mut trail.connect().await, &query)
                 .await
                 .unwrap();
             page.entries.iter().map(|entry| entry.change.op).collect()
@@ -183,7 +181,7 @@ fn baseline_rows_appear_in_row_history_but_not_in_the_timeline() {
     let history = Timeline::new().row("t".parse().unwrap(), &key);
     assert_eq!(load(history), [Op::Update, Op::Baseline]);
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_timeline"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_timeline"),
         "1"
     );
 }
@@ -224,8 +222,11 @@ fn a_baseline_without_key_capture_or_actor_is_refused() {
         BaselineError::NotCaptured(_)
     ));
     trail.capture(&trail.introspect("plain"));
-    let nobody = Baseline::new("plain".parse().unwrap(), AuditContext::default());
-    assert!(matches!(refused(&nobody), BaselineError::MissingActor));
+    let unattributed = Baseline::new("plain".parse().unwrap(), AuditContext::default());
+    assert!(matches!(
+        refused(&unattributed),
+        BaselineError::MissingActor
+    ));
     trail.run("ALTER TABLE plain DISABLE TRIGGER \"00_threadline_capture\"");
     assert!(matches!(
         refused(&small_baseline("plain")),
@@ -240,7 +241,7 @@ fn a_baseline_inside_a_transaction_is_refused() {
     block_on(async {
         let mut conn = trail.connect().await;
         conn.begin_test_transaction().await.unwrap();
-        let refused = nonblocking::record_baseline(&mut conn, &small_baseline("t"), |_| {
+        let refused = threadline::record_baseline(&mut conn, &small_baseline("t"), |_| {
             ControlFlow::Continue(())
         })
         .await;
@@ -255,16 +256,16 @@ fn a_baseline_inside_a_transaction_is_refused() {
          )",
     );
     let call = "SELECT threadline.record_baseline_row(1, '{}', '1', '{}')";
-    let error = trail.refused(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {call}"));
+    let error = trail.expect_error(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {call}"));
     assert!(error.contains("read committed"), "{error}");
-    let error = trail.refused(call);
+    let error = trail.expect_error(call);
     assert!(error.contains("no valid actor"), "{error}");
 }
 
 #[test]
 fn a_role_needs_the_documented_grants_to_record_a_baseline() {
     let trail = numbers(2);
-    let role = trail.ask("SELECT 'operator_' || current_database()");
+    let role = trail.query_text("SELECT 'operator_' || current_database()");
     trail.run(&format!(
         "CREATE ROLE \"{role}\" LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{role}\";
          GRANT SELECT, UPDATE (id) ON t TO \"{role}\""
@@ -300,14 +301,14 @@ fn baseline_runs_cannot_be_deleted() {
         "DELETE FROM threadline.audit_baseline_runs",
         "TRUNCATE threadline.audit_baseline_runs",
     ] {
-        assert!(trail.refused(attack).contains("append-only"));
+        assert!(trail.expect_error(attack).contains("append-only"));
     }
 }
 
 #[test]
 fn a_baseline_under_row_level_security_is_refused() {
     let trail = numbers(3);
-    let role = trail.ask("SELECT 'hidden_' || current_database()");
+    let role = trail.query_text("SELECT 'hidden_' || current_database()");
     trail.run(&format!(
         "CREATE ROLE \"{role}\" LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{role}\";
          GRANT INSERT, UPDATE ON threadline.audit_baseline_runs TO \"{role}\";

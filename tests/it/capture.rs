@@ -1,8 +1,12 @@
 //! Capture records every change, and nothing that is not a change.
 
+use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
 use serde_json::json;
+use threadline::install::CaptureMigration;
 
-use crate::harness::{captured, empty_trail};
+use crate::harness::{captured, empty_trail, server_can};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, status text, total numeric(10, 2))";
 
@@ -19,6 +23,47 @@ fn an_insert_stores_the_whole_row() {
         Some(json!({"id": 1, "status": "open", "total": 9.90}))
     );
     assert_eq!(changes[0].from, None);
+}
+
+#[test]
+fn operations_have_the_same_names_under_turkish_case_rules() {
+    if !server_can("SELECT 'i' COLLATE \"tr-x-icu\"") {
+        return; // built without ICU
+    }
+    let trail = captured(ORDERS, &["orders"]);
+    let capture = CaptureMigration::new([&trail.introspect("orders")], |_| None);
+    PgConnection::establish(&trail.url())
+        .unwrap()
+        .batch_execute(
+            "CREATE DATABASE turkish TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'
+             LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR'",
+        )
+        .unwrap();
+    let url = trail
+        .url()
+        .replace(&trail.query_text("SELECT current_database()"), "turkish");
+    let conn = &mut PgConnection::establish(&url).unwrap();
+    for script in [
+        &threadline::install::up_sql(),
+        ORDERS,
+        capture.up(),
+        "INSERT INTO orders VALUES (1, 'open', 9.90)",
+    ] {
+        conn.batch_execute(&format!("BEGIN; {script}; COMMIT"))
+            .unwrap();
+    }
+    let op: String = diesel::sql_query("SELECT op FROM threadline.audit_changes")
+        .load::<Operation>(conn)
+        .unwrap()
+        .remove(0)
+        .op;
+    assert_eq!(op, "insert");
+}
+
+#[derive(QueryableByName)]
+struct Operation {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    op: String,
 }
 
 #[test]
@@ -87,7 +132,7 @@ fn bulk_statements_record_every_row_once() {
     trail.run("INSERT INTO orders SELECT g, 'open', g FROM generate_series(1, 1000) AS g");
     trail.run("UPDATE orders SET status = 'paid' WHERE id <= 500");
     trail.run("DELETE FROM orders WHERE id > 900");
-    let counted = trail.ask(
+    let counted = trail.query_text(
         "SELECT string_agg(op || ' ' || n, ', ' ORDER BY op) FROM \
          (SELECT op, count(DISTINCT row_key) AS n FROM threadline.audit_changes GROUP BY op) AS c",
     );
@@ -267,7 +312,7 @@ fn a_caught_exception_rolls_back_its_changes() {
 }
 
 fn orphans(trail: &crate::harness::Trail) -> String {
-    trail.ask(
+    trail.query_text(
         "SELECT count(*) FROM threadline.audit_changes AS c WHERE NOT EXISTS \
          (SELECT FROM threadline.audit_transactions AS t WHERE t.id = c.transaction_id)",
     )
@@ -283,7 +328,7 @@ fn a_prepared_transaction_keeps_its_changes_and_context() {
     assert_eq!(trail.changes().len(), 0);
     trail.run("COMMIT PREPARED 'tpc'");
     assert_eq!(trail.events(), ["insert orders 1"]);
-    let actor = trail.ask("SELECT actor FROM threadline.audit_transactions");
+    let actor = trail.query_text("SELECT actor FROM threadline.audit_transactions");
     assert_eq!(actor, "job:j");
 }
 
@@ -320,7 +365,7 @@ fn tables_of_the_same_name_in_two_schemas_are_recorded_separately() {
         &["east.t", "west.t"],
     );
     trail.run("INSERT INTO east.t VALUES (1, 'e'); INSERT INTO west.t VALUES (1, 'w')");
-    let schemas = trail.ask(
+    let schemas = trail.query_text(
         "SELECT string_agg(table_schema || ' ' || data_after::text, '; ' ORDER BY id) FROM threadline.audit_changes",
     );
     assert_eq!(
@@ -416,7 +461,7 @@ fn a_value_too_large_for_jsonb_is_stored_as_a_digest() {
          INSERT INTO big VALUES (1, decode(repeat('ab', 130 * 1024 * 1024), 'hex'))",
     );
     let stored = trail.changes()[0].after.as_ref().unwrap()["bin"].clone();
-    let digest = trail.ask("SELECT encode(sha256(bin), 'hex') FROM big");
+    let digest = trail.query_text("SELECT encode(sha256(bin), 'hex') FROM big");
     assert_eq!(
         stored,
         json!(format!("[TOO LARGE: 136314880 bytes, sha256:{digest}]"))
@@ -499,5 +544,5 @@ fn a_row_inserted_again_by_a_trigger_after_a_cascade_is_recorded_in_order() {
     trail.run("DELETE FROM customers");
     let ops: Vec<_> = order_images(&trail).into_iter().map(|(op, _)| op).collect();
     assert_eq!(ops, ["insert", "delete", "insert"]);
-    assert_eq!(trail.ask("SELECT touched FROM orders"), "7");
+    assert_eq!(trail.query_text("SELECT touched FROM orders"), "7");
 }

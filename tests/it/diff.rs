@@ -2,10 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use threadline::change::AuditChange;
-use threadline::diff::{ChangeDiff, FieldState, JsonDiff, RulesSource, TextDiff};
-use threadline::json::StoredJson;
-use threadline::nonblocking;
+use threadline::AuditChange;
+use threadline::models::StoredJson;
+use threadline::query::diff::{ChangeDiff, FieldState, JsonDiff, RulesSource, TextDiff};
 use threadline::table::AuditedTable;
 
 use crate::harness::{Trail, block_on, captured, empty_trail};
@@ -92,12 +91,12 @@ fn a_diff_applied_to_another_document_is_refused() {
 
 /// All recorded changes in the order of their ids.
 fn changes(trail: &Trail) -> Vec<AuditChange> {
-    let ids = trail.ask_json("SELECT jsonb_agg(id ORDER BY id) FROM threadline.audit_changes");
+    let ids = trail.query_json("SELECT jsonb_agg(id ORDER BY id) FROM threadline.audit_changes");
     block_on(async {
         let mut conn = trail.connect().await;
         let mut changes = Vec::new();
         for id in ids.as_array().unwrap() {
-            let found = nonblocking::change(&mut conn, id.as_i64().unwrap()).await;
+            let found = threadline::change(&mut conn, id.as_i64().unwrap()).await;
             changes.push(found.unwrap().unwrap().change);
         }
         changes
@@ -106,7 +105,7 @@ fn changes(trail: &Trail) -> Vec<AuditChange> {
 
 fn deployed(trail: &Trail) -> Vec<AuditedTable> {
     block_on(async {
-        nonblocking::deployed_tables(&mut trail.connect().await)
+        threadline::deployed_tables(&mut trail.connect().await)
             .await
             .unwrap()
     })
@@ -279,7 +278,7 @@ fn applying_the_diff_of_an_update_to_the_old_row_gives_the_new_row() {
         if change.changed_from.is_none() {
             continue;
         }
-        let before = stored(&trail.ask(&format!(
+        let before = stored(&trail.query_text(&format!(
             "SELECT (data_after || changed_from)::text FROM threadline.audit_changes WHERE id = {}",
             change.id
         )));

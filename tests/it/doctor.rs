@@ -1,21 +1,14 @@
 //! The checks of the doctor: results, hints, and checks with an unknown result.
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
-use diesel::prelude::*;
-use threadline::blocking;
+use diesel_async::SimpleAsyncConnection;
 use threadline::doctor::{CheckStatus, Doctor, DoctorReport};
 
-use crate::harness::{Trail, captured};
+use crate::harness::{Trail, captured, run_async_at};
 
 fn trail() -> Trail {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     trail
-}
-
-fn connection(trail: &Trail) -> PgConnection {
-    PgConnection::establish(&trail.url()).unwrap()
 }
 
 fn status(report: &DoctorReport, id: &str) -> CheckStatus {
@@ -28,7 +21,7 @@ fn status(report: &DoctorReport, id: &str) -> CheckStatus {
 #[test]
 fn a_healthy_database_passes_all_checks_and_the_pooler_is_unknown() {
     let trail = trail();
-    let report = blocking::doctor(&mut connection(&trail), &Doctor::new());
+    let report = trail.run_async(async |conn| threadline::doctor(conn, &Doctor::new()).await);
     assert!(report.is_healthy(), "{report:?}");
     for id in [
         "clock",
@@ -63,10 +56,12 @@ fn problems_of_the_trail_are_reported_with_hints() {
          WHERE indexrelid = 'threadline.audit_removals_pkey'::regclass;
          CREATE OR REPLACE FUNCTION threadline.schema_version() RETURNS integer LANGUAGE sql RETURN 0",
     );
-    let mut conn = connection(&trail);
-    conn.batch_execute("SET session_replication_role = replica; SET synchronous_commit = off")
-        .unwrap();
-    let report = blocking::doctor(&mut conn, &Doctor::new());
+    let report = trail.run_async(async |conn| {
+        conn.batch_execute("SET session_replication_role = replica; SET synchronous_commit = off")
+            .await
+            .unwrap();
+        threadline::doctor(conn, &Doctor::new()).await
+    });
     for (id, expected, hint) in [
         ("partitions_ahead", CheckStatus::Fail, "maintain()"),
         ("indexes", CheckStatus::Warn, "REINDEX INDEX CONCURRENTLY"),
@@ -88,11 +83,11 @@ fn problems_of_the_trail_are_reported_with_hints() {
 #[test]
 fn a_role_without_rights_gets_a_report_that_says_so() {
     let trail = trail();
-    let role = trail.ask("SELECT 'visitor_' || current_database()");
+    let role = trail.query_text("SELECT 'visitor_' || current_database()");
     trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
-    let mut conn = PgConnection::establish(&trail.url_as(&role)).unwrap();
-    let report = blocking::doctor(&mut conn, &Doctor::new());
-    drop(conn);
+    let report = run_async_at(&trail.url_as(&role), async |conn| {
+        threadline::doctor(conn, &Doctor::new()).await
+    });
     trail.run(&format!("DROP ROLE \"{role}\""));
     let connected = report.check("connected_role").unwrap();
     assert_eq!(connected.status, CheckStatus::Ok);

@@ -1,8 +1,7 @@
 //! Captured tables that are altered: writes succeed, and unclassified values are not stored.
 
 use serde_json::json;
-use threadline::column_type::ColumnType;
-use threadline::table::{AuditedTable, Column};
+use threadline::table::{AuditedTable, Column, ColumnType};
 
 use crate::harness::{Trail, captured, empty_trail};
 
@@ -61,7 +60,8 @@ fn an_added_column_is_not_stored_and_a_change_of_it_alone_is_not_recorded() {
     trail.run("UPDATE people SET ssn = 'secret'");
     trail.run("INSERT INTO people VALUES (2, 'Eve', 1, NULL, 'secret')");
     trail.run("UPDATE people SET ssn = 'secret', name = 'Ida' WHERE id = 1");
-    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    let everything =
+        trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
     assert!(!everything.contains("secret"), "{everything}");
     let changes = trail.changes();
     assert_eq!(changes.len(), 3);
@@ -79,7 +79,8 @@ fn a_renamed_masked_column_is_not_stored_in_clear() {
     trail.run("INSERT INTO t VALUES (1, 'x'); UPDATE t SET hidden = 'y'; DELETE FROM t");
     let changes = trail.changes();
     assert_eq!(changes[1].from, Some(json!({"hidden": "[UNCLASSIFIED]"})));
-    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    let everything =
+        trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
     assert!(
         !everything.contains("\"x\"") && !everything.contains("\"y\""),
         "{everything}"
@@ -182,7 +183,7 @@ fn writes_succeed_with_an_overwritten_policy_and_store_no_value_in_clear() {
         trail.run("UPDATE people SET name = 'another secret'");
         assert_eq!(trail.changes().len(), 2, "{comment}");
         let everything =
-            trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+            trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
         assert!(!everything.contains("secret"), "{comment}: {everything}");
     }
 }
@@ -263,7 +264,7 @@ fn a_declaration_that_contradicts_the_table_is_refused_and_capture_stays_unchang
         ),
     ];
     for (declaration, expected) in cases {
-        let error = trail.capture_refused(&declaration.build().unwrap());
+        let error = trail.expect_capture_error(&declaration.build().unwrap());
         assert!(error.contains(expected), "{error}");
     }
     trail.run("INSERT INTO people VALUES (1, 'Ada', 36, NULL)");
@@ -283,7 +284,7 @@ fn a_declared_key_needs_a_unique_index_on_not_null_columns() {
             .build()
             .unwrap()
     };
-    let error = trail.capture_refused(&declared("a"));
+    let error = trail.expect_capture_error(&declared("a"));
     assert!(error.contains("no unique index makes (a) one"), "{error}");
     trail.run("CREATE UNIQUE INDEX ON t (b)");
     trail.capture(&declared("b"));

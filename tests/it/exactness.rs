@@ -243,7 +243,7 @@ fn is_own(of: &str) -> bool {
 
 /// Whether the image of the newest change equals the row of the table exactly.
 fn image_is_row(trail: &Trail, image: &str, row: &str) -> String {
-    trail.ask(&format!(
+    trail.query_text(&format!(
         "SELECT (SELECT ROW(threadline.row_from_image(NULL::t, {image}))::text FROM threadline.audit_changes \
                  ORDER BY id DESC LIMIT 1) = ROW({row})::text \
             AND (SELECT threadline.row_from_image(NULL::t, {image}) FROM threadline.audit_changes \
@@ -287,13 +287,13 @@ fn rows_of_every_type_are_restored_exactly_from_their_images() {
                 .map(|(n, (at, _, v))| format!("c{n} = {}", Generated::value(*at, *v)))
                 .collect();
             trail.run(&format!("{session} UPDATE public.t SET {}", updated.join(", ")));
-            let changed = trail.ask("SELECT NOT t *= b.* FROM t, before AS b");
+            let changed = trail.query_text("SELECT NOT t *= b.* FROM t, before AS b");
             let expected = if changed == "t" { 2 } else { 1 };
             prop_assert_eq!(trail.count(), expected);
             prop_assert_eq!(image_is_row(&trail, "data_after", "t"), "t");
             // The new image with the old values is the row before the update.
             if changed == "t" {
-                let old = trail.ask(
+                let old = trail.query_text(
                     "SELECT threadline.row_from_image(NULL::t, data_after || changed_from) *= ROW(b.*)::t \
                      FROM (SELECT * FROM threadline.audit_changes ORDER BY id DESC LIMIT 1) AS c, before AS b",
                 );
@@ -301,7 +301,7 @@ fn rows_of_every_type_are_restored_exactly_from_their_images() {
             }
             trail.run("CREATE TABLE last AS SELECT * FROM t");
             trail.run(&format!("{session} DELETE FROM public.t"));
-            let deleted = trail.ask(
+            let deleted = trail.query_text(
                 "SELECT threadline.row_from_image(NULL::t, changed_from) *= ROW(l.*)::t \
                  FROM (SELECT * FROM threadline.audit_changes ORDER BY id DESC LIMIT 1) AS c, last AS l",
             );
@@ -355,7 +355,7 @@ fn capture_does_not_change_session_settings() {
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, i interval)",
         &["t"],
     );
-    let settings = trail.ask(
+    let settings = trail.query_text(
         "SET TimeZone = 'Asia/Tokyo'; SET IntervalStyle = 'iso_8601';
          INSERT INTO t VALUES (1, now(), '1 day'); UPDATE t SET i = '2 days'; UPDATE t SET i = i; DELETE FROM t;
          SELECT current_setting('TimeZone') || ' ' || current_setting('IntervalStyle') || ' ' || current_setting('search_path')",
@@ -369,7 +369,7 @@ fn rollback_to_a_savepoint_restores_the_settings_of_the_session() {
         "CREATE TABLE t (id int PRIMARY KEY, at timestamptz)",
         &["t"],
     );
-    let settings = trail.ask(
+    let settings = trail.query_text(
         "BEGIN; SET LOCAL TimeZone = 'Asia/Tokyo'; INSERT INTO t VALUES (1, now());
          SAVEPOINT s; SET LOCAL TimeZone = 'Europe/Paris'; UPDATE t SET at = at + '1 s'; ROLLBACK TO s;
          SELECT current_setting('TimeZone')",
@@ -383,7 +383,7 @@ fn numerics_are_stored_with_all_digits() {
     trail.run("CREATE TABLE t (id int PRIMARY KEY, n numeric)");
     trail.capture(&trail.introspect("t"));
     trail.run("INSERT INTO t VALUES (1, 12345678901234567890.10)");
-    let stored = trail.ask("SELECT data_after ->> 'n' FROM threadline.audit_changes");
+    let stored = trail.query_text("SELECT data_after ->> 'n' FROM threadline.audit_changes");
     assert_eq!(stored, "12345678901234567890.10");
 }
 
@@ -419,7 +419,7 @@ fn columns_named_like_capture_variables_are_captured() {
         "INSERT INTO t (key, image) VALUES (1, 2); UPDATE t SET image = 3, r = 4; DELETE FROM t;
          INSERT INTO p (key, image) VALUES (1, 2); UPDATE p SET image = 3, r = 4; DELETE FROM p",
     );
-    let images = trail.ask(
+    let images = trail.query_text(
         "SELECT string_agg(COALESCE(data_after ->> 'image', changed_from ->> 'image'), ' ' ORDER BY id) FROM threadline.audit_changes",
     );
     assert_eq!(images, "2 3 3 2 3 3");
@@ -430,6 +430,6 @@ fn a_key_changed_from_the_empty_text_is_recorded_as_a_key_change() {
     let trail = captured("CREATE TABLE t (key text PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES ('', 1); UPDATE t SET key = 'x' WHERE key = ''");
     let rename =
-        trail.ask("SELECT previous_key || '>' || row_key FROM threadline.audit_key_changes");
+        trail.query_text("SELECT previous_key || '>' || row_key FROM threadline.audit_key_changes");
     assert_eq!(rename, ">x");
 }

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::harness::{captured, start_cluster};
-use threadline::capture::CaptureMigration;
+use threadline::install::CaptureMigration;
 
 /// Rounds of each writer.
 const ROUNDS: usize = 25;
@@ -38,10 +38,11 @@ fn changes_of_eight_writers_are_recorded_once_while_capture_is_regenerated() {
             }
         });
     });
-    let updates = trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'update'");
+    let updates =
+        trail.query_text("SELECT count(*) FROM threadline.audit_changes WHERE op = 'update'");
     assert_eq!(updates, (8 * ROUNDS * 2).to_string());
     // The images of each row count up by one, without a gap.
-    let wrong = trail.ask(
+    let wrong = trail.query_text(
         "SELECT count(*) FROM (
             SELECT (data_after ->> 'n')::int - lag((data_after ->> 'n')::int) OVER (PARTITION BY row_key ORDER BY id) AS step
             FROM threadline.audit_changes
@@ -65,7 +66,7 @@ fn the_trail_matches_the_data_after_a_server_crash() {
         let mut conn = diesel_async::AsyncPgConnection::establish(&database.url())
             .await
             .unwrap();
-        threadline::nonblocking::introspect(&mut conn, &"t".parse().unwrap())
+        threadline::introspect(&mut conn, &"t".parse().unwrap())
             .await
             .unwrap()
     });

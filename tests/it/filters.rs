@@ -2,21 +2,15 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use threadline::action::ActionStatus;
-use threadline::actions::Actions;
-use threadline::actor::ActorType;
-use threadline::blocking;
-use threadline::correlation::Correlation;
-use threadline::error::{InvalidQuestion, ReadError};
-use threadline::incident::Incident;
-use threadline::moments::{HasMoments, row_moment};
-use threadline::page::PageSize;
 use threadline::prelude::*;
-use threadline::row_key::RowKeyText;
-use threadline::standing::Standing;
-use threadline::terms::{ColumnName, FieldValue, MetaPattern, ScannedText};
-use threadline::timeline::{Attribution, actor_window};
-use threadline::transactions::{Transactions, actor_history};
+use threadline::query::{
+    Attribution, ColumnName, FieldValue, InvalidQuery, MetaPattern, SearchText, actor_history,
+    actor_window,
+};
+use threadline::{
+    ActionStatus, Actions, ActorType, CaptureStatus, Correlation, FieldHistory, Incident, PageSize,
+    ReadError, RowKeyText, Transactions, blocking,
+};
 
 use crate::harness::{Trail, captured};
 
@@ -78,9 +72,9 @@ fn shop() -> (Trail, PgConnection) {
     (trail, conn)
 }
 
-fn shown(conn: &mut PgConnection, question: &Timeline) -> Vec<String> {
-    let page = blocking::timeline(conn, question).unwrap();
-    let line = |e: &threadline::change::TimelineEntry| {
+fn shown(conn: &mut PgConnection, query: &Timeline) -> Vec<String> {
+    let page = blocking::timeline(conn, query).unwrap();
+    let line = |e: &threadline::models::TimelineEntry| {
         let fields = e.change.changed_fields().join(",");
         format!("{} {} {fields}", e.change.op, e.change.table_name)
             .trim()
@@ -152,47 +146,51 @@ fn every_timeline_filter_returns_the_matching_changes() {
         ),
         (
             "values",
-            all().scanning_values(ScannedText::new("TRICYCLE").unwrap()),
+            all().scanning_values(SearchText::new("TRICYCLE").unwrap()),
             2,
         ),
         (
             "values of one table",
             all()
                 .table("orders".parse().unwrap())
-                .scanning_values(ScannedText::new("12.50").unwrap()),
+                .scanning_values(SearchText::new("12.50").unwrap()),
             3,
         ),
         (
             "names of columns are no values",
-            all().scanning_values(ScannedText::new("status").unwrap()),
+            all().scanning_values(SearchText::new("status").unwrap()),
             0,
         ),
-        ("nobody", all().attribution(Attribution::Unattributed), 1),
-        ("somebody", all().attribution(Attribution::Attributed), 6),
+        (
+            "unattributed",
+            all().attribution(Attribution::Unattributed),
+            1,
+        ),
+        ("attributed", all().attribution(Attribution::Attributed), 6),
         ("both", all().actor(actor("job:nightly")).op(Op::Insert), 1),
     ];
-    for (name, question, expected) in cases {
-        let found = shown(conn, &question);
+    for (name, query, expected) in cases {
+        let found = shown(conn, &query);
         assert_eq!(found.len(), expected, "{name}: {found:?}");
         // The query that hosts compose on returns the same entries.
-        let rows: Vec<threadline::change::TimelineEntry> =
-            question.query().unwrap().load(conn).unwrap();
+        let rows: Vec<threadline::models::TimelineEntry> =
+            query.query().unwrap().load(conn).unwrap();
         assert_eq!(rows.len(), expected, "{name}, composed");
-        let rows: Vec<threadline::change::TimelineEntry> =
-            question.unpaged_query().load(conn).unwrap();
+        let rows: Vec<threadline::models::TimelineEntry> =
+            query.unpaged_query().load(conn).unwrap();
         assert_eq!(rows.len(), expected, "{name}, unpaged");
     }
-    let nobody = all().attribution(Attribution::Unattributed);
-    assert_eq!(shown(conn, &nobody), [PAID_AGAIN]);
+    let unattributed = all().attribution(Attribution::Unattributed);
+    assert_eq!(shown(conn, &unattributed), [PAID_AGAIN]);
 }
 
 #[test]
 fn context_filters_apply_to_actions_and_transactions() {
-    let (_trail, conn) = &mut shop();
+    let (trail, conn) = &mut shop();
     let alice: ActorRef = "user:alice".parse().unwrap();
     let bob: ActorRef = "user:bob".parse().unwrap();
     let all = Actions::new;
-    for (name, question, expected) in [
+    for (name, query, expected) in [
         ("all", all(), 4),
         ("on behalf of", all().on_behalf_of(alice.clone()), 1),
         ("type", all().actor_type(ActorType::User), 3),
@@ -205,11 +203,11 @@ fn context_filters_apply_to_actions_and_transactions() {
         ("failed", all().status(ActionStatus::Error), 2),
         ("category", all().category("sales"), 1),
     ] {
-        let page = blocking::actions(conn, &question).unwrap();
+        let page = blocking::actions(conn, &query).unwrap();
         assert_eq!(page.entries.len(), expected, "{name}");
     }
     let all = Transactions::new;
-    for (name, question, expected) in [
+    for (name, query, expected) in [
         ("all", all(), 5),
         ("Alice's", actor_history(alice.clone()), 2),
         ("with something of Bob's inside", actor_history(bob), 1),
@@ -232,14 +230,16 @@ fn context_filters_apply_to_actions_and_transactions() {
             0,
         ),
     ] {
-        let page = blocking::transactions(conn, &question).unwrap();
+        let page = trail
+            .run_async(async |conn| threadline::transactions(conn, &query).await)
+            .unwrap();
         assert_eq!(page.entries.len(), expected, "{name}");
     }
 }
 
 #[test]
 fn time_windows_include_both_ends() {
-    let (_trail, conn) = &mut shop();
+    let (trail, conn) = &mut shop();
     let page = blocking::timeline(conn, &Timeline::new()).unwrap();
     let (newest, oldest) = (&page.entries[0].change, &page.entries[6].change);
     let window = Timeline::new()
@@ -256,12 +256,15 @@ fn time_windows_include_both_ends() {
     let at = actions.entries[0].recorded_at;
     let exactly = Actions::new().from(at).to(at);
     assert_eq!(blocking::actions(conn, &exactly).unwrap().entries.len(), 1);
-    let transactions = blocking::transactions(conn, &Transactions::new()).unwrap();
-    let id = threadline::transaction::AuditTransactionId::from(transactions.entries[0].id);
+    let transactions = trail
+        .run_async(async |conn| threadline::transactions(conn, &Transactions::new()).await)
+        .unwrap();
+    let id = threadline::context::AuditTransactionId::from(transactions.entries[0].id);
     let begun = id.started_at().unwrap();
     let exactly = Transactions::new().from(begun).to(begun);
     assert_eq!(
-        blocking::transactions(conn, &exactly)
+        trail
+            .run_async(async |conn| threadline::transactions(conn, &exactly).await)
             .unwrap()
             .entries
             .len(),
@@ -299,66 +302,74 @@ fn an_invalid_query_is_refused_and_names_the_invalid_value() {
     let refused = blocking::timeline(conn, &Timeline::new().from(from).to(to));
     assert!(matches!(
         refused,
-        Err(ReadError::Question(InvalidQuestion::EmptyWindow { .. }))
+        Err(ReadError::Query(InvalidQuery::EmptyWindow { .. }))
     ));
 }
 
 #[test]
-fn first_and_last_change_of_a_field_value_name_the_actor() {
+fn first_and_last_change_of_a_field_name_the_actor() {
     let (_trail, conn) = &mut shop();
     let order = || {
-        row_moment(
+        Timeline::new().row(
             "orders".parse().unwrap(),
             &RowKeyText::from_values(vec!["1".into()]),
         )
     };
-    let status = || order().field("status".parse().unwrap());
-    let total = || order().field("total".parse().unwrap());
-    let who = |entry: Option<threadline::change::TimelineEntry>| {
+    let status = || FieldHistory::new(order(), "status".parse().unwrap());
+    let total = || FieldHistory::new(order(), "total".parse().unwrap());
+    let who = |entry: Option<threadline::models::TimelineEntry>| {
         entry.map(|entry| entry.actor().map(ToString::to_string))
     };
-    let first = who(blocking::first_seen(conn, &order()).unwrap());
+    let first = who(blocking::first_change(conn, order()).unwrap());
     assert_eq!(first, Some(Some("user:alice".into())));
-    let last = who(blocking::last_changed(conn, &order()).unwrap());
+    let last = who(blocking::last_change(conn, order()).unwrap());
     assert_eq!(last, Some(None), "the last change is unattributed");
-    let first_paid = who(blocking::first_seen(conn, &status().became("paid")).unwrap());
+    let first_paid = who(blocking::first_change(conn, status().set_to("paid")).unwrap());
     assert_eq!(first_paid, Some(Some("admin:rita".into())));
-    let last_paid = who(blocking::last_changed(conn, &status().became("paid")).unwrap());
+    let last_paid = who(blocking::last_change(conn, status().set_to("paid")).unwrap());
     assert_eq!(last_paid, Some(None));
-    let total_changed = who(blocking::last_changed(conn, &total()).unwrap());
+    let total_changed = who(blocking::last_change(conn, total()).unwrap());
     assert_eq!(total_changed, Some(Some("job:nightly".into())));
     // JSON values are compared as numbers, typed values as text.
-    let as_number = total().became(FieldValue::json("12.5").unwrap());
-    assert!(blocking::first_seen(conn, &as_number).unwrap().is_some());
-    let as_typed = |text| total().became(FieldValue::typed(text).unwrap());
+    let as_number = total().set_to(FieldValue::json("12.5").unwrap());
+    assert!(blocking::first_change(conn, &as_number).unwrap().is_some());
+    let as_typed = |text| total().set_to(FieldValue::typed(text).unwrap());
     assert!(
-        blocking::first_seen(conn, &as_typed("12.50"))
+        blocking::first_change(conn, as_typed("12.50"))
             .unwrap()
             .is_some()
     );
     assert!(
-        blocking::first_seen(conn, &as_typed("12.5"))
+        blocking::first_change(conn, as_typed("12.5"))
             .unwrap()
             .is_none()
     );
     assert!(
-        blocking::first_seen(conn, &status().became("lost"))
+        blocking::first_change(conn, status().set_to("lost"))
             .unwrap()
             .is_none()
     );
-    assert_eq!(shown(conn, &status().became("paid").timeline()).len(), 2);
+    assert_eq!(shown(conn, &status().set_to("paid").timeline()).len(), 2);
 }
 
 #[test]
 fn the_changes_of_a_transaction_are_paged() {
-    let (_trail, conn) = &mut shop();
-    let alices = blocking::transactions(conn, &actor_history("user:alice".parse().unwrap()));
+    let (trail, conn) = &mut shop();
+    let alices = trail.run_async(async |conn| {
+        threadline::transactions(conn, &actor_history("user:alice".parse().unwrap())).await
+    });
     let id = alices.unwrap().entries[0].id.into();
-    let small = Incident::of(id).page_size(PageSize::new(1).unwrap());
-    let first = blocking::transaction(conn, small.clone()).unwrap().unwrap();
+    let small = Incident::new(id).page_size(PageSize::new(1).unwrap());
+    let first = trail
+        .run_async(async |conn| threadline::transaction(conn, small.clone()).await)
+        .unwrap()
+        .unwrap();
     assert_eq!(first.changes.entries[0].change.table_name, "orders");
     let next = first.changes.next.unwrap();
-    let second = blocking::transaction(conn, small.clone().after(next.clone()))
+    let second = trail
+        .run_async(async |conn| {
+            threadline::transaction(conn, small.clone().after(next.clone())).await
+        })
         .unwrap()
         .unwrap();
     let entry = &second.changes.entries[0];
@@ -366,33 +377,43 @@ fn the_changes_of_a_transaction_are_paged() {
     assert_eq!(entry.action.as_ref().unwrap().name, "item.rename");
     assert!(!second.changes.has_more() && second.changes.has_previous());
     let back = small.clone().before(second.changes.previous.unwrap());
-    let back = blocking::transaction(conn, back).unwrap().unwrap();
+    let back = trail
+        .run_async(async |conn| threadline::transaction(conn, back).await)
+        .unwrap()
+        .unwrap();
     assert_eq!(back.changes.entries, first.changes.entries);
 
-    let whole = blocking::incident_bundle(conn, id).unwrap().unwrap();
+    let whole = blocking::incident(conn, id).unwrap().unwrap();
     assert_eq!(
         (whole.changes.len(), whole.actions.len(), whole.truncated),
         (2, 1, false)
     );
-    let part = blocking::incident_bundle(conn, small).unwrap().unwrap();
+    let part = blocking::incident(conn, small).unwrap().unwrap();
     assert_eq!(
         (part.changes.len(), part.truncated, part.next),
         (1, true, Some(next))
     );
     let nothing = unknown_transaction_id();
-    assert!(blocking::transaction(conn, nothing).unwrap().is_none());
-    assert!(blocking::incident_bundle(conn, nothing).unwrap().is_none());
+    assert!(
+        trail
+            .run_async(async |conn| threadline::transaction(conn, nothing).await)
+            .unwrap()
+            .is_none()
+    );
+    assert!(blocking::incident(conn, nothing).unwrap().is_none());
 }
 
-fn unknown_transaction_id() -> threadline::transaction::AuditTransactionId {
+fn unknown_transaction_id() -> threadline::context::AuditTransactionId {
     "00000000-0000-0000-0000-000000000000".parse().unwrap()
 }
 
 #[test]
 fn a_correlation_includes_actions_without_changes() {
-    let (_trail, conn) = &mut shop();
-    let question = Correlation::of("c1".parse().unwrap());
-    let bundle = blocking::correlation_bundle(conn, &question).unwrap();
+    let (trail, conn) = &mut shop();
+    let query = Correlation::new("c1".parse().unwrap());
+    let bundle = trail
+        .run_async(async |conn| threadline::correlation(conn, &query).await)
+        .unwrap();
     assert_eq!(bundle.transactions.entries.len(), 2);
     assert_eq!(bundle.changes.entries.len(), 3);
     let names: Vec<_> = bundle
@@ -403,17 +424,20 @@ fn a_correlation_includes_actions_without_changes() {
         .collect();
     assert_eq!(names, ["order.refund", "order.place"]);
     // Each list has its own cursor.
-    let small = question.page_size(PageSize::new(1).unwrap());
-    let bundle = blocking::correlation_bundle(conn, &small).unwrap();
+    let small = query.page_size(PageSize::new(1).unwrap());
+    let bundle = trail
+        .run_async(async |conn| threadline::correlation(conn, &small).await)
+        .unwrap();
     let next = bundle.actions.next.unwrap();
     let rest = blocking::actions(conn, &small.actions().after(next)).unwrap();
     assert_eq!(
         (rest.entries[0].name.as_str(), rest.has_more()),
         ("order.place", false)
     );
-    let nothing = Correlation::of("nothing".parse().unwrap());
+    let nothing = Correlation::new("nothing".parse().unwrap());
     assert!(
-        blocking::correlation_bundle(conn, &nothing)
+        trail
+            .run_async(async |conn| threadline::correlation(conn, &nothing).await)
             .unwrap()
             .is_empty()
     );
@@ -421,15 +445,17 @@ fn a_correlation_includes_actions_without_changes() {
 
 #[test]
 fn capture_status_distinguishes_captured_uncaptured_and_unknown_tables() {
-    let (trail, conn) = &mut shop();
+    let (trail, _) = &mut shop();
     trail.run("CREATE TABLE notes (id int); CREATE TABLE \"Odd.Name\" (id int)");
-    let standing = |conn: &mut PgConnection, name: &str| {
-        blocking::standing(conn, &name.parse().unwrap()).unwrap()
+    let status = |name: &str| {
+        trail
+            .run_async(async |conn| threadline::capture_status(conn, &name.parse().unwrap()).await)
+            .unwrap()
     };
-    assert_eq!(standing(conn, "orders"), Standing::Captured);
-    assert_eq!(standing(conn, "notes"), Standing::NotCaptured);
-    assert_eq!(standing(conn, "\"Odd.Name\""), Standing::NotCaptured);
-    assert_eq!(standing(conn, "ordres"), Standing::Unknown);
+    assert_eq!(status("orders"), CaptureStatus::Captured);
+    assert_eq!(status("notes"), CaptureStatus::NotCaptured);
+    assert_eq!(status("\"Odd.Name\""), CaptureStatus::NotCaptured);
+    assert_eq!(status("ordres"), CaptureStatus::Unknown);
     trail.run("DROP TABLE orders");
-    assert_eq!(standing(conn, "orders"), Standing::CapturedBefore);
+    assert_eq!(status("orders"), CaptureStatus::CapturedBefore);
 }

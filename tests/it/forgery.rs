@@ -17,7 +17,7 @@ struct Application {
 impl Application {
     fn new() -> Self {
         let trail = captured(TABLES, &["accounts", "documents", "regions"]);
-        let role = trail.ask("SELECT 'forger_' || current_database()");
+        let role = trail.query_text("SELECT 'forger_' || current_database()");
         trail.run(&format!(
             "CREATE ROLE \"{role}\" LOGIN;
              GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO \"{role}\""
@@ -31,7 +31,7 @@ impl Application {
 
     /// The number of changes without a transaction row.
     fn orphans(&self) -> String {
-        self.trail.ask(
+        self.trail.query_text(
             "SELECT count(*) FROM threadline.audit_changes AS change
              WHERE NOT EXISTS (SELECT FROM threadline.audit_transactions AS t WHERE t.id = change.transaction_id)",
         )
@@ -176,7 +176,7 @@ fn the_application_role_cannot_use_the_objects_behind_the_capture_marker() {
         "SELECT setval('threadline.removal_session', 1)",
         "SELECT threadline.allow_trail_delete(true)",
         "SELECT threadline.record_change('insert', 'public', 'accounts', NULL, '1', NULL, '{}', NULL, false, NULL)",
-        "SELECT threadline.parse_context()",
+        "SELECT threadline.setting_as_jsonb('{}')",
     ] {
         let refused = app.trail.run_as(&app.role, attempt).expect_err(attempt);
         assert!(
@@ -214,16 +214,16 @@ fn a_suspension_setting_restored_after_its_rollback_is_ignored() {
 #[test]
 fn every_function_sets_search_path_except_those_called_by_capture() {
     let app = Application::new();
-    let without_path = app.trail.ask(
+    let without_path = app.trail.query_text(
         "SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc
          WHERE pronamespace = 'threadline'::regnamespace
             AND NOT COALESCE(array_to_string(proconfig, ' '), '') LIKE '%search_path=pg_catalog, pg_temp%'",
     );
     assert_eq!(
         without_path,
-        "is_suspended, later_change, move_later_changes, parse_context, record_change, record_transaction, row_key"
+        "actor_text, is_suspended, move_later_changes, record_change, record_transaction, row_key, setting_as_jsonb"
     );
-    let callable = app.trail.ask(
+    let callable = app.trail.query_text(
         "SELECT string_agg(proname, ', ' ORDER BY proname) FROM pg_proc
          WHERE pronamespace = 'threadline'::regnamespace AND prosecdef
             AND has_function_privilege('public', oid, 'EXECUTE')",

@@ -525,7 +525,7 @@ fn the_domain_reference_lists_every_column() {
 #[test]
 fn the_guide_for_administrators_lists_every_object() {
     let trail = crate::harness::empty_trail();
-    let names = trail.ask(
+    let names = trail.query_text(
         "SELECT string_agg(name, ' ') FROM (
             SELECT proname AS name FROM pg_proc WHERE pronamespace = 'threadline'::regnamespace
             UNION SELECT relname FROM pg_class WHERE relnamespace = 'threadline'::regnamespace

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde::Deserialize;
 use serde_json::Value;
-use threadline::capture::CaptureMigration;
-use threadline::nonblocking::introspect;
-use threadline::table::{AuditedTable, TableName};
+use threadline::install::CaptureMigration;
+use threadline::table::AuditedTable;
+use threadline::{TableName, introspect};
 use threadline_testdb::{Cluster, Database, MajorVersion, Progress, ServerBinaries};
 
 /// The server that all tests of the process share. `THREADLINE_TEST_PG` selects another major version
@@ -74,6 +74,16 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
+/// Runs async work on a connection of its own.
+pub(crate) fn run_async_at<T>(url: &str, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> T) -> T {
+    block_on(async {
+        let mut conn = AsyncPgConnection::establish(url)
+            .await
+            .expect("a connection");
+        work(&mut conn).await
+    })
+}
+
 /// A database with a trail.
 pub(crate) struct Trail {
     database: Database,
@@ -114,6 +124,11 @@ impl Trail {
             .expect("a connection")
     }
 
+    /// Runs async work on a connection of its own.
+    pub(crate) fn run_async<T>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> T) -> T {
+        run_async_at(&self.url(), work)
+    }
+
     /// Runs a script as one transaction, unless the script has its own BEGIN and COMMIT.
     pub(crate) fn run(&self, sql: &str) {
         if let Err(error) = self.database.execute_script(sql) {
@@ -129,7 +144,7 @@ impl Trail {
     }
 
     /// Runs a script that must fail, and returns the error message.
-    pub(crate) fn refused(&self, sql: &str) -> String {
+    pub(crate) fn expect_error(&self, sql: &str) -> String {
         match self.database.execute_script(sql) {
             Ok(()) => panic!("this was expected to fail: {sql}"),
             Err(error) => error.to_string(),
@@ -137,7 +152,7 @@ impl Trail {
     }
 
     /// The first column of the first row of a query, as text.
-    pub(crate) fn ask(&self, sql: &str) -> String {
+    pub(crate) fn query_text(&self, sql: &str) -> String {
         match self.database.query_text(sql) {
             Ok(value) => value.unwrap_or_else(|| "NULL".to_owned()),
             Err(error) => panic!("{error}\nin: {sql}"),
@@ -145,8 +160,8 @@ impl Trail {
     }
 
     /// The first value of a query, parsed as JSON.
-    pub(crate) fn ask_json(&self, sql: &str) -> Value {
-        serde_json::from_str(&self.ask(sql)).expect("JSON")
+    pub(crate) fn query_json(&self, sql: &str) -> Value {
+        serde_json::from_str(&self.query_text(sql)).expect("JSON")
     }
 
     pub(crate) fn introspect(&self, table: &str) -> AuditedTable {
@@ -164,13 +179,13 @@ impl Trail {
     }
 
     /// Tries to enable capture of a table, which must fail, and returns the error message.
-    pub(crate) fn capture_refused(&self, table: &AuditedTable) -> String {
-        self.refused(CaptureMigration::new([table], |_| None).up())
+    pub(crate) fn expect_capture_error(&self, table: &AuditedTable) -> String {
+        self.expect_error(CaptureMigration::new([table], |_| None).up())
     }
 
     /// All recorded changes in the order of their ids.
     pub(crate) fn changes(&self) -> Vec<Recorded> {
-        let all = self.ask_json(
+        let all = self.query_json(
             "SELECT COALESCE(jsonb_agg(to_jsonb(c) ORDER BY c.id), '[]') \
              FROM threadline.audit_changes AS c",
         );
@@ -179,7 +194,7 @@ impl Trail {
 
     /// The number of recorded changes.
     pub(crate) fn count(&self) -> usize {
-        self.ask("SELECT count(*) FROM threadline.audit_changes")
+        self.query_text("SELECT count(*) FROM threadline.audit_changes")
             .parse()
             .expect("a count")
     }
@@ -197,7 +212,7 @@ impl Trail {
 
     /// The number of audit transactions.
     pub(crate) fn transactions(&self) -> usize {
-        self.ask("SELECT count(*) FROM threadline.audit_transactions")
+        self.query_text("SELECT count(*) FROM threadline.audit_transactions")
             .parse()
             .expect("a count")
     }

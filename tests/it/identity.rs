@@ -89,7 +89,7 @@ fn changes_of_one_transaction_share_a_transaction_id_that_sorts_by_time() {
     let changes = trail.changes();
     assert_eq!(changes[0].transaction_id, changes[1].transaction_id);
     assert!(changes[1].transaction_id < changes[2].transaction_id);
-    let matches = trail.ask(
+    let matches = trail.query_text(
         "SELECT bool_and(t.xid::text::bigint = ('x' || right(replace(t.id::text, '-', ''), 16))::bit(64)::bigint) \
          FROM threadline.audit_transactions AS t",
     );
@@ -206,11 +206,11 @@ fn keys_of_floats_and_arrays_are_stored_exactly() {
 #[test]
 fn a_long_key_that_is_not_valid_utf8_is_digested() {
     let trail = captured("CREATE TABLE unused (id int PRIMARY KEY)", &["unused"]);
-    let ascii = trail.ask("SELECT 'ascii_' || current_database()");
+    let ascii = trail.query_text("SELECT 'ascii_' || current_database()");
     trail.run(&format!(
         "CREATE DATABASE \"{ascii}\" ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     ));
-    let name = trail.ask("SELECT current_database()");
+    let name = trail.query_text("SELECT current_database()");
     let url = trail.url().replace(&name, &ascii);
     let session = threadline_testdb::Cluster::existing(&url).unwrap();
     session

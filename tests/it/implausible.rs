@@ -17,14 +17,14 @@ fn table() -> Trail {
 fn an_action_id_that_is_not_a_recent_uuid_v7_is_refused() {
     let trail = table();
     let v7_of = |instant: &str| {
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT substr(threadline.action_id_from({instant})::text, 1, 13) || '-7' \
              || substr(gen_random_uuid()::text, 16)"
         ))
     };
     for id in [
         "ffffffff-ffff-4fff-8fff-ffffffffffff".to_owned(),
-        trail.ask("SELECT gen_random_uuid()"),
+        trail.query_text("SELECT gen_random_uuid()"),
         "00000000-0000-0000-0000-000000000000".to_owned(),
         "ffffffff-ffff-7fff-8fff-ffffffffffff".to_owned(),
         v7_of("now() + interval '2 days'"),
@@ -33,7 +33,7 @@ fn an_action_id_that_is_not_a_recent_uuid_v7_is_refused() {
         let call = format!(
             r#"SELECT threadline.record_action('{{"id": "{id}", "name": "x"}}', NULL, '{{}}')"#
         );
-        let error = trail.refused(&format!(
+        let error = trail.expect_error(&format!(
             "DO $$ BEGIN PERFORM 1 FROM ({call}) AS c; EXCEPTION
              WHEN invalid_parameter_value THEN RAISE EXCEPTION 'caught: %', SQLERRM; END $$"
         ));
@@ -53,7 +53,8 @@ fn an_action_id_that_is_not_a_recent_uuid_v7_is_refused() {
             r#"SELECT threadline.record_action('{{"id": "{id}", "name": "x"}}', NULL, '{{}}')"#
         ));
     }
-    let error = trail.refused(r#"SELECT threadline.record_action('{"name": "x"}', NULL, '{}')"#);
+    let error =
+        trail.expect_error(r#"SELECT threadline.record_action('{"name": "x"}', NULL, '{}')"#);
     assert!(error.contains("id: not a version 7 uuid"), "{error}");
 }
 
@@ -86,7 +87,7 @@ fn trail_with_implausible_times() -> Trail {
 fn trail_digests(trail: &Trail) -> Vec<String> {
     ["audit_changes", "audit_transactions", "audit_actions"]
         .map(|table| {
-            trail.ask(&format!(
+            trail.query_text(&format!(
                 "SELECT count(*) || ' ' || md5(string_agg(r::text, '' ORDER BY r::text)) FROM threadline.{table} AS r"
             ))
         })
@@ -108,7 +109,7 @@ fn maintenance_leaves_only_rows_with_implausible_times_in_the_default_partition(
     let done = maintain();
     assert!(!done.unfinished, "{done:?}");
     assert_eq!(trail_digests(&trail), before);
-    let outside = trail.ask(
+    let outside = trail.query_text(
         "SELECT count(*) FROM threadline.trail_partitions()
          WHERE from_instant < now() - interval '4 months' OR to_instant > now() + interval '14 months'",
     );
@@ -119,7 +120,7 @@ fn maintenance_leaves_only_rows_with_implausible_times_in_the_default_partition(
         ("audit_transactions", "104"),
         ("audit_actions", "102"),
     ] {
-        let found = trail.ask(&format!("SELECT count(*) FROM threadline.{table}_default"));
+        let found = trail.query_text(&format!("SELECT count(*) FROM threadline.{table}_default"));
         assert_eq!(found, left, "{table}");
     }
     let again = maintain();
@@ -147,6 +148,6 @@ fn a_purge_completes_with_implausible_times_in_the_trail() {
     });
     assert_eq!(run.state, RunState::Completed, "{run:?}");
     // Removed: -infinity, the year 4700 BC and three months ago. Times in the future stay.
-    let left = trail.ask("SELECT string_agg(DISTINCT to_char(captured_at, 'YYYY'), ' ') FROM threadline.audit_changes WHERE op = 'truncate'");
+    let left = trail.query_text("SELECT string_agg(DISTINCT to_char(captured_at, 'YYYY'), ' ') FROM threadline.audit_changes WHERE op = 'truncate'");
     assert!(left.contains("200000") && !left.contains("4700"), "{left}");
 }

@@ -66,10 +66,10 @@ fn run_beside_writers(trail: &Trail, work: impl FnOnce()) -> usize {
 fn installing_again_is_refused_and_changes_nothing() {
     let trail = tables();
     let catalog = "SELECT md5(string_agg(oid::text, ',' ORDER BY oid)) FROM pg_class WHERE relnamespace = 'threadline'::regnamespace";
-    let before = trail.ask(catalog);
-    let error = trail.refused(&threadline::install::up_sql());
+    let before = trail.query_text(catalog);
+    let error = trail.expect_error(&threadline::install::up_sql());
     assert!(error.contains("already installed"), "{error}");
-    assert_eq!(trail.ask(catalog), before);
+    assert_eq!(trail.query_text(catalog), before);
     trail.run("INSERT INTO a VALUES (500, 0)");
     assert_eq!(trail.events(), ["insert a 500"]);
 }
@@ -78,7 +78,7 @@ fn installing_again_is_refused_and_changes_nothing() {
 fn the_installed_schema_version_is_that_of_the_crate() {
     let trail = empty_trail();
     assert_eq!(
-        trail.ask("SELECT threadline.schema_version()"),
+        trail.query_text("SELECT threadline.schema_version()"),
         threadline::install::SCHEMA_VERSION.to_string()
     );
 }
@@ -122,7 +122,7 @@ fn installing_does_not_use_functions_in_the_sessions_search_path() {
 
 /// Creates two roles: one that default privileges grant everything, and one with SELECT.
 fn roles(trail: &Trail) -> (String, String) {
-    let name = trail.ask("SELECT current_database()");
+    let name = trail.query_text("SELECT current_database()");
     let (app, reader) = (format!("app_{name}"), format!("reader_{name}"));
     trail.run(&format!(
         "CREATE ROLE \"{app}\" LOGIN; CREATE ROLE \"{reader}\" LOGIN"
@@ -140,7 +140,7 @@ fn alter_default_privileges(trail: &Trail, app: &str, verb: &str, preposition: &
 
 /// The privileges of a role on the trail, beyond those of PUBLIC.
 fn rights(trail: &Trail, role: &str) -> String {
-    trail.ask(&format!(
+    trail.query_text(&format!(
         "SELECT string_agg(may.what, ', ' ORDER BY may.what) FROM (
             SELECT class.relname || ' ' || given.privilege_type AS what
             FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS given
@@ -176,7 +176,7 @@ fn default_privileges_grant_no_right_on_the_trail() {
     trail.capture(&trail.introspect("t"));
     trail.run("SELECT threadline.maintain()");
     assert_eq!(rights(&trail, &app), "NULL");
-    let readable = trail.ask(
+    let readable = trail.query_text(
         "SELECT string_agg(DISTINCT given.grantee::regrole::text || ' ' || given.privilege_type, ', ')
          FROM threadline.trail_partitions() AS part JOIN pg_class AS class ON class.oid = part.partition
          CROSS JOIN LATERAL aclexplode(class.relacl) AS given
@@ -200,7 +200,8 @@ fn enable_capture_creates_missing_triggers_while_writers_run() {
         &["m"],
     );
     let missing = "SELECT 2 - count(*) FROM pg_trigger WHERE tgrelid IN ('a'::regclass, 'b'::regclass) AND tgname = '00_threadline_capture'";
-    let function = trail.ask("SELECT proname FROM pg_proc WHERE proname LIKE 'capture_public_m_%'");
+    let function =
+        trail.query_text("SELECT proname FROM pg_proc WHERE proname LIKE 'capture_public_m_%'");
     let written = run_beside_writers(&trail, || {
         let mut conn = connect(&trail.url());
         for _ in 0..10 {
@@ -210,7 +211,7 @@ fn enable_capture_creates_missing_triggers_while_writers_run() {
                 ))
                 .unwrap();
             }
-            assert_eq!(trail.ask(missing), "2");
+            assert_eq!(trail.query_text(missing), "2");
             conn.batch_execute(&format!(
                 "SELECT threadline.enable_capture('public', 'm', '{function}')"
             ))
@@ -218,5 +219,5 @@ fn enable_capture_creates_missing_triggers_while_writers_run() {
         }
     });
     assert!(written > 20, "{written}");
-    assert_eq!(trail.ask(missing), "0");
+    assert_eq!(trail.query_text(missing), "0");
 }

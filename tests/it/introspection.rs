@@ -1,11 +1,10 @@
 //! Relations that cannot be captured: the error names the kind of the relation and the table to audit
 //! instead.
 
-use diesel::connection::{Connection, SimpleConnection};
-use diesel::pg::PgConnection;
-use threadline::blocking::{coverage, introspect};
-use threadline::capture::CaptureSql;
+use diesel_async::SimpleAsyncConnection;
 use threadline::coverage::{Coverage, Severity};
+use threadline::install::CaptureSql;
+use threadline::{coverage, introspect};
 
 use crate::harness::{captured, empty_trail};
 
@@ -22,8 +21,9 @@ fn relations_that_cannot_be_captured_are_refused_by_kind() {
          CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w;
          CREATE FOREIGN TABLE f (id int) SERVER far",
     );
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
+    trail.run_async(async |conn| {
     conn.batch_execute("CREATE TEMPORARY TABLE mine (id int PRIMARY KEY)")
+        .await
         .unwrap();
     for (name, expected) in [
         (
@@ -63,21 +63,24 @@ fn relations_that_cannot_be_captured_are_refused_by_kind() {
             "table public.absent does not exist in this database",
         ),
     ] {
-        let error = introspect(&mut conn, &name.parse().unwrap())
+        let error = introspect(conn, &name.parse().unwrap())
+            .await
             .unwrap_err()
             .to_string();
         assert!(error.starts_with(expected), "{error}");
     }
     assert_eq!(
-        introspect(&mut conn, &"t".parse().unwrap())
+        introspect(conn, &"t".parse().unwrap())
+            .await
             .unwrap()
             .columns()
             .len(),
         1
     );
-    let report = coverage(&mut conn, &Coverage::new()).unwrap();
+    let report = coverage(conn, &Coverage::new()).await.unwrap();
     let tables = report.tables.iter().map(|table| table.table.name());
     assert_eq!(tables.collect::<Vec<_>>(), ["Parted", "t"]);
+    });
 }
 
 #[test]
@@ -86,7 +89,7 @@ fn capturing_an_inheritance_child_and_its_parent_is_refused() {
                   CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p)";
     for (first, then) in [("grand", "c"), ("c", "grand"), ("p", "c"), ("c", "p")] {
         let trail = captured(schema, &[first]);
-        let refused = trail.capture_refused(&trail.introspect(then));
+        let refused = trail.expect_capture_error(&trail.introspect(then));
         assert!(
             refused.contains("is an inheritance child of"),
             "{first}, {then}: {refused}"
@@ -106,8 +109,8 @@ fn a_captured_child_of_a_captured_parent_is_reported_until_one_is_disabled() {
     );
     trail.run("ALTER TABLE c INHERIT p");
     let errors = || -> Vec<String> {
-        let mut conn = PgConnection::establish(&trail.url()).unwrap();
-        let report = coverage(&mut conn, &Coverage::new()).unwrap();
+        let query = Coverage::new();
+        let report = trail.run_async(async |conn| coverage(conn, &query).await.unwrap());
         let findings = report.findings.iter();
         let errors = findings.filter(|finding| finding.severity == Severity::Error);
         errors.map(|finding| finding.code.to_string()).collect()

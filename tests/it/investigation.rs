@@ -1,10 +1,10 @@
 //! Timelines and histories.
 
 use diesel::prelude::*;
-use threadline::page::{Cursor, InvalidCursor, PageSize};
 use threadline::prelude::*;
-use threadline::timeline::Attribution;
-use threadline::{error::ReadError, nonblocking, schema::audit_changes};
+use threadline::query::{Attribution, InvalidCursor};
+use threadline::schema::audit_changes;
+use threadline::{Cursor, PageSize, ReadError};
 
 use crate::harness::{Trail, block_on, captured};
 
@@ -25,9 +25,9 @@ fn two_tables() -> Trail {
     trail
 }
 
-fn load(trail: &Trail, question: &Timeline) -> Vec<String> {
+fn load(trail: &Trail, query: &Timeline) -> Vec<String> {
     block_on(async {
-        let page = nonblocking::timeline(&mut trail.connect().await, question)
+        let page = threadline::timeline(&mut trail.connect().await, query)
             .await
             .unwrap();
         page.entries
@@ -48,9 +48,9 @@ fn load(trail: &Trail, question: &Timeline) -> Vec<String> {
 fn a_timeline_is_newest_first_and_filters_compose() {
     let trail = two_tables();
     assert_eq!(load(&trail, &Timeline::new()).len(), 15);
-    let question = Timeline::new().table("b".parse().unwrap()).op(Op::Insert);
+    let query = Timeline::new().table("b".parse().unwrap()).op(Op::Insert);
     assert_eq!(
-        load(&trail, &question),
+        load(&trail, &query),
         [
             "insert b 5",
             "insert b 4",
@@ -65,10 +65,10 @@ fn a_timeline_is_newest_first_and_filters_compose() {
         .correlation_id("c0".parse().unwrap())
         .table("a".parse().unwrap());
     assert_eq!(load(&trail, &correlated), ["insert a 4", "insert a 2"]);
-    let nobody = Timeline::new().attribution(Attribution::Unattributed);
-    assert_eq!(load(&trail, &nobody).len(), 5);
-    let somebody = Timeline::new().attribution(Attribution::Attributed);
-    assert_eq!(load(&trail, &somebody).len(), 10);
+    let unattributed = Timeline::new().attribution(Attribution::Unattributed);
+    assert_eq!(load(&trail, &unattributed).len(), 5);
+    let attributed = Timeline::new().attribution(Attribution::Attributed);
+    assert_eq!(load(&trail, &attributed).len(), 10);
 }
 
 #[test]
@@ -92,16 +92,16 @@ fn the_actor_filter_uses_the_actor_of_the_change_not_of_the_transaction() {
 #[test]
 fn paging_returns_each_change_once_while_writers_run() {
     let trail = two_tables();
-    let mut question = Timeline::new().page_size(PageSize::new(4).unwrap());
+    let mut query = Timeline::new().page_size(PageSize::new(4).unwrap());
     let mut seen = Vec::new();
     block_on(async {
         let mut conn = trail.connect().await;
         loop {
-            let page = nonblocking::timeline(&mut conn, &question).await.unwrap();
+            let page = threadline::timeline(&mut conn, &query).await.unwrap();
             seen.extend(page.entries.iter().map(|entry| entry.change.id));
             trail.run("UPDATE b SET v = v + 1 WHERE id = 1");
             match page.next {
-                Some(next) => question = question.after(Cursor::from_text(next.as_str())),
+                Some(next) => query = query.after(Cursor::from_text(next.as_str())),
                 None => break,
             }
         }
@@ -118,14 +118,14 @@ fn a_cursor_is_refused_by_a_different_query() {
     block_on(async {
         let mut conn = trail.connect().await;
         let small = PageSize::new(1).unwrap();
-        let page = nonblocking::timeline(&mut conn, &Timeline::new().page_size(small))
+        let page = threadline::timeline(&mut conn, &Timeline::new().page_size(small))
             .await
             .unwrap();
         let other = Timeline::new().op(Op::Update).after(page.next.unwrap());
-        let refused = nonblocking::timeline(&mut conn, &other).await;
+        let refused = threadline::timeline(&mut conn, &other).await;
         assert!(matches!(
             refused,
-            Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+            Err(ReadError::Cursor(InvalidCursor::OtherQuery))
         ));
     });
 }
@@ -139,7 +139,7 @@ fn a_host_filter_composes_with_a_timeline_query() {
             .query()
             .unwrap()
             .filter(audit_changes::row_key.eq("2"));
-        let rows: Vec<threadline::change::TimelineEntry> =
+        let rows: Vec<threadline::models::TimelineEntry> =
             diesel_async::RunQueryDsl::load(query, &mut conn)
                 .await
                 .unwrap();
@@ -151,7 +151,7 @@ struct A;
 
 impl threadline::Audited for A {
     fn audited_table() -> Result<threadline::table::AuditedTable, threadline::table::InvalidTable> {
-        use threadline::{column_type::ColumnType, table::*};
+        use threadline::table::*;
         AuditedTable::builder(TableName::new("public", "a"))
             .columns(["id", "v"].map(|name| Column::new(name, ColumnType::builtin("int4"))))
             .key(["id"])
@@ -165,18 +165,18 @@ fn history_of_a_model_checks_the_shape_of_the_key() {
     trail.run("UPDATE a SET id = 10 WHERE id = 2");
     block_on(async {
         let mut conn = trail.connect().await;
-        let question = history::<A>(10).unwrap();
-        let page = nonblocking::history(&mut conn, &question).await.unwrap();
+        let query = History::<A>::new(10).unwrap();
+        let page = threadline::history(&mut conn, &query).await.unwrap();
         let ops: Vec<_> = page.entries.iter().map(|e| e.change.op).collect();
         assert_eq!(ops, [Op::Update, Op::Update, Op::Insert]);
-        assert!(history::<A>((1, 2)).is_err());
+        assert!(History::<A>::new((1, 2)).is_err());
     });
 }
 
 fn history_of(trail: &Trail, key: i32) -> Vec<String> {
     block_on(async {
-        let question = history::<A>(key).unwrap();
-        let page = nonblocking::history(&mut trail.connect().await, &question)
+        let query = History::<A>::new(key).unwrap();
+        let page = threadline::history(&mut trail.connect().await, &query)
             .await
             .unwrap();
         page.entries

@@ -306,7 +306,7 @@ fn random_transactions_are_recorded_as_the_model_predicts() {
                 prop_assert_eq!(sorted(actual), sorted(expected.clone()));
             }
             prop_assert_eq!(changes.count(), 0);
-            let orphans = trail.ask(
+            let orphans = trail.query_text(
                 "SELECT count(*) FROM threadline.audit_changes AS c FULL JOIN threadline.audit_transactions AS t \
                  ON t.id = c.transaction_id WHERE t.id IS NULL OR c.id IS NULL",
             );

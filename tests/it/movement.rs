@@ -1,8 +1,5 @@
 //! Rows that an update moves to another partition: stored as a delete and an insert, shown as a move.
-
-use threadline::nonblocking;
-use threadline::row_key::RowKeyText;
-use threadline::timeline::Timeline;
+use threadline::{RowKeyText, Timeline};
 
 use crate::as_of::now;
 use crate::harness::{Trail, block_on, captured};
@@ -40,9 +37,9 @@ fn history(trail: &Trail, id: i32, region: &str) -> Vec<String> {
     block_on(async {
         let mut conn = trail.connect().await;
         let table = "p".parse().unwrap();
-        let question = Timeline::new().row("p".parse().unwrap(), &key(id, region));
-        let page = nonblocking::timeline(&mut conn, &question).await.unwrap();
-        let notes = nonblocking::history_notes(&mut conn, &table, &key(id, region))
+        let query = Timeline::new().row("p".parse().unwrap(), &key(id, region));
+        let page = threadline::timeline(&mut conn, &query).await.unwrap();
+        let notes = threadline::history_notes(&mut conn, &table, &key(id, region))
             .await
             .unwrap();
         let mut shown: Vec<_> = page
@@ -143,7 +140,7 @@ fn a_key_reused_after_a_move_has_the_history_of_the_new_row() {
         ["insert id=1,region=eu", "moved id=1,region=us"]
     );
     let holders = block_on(async {
-        nonblocking::history_notes(
+        threadline::history_notes(
             &mut trail.connect().await,
             &"p".parse().unwrap(),
             &key(1, "eu"),
@@ -152,25 +149,26 @@ fn a_key_reused_after_a_move_has_the_history_of_the_new_row() {
         .unwrap()
         .earlier_holders
     });
-    assert_eq!(holders[0].became, r#"["1", "us"]"#);
+    assert_eq!(holders[0].next_key, r#"["1", "us"]"#);
 }
 
 #[test]
 fn erasure_covers_images_from_before_a_move() {
     let trail = places();
     trail.run("UPDATE p SET region = 'us', v = 10 WHERE id = 1");
-    let erased = trail
-        .ask(r#"SELECT threadline.erase_values('public', 'p', '["1", "us"]', '{v}', 'asked for')"#);
+    let erased = trail.query_text(
+        r#"SELECT threadline.erase_values('public', 'p', '["1", "us"]', '{v}', 'asked for')"#,
+    );
     assert_eq!(erased, "3");
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE '[ERASED]' IN (data_after ->> 'v', changed_from ->> 'v')"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_changes WHERE '[ERASED]' IN (data_after ->> 'v', changed_from ->> 'v')"),
         "3"
     );
 }
 
 #[test]
 fn time_travel_returns_a_moved_row_once() {
-    use threadline::time_travel::time_travel;
+    use threadline::time_travel::TimeTravel;
 
     #[derive(diesel::QueryableByName)]
     struct Row {
@@ -186,11 +184,11 @@ fn time_travel_returns_a_moved_row_once() {
         (after, ["1 us 10", "2 eu 2", "3 eu 3"]),
     ] {
         let rows: Vec<Row> = block_on(async {
-            let travel = time_travel(instant).tables(["p".parse().unwrap()]);
+            let travel = TimeTravel::at(instant).tables(["p".parse().unwrap()]);
             let query = diesel::sql_query(
                 "SELECT concat_ws(' ', id, region, v) AS shown FROM p ORDER BY id",
             );
-            nonblocking::time_travel(&mut trail.connect().await, &travel, query)
+            threadline::time_travel(&mut trail.connect().await, &travel, query)
                 .await
                 .unwrap()
         });

@@ -3,18 +3,11 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use threadline::actions::Actions;
-use threadline::actor::ActorType;
-use threadline::blocking;
-use threadline::change::RecordedActor;
-use threadline::correlation::Correlation;
-use threadline::diff::ChangeDiff;
-use threadline::incident::Incident;
-use threadline::page::Page;
+use threadline::models::{Op, RecordedActor};
 use threadline::prelude::*;
-use threadline::terms::MetaPattern;
-use threadline::timeline::Attribution;
-use threadline::transactions::{Transactions, actor_history};
+use threadline::query::diff::ChangeDiff;
+use threadline::query::{Attribution, MetaPattern, actor_history};
+use threadline::{Actions, ActorType, Correlation, Incident, Page, Transactions, blocking};
 
 use crate::harness::{Trail, block_on, captured};
 
@@ -44,6 +37,7 @@ fn trail_with_invalid_rows() -> Trail {
     let mut sql = String::from("SET LOCAL session_replication_role = replica;");
     for (n, actor) in invalid_actors().into_iter().enumerate() {
         let context = INVALID_CONTEXTS[n];
+        let op = if n == 0 { "merge" } else { "update" };
         sql.push_str(&format!(
             "INSERT INTO threadline.audit_transactions (id, occurred_at, actor, on_behalf_of,
                  correlation_id, context, xid, db_user, backend_pid)
@@ -58,7 +52,7 @@ fn trail_with_invalid_rows() -> Trail {
              INSERT INTO threadline.audit_changes (captured_at, transaction_id, action_id, actor, op,
                  table_schema, table_name, row_key, table_pk, data_after, changed_from)
              SELECT occurred_at, id, ('019a0000-0000-7000-8000-00000000000' || {n})::uuid, actor,
-                 'update', 'public', 't', '{n}', '[{n}]', '\"text\"', '[1]'
+                 '{op}', 'public', 't', '{n}', '[{n}]', '\"text\"', '[1]'
              FROM threadline.audit_transactions WHERE xid = '{n}';"
         ));
     }
@@ -80,15 +74,16 @@ fn rows_with_invalid_values_are_listed_as_stored() {
     let conn = &mut PgConnection::establish(&trail.url()).unwrap();
     let mut expected = invalid_actors();
     expected.reverse();
-    for question in [
+    for query in [
         Timeline::new(),
         Timeline::new().correlation_id("odd".parse().unwrap()),
         Timeline::new().table("t".parse().unwrap()),
     ] {
-        let page = blocking::timeline(conn, &question).unwrap();
+        let page = blocking::timeline(conn, &query).unwrap();
         assert_eq!(actor_texts(&page, |entry| entry.actor()), expected);
         assert_eq!(actor_texts(&page, |entry| entry.on_behalf_of()), expected);
         assert!(serde_json::to_string(&page).is_ok());
+        assert_eq!(page.entries.last().unwrap().change.op, Op::Other);
         for entry in &page.entries {
             let diff = ChangeDiff::of(&entry.change);
             assert!(serde_json::to_string(&diff).is_ok() && !diff.to_string().is_empty());
@@ -97,29 +92,34 @@ fn rows_with_invalid_values_are_listed_as_stored() {
     let attributed = Timeline::new().attribution(Attribution::Attributed);
     let page = blocking::timeline(conn, &attributed).unwrap();
     assert_eq!(page.entries.len(), expected.len());
-    for question in [
+    for query in [
         Timeline::new().actor_type(ActorType::Admin),
         Timeline::new().actor_type(ActorType::Anonymous),
         Timeline::new().meta(MetaPattern::field("a", 1).unwrap()),
         Timeline::new().changed_field("v".parse().unwrap()),
     ] {
-        let page = blocking::timeline(conn, &question).unwrap();
+        let page = blocking::timeline(conn, &query).unwrap();
         assert!(page.entries.is_empty());
     }
     let page = blocking::actions(conn, &Actions::new()).unwrap();
     assert_eq!(actor_texts(&page, |action| action.actor.as_ref()), expected);
     assert_eq!(page.entries[0].status, "half done");
-    let page = blocking::transactions(conn, &Transactions::new()).unwrap();
+    let page = trail
+        .run_async(async |conn| threadline::transactions(conn, &Transactions::new()).await)
+        .unwrap();
     assert_eq!(actor_texts(&page, |one| one.actor.as_ref()), expected);
-    let nobody = actor_history("user:somebody".parse().unwrap());
+    let absent = actor_history("user:somebody".parse().unwrap());
     assert!(
-        blocking::transactions(conn, &nobody)
+        trail
+            .run_async(async |conn| threadline::transactions(conn, &absent).await)
             .unwrap()
             .entries
             .is_empty()
     );
-    let bundle = Correlation::of("odd".parse().unwrap());
-    let bundle = blocking::correlation_bundle(conn, &bundle).unwrap();
+    let bundle = Correlation::new("odd".parse().unwrap());
+    let bundle = trail
+        .run_async(async |conn| threadline::correlation(conn, &bundle).await)
+        .unwrap();
     assert_eq!(bundle.changes.entries.len(), expected.len());
 }
 
@@ -127,14 +127,16 @@ fn rows_with_invalid_values_are_listed_as_stored() {
 fn an_invalid_context_is_returned_by_its_incident() {
     let trail = trail_with_invalid_rows();
     let conn = &mut PgConnection::establish(&trail.url()).unwrap();
-    let page = blocking::transactions(conn, &Transactions::new()).unwrap();
+    let page = trail
+        .run_async(async |conn| threadline::transactions(conn, &Transactions::new()).await)
+        .unwrap();
     let shown: Vec<_> = page
         .entries
         .iter()
         .rev()
         .map(|transaction| {
-            let incident = Incident::of(transaction.id.into());
-            let bundle = blocking::incident_bundle(conn, incident).unwrap().unwrap();
+            let incident = Incident::new(transaction.id.into());
+            let bundle = blocking::incident(conn, incident).unwrap().unwrap();
             assert_eq!((bundle.changes.len(), bundle.actions.len()), (1, 1));
             let document = serde_json::to_value(&bundle.transaction).unwrap();
             ["source", "remote_addr", "meta", "context_error"]

@@ -7,14 +7,11 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use threadline::actions::Actions;
-use threadline::blocking;
-use threadline::change::TimelineEntry;
-use threadline::error::ReadError;
-use threadline::page::{Cursor, InvalidCursor, Order, Page, PageSize};
 use threadline::prelude::*;
-use threadline::scope::Scope;
-use threadline::transactions::Transactions;
+use threadline::query::InvalidCursor;
+use threadline::{
+    Actions, Cursor, Order, Page, PageSize, ReadError, Scope, TimelineEntry, Transactions, blocking,
+};
 
 use crate::harness::{Trail, captured};
 
@@ -37,39 +34,39 @@ fn size(entries: u32) -> PageSize {
 }
 
 /// The query of the page after a cursor, before it, or of the first page.
-fn turned_to(question: &Timeline, place: Option<(bool, Cursor)>) -> Timeline {
-    match place {
-        None => question.clone(),
-        Some((true, cursor)) => question.clone().after(cursor),
-        Some((false, cursor)) => question.clone().before(cursor),
+fn query_at(query: &Timeline, position: Option<(bool, Cursor)>) -> Timeline {
+    match position {
+        None => query.clone(),
+        Some((true, cursor)) => query.clone().after(cursor),
+        Some((false, cursor)) => query.clone().before(cursor),
     }
 }
 
 /// Pages through a list to its end and back, and returns the keys of both ways in list order. Calls
 /// `between` before each further page.
-fn there_and_back<T, K: Ord + Clone + std::fmt::Debug>(
-    mut ask: impl FnMut(Option<(bool, Cursor)>) -> Page<T>,
+fn page_through_and_back<T, K: Ord + Clone + std::fmt::Debug>(
+    mut fetch: impl FnMut(Option<(bool, Cursor)>) -> Page<T>,
     key: impl Fn(&T) -> K,
     mut between: impl FnMut(),
 ) -> (Vec<K>, Vec<K>) {
     let keys = |page: &Page<T>| page.entries.iter().map(&key).collect::<Vec<_>>();
-    let mut page = ask(None);
+    let mut page = fetch(None);
     assert!(!page.has_previous(), "the first page has no previous page");
-    let mut there = keys(&page);
+    let mut forward = keys(&page);
     while let Some(next) = page.next {
         between();
-        page = ask(Some((true, next)));
+        page = fetch(Some((true, next)));
         assert!(page.has_previous());
-        there.extend(keys(&page));
+        forward.extend(keys(&page));
     }
-    let mut back = keys(&page);
+    let mut backward = keys(&page);
     while let Some(previous) = page.previous {
         between();
-        page = ask(Some((false, previous)));
+        page = fetch(Some((false, previous)));
         assert!(page.has_more());
-        back.splice(0..0, keys(&page));
+        backward.splice(0..0, keys(&page));
     }
-    (there, back)
+    (forward, backward)
 }
 
 #[test]
@@ -94,35 +91,35 @@ fn paging_forwards_and_backwards_returns_every_entry_for_any_page_size() {
             } else {
                 Order::NewestFirst
             };
-            let question = Timeline::new().page_size(size(entries)).order(order);
-            let ask = |place: Option<(bool, Cursor)>| {
-                let question = match place {
-                    None => question.clone(),
-                    Some((true, cursor)) => question.clone().after(cursor),
-                    Some((false, cursor)) => question.clone().before(cursor),
+            let query = Timeline::new().page_size(size(entries)).order(order);
+            let fetch = |position: Option<(bool, Cursor)>| {
+                let query = match position {
+                    None => query.clone(),
+                    Some((true, cursor)) => query.clone().after(cursor),
+                    Some((false, cursor)) => query.clone().before(cursor),
                 };
-                blocking::timeline(conn, &question).unwrap()
+                blocking::timeline(conn, &query).unwrap()
             };
-            let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
+            let (forward, backward) = page_through_and_back(fetch, |entry| entry.change.id, || {});
             let mut expected = changes.clone();
             if reverse {
                 expected.reverse();
             }
-            prop_assert_eq!(&there, &expected);
-            prop_assert_eq!(&back, &expected);
+            prop_assert_eq!(&forward, &expected);
+            prop_assert_eq!(&backward, &expected);
 
-            let question = Actions::new().page_size(size(entries));
-            let ask = |place: Option<(bool, Cursor)>| {
-                let question = match place {
-                    None => question.clone(),
-                    Some((true, cursor)) => question.clone().after(cursor),
-                    Some((false, cursor)) => question.clone().before(cursor),
+            let query = Actions::new().page_size(size(entries));
+            let fetch = |position: Option<(bool, Cursor)>| {
+                let query = match position {
+                    None => query.clone(),
+                    Some((true, cursor)) => query.clone().after(cursor),
+                    Some((false, cursor)) => query.clone().before(cursor),
                 };
-                blocking::actions(conn, &question).unwrap()
+                blocking::actions(conn, &query).unwrap()
             };
-            let (there, back) = there_and_back(ask, |action| action.id, || {});
-            prop_assert_eq!(&there, &actions);
-            prop_assert_eq!(&back, &actions);
+            let (forward, backward) = page_through_and_back(fetch, |action| action.id, || {});
+            prop_assert_eq!(&forward, &actions);
+            prop_assert_eq!(&backward, &actions);
             Ok(())
         })
         .unwrap();
@@ -130,20 +127,22 @@ fn paging_forwards_and_backwards_returns_every_entry_for_any_page_size() {
 
 #[test]
 fn paging_transactions_forwards_and_backwards_returns_every_entry() {
-    let (_trail, mut conn) = busy();
+    let (trail, _) = busy();
     for entries in [1, 2, 4, 9, 10] {
-        let question = Transactions::new().page_size(size(entries));
-        let ask = |place: Option<(bool, Cursor)>| {
-            let question = match place {
-                None => question.clone(),
-                Some((true, cursor)) => question.clone().after(cursor),
-                Some((false, cursor)) => question.clone().before(cursor),
+        let query = Transactions::new().page_size(size(entries));
+        let fetch = |position: Option<(bool, Cursor)>| {
+            let query = match position {
+                None => query.clone(),
+                Some((true, cursor)) => query.clone().after(cursor),
+                Some((false, cursor)) => query.clone().before(cursor),
             };
-            blocking::transactions(&mut conn, &question).unwrap()
+            trail
+                .run_async(async |conn| threadline::transactions(conn, &query).await)
+                .unwrap()
         };
-        let (there, back) = there_and_back(ask, |transaction| transaction.id, || {});
-        assert_eq!(there.len(), 9);
-        assert_eq!(there, back);
+        let (forward, backward) = page_through_and_back(fetch, |transaction| transaction.id, || {});
+        assert_eq!(forward.len(), 9);
+        assert_eq!(forward, backward);
     }
 }
 
@@ -166,11 +165,11 @@ fn paging_returns_each_entry_once_while_writers_run() {
                 .unwrap();
         }
     });
-    let question = Timeline::new().page_size(size(4));
-    let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
+    let query = Timeline::new().page_size(size(4));
+    let fetch = |position| blocking::timeline(&mut conn, &query_at(&query, position)).unwrap();
     let mut pages = 0;
-    let (there, back) = there_and_back(
-        ask,
+    let (forward, backward) = page_through_and_back(
+        fetch,
         |entry| entry.change.id,
         || {
             pages += 1;
@@ -182,13 +181,13 @@ fn paging_returns_each_entry_once_while_writers_run() {
     );
     running.store(false, std::sync::atomic::Ordering::Relaxed);
     writer.join().unwrap();
-    for read in [&there, &back] {
+    for read in [&forward, &backward] {
         let distinct: BTreeSet<_> = read.iter().copied().collect();
         assert_eq!(distinct.len(), read.len(), "an entry was read twice");
         assert!(before.is_subset(&distinct), "an entry was left out");
     }
     let sorted = |read: &[i64]| read.windows(2).all(|pair| pair[0] > pair[1]);
-    assert!(sorted(&there));
+    assert!(sorted(&forward));
 }
 
 /// The changes of one statement share an instant, and those of a busy actor are read in several steps.
@@ -205,14 +204,14 @@ fn paging_by_actor_returns_each_change_of_a_large_statement_once() {
         "DO $$ BEGIN {signed}; INSERT INTO t SELECT g, 1 FROM generate_series(2000, 4999) AS g; END $$"
     ));
     let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let question = Timeline::new()
+    let query = Timeline::new()
         .actor("user:a".parse().unwrap())
         .page_size(size(700));
-    let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
-    let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
-    let distinct: BTreeSet<_> = there.iter().copied().collect();
-    assert_eq!((there.len(), distinct.len()), (4100, 4100));
-    assert_eq!(there, back);
+    let fetch = |position| blocking::timeline(&mut conn, &query_at(&query, position)).unwrap();
+    let (forward, backward) = page_through_and_back(fetch, |entry| entry.change.id, || {});
+    let distinct: BTreeSet<_> = forward.iter().copied().collect();
+    assert_eq!((forward.len(), distinct.len()), (4100, 4100));
+    assert_eq!(forward, backward);
 }
 
 /// The newest transactions of an actor are read first. An older transaction that is still open may have
@@ -262,11 +261,15 @@ fn paging_by_actor_includes_late_changes_of_long_transactions_in_order() {
         expected.reverse();
         assert_eq!(expected.len(), 3 + usize::try_from(many + 10).unwrap() * 2);
         for entries in [3, 10, 15] {
-            let question = of_a.clone().page_size(size(entries));
-            let ask = |place| blocking::timeline(&mut conn, &turned_to(&question, place)).unwrap();
-            let (there, back) = there_and_back(ask, |entry| entry.change.id, || {});
-            assert_eq!(there, expected, "{entries} on a page, of {many}");
-            assert_eq!(back, expected, "{entries} on a page, of {many}, and back");
+            let query = of_a.clone().page_size(size(entries));
+            let fetch =
+                |position| blocking::timeline(&mut conn, &query_at(&query, position)).unwrap();
+            let (forward, backward) = page_through_and_back(fetch, |entry| entry.change.id, || {});
+            assert_eq!(forward, expected, "{entries} on a page, of {many}");
+            assert_eq!(
+                backward, expected,
+                "{entries} on a page, of {many}, and back"
+            );
         }
     }
 }
@@ -274,16 +277,16 @@ fn paging_by_actor_includes_late_changes_of_long_transactions_in_order() {
 #[test]
 fn has_previous_and_has_more_are_exact() {
     let (trail, mut conn) = busy();
-    let question = Timeline::new().page_size(size(2));
-    let first = blocking::timeline(&mut conn, &question).unwrap();
-    let second = question.clone().after(first.next.clone().unwrap());
+    let query = Timeline::new().page_size(size(2));
+    let first = blocking::timeline(&mut conn, &query).unwrap();
+    let second = query.clone().after(first.next.clone().unwrap());
     let second = blocking::timeline(&mut conn, &second).unwrap();
-    let back = question.clone().before(second.previous.unwrap());
+    let back = query.clone().before(second.previous.unwrap());
     let back = blocking::timeline(&mut conn, &back).unwrap();
     assert_eq!(back.entries, first.entries);
     assert!(!back.has_previous() && back.has_more());
     trail.run("UPDATE t SET v = 1 WHERE id IN (20, 21)");
-    let again = question.clone().before(first.next.unwrap());
+    let again = query.clone().before(first.next.unwrap());
     let again = blocking::timeline(&mut conn, &again).unwrap();
     assert!(again.has_previous(), "newer changes exist now");
     // The last page has a previous page and no next one.
@@ -303,8 +306,8 @@ fn has_previous_and_has_more_are_exact() {
 #[test]
 fn a_cursor_is_refused_by_every_other_query() {
     let (_trail, mut conn) = busy();
-    let question = Timeline::new().page_size(size(1));
-    let page = blocking::timeline(&mut conn, &question).unwrap();
+    let query = Timeline::new().page_size(size(1));
+    let page = blocking::timeline(&mut conn, &query).unwrap();
     let cursor = page.next.unwrap();
     let table: threadline::table::TableName = "t".parse().unwrap();
     let others = [
@@ -321,14 +324,14 @@ fn a_cursor_is_refused_by_every_other_query() {
             let refused = blocking::timeline(&mut conn, &other);
             assert!(matches!(
                 refused,
-                Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+                Err(ReadError::Cursor(InvalidCursor::OtherQuery))
             ));
         }
     }
     let refused = blocking::actions(&mut conn, &Actions::new().after(cursor.clone()));
     assert!(matches!(
         refused,
-        Err(ReadError::Cursor(InvalidCursor::OtherQuestion))
+        Err(ReadError::Cursor(InvalidCursor::OtherQuery))
     ));
     // Another page size does not make it another query.
     let larger = Timeline::new().page_size(size(7)).after(cursor);

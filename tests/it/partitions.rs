@@ -60,7 +60,7 @@ fn declaring_a_partition_as_an_audited_table_is_refused() {
         .key(["id", "region"])
         .build()
         .unwrap();
-    let error = trail.capture_refused(&leaf);
+    let error = trail.expect_capture_error(&leaf);
     assert!(error.contains("is a partition of"), "{error}");
 }
 

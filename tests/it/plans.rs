@@ -1,26 +1,20 @@
 //! No query scans the whole trail: the rows that PostgreSQL reads for each, and the plans, over a
 //! hundred thousand changes in fourteen months.
 
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Text};
-use threadline::action::ActionStatus;
-use threadline::actions::Actions;
-use threadline::actor::ActorType;
-use threadline::blocking;
-use threadline::correlation::Correlation;
-use threadline::error::ReadError;
-use threadline::incident::Incident;
-use threadline::moments::{HasMoments, row_moment};
-use threadline::page::Order;
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, TransactionManager,
+};
 use threadline::prelude::*;
-use threadline::row_key::RowKeyText;
+use threadline::query::{Attribution, MetaPattern, SearchText, actor_history, actor_window};
 use threadline::schema::audit_actions;
-use threadline::scope::Scope;
-use threadline::terms::{MetaPattern, ScannedText};
-use threadline::timeline::{Attribution, actor_window};
-use threadline::transactions::{Transactions, actor_history};
+use threadline::{
+    ActionStatus, Actions, ActorType, Correlation, FieldHistory, Incident, Order, ReadError,
+    RowKeyText, Scope, Transactions,
+};
 
 use crate::harness::{Trail, empty_trail};
 
@@ -31,7 +25,8 @@ const GENERATE: &str = include_str!("plans/generate.sql");
 /// The trail, and a session without parallel workers, whose reads would not be counted.
 struct Watched {
     _trail: Trail,
-    conn: PgConnection,
+    runtime: tokio::runtime::Runtime,
+    conn: AsyncPgConnection,
     failures: Vec<String>,
 }
 
@@ -68,18 +63,25 @@ impl<Q> QueryId for Explain<Q> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<Q> RunQueryDsl<PgConnection> for Explain<Q> {}
-
 fn large_trail() -> Watched {
     let trail = empty_trail();
     trail.run(GENERATE);
     trail.run("ANALYZE");
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    diesel::sql_query("SET max_parallel_workers_per_gather = 0")
-        .execute(&mut conn)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
         .unwrap();
+    let conn = runtime.block_on(async {
+        let mut conn = trail.connect().await;
+        diesel::sql_query("SET max_parallel_workers_per_gather = 0")
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        conn
+    });
     Watched {
         _trail: trail,
+        runtime,
         conn,
         failures: Vec::new(),
     }
@@ -92,21 +94,23 @@ impl Watched {
         &mut self,
         most: i64,
         name: &str,
-        answer: impl FnOnce(&mut PgConnection) -> Result<usize, ReadError>,
+        answer: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<usize, ReadError>,
     ) {
-        let (entries, read) = self
-            .conn
-            .transaction::<_, ReadError, _>(|conn| {
-                let before = diesel::sql_query(READ).get_result::<Read>(conn)?;
-                let entries = answer(conn)?;
-                let after = diesel::sql_query(READ).get_result::<Read>(conn)?;
-                let read = Read {
-                    in_sequence: after.in_sequence - before.in_sequence,
-                    by_index: after.by_index - before.by_index,
-                };
-                Ok((entries, read))
-            })
-            .unwrap();
+        let conn = &mut self.conn;
+        let (entries, read) = self.runtime.block_on(async {
+            conn.begin_test_transaction().await.unwrap();
+            let before: Read = diesel::sql_query(READ).get_result(conn).await.unwrap();
+            let entries = answer(conn).await.unwrap();
+            let after: Read = diesel::sql_query(READ).get_result(conn).await.unwrap();
+            AnsiTransactionManager::rollback_transaction(conn)
+                .await
+                .unwrap();
+            let read = Read {
+                in_sequence: after.in_sequence - before.in_sequence,
+                by_index: after.by_index - before.by_index,
+            };
+            (entries, read)
+        });
         if entries == 0 {
             self.failures.push(format!("{name} returns nothing"));
         }
@@ -120,14 +124,17 @@ impl Watched {
         }
     }
 
-    fn changes(&mut self, most: i64, name: &str, question: &Timeline) {
-        self.reads_at_most(most, name, |conn| {
-            Ok(blocking::timeline(conn, question)?.entries.len())
+    fn changes(&mut self, most: i64, name: &str, query: &Timeline) {
+        self.reads_at_most(most, name, async |conn| {
+            Ok(threadline::timeline(conn, query).await?.entries.len())
         });
     }
 
-    fn plan(&mut self, query: impl QueryFragment<Pg>) -> String {
-        let plan: Vec<String> = Explain(query).load(&mut self.conn).unwrap();
+    fn plan(&mut self, query: impl QueryFragment<Pg> + Send) -> String {
+        let plan: Vec<String> = self
+            .runtime
+            .block_on(Explain(query).load(&mut self.conn))
+            .unwrap();
         plan.join("\n")
     }
 }
@@ -168,7 +175,7 @@ fn no_query_scans_the_whole_trail() {
         "values",
         &all()
             .table(table("table3"))
-            .scanning_values(ScannedText::new("xxx").unwrap()),
+            .scanning_values(SearchText::new("xxx").unwrap()),
     );
     trail.changes(
         10_000,
@@ -226,18 +233,21 @@ fn no_query_scans_the_whole_trail() {
         "a window of an actor",
         &actor_window(actor("user:u5"), instant, end()),
     );
-    let row = || row_moment(table("table9"), &key("33"));
-    trail.changes(600, "a row", &row().timeline());
-    let hot = row_moment(table("table9"), &key("hot"));
-    trail.changes(600, "a row with many changes", &hot.timeline());
+    let row = || all().row(table("table9"), &key("33"));
+    trail.changes(600, "a row", &row());
+    let hot = all().row(table("table9"), &key("hot"));
+    trail.changes(600, "a row with many changes", &hot);
     trail.changes(
         600,
         "a row with many changes, oldest first",
-        &hot.timeline().order(Order::OldestFirst),
+        &hot.clone().order(Order::OldestFirst),
     );
-    trail.reads_at_most(600, "the first change of a field", |conn| {
-        let field = row().field("v".parse().unwrap());
-        Ok(blocking::first_seen(conn, &field)?.into_iter().count())
+    trail.reads_at_most(600, "the first change of a field", async |conn| {
+        let field = FieldHistory::new(row(), "v".parse().unwrap());
+        Ok(threadline::first_change(conn, &field)
+            .await?
+            .into_iter()
+            .count())
     });
     trail.changes(
         page,
@@ -252,7 +262,7 @@ fn no_query_scans_the_whole_trail() {
         &all().scope(&Scope::new().meta(&MetaPattern::field("tenant", "t3").unwrap())),
     );
 
-    for (most, name, question) in [
+    for (most, name, query) in [
         (200, "all", Transactions::new()),
         (200, "of a rare actor", actor_history(actor("user:u5"))),
         (
@@ -282,11 +292,11 @@ fn no_query_scans_the_whole_trail() {
         ),
         (2_000, "in a scope", Transactions::new().scope(&two)),
     ] {
-        trail.reads_at_most(most, name, |conn| {
-            Ok(blocking::transactions(conn, &question)?.entries.len())
+        trail.reads_at_most(most, name, async |conn| {
+            Ok(threadline::transactions(conn, &query).await?.entries.len())
         });
     }
-    for (most, name, question) in [
+    for (most, name, query) in [
         (200, "all", Actions::new()),
         (200, "of an actor", Actions::new().actor(actor("user:u5"))),
         (
@@ -328,21 +338,29 @@ fn no_query_scans_the_whole_trail() {
             Actions::new().scope(&two.clone().actions(audit_actions::category.eq("cat3"))),
         ),
     ] {
-        trail.reads_at_most(most, name, |conn| {
-            Ok(blocking::actions(conn, &question)?.entries.len())
+        trail.reads_at_most(most, name, async |conn| {
+            Ok(threadline::actions(conn, &query).await?.entries.len())
         });
     }
-    let correlation = Correlation::of("c500".parse().unwrap());
-    trail.reads_at_most(600, "a correlation's bundle", |conn| {
-        Ok(blocking::correlation_bundle(conn, &correlation)?
+    let correlation = Correlation::new("c500".parse().unwrap());
+    trail.reads_at_most(600, "a correlation's bundle", async |conn| {
+        Ok(threadline::correlation(conn, &correlation)
+            .await?
             .changes
             .entries
             .len())
     });
-    let some = blocking::transactions(&mut trail.conn, &Transactions::new()).unwrap();
-    let incident = Incident::of(some.entries[0].id.into()).scope(&two);
-    trail.reads_at_most(300, "an incident", |conn| {
-        Ok(blocking::incident_bundle(conn, incident)?
+    let some = trail
+        .runtime
+        .block_on(threadline::transactions(
+            &mut trail.conn,
+            &Transactions::new(),
+        ))
+        .unwrap();
+    let incident = Incident::new(some.entries[0].id.into()).scope(&two);
+    trail.reads_at_most(300, "an incident", async |conn| {
+        Ok(threadline::incident(conn, incident)
+            .await?
             .into_iter()
             .count())
     });
@@ -354,11 +372,13 @@ fn timeline_pages_over_fourteen_months_need_no_large_sort() {
     let mut trail = large_trail();
     let table: threadline::table::TableName = "table3".parse().unwrap();
     let first = Timeline::new();
-    let cursor = blocking::timeline(&mut trail.conn, &first)
+    let cursor = trail
+        .runtime
+        .block_on(threadline::timeline(&mut trail.conn, &first))
         .unwrap()
         .next
         .unwrap();
-    for question in [
+    for query in [
         first.clone(),
         first.clone().after(cursor.clone()),
         first.before(cursor),
@@ -368,7 +388,7 @@ fn timeline_pages_over_fourteen_months_need_no_large_sort() {
         Timeline::new().table(table).to(months_before()),
         Timeline::new().scope(&Scope::new().meta(&MetaPattern::field("tenant", "t3").unwrap())),
     ] {
-        let plan = trail.plan(question.query().unwrap());
+        let plan = trail.plan(query.query().unwrap());
         assert!(plan.contains("Index Scan"), "{plan}");
         assert!(most_sorted(&plan) <= 60.0, "{plan}");
     }

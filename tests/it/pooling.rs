@@ -11,11 +11,10 @@ use std::{fs, thread};
 use diesel::connection::{CacheSize, Connection, SimpleConnection};
 use diesel::pg::PgConnection;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use threadline::blocking;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline::doctor::Doctor;
-use threadline::nonblocking::audited;
 use threadline::prelude::*;
+use threadline::{audited, blocking};
 
 use crate::harness::{Trail, block_on, captured};
 
@@ -44,7 +43,7 @@ async fn insert(conn: &mut AsyncPgConnection, id: i32) -> Result<(), AuditError>
 
 /// The recorded actor of each row.
 fn authors(trail: &Trail) -> String {
-    trail.ask(
+    trail.query_text(
         "SELECT string_agg((data_after ->> 'id') || ':' || COALESCE(actor, '-'), ' ' ORDER BY id) \
          FROM threadline.audit_timeline",
     )
@@ -194,7 +193,7 @@ fn clients_that_share_a_server_connection_through_pgbouncer_do_not_share_a_conte
         eprintln!("skipped: PgBouncer is not installed");
         return;
     };
-    let url = bouncer.url(&trail.ask("SELECT current_database()"));
+    let url = bouncer.url(&trail.query_text("SELECT current_database()"));
     // Named prepared statements need PgBouncer 1.21. Without a cache Diesel uses none.
     let connect = || {
         let mut conn = PgConnection::establish(&url).unwrap();
@@ -228,7 +227,7 @@ fn clients_that_share_a_server_connection_through_pgbouncer_do_not_share_a_conte
     assert_eq!(authors(&trail), expected.join(" "));
     // All transactions used one server connection.
     assert_eq!(
-        trail.ask("SELECT count(DISTINCT backend_pid) FROM threadline.audit_transactions"),
+        trail.query_text("SELECT count(DISTINCT backend_pid) FROM threadline.audit_transactions"),
         "1"
     );
 }
@@ -240,24 +239,26 @@ fn the_doctor_detects_a_pooler_in_transaction_mode() {
         eprintln!("skipped: PgBouncer is not installed");
         return;
     };
-    let mode = |url: &str| {
-        let connect = || {
-            let mut conn = PgConnection::establish(url).unwrap();
-            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-            conn
-        };
-        let pid = |conn: &mut PgConnection| {
-            let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
-            diesel::RunQueryDsl::get_result::<i32>(diesel::select(pid), conn).unwrap()
-        };
-        let (mut one, mut two) = (connect(), connect());
-        let question = Doctor::new()
-            .answered_by(pid(&mut one))
-            .other_answered_by(pid(&mut two));
-        let report = blocking::doctor(&mut one, &question);
-        report.check("pooler").unwrap().details[0]["mode"].clone()
+    let connect = async |url: &str| {
+        let mut conn = AsyncPgConnection::establish(url).await.unwrap();
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        conn
     };
-    let database = trail.ask("SELECT current_database()");
+    let pid = async |conn: &mut AsyncPgConnection| {
+        let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+        diesel::select(pid).get_result::<i32>(conn).await.unwrap()
+    };
+    let mode = |url: &str| {
+        block_on(async {
+            let (mut one, mut two) = (connect(url).await, connect(url).await);
+            let query = Doctor::new()
+                .answered_by(pid(&mut one).await)
+                .other_answered_by(pid(&mut two).await);
+            let report = threadline::doctor(&mut one, &query).await;
+            report.check("pooler").unwrap().details[0]["mode"].clone()
+        })
+    };
+    let database = trail.query_text("SELECT current_database()");
     assert_eq!(mode(&bouncer.url(&database)), "transaction");
     assert_eq!(mode(&trail.url()), "none_seen");
 }

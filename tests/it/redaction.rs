@@ -1,7 +1,7 @@
 //! Excluded and masked values are stored nowhere in the trail.
 
 use serde_json::json;
-use threadline::capture::CaptureMigration;
+use threadline::install::CaptureMigration;
 
 use crate::harness::{Trail, empty_trail};
 
@@ -23,7 +23,8 @@ fn excluded_and_masked_values_are_not_stored() {
     trail.run("UPDATE members SET email = 'eve@secret.example', hash = 'secret-other'");
     trail.run("UPDATE members SET name = 'Eve'");
     trail.run("DELETE FROM members");
-    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    let everything =
+        trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
     assert!(!everything.contains("secret"), "{everything}");
     let changes = trail.changes();
     assert_eq!(changes.len(), 4);

@@ -17,7 +17,7 @@ fn the_trail_cannot_be_changed_outside_the_removal_functions() {
         "DELETE FROM threadline.audit_removals",
         "DELETE FROM threadline.audit_enrolments",
     ] {
-        let error = trail.refused(attempt);
+        let error = trail.expect_error(attempt);
         assert!(error.contains("append-only"), "{attempt}: {error}");
     }
 }
@@ -41,13 +41,13 @@ fn erasing_an_unknown_table_column_or_row_is_refused_and_erases_nothing() {
         ),
         ("'public', 't', '1', '{}'", "needs columns"),
     ] {
-        let error = trail.refused(&format!(
+        let error = trail.expect_error(&format!(
             "SELECT threadline.erase_values({call}, 'request 17')"
         ));
         assert!(error.contains(expected), "{call}: {error}");
     }
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_removals"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_removals"),
         "0"
     );
     assert_eq!(
@@ -67,10 +67,11 @@ fn erasure_removes_values_from_every_image_also_under_earlier_keys() {
     trail.run("UPDATE t SET id = 3 WHERE id = 1");
     trail.run("DELETE FROM t WHERE id = 3");
     assert_eq!(
-        trail.ask("SELECT threadline.erase_values('public', 't', '3', '{name}', 'GDPR')"),
+        trail.query_text("SELECT threadline.erase_values('public', 't', '3', '{name}', 'GDPR')"),
         "4"
     );
-    let everything = trail.ask("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    let everything =
+        trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
     assert!(
         !everything.contains("secret") && everything.contains("other"),
         "{everything}"
@@ -84,7 +85,7 @@ fn erasing_a_key_column_is_refused() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES (1, 1)");
     let error =
-        trail.refused("SELECT threadline.erase_values('public', 't', '1', '{id,v}', 'GDPR')");
+        trail.expect_error("SELECT threadline.erase_values('public', 't', '1', '{id,v}', 'GDPR')");
     assert!(error.contains("key columns cannot be erased"), "{error}");
 }
 
@@ -92,11 +93,11 @@ fn erasing_a_key_column_is_refused() {
 fn an_erasure_without_a_reason_is_refused() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t VALUES (1, 1)");
-    let error = trail.refused("SELECT threadline.erase_values('public', 't', '1', '{v}', '')");
+    let error = trail.expect_error("SELECT threadline.erase_values('public', 't', '1', '{v}', '')");
     assert!(error.contains("needs a reason"), "{error}");
     assert!(
         trail
-            .refused("DELETE FROM threadline.audit_removals")
+            .expect_error("DELETE FROM threadline.audit_removals")
             .contains("append-only")
     );
 }

@@ -109,7 +109,7 @@ fn trail_with_past_changes() -> Trail {
 fn remaining_and_expired(trail: &Trail, table: &str, days: u32) -> (i64, i64) {
     let count = |condition: String| -> i64 {
         trail
-            .ask(&format!(
+            .query_text(&format!(
                 "SELECT count(*) FROM threadline.audit_changes WHERE table_name = '{table}' AND {condition}"
             ))
             .parse()
@@ -122,8 +122,8 @@ fn remaining_and_expired(trail: &Trail, table: &str, days: u32) -> (i64, i64) {
 /// The numbers of transactions without a change and of changes without a transaction.
 fn unpaired_counts(trail: &Trail) -> (String, String) {
     (
-        trail.ask("SELECT count(*) FROM threadline.audit_transactions AS t WHERE NOT EXISTS (SELECT FROM threadline.audit_changes AS c WHERE c.transaction_id = t.id)"),
-        trail.ask("SELECT count(*) FROM threadline.audit_changes AS c WHERE NOT EXISTS (SELECT FROM threadline.audit_transactions AS t WHERE c.transaction_id = t.id)"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_transactions AS t WHERE NOT EXISTS (SELECT FROM threadline.audit_changes AS c WHERE c.transaction_id = t.id)"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_changes AS c WHERE NOT EXISTS (SELECT FROM threadline.audit_transactions AS t WHERE c.transaction_id = t.id)"),
     )
 }
 
@@ -133,7 +133,7 @@ fn none_unpaired() -> (String, String) {
 
 fn partitions(trail: &Trail, parent: &str) -> i64 {
     trail
-        .ask(&format!(
+        .query_text(&format!(
             "SELECT count(*) FROM threadline.trail_partitions() WHERE parent = '{parent}' AND to_instant < now() - interval '40 days'"
         ))
         .parse()

@@ -2,19 +2,13 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use threadline::actions::Actions;
-use threadline::blocking;
-use threadline::correlation::Correlation;
-use threadline::error::{InvalidQuestion, ReadError};
-use threadline::incident::Incident;
-use threadline::moments::row_moment;
-use threadline::page::PageSize;
 use threadline::prelude::*;
-use threadline::row_key::RowKeyText;
+use threadline::query::{InvalidQuery, MetaPattern, ScopeError, actor_history};
 use threadline::schema::{audit_actions, audit_changes, audit_transactions};
-use threadline::scope::{Scope, ScopeError};
-use threadline::terms::MetaPattern;
-use threadline::transactions::{Transactions, actor_history};
+use threadline::{
+    Actions, Correlation, FieldHistory, Incident, PageSize, ReadError, RowKeyText, Scope,
+    Transactions, blocking,
+};
 
 use crate::harness::{Trail, captured};
 
@@ -49,16 +43,16 @@ fn orders() -> Scope {
     Scope::new().tables(["orders".parse().unwrap()])
 }
 
-fn rows(conn: &mut PgConnection, question: &Timeline) -> Vec<String> {
-    let page = blocking::timeline(conn, question).unwrap();
+fn rows(conn: &mut PgConnection, query: &Timeline) -> Vec<String> {
+    let page = blocking::timeline(conn, query).unwrap();
     page.entries
         .iter()
         .map(|e| format!("{} {}", e.change.table_name, e.change.shown_key()))
         .collect()
 }
 
-fn names(conn: &mut PgConnection, question: &Actions) -> Vec<String> {
-    let page = blocking::actions(conn, question).unwrap();
+fn names(conn: &mut PgConnection, query: &Actions) -> Vec<String> {
+    let page = blocking::actions(conn, query).unwrap();
     page.entries
         .iter()
         .map(|action| action.name.clone())
@@ -88,7 +82,7 @@ fn a_scope_restricts_changes_by_table_condition_and_meta() {
     assert!(rows(conn, &other).is_empty());
     let by_action = Scope::new().actions(audit_actions::name.eq("raise"));
     assert_eq!(seen(conn, &by_action), ["salaries 1"]);
-    let exported: Vec<threadline::change::TimelineEntry> = Timeline::new()
+    let exported: Vec<threadline::models::TimelineEntry> = Timeline::new()
         .scope(&orders())
         .unpaged_query()
         .load(conn)
@@ -98,12 +92,16 @@ fn a_scope_restricts_changes_by_table_condition_and_meta() {
 
 #[test]
 fn a_transaction_without_visible_changes_is_hidden() {
-    let (_trail, conn) = &mut company();
-    let all = blocking::transactions(conn, &Transactions::new()).unwrap();
+    let (trail, conn) = &mut company();
+    let all = trail
+        .run_async(async |conn| threadline::transactions(conn, &Transactions::new()).await)
+        .unwrap();
     assert_eq!(all.entries.len(), 4);
     let rita: ActorRef = "admin:rita".parse().unwrap();
     let seen = actor_history(rita).scope(&orders());
-    let seen = blocking::transactions(conn, &seen).unwrap();
+    let seen = trail
+        .run_async(async |conn| threadline::transactions(conn, &seen).await)
+        .unwrap();
     assert_eq!(seen.entries.len(), 3);
     // The transaction that changed only salaries is hidden.
     let hidden = all.entries[1].id;
@@ -112,16 +110,17 @@ fn a_transaction_without_visible_changes_is_hidden() {
             .iter()
             .all(|transaction| transaction.id != hidden)
     );
-    let hidden = Incident::of(hidden.into()).scope(&orders());
+    let hidden = Incident::new(hidden.into()).scope(&orders());
     assert!(
-        blocking::transaction(conn, hidden.clone())
+        trail
+            .run_async(async |conn| threadline::transaction(conn, hidden.clone()).await)
             .unwrap()
             .is_none()
     );
-    assert!(blocking::incident_bundle(conn, hidden).unwrap().is_none());
+    assert!(blocking::incident(conn, hidden).unwrap().is_none());
     // Of the transaction that changed both tables, one change is visible.
-    let mixed = Incident::of(all.entries[0].id.into()).scope(&orders());
-    let mixed = blocking::incident_bundle(conn, mixed).unwrap().unwrap();
+    let mixed = Incident::new(all.entries[0].id.into()).scope(&orders());
+    let mixed = blocking::incident(conn, mixed).unwrap().unwrap();
     assert_eq!((mixed.changes.len(), mixed.truncated), (1, false));
     assert_eq!(mixed.changes[0].table_name, "orders");
 }
@@ -129,12 +128,12 @@ fn a_transaction_without_visible_changes_is_hidden() {
 #[test]
 fn cursors_do_not_reveal_hidden_changes() {
     let (_trail, conn) = &mut company();
-    let question = Timeline::new()
+    let query = Timeline::new()
         .scope(&orders())
         .page_size(PageSize::new(3).unwrap());
-    let page = blocking::timeline(conn, &question).unwrap();
+    let page = blocking::timeline(conn, &query).unwrap();
     assert_eq!((page.entries.len(), page.has_more()), (3, false));
-    let one = question.page_size(PageSize::ONE);
+    let one = query.page_size(PageSize::ONE);
     let page = blocking::timeline(conn, &one).unwrap();
     let second = blocking::timeline(conn, &one.clone().after(page.next.unwrap())).unwrap();
     let back = one.before(second.previous.unwrap());
@@ -144,52 +143,60 @@ fn cursors_do_not_reveal_hidden_changes() {
 
 #[test]
 fn action_queries_refuse_a_scope_without_a_rule_for_actions() {
-    let (_trail, conn) = &mut company();
+    let (trail, conn) = &mut company();
     let silent = blocking::actions(conn, &Actions::new().scope(&orders()));
     assert!(matches!(
         silent,
-        Err(ReadError::Question(InvalidQuestion::Scope(
-            ScopeError::SaysNothingOfActions
+        Err(ReadError::Query(InvalidQuery::Scope(
+            ScopeError::ActionsUnspecified
         )))
     ));
-    let bundle = Correlation::of("c".parse().unwrap());
-    assert!(blocking::correlation_bundle(conn, &bundle.clone().scope(&orders())).is_err());
+    let bundle = Correlation::new("c".parse().unwrap());
+    assert!(
+        trail
+            .run_async(
+                async |conn| threadline::correlation(conn, &bundle.clone().scope(&orders())).await
+            )
+            .is_err()
+    );
 
     let with_changes = orders().actions_with_visible_changes();
-    let question = Actions::new().scope(&with_changes);
-    assert_eq!(names(conn, &question), ["mixed", "sell", "sell"]);
+    let query = Actions::new().scope(&with_changes);
+    assert_eq!(names(conn, &query), ["mixed", "sell", "sell"]);
     let by_condition = orders().actions(audit_actions::category.eq("look"));
     assert_eq!(names(conn, &Actions::new().scope(&by_condition)), ["look"]);
     let bundle = bundle.scope(&with_changes);
-    let bundle = blocking::correlation_bundle(conn, &bundle).unwrap();
+    let bundle = trail
+        .run_async(async |conn| threadline::correlation(conn, &bundle).await)
+        .unwrap();
     assert_eq!(bundle.transactions.entries.len(), 3);
     assert_eq!(bundle.actions.entries.len(), 3);
     assert_eq!(bundle.changes.entries.len(), 3);
 }
 
 #[test]
-fn field_and_row_histories_respect_the_scope() {
+fn first_and_last_changes_and_histories_are_restricted_to_the_scope() {
     let (_trail, conn) = &mut company();
     let salary = || {
-        row_moment(
+        Timeline::new().row(
             "salaries".parse().unwrap(),
             &RowKeyText::from_values(vec!["1".into()]),
         )
     };
-    assert!(blocking::first_seen(conn, &salary()).unwrap().is_some());
+    assert!(blocking::first_change(conn, salary()).unwrap().is_some());
     assert!(
-        blocking::first_seen(conn, &salary().scope(&orders()))
+        blocking::first_change(conn, salary().scope(&orders()))
             .unwrap()
             .is_none()
     );
     assert!(
-        blocking::last_changed(conn, &salary().scope(&orders()))
+        blocking::last_change(conn, salary().scope(&orders()))
             .unwrap()
             .is_none()
     );
-    let field = salary().scope(&orders()).field("v".parse().unwrap());
-    assert!(blocking::last_changed(conn, &field).unwrap().is_none());
-    let history = threadline::history::row_timeline(
+    let field = FieldHistory::new(salary(), "v".parse().unwrap()).scope(&orders());
+    assert!(blocking::last_change(conn, &field).unwrap().is_none());
+    let history = Timeline::new().row(
         "salaries".parse().unwrap(),
         &RowKeyText::from_values(vec!["1".into()]),
     );
@@ -201,18 +208,15 @@ fn field_and_row_histories_respect_the_scope() {
 fn an_empty_scope_is_refused_by_every_query() {
     let (_trail, conn) = &mut company();
     let nothing = Scope::new();
-    let refused = |answer: Option<InvalidQuestion>| {
-        assert_eq!(
-            answer,
-            Some(InvalidQuestion::Scope(ScopeError::NarrowsNothing))
-        );
+    let refused = |answer: Option<InvalidQuery>| {
+        assert_eq!(answer, Some(InvalidQuery::Scope(ScopeError::Unrestricted)));
     };
     refused(Timeline::new().scope(&nothing).query().err());
     refused(Actions::new().scope(&nothing).query().err());
     refused(Transactions::new().scope(&nothing).query().err());
     let id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    assert!(blocking::incident_bundle(conn, Incident::of(id).scope(&nothing)).is_err());
-    let exported: Vec<threadline::change::TimelineEntry> = Timeline::new()
+    assert!(blocking::incident(conn, Incident::new(id).scope(&nothing)).is_err());
+    let exported: Vec<threadline::models::TimelineEntry> = Timeline::new()
         .scope(&nothing)
         .unpaged_query()
         .load(conn)

@@ -19,13 +19,13 @@ fn a_suspension_is_recorded_and_other_tables_are_still_captured() {
          UPDATE a SET v = 1 WHERE id <= 40; TRUNCATE a; COMMIT",
     );
     assert_eq!(trail.events(), ["insert b 1"]);
-    let record = trail.ask(
+    let record = trail.query_text(
         "SELECT suspended_by || ' ' || reason || ' ' || tables::text FROM threadline.audit_suspensions",
     );
     assert_eq!(record, "postgres backfill {public.a}");
     assert!(
         trail
-            .refused("DELETE FROM threadline.audit_suspensions")
+            .expect_error("DELETE FROM threadline.audit_suspensions")
             .contains("append-only")
     );
 }
@@ -45,7 +45,7 @@ fn capture_continues_after_resume_capture_and_in_the_next_transaction() {
 #[test]
 fn suspending_needs_the_execute_privilege_and_a_forged_setting_is_ignored() {
     let trail = two_tables();
-    let role = trail.ask("SELECT 'suspender_' || current_database()");
+    let role = trail.query_text("SELECT 'suspender_' || current_database()");
     trail.run(&format!(
         "CREATE ROLE \"{role}\" LOGIN; GRANT INSERT, SELECT ON a TO \"{role}\""
     ));
@@ -69,7 +69,7 @@ fn suspending_needs_the_execute_privilege_and_a_forged_setting_is_ignored() {
         )
         .unwrap();
     assert_eq!(trail.count(), 2);
-    let by = trail.ask("SELECT suspended_by FROM threadline.audit_suspensions");
+    let by = trail.query_text("SELECT suspended_by FROM threadline.audit_suspensions");
     assert_eq!(by, role);
     trail.run(&format!(
         "DROP OWNED BY \"{role}\" CASCADE; DROP ROLE \"{role}\""
@@ -80,7 +80,7 @@ fn suspending_needs_the_execute_privilege_and_a_forged_setting_is_ignored() {
 fn a_suspension_without_tables_or_reason_is_refused() {
     let trail = two_tables();
     for wrong in ["'{}', 'r'", "'{a}', ' '", "'{a}', NULL"] {
-        let error = trail.refused(&format!("SELECT threadline.suspend_capture({wrong})"));
+        let error = trail.expect_error(&format!("SELECT threadline.suspend_capture({wrong})"));
         assert!(error.contains("needs tables and a reason"), "{error}");
     }
 }
@@ -93,8 +93,9 @@ fn a_second_suspension_adds_its_tables() {
          INSERT INTO a VALUES (1, 0); INSERT INTO b VALUES (1); COMMIT",
     );
     assert_eq!(trail.count(), 0);
-    let reasons = trail
-        .ask("SELECT string_agg(reason, ', ' ORDER BY order_id) FROM threadline.audit_suspensions");
+    let reasons = trail.query_text(
+        "SELECT string_agg(reason, ', ' ORDER BY order_id) FROM threadline.audit_suspensions",
+    );
     assert_eq!(reasons, "one, two");
 }
 
@@ -106,7 +107,7 @@ fn suspending_a_table_that_is_not_captured_is_refused() {
         &["parted"],
     );
     for table in ["parted_1", "plain", "pg_class"] {
-        let error = trail.refused(&format!(
+        let error = trail.expect_error(&format!(
             "SELECT threadline.suspend_capture('{{{table}}}', 'r')"
         ));
         assert!(

@@ -107,8 +107,8 @@ fn audited_writes_emit_registered_events_with_exact_counts_and_no_values() {
                 .map_err(AuditError::from)
         });
         assert!(failed.is_err());
-        let nobody = AuditedWrite::new(AuditContext::unattributed());
-        let refused = blocking::audited(&mut conn, &nobody, |_| Ok::<_, AuditError>(()));
+        let unattributed = AuditedWrite::new(AuditContext::unattributed());
+        let refused = blocking::audited(&mut conn, &unattributed, |_| Ok::<_, AuditError>(()));
         assert!(refused.is_err());
         blocking::record_action(&mut conn, &context, &Action::new("secret.login").unwrap())
             .unwrap();
@@ -135,9 +135,12 @@ fn audited_writes_emit_registered_events_with_exact_counts_and_no_values() {
 fn the_coverage_event_has_counts_and_no_table_names() {
     let trail = captured("CREATE TABLE secret_a (id int PRIMARY KEY)", &["secret_a"]);
     trail.run("CREATE TABLE secret_b (id int); ALTER TABLE secret_a ADD COLUMN secret_c int");
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
     let events = collected(|| {
-        blocking::coverage(&mut conn, &threadline::coverage::Coverage::new()).unwrap();
+        trail
+            .run_async(async |conn| {
+                threadline::coverage(conn, &threadline::coverage::Coverage::new()).await
+            })
+            .unwrap();
     });
     assert_eq!(events.len(), 1, "{events:?}");
     assert!(is_registered(&events[0]), "{events:?}");

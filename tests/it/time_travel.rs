@@ -6,10 +6,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use threadline::as_of::UnknownReason;
-use threadline::nonblocking;
 use threadline::prelude::*;
-use threadline::time_travel::{TimeTravel, TimeTravelError, time_travel};
+use threadline::query::UnknownReason;
+use threadline::time_travel::{TimeTravel, TimeTravelError};
 
 use crate::as_of::now;
 use crate::exactness::{TYPES, VALUES};
@@ -68,8 +67,8 @@ fn shop() -> Trail {
     trail
 }
 
-fn then(instant: DateTime<Utc>) -> TimeTravel {
-    time_travel(instant)
+fn shop_as_of(instant: DateTime<Utc>) -> TimeTravel {
+    TimeTravel::at(instant)
         .table::<Customer>()
         .unwrap()
         .table::<Order>()
@@ -77,10 +76,10 @@ fn then(instant: DateTime<Utc>) -> TimeTravel {
 }
 
 /// The result of a query as of an instant.
-macro_rules! past {
+macro_rules! query_as_of {
     ($trail:expr, $travel:expr, $query:expr) => {
         block_on(async {
-            nonblocking::time_travel(&mut $trail.connect().await, &$travel, $query).await
+            threadline::time_travel(&mut $trail.connect().await, &$travel, $query).await
         })
     };
 }
@@ -91,12 +90,12 @@ fn orders(trail: &Trail, travel: &TimeTravel) -> Result<Vec<(i32, i64)>, TimeTra
         let query = tt_orders::table
             .select((tt_orders::id, tt_orders::total))
             .order(tt_orders::id);
-        nonblocking::time_travel(&mut trail.connect().await, travel, query).await
+        threadline::time_travel(&mut trail.connect().await, travel, query).await
     })
 }
 
 fn orders_at(trail: &Trail, instant: DateTime<Utc>) -> Vec<(i32, i64)> {
-    orders(trail, &time_travel(instant).table::<Order>().unwrap()).unwrap()
+    orders(trail, &TimeTravel::at(instant).table::<Order>().unwrap()).unwrap()
 }
 
 /// Asserts that a future is `Send`, as web frameworks require.
@@ -121,7 +120,7 @@ fn joins_filters_and_aggregates_are_answered_as_of_an_instant() {
             .order(tt_orders::total.desc())
             .select((Order::as_select(), Customer::as_select()))
     };
-    let rows: Vec<(Order, Customer)> = past!(trail, then(first), joined()).unwrap();
+    let rows: Vec<(Order, Customer)> = query_as_of!(trail, shop_as_of(first), joined()).unwrap();
     let seen: Vec<_> = rows
         .iter()
         .map(|(o, c)| (o.id, o.total, c.name.as_str()))
@@ -132,29 +131,30 @@ fn joins_filters_and_aggregates_are_answered_as_of_an_instant() {
         let live: Vec<(Order, Customer)> = diesel_async::RunQueryDsl::load(joined(), conn)
             .await
             .unwrap();
-        let rows: Vec<(Order, Customer)> = nonblocking::time_travel(conn, &then(second), joined())
-            .await
-            .unwrap();
+        let rows: Vec<(Order, Customer)> =
+            threadline::time_travel(conn, &shop_as_of(second), joined())
+                .await
+                .unwrap();
         assert_eq!(rows, live);
         let count: i64 =
-            nonblocking::time_travel_first(conn, &then(first), tt_orders::table.count())
+            threadline::time_travel_first(conn, &shop_as_of(first), tt_orders::table.count())
                 .await
                 .unwrap();
         assert_eq!(count, 3);
         let whole: Vec<Customer> =
-            nonblocking::time_travel(conn, &then(first), tt_customers::table)
+            threadline::time_travel(conn, &shop_as_of(first), tt_customers::table)
                 .await
                 .unwrap();
         assert_eq!(whole.len(), 2);
         let mut boxed = tt_orders::table.into_boxed();
         boxed = boxed.filter(tt_orders::customer_id.eq_any([1, 7]));
-        let travel = then(first);
-        let asked = nonblocking::time_travel(conn, &travel, boxed.select(tt_orders::id));
-        let ids: Vec<i32> = assert_send(asked).await.unwrap();
+        let travel = shop_as_of(first);
+        let future = threadline::time_travel(conn, &travel, boxed.select(tt_orders::id));
+        let ids: Vec<i32> = assert_send(future).await.unwrap();
         assert_eq!(ids.len(), 2);
-        let sums: Vec<(String, i64)> = nonblocking::time_travel(
+        let sums: Vec<(String, i64)> = threadline::time_travel(
             conn,
-            &then(first),
+            &shop_as_of(first),
             tt_customers::table
                 .left_join(tt_orders::table.on(tt_customers::id.eq(tt_orders::customer_id)))
                 .group_by(tt_customers::name)
@@ -185,17 +185,17 @@ fn a_query_that_reads_current_rows_through_a_view_or_function_is_refused() {
              'BEGIN RETURN (SELECT count(*) FROM public.tt_orders); END';
          CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT $1 * 2'",
     );
-    let only_customers = time_travel(now(&trail)).table::<Customer>().unwrap();
+    let only_customers = TimeTravel::at(now(&trail)).table::<Customer>().unwrap();
     let joined = tt_customers::table
         .inner_join(tt_orders::table.on(tt_customers::id.eq(tt_orders::customer_id)))
         .select(tt_orders::id);
-    let refused: Result<Vec<i32>, _> = past!(trail, only_customers, joined);
+    let refused: Result<Vec<i32>, _> = query_as_of!(trail, only_customers, joined);
     let Err(TimeTravelError::PresentDay(tables)) = refused else {
         panic!("not refused");
     };
     assert_eq!(tables, ["public.tt_orders"]);
     let raw = |sql: &str| {
-        past!(trail, then(now(&trail)), diesel::sql_query(sql))
+        query_as_of!(trail, shop_as_of(now(&trail)), diesel::sql_query(sql))
             .map(|rows: Vec<Counted>| rows[0].n)
             .map_err(|error| error.to_string())
     };
@@ -268,23 +268,24 @@ fn tables_in_other_schemas_are_read_by_unqualified_name() {
     );
     let first = now(&trail);
     trail.run("UPDATE vault.tt_orders SET total = 70; UPDATE tt_orders SET total = 50");
-    let vault = time_travel(first).tables(["vault.tt_orders".parse().unwrap()]);
-    let counted: Vec<Counted> = past!(
+    let vault = TimeTravel::at(first).tables(["vault.tt_orders".parse().unwrap()]);
+    let counted: Vec<Counted> = query_as_of!(
         trail,
         vault,
         diesel::sql_query("SELECT total AS n FROM tt_orders")
     )
     .unwrap();
     assert_eq!(counted[0].n, 7);
-    let qualified: Result<Vec<i32>, _> = past!(
+    let qualified: Result<Vec<i32>, _> = query_as_of!(
         trail,
         vault,
         other::tt_orders::table.select(other::tt_orders::id)
     );
     assert!(matches!(qualified, Err(TimeTravelError::PresentDay(_))));
     assert_eq!(orders_at(&trail, first), [(1, 5)]);
-    let both = then(first).tables(["vault.tt_orders".parse().unwrap()]);
-    let ambiguous: Result<Vec<i32>, _> = past!(trail, both, tt_orders::table.select(tt_orders::id));
+    let both = shop_as_of(first).tables(["vault.tt_orders".parse().unwrap()]);
+    let ambiguous: Result<Vec<i32>, _> =
+        query_as_of!(trail, both, tt_orders::table.select(tt_orders::id));
     assert!(matches!(ambiguous, Err(TimeTravelError::SameName(..))));
 }
 
@@ -293,7 +294,7 @@ fn an_instant_before_the_audit_horizon_is_refused() {
     let trail = empty_trail();
     let before = now(&trail);
     trail.run(TABLES);
-    let travel = |instant| time_travel(instant).table::<Order>().unwrap();
+    let travel = |instant| TimeTravel::at(instant).table::<Order>().unwrap();
     let refused = orders(&trail, &travel(now(&trail)));
     assert!(matches!(
         refused,
@@ -312,9 +313,9 @@ fn an_instant_before_the_audit_horizon_is_refused() {
         })
     ));
     assert_eq!(orders(&trail, &travel(first)).unwrap(), [(1, 5)]);
-    let gone = time_travel(now(&trail)).tables(["gone".parse().unwrap()]);
+    let gone = TimeTravel::at(now(&trail)).tables(["gone".parse().unwrap()]);
     let query = diesel::sql_query("SELECT 1::bigint AS n FROM gone");
-    let refused: Result<Vec<Counted>, _> = past!(trail, gone, query);
+    let refused: Result<Vec<Counted>, _> = query_as_of!(trail, gone, query);
     assert!(matches!(refused, Err(TimeTravelError::NoSuchTable(_))));
     assert_eq!(
         orders(&trail, &travel(first).tables(["gone".parse().unwrap()])).unwrap(),
@@ -357,7 +358,7 @@ fn incomplete_answers_are_refused_unless_allowed() {
         let instant = now(&trail);
         trail.run("UPDATE tt_orders SET total = 11 WHERE id = 1; UPDATE tt_orders SET id = 22 WHERE id = 2");
         trail.run("DELETE FROM tt_orders WHERE id = 3");
-        let travel = time_travel(instant).table::<Order>().unwrap();
+        let travel = TimeTravel::at(instant).table::<Order>().unwrap();
         let refused = orders(&trail, &travel).unwrap_err();
         assert!(matches!(refused, TimeTravelError::Incomplete { .. }));
         assert!(refused.to_string().contains(reason), "{refused}");
@@ -405,7 +406,9 @@ fn keys_restrict_a_table_to_rows_with_these_keys_at_the_instant() {
     );
     let second = now(&trail);
     let narrowed = |instant, keys: &[i32]| {
-        let travel = time_travel(instant).keys::<Order>(keys.to_vec()).unwrap();
+        let travel = TimeTravel::at(instant)
+            .keys::<Order>(keys.to_vec())
+            .unwrap();
         orders(&trail, &travel).unwrap()
     };
     assert_eq!(narrowed(first, &[10, 11, 99]), [(10, 100), (11, 200)]);
@@ -426,7 +429,7 @@ fn reading_uncaptured_columns_is_refused_unless_allowed() {
         trail.capture(&declared.redact(one(exclude), one(mask)).unwrap());
     }
     trail.run("INSERT INTO tt_customers VALUES (1, 'ada'); INSERT INTO tt_orders VALUES (1, 1, 5)");
-    let travel = then(now(&trail));
+    let travel = shop_as_of(now(&trail));
     let refused_column = |query: Result<Vec<i64>, TimeTravelError>| {
         let Err(TimeTravelError::UnknownColumn { column, .. }) = query else {
             panic!("not refused: {query:?}");
@@ -434,7 +437,7 @@ fn reading_uncaptured_columns_is_refused_unless_allowed() {
         (column.column, column.reason)
     };
     let total: Result<Vec<i64>, _> =
-        past!(trail, travel, tt_orders::table.select(tt_orders::total));
+        query_as_of!(trail, travel, tt_orders::table.select(tt_orders::total));
     assert_eq!(
         refused_column(total),
         ("total".to_owned(), UnknownReason::Excluded)
@@ -443,19 +446,20 @@ fn reading_uncaptured_columns_is_refused_unless_allowed() {
     let masked = aliased
         .filter(aliased.field(tt_orders::customer_id).eq(1))
         .count();
-    let masked: Result<Vec<i64>, _> = past!(trail, travel, masked);
+    let masked: Result<Vec<i64>, _> = query_as_of!(trail, travel, masked);
     assert_eq!(
         refused_column(masked),
         ("customer_id".to_owned(), UnknownReason::Masked)
     );
-    let whole: Result<Vec<Order>, _> = past!(trail, travel, tt_orders::table);
+    let whole: Result<Vec<Order>, _> = query_as_of!(trail, travel, tt_orders::table);
     assert!(matches!(whole, Err(TimeTravelError::UnknownColumn { .. })));
-    let ids: Vec<i32> = past!(trail, travel, tt_orders::table.select(tt_orders::id)).unwrap();
+    let ids: Vec<i32> =
+        query_as_of!(trail, travel, tt_orders::table.select(tt_orders::id)).unwrap();
     assert_eq!(ids, [1]);
     let allowed = travel.allow_unknown_columns();
-    let names: Vec<Customer> = past!(trail, allowed, tt_customers::table).unwrap();
+    let names: Vec<Customer> = query_as_of!(trail, allowed, tt_customers::table).unwrap();
     assert_eq!(names[0].name, "[REDACTED]");
-    let totals: Vec<Option<i64>> = past!(
+    let totals: Vec<Option<i64>> = query_as_of!(
         trail,
         allowed,
         tt_orders::table.select(tt_orders::total.nullable())
@@ -476,14 +480,14 @@ fn reading_erased_values_is_refused_unless_placeholders_are_allowed() {
             .select(tt_customers::name)
             .order(tt_customers::id)
     };
-    let refused: Result<Vec<String>, _> = past!(trail, then(instant), names());
+    let refused: Result<Vec<String>, _> = query_as_of!(trail, shop_as_of(instant), names());
     let Err(TimeTravelError::UnknownColumn { column, .. }) = refused else {
         panic!("not refused: {refused:?}");
     };
     assert_eq!(column.reason, UnknownReason::Erased);
-    let others: Vec<String> = past!(
+    let others: Vec<String> = query_as_of!(
         trail,
-        then(instant),
+        shop_as_of(instant),
         tt_customers::table
             .filter(tt_customers::id.eq(2))
             .select(tt_customers::name)
@@ -491,7 +495,7 @@ fn reading_erased_values_is_refused_unless_placeholders_are_allowed() {
     .unwrap();
     assert_eq!(others, ["eve"]);
     let allowed: Vec<String> =
-        past!(trail, then(instant).allow_unknown_columns(), names()).unwrap();
+        query_as_of!(trail, shop_as_of(instant).allow_unknown_columns(), names()).unwrap();
     assert_eq!(allowed, ["[ERASED]", "eve"]);
 }
 
@@ -507,7 +511,7 @@ fn a_column_added_later_is_unknown_while_a_row_has_an_older_image() {
     trail.run("UPDATE tt_orders SET total = 1 WHERE id = 1");
     let between = now(&trail);
     trail.run("UPDATE tt_orders SET total = 2 WHERE id = 2");
-    let travel = |instant| time_travel(instant).table::<Order>().unwrap();
+    let travel = |instant| TimeTravel::at(instant).table::<Order>().unwrap();
     let refused = orders(&trail, &travel(between)).unwrap_err().to_string();
     assert!(
         refused.contains("column total of table public.tt_orders is not known of every row as of the instant: not captured"),
@@ -515,7 +519,7 @@ fn a_column_added_later_is_unknown_while_a_row_has_an_older_image() {
     );
     assert_eq!(orders_at(&trail, now(&trail)), [(1, 1), (2, 2)]);
     block_on(async {
-        let rows: Vec<Option<i64>> = nonblocking::time_travel(
+        let rows: Vec<Option<i64>> = threadline::time_travel(
             &mut trail.connect().await,
             &travel(between).allow_unknown_columns(),
             tt_orders::table
@@ -575,7 +579,7 @@ fn truncated_partitions_lose_their_rows() {
     assert_eq!(orders_at(&trail, second), [(20, 200), (30, 10)]);
     assert_eq!(orders_at(&trail, now(&trail)), [(2, 2), (40, 4)]);
     trail.run("DROP TABLE tt_high");
-    let travel = time_travel(now(&trail)).table::<Order>().unwrap();
+    let travel = TimeTravel::at(now(&trail)).table::<Order>().unwrap();
     assert!(matches!(
         orders(&trail, &travel),
         Err(TimeTravelError::Inexact { .. })
@@ -591,7 +595,7 @@ fn tables_without_a_key_are_answered_exactly_or_refused() {
     trail.run("INSERT INTO tt_orders VALUES (1, 1, 10), (1, 1, 10), (2, 1, 20)");
     trail.run("UPDATE tt_orders SET total = 11 WHERE id = 2; DELETE FROM tt_orders WHERE ctid IN (SELECT ctid FROM tt_orders WHERE id = 1 LIMIT 1)");
     let travel = || {
-        let travel = time_travel(now(&trail)).table::<Order>().unwrap();
+        let travel = TimeTravel::at(now(&trail)).table::<Order>().unwrap();
         travel.allow_incomplete()
     };
     assert_eq!(orders(&trail, &travel()).unwrap(), [(1, 10), (2, 11)]);
@@ -603,12 +607,12 @@ fn tables_without_a_key_are_answered_exactly_or_refused() {
 #[test]
 fn time_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
     let trail = shop();
-    let travel = then(now(&trail));
+    let travel = shop_as_of(now(&trail));
     block_on(async {
         let mut conn = trail.connect().await;
         diesel_async::AsyncConnection::transaction(&mut conn, async |conn| {
             let refused: Result<Vec<i32>, _> =
-                nonblocking::time_travel(conn, &travel, tt_orders::table.select(tt_orders::id))
+                threadline::time_travel(conn, &travel, tt_orders::table.select(tt_orders::id))
                     .await;
             assert!(matches!(refused, Err(TimeTravelError::InsideTransaction)));
             let count: i64 =
@@ -618,15 +622,15 @@ fn time_travel_inside_a_transaction_is_refused_and_leaves_it_usable() {
         })
         .await
         .unwrap();
-        let refused: Result<Vec<i32>, _> = nonblocking::time_travel(
+        let refused: Result<Vec<i32>, _> = threadline::time_travel(
             &mut conn,
-            &time_travel(now(&trail)),
+            &TimeTravel::at(now(&trail)),
             tt_orders::table.select(tt_orders::id),
         )
         .await;
         assert!(refused.is_err());
         let ids: Vec<i32> =
-            nonblocking::time_travel(&mut conn, &travel, tt_orders::table.select(tt_orders::id))
+            threadline::time_travel(&mut conn, &travel, tt_orders::table.select(tt_orders::id))
                 .await
                 .unwrap();
         assert_eq!(ids.len(), 3);
@@ -641,7 +645,7 @@ fn time_travel_needs_select_on_the_trail_only() {
     trail.run("INSERT INTO vault.tt_orders VALUES (13, 1, 1)");
     let role = format!(
         "tt_reader_{}",
-        trail.ask("SELECT oid FROM pg_database WHERE datname = current_database()")
+        trail.query_text("SELECT oid FROM pg_database WHERE datname = current_database()")
     );
     trail.run(&format!(
         "CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO {role}"
@@ -652,19 +656,19 @@ fn time_travel_needs_select_on_the_trail_only() {
             <diesel_async::AsyncPgConnection as diesel_async::AsyncConnection>::establish(&url)
                 .await
                 .unwrap();
-        let travel = time_travel(now(&trail))
+        let travel = TimeTravel::at(now(&trail))
             .tables([
                 "tt_customers".parse().unwrap(),
                 "vault.tt_orders".parse().unwrap(),
             ])
             .allow_incomplete();
         let customers: Vec<Customer> =
-            nonblocking::time_travel(&mut conn, &travel, tt_customers::table)
+            threadline::time_travel(&mut conn, &travel, tt_customers::table)
                 .await
                 .unwrap();
         assert_eq!(customers, []);
         let query = diesel::sql_query("SELECT total AS n FROM tt_orders");
-        let totals: Vec<Counted> = nonblocking::time_travel(&mut conn, &travel, query)
+        let totals: Vec<Counted> = threadline::time_travel(&mut conn, &travel, query)
             .await
             .unwrap();
         assert_eq!(totals[0].n, 1);
@@ -711,7 +715,7 @@ fn values_of_every_type_are_restored_exactly() {
         "SELECT ROW(id, {})::text AS texts FROM t ORDER BY id",
         names.join(", ")
     );
-    let travel = time_travel(now(&trail)).tables(["t".parse().unwrap()]);
+    let travel = TimeTravel::at(now(&trail)).tables(["t".parse().unwrap()]);
     for session in [
         "",
         "SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German, DMY'; SET IntervalStyle = 'sql_standard';
@@ -727,7 +731,7 @@ fn values_of_every_type_are_restored_exactly() {
                     .await
                     .unwrap();
             let then: Vec<Shown> =
-                nonblocking::time_travel(&mut conn, &travel, diesel::sql_query(&rows))
+                threadline::time_travel(&mut conn, &travel, diesel::sql_query(&rows))
                     .await
                     .unwrap();
             assert_eq!(then, now);
@@ -783,9 +787,9 @@ async fn answer(
             diesel_async::RunQueryDsl::get_result(count, conn).await?,
         ),
         Some(travel) => (
-            nonblocking::time_travel(conn, travel, joined).await?,
-            nonblocking::time_travel(conn, travel, customers).await?,
-            nonblocking::time_travel_first(conn, travel, count).await?,
+            threadline::time_travel(conn, travel, joined).await?,
+            threadline::time_travel(conn, travel, customers).await?,
+            threadline::time_travel_first(conn, travel, count).await?,
         ),
     })
 }
@@ -825,7 +829,7 @@ fn random_transactions_are_answered_as_of_each_instant_as_they_were_then() {
                     seen.push((now(&trail), answer(&mut conn, None).await.unwrap()));
                 }
                 for (instant, expected) in &seen {
-                    let past = answer(&mut conn, Some(&then(*instant)))
+                    let past = answer(&mut conn, Some(&shop_as_of(*instant)))
                         .await
                         .map_err(|error| TestCaseError::fail(error.to_string()))?;
                     prop_assert_eq!(&past, expected, "as of {}", instant);

@@ -92,7 +92,7 @@ fn an_unattributed_truncate_is_refused_in_strict_mode() {
         .build()
         .unwrap();
     trail.capture(&strict);
-    let refused = trail.refused("TRUNCATE t");
+    let refused = trail.expect_error("TRUNCATE t");
     assert!(refused.contains("unattributed write"), "{refused}");
 }
 
@@ -140,7 +140,7 @@ fn a_row_of_a_child_is_not_reported_deleted_after_truncate_only_of_its_parent() 
     );
     trail.run("INSERT INTO child VALUES (2, 2)");
     trail.run("TRUNCATE ONLY par");
-    let refused = trail.refused("SELECT threadline.row_as_of('public', 'par', '2', now())");
+    let refused = trail.expect_error("SELECT threadline.row_as_of('public', 'par', '2', now())");
     assert!(
         refused.contains("the rows it held are not known"),
         "{refused}"

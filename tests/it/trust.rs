@@ -8,11 +8,11 @@ fn with_application_role() -> (Trail, String) {
         "CREATE TABLE accounts (id int PRIMARY KEY, balance numeric, note text)",
         &["accounts"],
     );
-    let role = trail.ask("SELECT 'app_' || current_database()");
+    let role = trail.query_text("SELECT 'app_' || current_database()");
     trail.run(&format!(
         "CREATE ROLE \"{role}\" LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON accounts TO \"{role}\";
          GRANT CREATE ON DATABASE \"{}\" TO \"{role}\"; GRANT ALL ON SCHEMA public TO \"{role}\"",
-        trail.ask("SELECT current_database()")
+        trail.query_text("SELECT current_database()")
     ));
     (trail, role)
 }
@@ -37,7 +37,7 @@ fn writes_of_a_role_without_rights_on_the_trail_are_captured() {
         .run_as(&role, "INSERT INTO accounts VALUES (1, 1, 'x'); UPDATE accounts SET balance = 2; DELETE FROM accounts")
         .unwrap();
     assert_eq!(trail.changes().len(), 3);
-    let user = trail.ask("SELECT db_user FROM threadline.audit_transactions");
+    let user = trail.query_text("SELECT db_user FROM threadline.audit_transactions");
     assert_eq!(user, role);
 }
 
@@ -46,7 +46,7 @@ fn the_application_role_can_neither_write_nor_alter_nor_read_the_trail() {
     let (trail, role) = with_application_role();
     let _roles = Roles(&trail, &role);
     trail.run("INSERT INTO accounts VALUES (1, 1, 'x')");
-    let function = trail.ask(
+    let function = trail.query_text(
         "SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE proname LIKE 'capture_public_accounts%'",
     );
     for attack in [
@@ -190,7 +190,7 @@ fn the_owner_cannot_change_recorded_rows() {
         "DO $$ BEGIN EXECUTE (SELECT format('TRUNCATE %s', tableoid::regclass) FROM threadline.audit_changes LIMIT 1); END $$",
         "DO $$ BEGIN EXECUTE (SELECT format('DELETE FROM %s', tableoid::regclass) FROM threadline.audit_changes LIMIT 1); END $$",
     ] {
-        let error = trail.refused(tampering);
+        let error = trail.expect_error(tampering);
         assert!(error.contains("append-only"), "{tampering}: {error}");
     }
     assert_eq!(trail.changes().len(), 1);
@@ -200,7 +200,7 @@ fn the_owner_cannot_change_recorded_rows() {
 fn uninstall_refuses_while_changes_exist() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
-    let error = trail.refused(&threadline::install::down_sql());
+    let error = trail.expect_error(&threadline::install::down_sql());
     assert!(error.contains("the audit trail is not empty"), "{error}");
     trail.run(&format!(
         "SET threadline.discard_trail = 'yes'; {}",
@@ -213,7 +213,7 @@ fn uninstall_refuses_while_changes_exist() {
 fn installing_twice_is_refused_and_changes_nothing() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
-    let error = trail.refused(&threadline::install::up_sql());
+    let error = trail.expect_error(&threadline::install::up_sql());
     assert!(error.contains("already installed"), "{error}");
     trail.run("INSERT INTO t VALUES (2)");
     assert_eq!(trail.changes().len(), 2);

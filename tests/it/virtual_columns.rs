@@ -1,8 +1,7 @@
 //! Virtual generated columns (PostgreSQL 18) do not fail captured writes.
 
 use serde_json::json;
-use threadline::column_type::ColumnType;
-use threadline::table::{AuditedTable, Column};
+use threadline::table::{AuditedTable, Column, ColumnType};
 
 use crate::harness::{Trail, empty_trail, server_can};
 
@@ -48,7 +47,7 @@ fn a_declared_virtual_column_is_refused() {
         .key(["id"])
         .build()
         .unwrap();
-    let error = trail.capture_refused(&declared);
+    let error = trail.expect_capture_error(&declared);
     assert!(
         error.contains(r#"column "g" is a virtual generated column"#),
         "{error}"

@@ -1,45 +1,98 @@
-//! What the application says it did, and why.
+//! The action that the application records for its changes: what it did, and why.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// The longest action name, in bytes.
+/// The maximum length of an action name in bytes.
 pub const MAX_ACTION_NAME_BYTES: usize = 128;
 
-/// The name of an action: `invoice.refund`. Trimmed, not empty, at most
-/// [`MAX_ACTION_NAME_BYTES`] long, without control characters.
+/// The name of an action, for example `invoice.refund`: 1 to [`MAX_ACTION_NAME_BYTES`] bytes
+/// without control characters or surrounding white space.
+///
+/// Names that are known at compile time are constants and need no error handling:
+///
+/// ```
+/// use threadline_core::action::ActionName;
+///
+/// const REFUND: ActionName = ActionName::from_static("invoice.refund");
+/// assert_eq!(REFUND.as_str(), "invoice.refund");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ActionName(String);
+pub struct ActionName(Cow<'static, str>);
 
-/// A text that cannot name an action.
+/// The error for a text that is not an action name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no action name: use 1 to {MAX_ACTION_NAME_BYTES} bytes without control characters, \
-     for instance `invoice.refund`"
+    "{0:?} is not an action name: use 1 to {MAX_ACTION_NAME_BYTES} bytes without control \
+     characters, for example `invoice.refund`"
 )]
 pub struct InvalidActionName(pub String);
 
 impl ActionName {
-    /// Checks and trims a name.
+    /// Trims and validates a name.
     ///
     /// # Errors
-    /// [`InvalidActionName`] as described there.
+    /// [`InvalidActionName`] if the name is empty, too long or has control characters.
+    ///
+    /// ```
+    /// use threadline_core::action::ActionName;
+    ///
+    /// assert_eq!(ActionName::new(" invoice.refund ")?.as_str(), "invoice.refund");
+    /// assert!(ActionName::new("").is_err());
+    /// # Ok::<(), threadline_core::action::InvalidActionName>(())
+    /// ```
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidActionName> {
         let trimmed = name.as_ref().trim();
-        let usable = (1..=MAX_ACTION_NAME_BYTES).contains(&trimmed.len())
+        let is_valid = (1..=MAX_ACTION_NAME_BYTES).contains(&trimmed.len())
             && !trimmed.chars().any(char::is_control);
-        if usable {
-            Ok(Self(trimmed.to_owned()))
+        if is_valid {
+            Ok(Self(Cow::Owned(trimmed.to_owned())))
         } else {
             Err(InvalidActionName(name.as_ref().to_owned()))
         }
     }
 
-    /// The name.
+    /// The name of a literal of printable ASCII characters without surrounding spaces; for other
+    /// names use [`ActionName::new`].
+    ///
+    /// # Panics
+    /// If the literal is not such a name. In a `const`, and so in [`action!`](macro@crate::action),
+    /// that is a compile error:
+    ///
+    /// ```compile_fail
+    /// use threadline_core::action::ActionName;
+    ///
+    /// const EMPTY: ActionName = ActionName::from_static("");
+    /// ```
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> Self {
+        let bytes = name.as_bytes();
+        assert!(!bytes.is_empty(), "an action name must not be empty");
+        assert!(
+            bytes.len() <= MAX_ACTION_NAME_BYTES,
+            "an action name must have at most 128 bytes"
+        );
+        assert!(
+            bytes[0] != b' ' && bytes[bytes.len() - 1] != b' ',
+            "an action name must not begin or end with a space"
+        );
+        let mut index = 0;
+        while index < bytes.len() {
+            assert!(
+                matches!(bytes[index], b' '..=b'~'),
+                "a literal action name must consist of printable ASCII characters"
+            );
+            index += 1;
+        }
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -70,18 +123,18 @@ impl TryFrom<&str> for ActionName {
 
 impl From<ActionName> for String {
     fn from(name: ActionName) -> Self {
-        name.0
+        name.0.into_owned()
     }
 }
 
-/// How an action ended.
+/// The outcome of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionStatus {
-    /// It was done.
+    /// The action succeeded.
     #[default]
     Ok,
-    /// It was tried, and failed.
+    /// The action failed.
     Error,
 }
 
@@ -96,15 +149,25 @@ impl ActionStatus {
     }
 }
 
-/// What the application says it did, and why.
+/// What the application did, and why. An audited write records it beside its changes.
 ///
 /// ```
-/// use threadline_core::action::Action;
-/// let action = Action::new("invoice.refund")?
+/// use threadline_core::action;
+///
+/// let action = action!("invoice.refund")
 ///     .verb("refund")
 ///     .reason("duplicate_payment")
 ///     .comment("customer called");
 /// assert_eq!(action.name().as_str(), "invoice.refund");
+/// ```
+///
+/// [`Action::new`] takes names that are known only at run time:
+///
+/// ```
+/// use threadline_core::action::Action;
+///
+/// let job = "cleanup";
+/// let action = Action::new(format!("job.{job}"))?;
 /// # Ok::<(), threadline_core::action::InvalidActionName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,20 +188,27 @@ pub struct Action {
 }
 
 impl Action {
-    /// An action that was done.
+    /// Creates a successful action with a name from run time.
     ///
     /// # Errors
-    /// [`InvalidActionName`] when the name is unusable.
+    /// [`InvalidActionName`] if the name is invalid.
     pub fn new<N>(name: N) -> Result<Self, InvalidActionName>
     where
         ActionName: TryFrom<N, Error = InvalidActionName>,
     {
-        Ok(Self::named(ActionName::try_from(name)?))
+        Ok(Self::with_name(ActionName::try_from(name)?))
     }
 
-    /// An action by a name that was checked before.
+    /// Creates a successful action with a validated name.
+    ///
+    /// ```
+    /// use threadline_core::action::{Action, ActionName};
+    ///
+    /// const REFUND: ActionName = ActionName::from_static("invoice.refund");
+    /// let action = Action::with_name(REFUND).reason("duplicate_payment");
+    /// ```
     #[must_use]
-    pub fn named(name: ActionName) -> Self {
+    pub fn with_name(name: ActionName) -> Self {
         Self {
             name,
             status: ActionStatus::Ok,
@@ -150,58 +220,58 @@ impl Action {
         }
     }
 
-    /// How it ended.
+    /// Sets the outcome.
     #[must_use]
     pub fn status(mut self, status: ActionStatus) -> Self {
         self.status = status;
         self
     }
 
-    /// What kind of deed it was: `update`, `refund`.
+    /// Sets the verb, for example `update` or `refund`.
     #[must_use]
     pub fn verb(mut self, verb: impl Into<String>) -> Self {
         self.verb = Some(verb.into());
         self
     }
 
-    /// What it belongs to: `billing`.
+    /// Sets the category, for example `billing`.
     #[must_use]
     pub fn category(mut self, category: impl Into<String>) -> Self {
         self.category = Some(category.into());
         self
     }
 
-    /// Why, in a word a program can compare.
+    /// Sets the reason as a code for programs, for example `duplicate_payment`.
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
     }
 
-    /// Why, in words for people.
+    /// Sets the reason as free text.
     #[must_use]
     pub fn comment(mut self, comment: impl Into<String>) -> Self {
         self.comment = Some(comment.into());
         self
     }
 
-    /// Adds a fact of the host's own.
+    /// Adds an application-defined value.
     #[must_use]
     pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.meta.insert(key.into(), value.into());
         self
     }
 
-    /// How it ended.
+    /// The outcome.
     #[must_use]
-    pub fn ended_as(&self) -> ActionStatus {
+    pub fn get_status(&self) -> ActionStatus {
         self.status
     }
 
-    /// Whether nobody has said why yet.
+    /// Whether the action has a reason.
     #[must_use]
-    pub fn has_no_reason(&self) -> bool {
-        self.reason.is_none()
+    pub fn has_reason(&self) -> bool {
+        self.reason.is_some()
     }
 
     /// The name.
@@ -211,19 +281,40 @@ impl Action {
     }
 }
 
-/// The id of a recorded action, a version 7 uuid.
+/// Creates an [`Action`](crate::action::Action) whose name is a literal, checked at compile time.
+///
+/// ```
+/// use threadline_core::action;
+///
+/// let action = action!("member.change_address").reason("moved");
+/// assert_eq!(action.name().as_str(), "member.change_address");
+/// ```
+///
+/// An invalid name does not compile:
+///
+/// ```compile_fail
+/// let action = threadline_core::action!(" member.change_address");
+/// ```
+#[macro_export]
+macro_rules! action {
+    ($name:expr $(,)?) => {
+        $crate::action::Action::with_name(const { $crate::action::ActionName::from_static($name) })
+    };
+}
+
+/// The id of a recorded action, a version 7 UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActionId(Uuid);
 
 impl ActionId {
-    /// A new id.
+    /// Generates an id from the current time.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The id as it is stored.
+    /// The id as a UUID.
     #[must_use]
     pub fn as_uuid(self) -> Uuid {
         self.0
@@ -239,5 +330,28 @@ impl From<Uuid> for ActionId {
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_literals_and_from_run_time_are_equal() {
+        const PAY: ActionName = ActionName::from_static("invoice.pay");
+        assert_eq!(ActionName::new(" invoice.pay\n"), Ok(PAY));
+        assert_eq!(crate::action!("invoice.pay").name(), &PAY);
+        let json = serde_json::to_string(&PAY).unwrap();
+        assert_eq!(json, r#""invoice.pay""#);
+        assert_eq!(serde_json::from_str::<ActionName>(&json).unwrap(), PAY);
+    }
+
+    #[test]
+    fn invalid_names_are_rejected() {
+        for name in ["", "  ", "a\nb", "a\u{85}b", &"x".repeat(129)] {
+            assert!(ActionName::new(name).is_err(), "{name:?}");
+        }
+        assert!(ActionName::new("rechnung.zurück").is_ok());
     }
 }

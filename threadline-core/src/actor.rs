@@ -1,29 +1,30 @@
-//! Who did it.
+//! Actors: who changed something.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of actor it was. A closed set: a host's own kinds go into the id or into meta.
+/// The type of an actor. The set is closed; an application's own types go into the id or into the
+/// context's `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum ActorType {
-    /// A person using the application.
+    /// A user of the application.
     User,
-    /// A person operating it.
+    /// An operator of the application.
     Admin,
-    /// Another program, with credentials of its own.
+    /// Another program with credentials of its own.
     ServiceAccount,
     /// A background job.
     Job,
     /// The application itself.
     System,
-    /// Somebody who did not say who they are.
+    /// A client that is not authenticated.
     Anonymous,
 }
 
 impl ActorType {
-    /// Every type, in the order of the documentation.
+    /// All types, in the order of the documentation.
     pub const ALL: [Self; 6] = [
         Self::User,
         Self::Admin,
@@ -35,7 +36,7 @@ impl ActorType {
 
     /// The name used in SQL, JSON and on the command line.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Admin => "admin",
@@ -64,12 +65,27 @@ impl std::str::FromStr for ActorType {
     }
 }
 
-/// Who: a type and, for everyone but the anonymous, an id.
+impl TryFrom<String> for ActorType {
+    type Error = InvalidActor;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ActorType> for &'static str {
+    fn from(actor_type: ActorType) -> Self {
+        actor_type.as_str()
+    }
+}
+
+/// An actor: a type, and an id unless the actor is anonymous.
 ///
-/// In JSON `{"type": "user", "id": "42"}`, in short `user:42`.
+/// The JSON form is `{"type": "user", "id": "42"}`, the text form `user:42`.
 ///
 /// ```
 /// use threadline_core::actor::ActorRef;
+///
 /// let actor = ActorRef::user("42")?;
 /// assert_eq!(actor.to_string(), "user:42");
 /// assert_eq!("user:42".parse::<ActorRef>()?, actor);
@@ -83,13 +99,14 @@ pub struct ActorRef {
     id: Option<String>,
 }
 
-/// The longest actor id, in bytes.
+/// The maximum length of an actor id in bytes.
 pub const MAX_ACTOR_ID_BYTES: usize = 512;
 
+/// The JSON form of [`ActorRef`].
 #[derive(Serialize, Deserialize)]
 struct ActorFields {
     #[serde(rename = "type")]
-    actor_type: String,
+    actor_type: ActorType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
 }
@@ -98,49 +115,50 @@ impl TryFrom<ActorFields> for ActorRef {
     type Error = InvalidActor;
 
     fn try_from(fields: ActorFields) -> Result<Self, Self::Error> {
-        let actor_type: ActorType = fields.actor_type.parse()?;
-        match (actor_type, fields.id) {
-            (ActorType::Anonymous, _) => Ok(Self::anonymous()),
-            (_, Some(id)) => Self::new(actor_type, id),
-            (_, None) => Err(InvalidActor::MissingId(actor_type)),
-        }
+        Self::from_parts(fields.actor_type, fields.id)
     }
 }
 
 impl From<ActorRef> for ActorFields {
     fn from(actor: ActorRef) -> Self {
         Self {
-            actor_type: actor.actor_type.as_str().to_owned(),
+            actor_type: actor.actor_type,
             id: actor.id,
         }
     }
 }
 
-/// A text or value that names no actor.
+/// The error for a text or value that is not an actor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidActor {
-    /// The type is none of the six.
-    #[error("`{0}` is no actor type: use user, admin, service_account, job, system or anonymous")]
+    /// The type is not in [`ActorType::ALL`].
+    #[error("`{0}` is not an actor type: use one of {types}", types = actor_type_names())]
     UnknownType(String),
     /// The id is missing or empty.
-    #[error("an actor of type {0} needs an id that is not empty")]
+    #[error("an actor of type `{0}` needs a non-empty id, for example `{0}:42`")]
     MissingId(ActorType),
-    /// The id is longer than [`MAX_ACTOR_ID_BYTES`], or holds a NUL, which PostgreSQL cannot store.
+    /// The id has this many bytes, more than [`MAX_ACTOR_ID_BYTES`], or contains a NUL character,
+    /// which PostgreSQL cannot store.
     #[error(
-        "an actor id has at most {MAX_ACTOR_ID_BYTES} bytes and no NUL, this one has {0} bytes"
+        "an actor id must have at most {MAX_ACTOR_ID_BYTES} bytes and no NUL character; this one \
+         has {0} bytes"
     )]
-    UnusableId(usize),
-    /// An id was given for somebody anonymous.
-    #[error("an anonymous actor has no id, but `{0}` was given")]
+    InvalidId(usize),
+    /// An anonymous actor has an id.
+    #[error("an anonymous actor has no id; remove `{0}`")]
     IdForAnonymous(String),
 }
 
+fn actor_type_names() -> String {
+    ActorType::ALL.map(ActorType::as_str).join(", ")
+}
+
 impl ActorRef {
-    /// An actor of a type that has an id.
+    /// Creates an actor of any type but anonymous.
     ///
     /// # Errors
-    /// [`InvalidActor`] when the id is empty or unusable, or the type is anonymous.
+    /// [`InvalidActor`] if the id is empty or invalid, or the type is anonymous.
     pub fn new(actor_type: ActorType, id: impl Into<String>) -> Result<Self, InvalidActor> {
         let id = id.into();
         if actor_type == ActorType::Anonymous {
@@ -150,7 +168,7 @@ impl ActorRef {
             return Err(InvalidActor::MissingId(actor_type));
         }
         if id.len() > MAX_ACTOR_ID_BYTES || id.contains('\0') {
-            return Err(InvalidActor::UnusableId(id.len()));
+            return Err(InvalidActor::InvalidId(id.len()));
         }
         Ok(Self {
             actor_type,
@@ -158,7 +176,18 @@ impl ActorRef {
         })
     }
 
-    /// A person using the application.
+    /// Creates an actor from the fields of its JSON form. The id of an anonymous actor is ignored.
+    ///
+    /// # Errors
+    /// [`InvalidActor`] if an actor of another type has no id or an invalid one.
+    pub fn from_parts(actor_type: ActorType, id: Option<String>) -> Result<Self, InvalidActor> {
+        match actor_type {
+            ActorType::Anonymous => Ok(Self::anonymous()),
+            _ => Self::new(actor_type, id.unwrap_or_default()),
+        }
+    }
+
+    /// Creates an actor of type [`User`](ActorType::User).
     ///
     /// # Errors
     /// As [`ActorRef::new`].
@@ -166,7 +195,7 @@ impl ActorRef {
         Self::new(ActorType::User, id)
     }
 
-    /// A person operating the application.
+    /// Creates an actor of type [`Admin`](ActorType::Admin).
     ///
     /// # Errors
     /// As [`ActorRef::new`].
@@ -174,7 +203,7 @@ impl ActorRef {
         Self::new(ActorType::Admin, id)
     }
 
-    /// Another program.
+    /// Creates an actor of type [`ServiceAccount`](ActorType::ServiceAccount).
     ///
     /// # Errors
     /// As [`ActorRef::new`].
@@ -182,7 +211,7 @@ impl ActorRef {
         Self::new(ActorType::ServiceAccount, id)
     }
 
-    /// A background job.
+    /// Creates an actor of type [`Job`](ActorType::Job).
     ///
     /// # Errors
     /// As [`ActorRef::new`].
@@ -190,7 +219,7 @@ impl ActorRef {
         Self::new(ActorType::Job, id)
     }
 
-    /// The application itself.
+    /// Creates an actor of type [`System`](ActorType::System).
     ///
     /// # Errors
     /// As [`ActorRef::new`].
@@ -198,7 +227,7 @@ impl ActorRef {
         Self::new(ActorType::System, id)
     }
 
-    /// Somebody unknown.
+    /// Creates an anonymous actor.
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
@@ -207,13 +236,13 @@ impl ActorRef {
         }
     }
 
-    /// What kind of actor it is.
+    /// The type.
     #[must_use]
     pub fn actor_type(&self) -> ActorType {
         self.actor_type
     }
 
-    /// The id; none for the anonymous.
+    /// The id, or `None` for an anonymous actor.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
@@ -232,14 +261,11 @@ impl fmt::Display for ActorRef {
 impl std::str::FromStr for ActorRef {
     type Err = InvalidActor;
 
-    /// Reads `type:id`, or `anonymous`. The id may hold colons.
+    /// Parses `type:id` or `anonymous`. The first colon ends the type, so an id can contain colons.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some((actor_type, id)) => Self::new(actor_type.parse()?, id),
-            None => match text.parse()? {
-                ActorType::Anonymous => Ok(Self::anonymous()),
-                actor_type => Err(InvalidActor::MissingId(actor_type)),
-            },
+            None => Self::from_parts(text.parse()?, None),
         }
     }
 }
@@ -254,29 +280,39 @@ mod tests {
         let json = serde_json::to_string(&actor).unwrap();
         assert_eq!(json, r#"{"type":"service_account","id":"billing:eu"}"#);
         assert_eq!(serde_json::from_str::<ActorRef>(&json).unwrap(), actor);
-        for wrong in [
+        for invalid in [
             r#"{"type":"robot","id":"1"}"#,
             r#"{"type":"user"}"#,
             r#"{"type":"user","id":""}"#,
         ] {
-            assert!(serde_json::from_str::<ActorRef>(wrong).is_err(), "{wrong}");
+            let read = serde_json::from_str::<ActorRef>(invalid);
+            assert!(read.is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn the_anonymous_have_no_id() {
+    fn anonymous_actors_have_no_id() {
         let json = serde_json::to_string(&ActorRef::anonymous()).unwrap();
         assert_eq!(json, r#"{"type":"anonymous"}"#);
         assert!(ActorRef::new(ActorType::Anonymous, "x").is_err());
     }
 
     #[test]
-    fn short_forms_read_back() {
+    fn text_forms_round_trip() {
         for text in ["user:42", "job:a:b", "anonymous"] {
             assert_eq!(text.parse::<ActorRef>().unwrap().to_string(), text);
         }
-        for wrong in ["", "user", "user:", "42", "anonymous:1"] {
-            assert!(wrong.parse::<ActorRef>().is_err(), "{wrong}");
+        for invalid in ["", "user", "user:", "42", "anonymous:1"] {
+            assert!(invalid.parse::<ActorRef>().is_err(), "{invalid}");
         }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_with_all_known_types() {
+        assert_eq!(
+            "robot:1".parse::<ActorRef>().unwrap_err().to_string(),
+            "`robot` is not an actor type: use one of user, admin, service_account, job, system, \
+             anonymous"
+        );
     }
 }

@@ -1,16 +1,23 @@
-//! What a column's type asks of capture: how two values are compared exactly, how one is written
-//! so that PostgreSQL reads the same value back, and which session settings would show in it.
+//! How capture treats a column by its type: how it compares two values, how it converts a value to
+//! JSON without loss, and which session settings affect the conversion.
 //!
-//! The table of types below was read off `pg_type`; the choices rest on what each type's `=` and
-//! output function do. `numeric` for instance calls 1.0 and 1.00 equal, so it is compared by its
-//! record image; `json` is kept as text, because `jsonb` would lose spaces, key order, duplicate
-//! keys and `\u0000`.
+//! Names and OIDs are those of `pg_type`; the other properties follow from each type's `=` operator
+//! and output function. For example, `numeric` compares 1.0 and 1.00 as equal, so it is compared by
+//! its record image; `json` is stored as text, because `jsonb` loses white space, key order,
+//! duplicate keys and `\u0000`.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// A column's type, as far as capture cares.
+/// A column's type, as far as capture distinguishes types.
+///
+/// ```
+/// use threadline_core::column_type::ColumnType;
+///
+/// assert_eq!(ColumnType::from_oid(20), Some(ColumnType::builtin("int8")));
+/// assert_eq!(ColumnType::builtin("hstore"), ColumnType::Other("hstore".to_owned()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,39 +28,39 @@ pub enum ColumnType {
     Array(String),
     /// An enum.
     Enum(String),
-    /// Anything else: composites, extensions' types, arrays of those, types unknown at build
-    /// time. Written in their own text form.
+    /// Any other type: composite and extension types, arrays of those, and types that are unknown
+    /// at compile time. Values are stored in text form.
     Other(String),
 }
 
-/// How two values of a type are told apart without error and without mercy.
+/// How capture decides whether two values of a type differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
-    /// `pg_catalog.=` holds exactly when the stored bytes are the same.
+    /// By `pg_catalog.=`, which is true exactly if the stored bytes are equal.
     Operator,
-    /// Under the C collation: a nondeterministic one calls different texts equal.
+    /// Under the C collation, because nondeterministic collations compare different texts as equal.
     Bytewise,
-    /// By the stored bytes, of one-column records: 1.0 and 1.00 differ, and no operator of the type is
-    /// looked up.
+    /// By the stored bytes, as one-column records: 1.0 and 1.00 differ, and the type needs no
+    /// operator.
     Image,
 }
 
-/// How a value becomes JSON.
+/// How a value is converted to JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rendering {
-    /// As `to_jsonb` gives it.
+    /// By `to_jsonb`.
     Native,
-    /// A number, but `-0`, which JSON numbers of PostgreSQL do not keep, as text.
+    /// As a number, except `-0`, which `jsonb` numbers cannot represent, as text.
     Float,
-    /// A JSON array, unless its bounds are unusual; then its text form.
+    /// As a JSON array if all lower bounds are 1, else in text form.
     Array,
-    /// The same of floats, of which none may be `-0`.
+    /// As [`Rendering::Array`], and in text form if an element is `-0`.
     FloatArray,
-    /// Its text form.
+    /// In text form.
     Text,
 }
 
-/// A setting of the session that changes how values are written.
+/// A session setting that affects the text form of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionSetting {
     ByteaOutput,
@@ -74,7 +81,7 @@ impl SessionSetting {
         Self::TimeZone,
     ];
 
-    /// The setting and the value under which values are stored.
+    /// The name of the setting and the value that capture functions set.
     pub(crate) fn canonical(self) -> (&'static str, &'static str) {
         match self {
             Self::ByteaOutput => ("bytea_output", "hex"),
@@ -116,9 +123,10 @@ const fn builtin(
 
 const NO_SETTING: &[SessionSetting] = &[];
 const FLOAT: &[SessionSetting] = &[SessionSetting::ExtraFloatDigits];
-const STAMPED: &[SessionSetting] = &[SessionSetting::TimeZone];
-const DATED: &[SessionSetting] = &[SessionSetting::DateStyle];
-const DATED_AND_ZONED: &[SessionSetting] = &[SessionSetting::DateStyle, SessionSetting::TimeZone];
+const TIME_ZONE: &[SessionSetting] = &[SessionSetting::TimeZone];
+const DATE_STYLE: &[SessionSetting] = &[SessionSetting::DateStyle];
+const DATE_STYLE_AND_TIME_ZONE: &[SessionSetting] =
+    &[SessionSetting::DateStyle, SessionSetting::TimeZone];
 
 #[rustfmt::skip]
 const BUILTINS: &[Builtin] = {
@@ -157,7 +165,7 @@ const BUILTINS: &[Builtin] = {
         builtin("date", 1082, 1182, Operator, Native, NO_SETTING),
         builtin("time", 1083, 1183, Operator, Native, NO_SETTING),
         builtin("timestamp", 1114, 1115, Operator, Native, NO_SETTING),
-        builtin("timestamptz", 1184, 1185, Operator, Native, STAMPED),
+        builtin("timestamptz", 1184, 1185, Operator, Native, TIME_ZONE),
         builtin("interval", 1186, 1187, Image, Native, &[SessionSetting::IntervalStyle]),
         builtin("timetz", 1266, 1270, Image, Native, NO_SETTING),
         builtin("bit", 1560, 1561, Image, Native, NO_SETTING),
@@ -181,16 +189,16 @@ const BUILTINS: &[Builtin] = {
         builtin("jsonb", 3802, 3807, Image, Native, NO_SETTING),
         builtin("int4range", 3904, 3905, Image, Native, NO_SETTING),
         builtin("numrange", 3906, 3907, Image, Native, NO_SETTING),
-        builtin("tsrange", 3908, 3909, Image, Native, DATED),
-        builtin("tstzrange", 3910, 3911, Image, Native, DATED_AND_ZONED),
-        builtin("daterange", 3912, 3913, Image, Native, DATED),
+        builtin("tsrange", 3908, 3909, Image, Native, DATE_STYLE),
+        builtin("tstzrange", 3910, 3911, Image, Native, DATE_STYLE_AND_TIME_ZONE),
+        builtin("daterange", 3912, 3913, Image, Native, DATE_STYLE),
         builtin("int8range", 3926, 3927, Image, Native, NO_SETTING),
         builtin("jsonpath", 4072, 4073, Image, Native, NO_SETTING),
         builtin("int4multirange", 4451, 6150, Image, Native, NO_SETTING),
         builtin("nummultirange", 4532, 6151, Image, Native, NO_SETTING),
-        builtin("tsmultirange", 4533, 6152, Image, Native, DATED),
-        builtin("tstzmultirange", 4534, 6153, Image, Native, DATED_AND_ZONED),
-        builtin("datemultirange", 4535, 6155, Image, Native, DATED),
+        builtin("tsmultirange", 4533, 6152, Image, Native, DATE_STYLE),
+        builtin("tstzmultirange", 4534, 6153, Image, Native, DATE_STYLE_AND_TIME_ZONE),
+        builtin("datemultirange", 4535, 6155, Image, Native, DATE_STYLE),
         builtin("int8multirange", 4536, 6157, Image, Native, NO_SETTING),
         builtin("xid8", 5069, 271, Operator, Native, NO_SETTING),
     ]
@@ -201,8 +209,8 @@ fn find_builtin(name: &str) -> Option<&'static Builtin> {
 }
 
 impl ColumnType {
-    /// A type of `pg_catalog` by its `typname`; a name the table of types does not hold becomes
-    /// [`ColumnType::Other`], which is always captured exactly, in text form.
+    /// The type of `pg_catalog` with this `typname`, or [`ColumnType::Other`] for names that are not
+    /// known.
     #[must_use]
     pub fn builtin(typname: &str) -> Self {
         match find_builtin(typname) {
@@ -211,7 +219,7 @@ impl ColumnType {
         }
     }
 
-    /// An array of a type of `pg_catalog`, by the element's `typname`.
+    /// The array type of a type of `pg_catalog`, by the element's `typname`.
     #[must_use]
     pub fn array_of(typname: &str) -> Self {
         match find_builtin(typname) {
@@ -220,7 +228,7 @@ impl ColumnType {
         }
     }
 
-    /// The type behind an OID of PostgreSQL's own types, scalar or array.
+    /// The built-in scalar or array type with this OID.
     #[must_use]
     pub fn from_oid(oid: u32) -> Option<Self> {
         BUILTINS.iter().find_map(|builtin| {
@@ -248,7 +256,7 @@ impl ColumnType {
             Self::Builtin(name) => {
                 find_builtin(name).map_or(Rendering::Text, |found| found.rendering)
             }
-            // The elements of json arrays would be read back as more dimensions.
+            // An element that is itself a JSON array would be read back as a further dimension.
             Self::Array(element) if matches!(element.as_str(), "json" | "jsonb") => Rendering::Text,
             Self::Array(element) if matches!(element.as_str(), "float4" | "float8") => {
                 Rendering::FloatArray
@@ -260,30 +268,30 @@ impl ColumnType {
     }
 
     pub(crate) fn session_settings(&self) -> BTreeSet<SessionSetting> {
-        let of_builtin = |name: &str| -> BTreeSet<SessionSetting> {
+        let settings_of = |name: &str| -> BTreeSet<SessionSetting> {
             find_builtin(name)
                 .map(|found| found.settings.iter().copied().collect())
                 .unwrap_or_default()
         };
         match self {
-            Self::Builtin(name) => of_builtin(name),
-            // In text form an array shows what its elements' text form depends on. As JSON, dates are
-            // always ISO.
+            Self::Builtin(name) => settings_of(name),
+            // Arrays can be stored in text form, where dates follow DateStyle. In JSON they are
+            // always in ISO style.
             Self::Array(element) => {
-                let mut settings = of_builtin(element);
+                let mut settings = settings_of(element);
                 if matches!(element.as_str(), "date" | "timestamp" | "timestamptz") {
                     settings.insert(SessionSetting::DateStyle);
                 }
                 settings
             }
             Self::Enum(_) => BTreeSet::new(),
-            // What an unknown type shows is unknown.
+            // The text form of an unknown type can depend on any setting.
             Self::Other(_) => SessionSetting::ALL.into_iter().collect(),
         }
     }
 
-    /// Whether values of the type have no bound on their length, so that a key made of them has
-    /// to be shortened for an index.
+    /// Whether the text form of values has no small maximum length, so that a key of this type may
+    /// have to be replaced by a digest.
     pub(crate) fn is_unbounded(&self) -> bool {
         !matches!(self, Self::Builtin(name)
             if matches!(name.as_str(),
@@ -298,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_builtin_is_listed_once() {
+    fn builtin_names_and_oids_are_unique() {
         let names: BTreeSet<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
         let oids: BTreeSet<_> = BUILTINS
             .iter()
@@ -309,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_lie_about_equality_are_compared_by_image() {
+    fn types_with_inexact_equality_are_compared_by_image() {
         for name in ["numeric", "float8", "interval", "jsonb", "bpchar", "point"] {
             assert_eq!(
                 ColumnType::builtin(name).comparison(),

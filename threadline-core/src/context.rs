@@ -1,4 +1,4 @@
-//! Everything known at the edge: who, on whose behalf, in which request, job and correlation.
+//! The context of audited work: its actor, request, correlation, job and origin.
 
 use std::fmt::{self, Display};
 
@@ -7,35 +7,43 @@ use serde_json::{Map, Value};
 
 use crate::actor::ActorRef;
 
-/// The longest request, correlation or job id, in bytes after trimming.
+/// The maximum length of a request, correlation or job id in bytes.
 pub const MAX_ID_BYTES: usize = 256;
 
-/// An id that strings work together: trimmed, not empty, at most [`MAX_ID_BYTES`] long, without
-/// control characters.
+/// A request, correlation or job id: 1 to [`MAX_ID_BYTES`] bytes without control characters or
+/// surrounding white space.
+///
+/// ```
+/// use threadline_core::context::ContextId;
+///
+/// let id: ContextId = " req-1 ".parse()?;
+/// assert_eq!(id.as_str(), "req-1");
+/// # Ok::<(), threadline_core::context::InvalidContextId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContextId(String);
 
-/// A text that cannot be a request, correlation or job id.
+/// The error for a text that is not a request, correlation or job id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidContextId {
-    /// Nothing is left after trimming.
+    /// The text is empty after trimming.
     #[error("an id must not be empty")]
     Empty,
-    /// It is longer than [`MAX_ID_BYTES`].
-    #[error("an id has at most {MAX_ID_BYTES} bytes, this one has {0}")]
+    /// The id has this many bytes, more than [`MAX_ID_BYTES`].
+    #[error("an id must have at most {MAX_ID_BYTES} bytes; this one has {0}")]
     TooLong(usize),
-    /// It holds a control character.
-    #[error("an id holds no control characters, this one does: {0:?}")]
+    /// The id has a control character.
+    #[error("an id must not have control characters: {0:?}")]
     ControlCharacter(String),
 }
 
 impl ContextId {
-    /// Checks and trims an id.
+    /// Trims and validates an id.
     ///
     /// # Errors
-    /// [`InvalidContextId`] as described there.
+    /// [`InvalidContextId`] if the id is empty, too long or has control characters.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidContextId> {
         let text = text.as_ref().trim();
         if text.is_empty() {
@@ -50,7 +58,7 @@ impl ContextId {
         Ok(Self(text.to_owned()))
     }
 
-    /// The id.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,8 +93,11 @@ impl From<ContextId> for String {
     }
 }
 
-/// Everything known at the edge about a piece of work. All of it is stored on the audit
-/// transaction.
+/// Who does a piece of work, and in which request, correlation or job. An audited write stores the
+/// context in the row of its transaction.
+///
+/// A setter has the name of its value; the getter has the prefix `get_`, except for the actor
+/// (`with_actor`, `actor`).
 ///
 /// ```
 /// use threadline_core::actor::ActorRef;
@@ -120,7 +131,7 @@ pub struct AuditContext {
 }
 
 impl AuditContext {
-    /// Work done by somebody known.
+    /// Creates the context of work done by an actor.
     #[must_use]
     pub fn new(actor: ActorRef) -> Self {
         Self {
@@ -129,117 +140,119 @@ impl AuditContext {
         }
     }
 
-    /// Work done by nobody in particular. An audited write refuses it unless told otherwise.
+    /// Creates a context without an actor. An audited write rejects it unless it allows
+    /// unattributed work.
     #[must_use]
     pub fn unattributed() -> Self {
         Self::default()
     }
 
-    /// The same work, done by this actor.
+    /// Sets the actor.
     #[must_use]
     pub fn with_actor(mut self, actor: ActorRef) -> Self {
         self.actor_ref = Some(actor);
         self
     }
 
-    /// Whom the actor acts for, when an admin impersonates a user, for instance.
+    /// Sets the actor that is represented, for example the user whom an admin impersonates.
     #[must_use]
     pub fn on_behalf_of(mut self, actor: ActorRef) -> Self {
         self.on_behalf_of = Some(actor);
         self
     }
 
-    /// The request the work is part of.
+    /// Sets the id of the request.
     #[must_use]
     pub fn request_id(mut self, id: ContextId) -> Self {
         self.request_id = Some(id);
         self
     }
 
-    /// What strings the work together with other work, across requests, jobs and services.
+    /// Sets the correlation id, which connects work across requests, jobs and services.
     #[must_use]
     pub fn correlation_id(mut self, id: ContextId) -> Self {
         self.correlation_id = Some(id);
         self
     }
 
-    /// The background job the work is part of.
+    /// Sets the id of the background job.
     #[must_use]
     pub fn job_id(mut self, id: ContextId) -> Self {
         self.job_id = Some(id);
         self
     }
 
-    /// Where the work came in: `web`, `cron`, `import`.
+    /// Sets the entry point of the work, for example `web`, `cron` or `import`.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The peer's address, as the host knows it.
+    /// Sets the client's address.
     #[must_use]
     pub fn remote_addr(mut self, address: impl Display) -> Self {
-        self.remote_addr = Some(format!("{address}"));
+        self.remote_addr = Some(address.to_string());
         self
     }
 
-    /// Adds a fact of the host's own.
+    /// Adds an application-defined value.
     #[must_use]
     pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.meta.insert(key.into(), value.into());
         self
     }
 
-    /// Who.
+    /// The actor.
     #[must_use]
     pub fn actor(&self) -> Option<&ActorRef> {
         self.actor_ref.as_ref()
     }
 
-    /// On whose behalf.
+    /// The represented actor.
     #[must_use]
-    pub fn represented(&self) -> Option<&ActorRef> {
+    pub fn get_on_behalf_of(&self) -> Option<&ActorRef> {
         self.on_behalf_of.as_ref()
     }
 
-    /// The request's id.
+    /// The request id.
     #[must_use]
-    pub fn request(&self) -> Option<&ContextId> {
+    pub fn get_request_id(&self) -> Option<&ContextId> {
         self.request_id.as_ref()
     }
 
-    /// The correlation's id.
+    /// The correlation id.
     #[must_use]
-    pub fn correlation(&self) -> Option<&ContextId> {
+    pub fn get_correlation_id(&self) -> Option<&ContextId> {
         self.correlation_id.as_ref()
     }
 
-    /// The job's id.
+    /// The job id.
     #[must_use]
-    pub fn job(&self) -> Option<&ContextId> {
+    pub fn get_job_id(&self) -> Option<&ContextId> {
         self.job_id.as_ref()
     }
 
-    /// Where the work came in, as [`source`](Self::source) was told.
+    /// The entry point of the work.
     #[must_use]
-    pub fn origin(&self) -> Option<&str> {
+    pub fn get_source(&self) -> Option<&str> {
         self.source.as_deref()
     }
 
-    /// The peer's address, as [`remote_addr`](Self::remote_addr) was told.
+    /// The client's address.
     #[must_use]
-    pub fn address(&self) -> Option<&str> {
+    pub fn get_remote_addr(&self) -> Option<&str> {
         self.remote_addr.as_deref()
     }
 
-    /// The host's own facts, as [`meta`](Self::meta) was told.
+    /// The application-defined values.
     #[must_use]
-    pub fn facts(&self) -> &Map<String, Value> {
+    pub fn get_meta(&self) -> &Map<String, Value> {
         &self.meta
     }
 
-    /// What `threadline.context` holds: everything but the actor, which has a setting of its own.
+    /// The value of the setting `threadline.context`: all fields but the actor, which is in
+    /// `threadline.actor_ref`.
     #[must_use]
     pub(crate) fn setting(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
@@ -255,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_trimmed_and_bounded() {
+    fn ids_are_trimmed_and_validated() {
         assert_eq!(ContextId::new("  a b ").unwrap().as_str(), "a b");
         assert_eq!(ContextId::new(" \t"), Err(InvalidContextId::Empty));
         assert_eq!(
@@ -266,19 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn a_context_tells_what_it_was_told() {
+    fn getters_return_the_values_that_were_set() {
         let context = AuditContext::unattributed()
             .source("web")
             .remote_addr("::1")
             .meta("plan", "gold");
-        assert_eq!(context.origin(), Some("web"));
-        assert_eq!(context.address(), Some("::1"));
-        assert_eq!(context.facts()["plan"], "gold");
-        assert!(AuditContext::unattributed().facts().is_empty());
+        assert_eq!(context.get_source(), Some("web"));
+        assert_eq!(context.get_remote_addr(), Some("::1"));
+        assert_eq!(context.get_meta()["plan"], "gold");
+        assert!(AuditContext::unattributed().get_meta().is_empty());
     }
 
     #[test]
-    fn a_context_survives_serialization() {
+    fn contexts_round_trip_through_json() {
         let context = AuditContext::new(ActorRef::user("1").unwrap())
             .correlation_id(ContextId::new("c").unwrap())
             .meta("plan", "gold");

@@ -1,7 +1,7 @@
-//! From Diesel's `table!` to an [`AuditedTable`], without a database.
+//! Converts Diesel's `table!` into an [`AuditedTable`], without a database.
 //!
-//! Column names and the key are read from what Diesel itself would put into a query, so `sql_name`
-//! is honoured; types are read from Diesel's own type metadata.
+//! Column names and the primary key are read from the SQL that Diesel renders, so `sql_name`
+//! applies. Types are read from Diesel's type metadata.
 
 use diesel::associations::HasTable;
 use diesel::debug_query;
@@ -14,10 +14,11 @@ use crate::column_type::ColumnType;
 use crate::table::{AuditedTable, AuditedTableBuilder, Column, TableName};
 use crate::table_name::identifier_parts;
 
-/// OIDs from here on stand for types that only a database knows; pairs of scalar and array.
+/// The first of the made-up OIDs for types that are not built in: two for each type, scalar and
+/// array.
 const FIRST_UNKNOWN_OID: u32 = 4_000_000_000;
 
-/// Remembers the names of types that are not PostgreSQL's own.
+/// The names of types that are not built in, in the order of their made-up OIDs.
 #[derive(Default)]
 struct UnknownTypes(Vec<String>);
 
@@ -47,7 +48,7 @@ impl UnknownTypes {
     }
 }
 
-/// Everything a `table!` must be for its columns to be read; every `table!` on PostgreSQL is.
+/// The bounds on the `table` struct of a `table!`, which each one for PostgreSQL satisfies.
 pub trait DieselTable: Table + Default + QueryFragment<Pg>
 where
     Self::AllColumns: QueryFragment<Pg>,
@@ -63,9 +64,25 @@ where
 {
 }
 
-/// Starts the declaration of a table from its `table!`: name, columns with types, and key.
+/// Creates a builder with the name, columns, types and primary key of a `table!`.
 ///
-/// All columns of the table count, whether or not a model has a field for them.
+/// The builder has all columns of the table, whether or not a model has a field for them.
+///
+/// ```
+/// use threadline_core::diesel_table::from_diesel_table;
+///
+/// diesel::table! {
+///     billing.invoices (id) {
+///         id -> BigInt,
+///         total_cents -> BigInt,
+///     }
+/// }
+///
+/// let table = from_diesel_table::<invoices::table>().build()?;
+/// assert_eq!(table.name().to_string(), "billing.invoices");
+/// assert_eq!(table.key().columns(), ["id"]);
+/// # Ok::<(), threadline_core::table::InvalidTable>(())
+/// ```
 #[must_use]
 pub fn from_diesel_table<T>() -> AuditedTableBuilder
 where
@@ -88,7 +105,7 @@ where
         &mut unknown as &mut dyn PgMetadataLookup,
         &mut types,
     );
-    let columns = last_parts(&debug_query::<Pg, _>(&T::all_columns()).to_string())
+    let columns = column_names(&debug_query::<Pg, _>(&T::all_columns()).to_string())
         .into_iter()
         .zip(types)
         .map(|(name, metadata)| {
@@ -99,19 +116,19 @@ where
             );
             Column::new(name, column_type)
         });
-    let key = last_parts(&debug_query::<Pg, _>(&T::default().primary_key()).to_string());
+    let key = column_names(&debug_query::<Pg, _>(&T::default().primary_key()).to_string());
     AuditedTable::builder(name).columns(columns).key(key)
 }
 
-/// The column names in a rendered list of columns.
-fn last_parts(rendered: &str) -> Vec<String> {
+/// The column names in a list of columns rendered by Diesel.
+fn column_names(rendered: &str) -> Vec<String> {
     qualified_names(rendered)
         .into_iter()
         .filter_map(|mut parts| parts.pop())
         .collect()
 }
 
-/// The dotted quoted names in what Diesel rendered, up to its note of the binds.
+/// The qualified names in a list rendered by Diesel, without the comment about binds at its end.
 fn qualified_names(rendered: &str) -> Vec<Vec<String>> {
     let sql = rendered
         .rfind(" -- binds:")
@@ -157,7 +174,7 @@ mod tests {
     pub struct Mood;
 
     #[test]
-    fn names_types_and_key_come_from_the_table_macro() {
+    fn names_types_and_key_are_read_from_the_table_macro() {
         let table = from_diesel_table::<odd::odd_lines::table>()
             .build()
             .unwrap();

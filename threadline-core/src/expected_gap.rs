@@ -1,6 +1,6 @@
-//! Tables that are knowingly not captured, each with the reason.
+//! Tables that are deliberately not captured, each with the reason.
 //!
-//! Declared in code, beside the models, so that a review sees them:
+//! Gaps are declared in code, beside the models, where a review sees them:
 //!
 //! ```
 //! threadline_core::expected_gap!("search_cache", "rebuilt from the tables every night");
@@ -12,10 +12,10 @@
 
 use crate::table::{InvalidTableName, TableName};
 
-/// The table in which Diesel notes the host's migrations, whatever its schema: expected by default.
+/// The table in which Diesel records migrations. It is an expected gap by default, in any schema.
 pub const DIESEL_MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 
-/// A table that is knowingly not captured.
+/// A table that is deliberately not captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedGap {
     table: &'static str,
@@ -25,41 +25,40 @@ pub struct ExpectedGap {
 inventory::collect!(ExpectedGap);
 
 impl ExpectedGap {
-    /// A table, named as on the command line (`table`, `schema.table`, parts quoted as in SQL), and
-    /// why it is not captured.
+    /// Declares a gap. The table is named as on the command line: `table` or `schema.table`, with
+    /// parts quoted as in SQL.
     ///
     /// # Panics
-    /// When the name or the reason is empty; in a constant, and so in [`expected_gap!`], that stops
-    /// the build.
+    /// If the name or the reason is empty. In [`expected_gap!`], that is a compile error.
     ///
     /// [`expected_gap!`]: crate::expected_gap!
     #[must_use]
     pub const fn new(table: &'static str, reason: &'static str) -> Self {
-        assert!(!table.is_empty(), "an expected gap names a table");
-        assert!(!reason.is_empty(), "an expected gap says why");
+        assert!(!table.is_empty(), "an expected gap must name a table");
+        assert!(!reason.is_empty(), "an expected gap must have a reason");
         Self { table, reason }
     }
 
-    /// The table.
+    /// Parses the table's name.
     ///
     /// # Errors
-    /// [`InvalidTableName`] when the text names none.
+    /// [`InvalidTableName`] if the text is not a table name.
     pub fn table(&self) -> Result<TableName, InvalidTableName> {
         self.table.parse()
     }
 
-    /// Why it is not captured.
+    /// The reason why the table is not captured.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason
     }
 }
 
-/// Every expected gap that was linked into this program, sorted by name. Where one table is named
-/// more than once, the first reason in alphabetical order counts.
+/// All expected gaps that are linked into the program, sorted by table. For a table that is declared
+/// more than once, the first reason in alphabetical order is returned.
 ///
 /// # Errors
-/// [`InvalidTableName`] when one names no table.
+/// [`InvalidTableName`] if a gap does not name a table.
 pub fn expected_gaps() -> Result<Vec<ExpectedGap>, InvalidTableName> {
     let mut gaps = Vec::new();
     for gap in inventory::iter::<ExpectedGap> {
@@ -70,11 +69,11 @@ pub fn expected_gaps() -> Result<Vec<ExpectedGap>, InvalidTableName> {
     Ok(gaps.into_iter().map(|(_, gap)| gap).collect())
 }
 
-/// Declares a table that is knowingly not captured, and why; registered at link time, as
-/// `#[derive(Audited)]` registers tables that are.
+/// Declares a table that is deliberately not captured, and why. Like `#[derive(Audited)]`, it
+/// registers the table at link time.
 ///
 /// ```
-/// threadline_core::expected_gap!("sessions", "they live for an hour and prove nothing");
+/// threadline_core::expected_gap!("sessions", "short-lived; logins are recorded as actions");
 /// ```
 ///
 /// A gap without a reason does not compile:
@@ -100,7 +99,7 @@ mod tests {
     crate::expected_gap!("\"A\".\"t.1\"", "odd");
 
     #[test]
-    fn gaps_are_collected_once_each_and_sorted() {
+    fn gaps_are_sorted_and_deduplicated() {
         let gaps: Vec<_> = expected_gaps()
             .unwrap()
             .iter()

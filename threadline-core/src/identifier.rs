@@ -1,13 +1,9 @@
-//! The one place where names and texts become SQL.
-//!
-//! Every identifier in generated SQL goes through [`quote_identifier`], every text through
-//! [`quote_literal`], every function body through [`dollar_quote`]. Nothing else in the workspace
-//! puts a name between quotes.
+//! Quoting of identifiers, string literals and function bodies for generated SQL.
 
-/// The longest name PostgreSQL stores, in bytes (`NAMEDATALEN - 1`).
+/// The maximum length of an identifier in PostgreSQL in bytes (`NAMEDATALEN - 1`).
 pub const MAX_IDENTIFIER_BYTES: usize = 63;
 
-/// Quotes an identifier, always, doubling the quotes inside it.
+/// Quotes an identifier and doubles the quotes inside it.
 ///
 /// ```
 /// use threadline_core::identifier::quote_identifier;
@@ -19,8 +15,8 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Quotes a text as a string constant that means the same whatever
-/// `standard_conforming_strings` says.
+/// Quotes a text as a string literal with the same value under any setting of
+/// `standard_conforming_strings`.
 ///
 /// ```
 /// use threadline_core::identifier::quote_literal;
@@ -37,9 +33,13 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
-/// Wraps a body in dollar quotes whose tag does not occur in it.
+/// Quotes a text with dollar quotes. The tag gets a number if it occurs in the text.
 ///
-/// A column may be called anything, also `$capture$`; the tag then gets a number.
+/// ```
+/// use threadline_core::identifier::dollar_quote;
+/// assert_eq!(dollar_quote("body", "SELECT 1"), "$body$SELECT 1$body$");
+/// assert_eq!(dollar_quote("body", "'$body$'"), "$body_1$'$body$'$body_1$");
+/// ```
 #[must_use]
 pub fn dollar_quote(tag: &str, body: &str) -> String {
     let mut quote = format!("${tag}$");
@@ -51,22 +51,29 @@ pub fn dollar_quote(tag: &str, body: &str) -> String {
     format!("{quote}{body}{quote}")
 }
 
-/// Whether a name can be written without quotes and means itself: a lower-case ASCII letter or
-/// underscore, then letters, digits and underscores, at most [`MAX_IDENTIFIER_BYTES`] long.
+/// Whether a name consists of a lower-case ASCII letter or underscore followed by lower-case
+/// letters, digits and underscores, and has at most [`MAX_IDENTIFIER_BYTES`] bytes. Unless it is a
+/// keyword, such a name needs no quotes.
+///
+/// ```
+/// use threadline_core::identifier::is_plain_identifier;
+/// assert!(is_plain_identifier("order_lines"));
+/// assert!(!is_plain_identifier("Order Lines"));
+/// ```
 #[must_use]
 pub const fn is_plain_identifier(name: &str) -> bool {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.len() > MAX_IDENTIFIER_BYTES {
         return false;
     }
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = bytes[at];
-        let letter = byte.is_ascii_lowercase() || byte == b'_';
-        if !(letter || (at > 0 && byte.is_ascii_digit())) {
+    let mut index = 0;
+    while index < bytes.len() {
+        let byte = bytes[index];
+        let is_letter = byte.is_ascii_lowercase() || byte == b'_';
+        if !(is_letter || (index > 0 && byte.is_ascii_digit())) {
             return false;
         }
-        at += 1;
+        index += 1;
     }
     true
 }
@@ -76,12 +83,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_that_occurs_in_the_body_is_not_used() {
+    fn dollar_quotes_avoid_tags_in_the_text() {
         assert_eq!(dollar_quote("t", "a $t$ b"), "$t_1$a $t$ b$t_1$");
     }
 
     #[test]
-    fn only_lower_case_ascii_words_are_plain() {
+    fn only_lower_case_ascii_words_are_plain_identifiers() {
         for plain in ["threadline", "_audit", "audit_2"] {
             assert!(is_plain_identifier(plain), "{plain}");
         }

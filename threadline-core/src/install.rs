@@ -44,6 +44,33 @@ pub struct SchemaMigration {
     pub down: String,
 }
 
+/// The time that one partition of the trail covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartitionWidth {
+    /// A calendar month in UTC; the default.
+    Month,
+    /// An ISO week in UTC.
+    Week,
+    /// A day in UTC.
+    Day,
+}
+
+impl SchemaMigration {
+    /// Sets the width of the partitions that the trail begins with. Only the first migration has it.
+    #[must_use]
+    pub fn with_partition_width(mut self, width: PartitionWidth) -> Self {
+        let width = match width {
+            PartitionWidth::Month => "month",
+            PartitionWidth::Week => "week",
+            PartitionWidth::Day => "day",
+        };
+        let setting = |width| format!("audit_settings (partition_width) VALUES ('{width}')");
+        self.up = self.up.replace(&setting("month"), &setting(width));
+        self
+    }
+}
+
 /// Every migration, oldest first.
 #[must_use]
 pub fn migrations() -> Vec<SchemaMigration> {

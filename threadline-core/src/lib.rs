@@ -22,7 +22,7 @@ pub mod work;
 
 pub use registry::Audited;
 
-/// What the derive's expansion names. Not for use by hand.
+/// Items for the expansion of macros. Not public API.
 #[doc(hidden)]
 pub mod __private {
     pub use diesel;

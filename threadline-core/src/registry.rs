@@ -1,18 +1,18 @@
-//! Which tables the code declares as audited.
+//! The registry of audited tables: models register at link time, without a list to maintain.
 
 use crate::table::{AuditedTable, InvalidTable, TableName};
 
-/// A model whose table is under capture; implemented by `#[derive(Audited)]`.
+/// A model whose table is audited. Implemented by `#[derive(Audited)]`.
 pub trait Audited {
-    /// The table the model declares.
+    /// The declared table.
     ///
     /// # Errors
-    /// [`InvalidTable`] when the declaration contradicts the `table!`; the derive catches most of
-    /// these when it compiles.
+    /// [`InvalidTable`] if the declaration contradicts the `table!`. The derive reports most of
+    /// these errors at compile time.
     fn audited_table() -> Result<AuditedTable, InvalidTable>;
 }
 
-/// One registered model. Submitted by the derive, collected at link time.
+/// A registered model.
 #[derive(Debug, Clone, Copy)]
 pub struct Registration {
     module_path: &'static str,
@@ -23,7 +23,7 @@ pub struct Registration {
 inventory::collect!(Registration);
 
 impl Registration {
-    /// Registers the table a function declares, on behalf of a model in a module.
+    /// Creates the registration of a model, whose table a function returns.
     #[must_use]
     pub const fn new(
         module_path: &'static str,
@@ -37,19 +37,19 @@ impl Registration {
         }
     }
 
-    /// The crate that declared the model.
+    /// The name of the model's crate.
     #[must_use]
     pub fn crate_name(&self) -> &'static str {
         self.module_path.split("::").next().unwrap_or_default()
     }
 
-    /// The model's path.
+    /// The path of the model.
     #[must_use]
     pub fn model(&self) -> String {
         format!("{}::{}", self.module_path, self.model)
     }
 
-    /// The declared table.
+    /// The table that the model declares.
     ///
     /// # Errors
     /// As [`Audited::audited_table`].
@@ -58,43 +58,51 @@ impl Registration {
     }
 }
 
-/// Every model that was linked into this program, in no particular order.
+/// All models that are linked into the program, in no particular order.
 pub fn registrations() -> impl Iterator<Item = &'static Registration> {
     inventory::iter::<Registration>.into_iter()
 }
 
-/// The declared tables cannot be captured as declared.
+/// The error for registered tables that contradict each other or their `table!`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// A model's declaration is wrong.
+    /// A model's declaration is invalid.
     #[error("model {model}: {source}")]
     Invalid {
-        /// The model's path.
+        /// The path of the model.
         model: String,
-        /// What is wrong.
+        /// The problem.
         #[source]
         source: InvalidTable,
     },
-    /// Two models declare one table differently.
+    /// Two models declare different rules for one table.
     #[error(
-        "models {first} and {second} declare different rules for table {table}; give both the \
-         same rules, or derive Audited on one of them only"
+        "models {first} and {second} declare different rules for table {table}: give both the same \
+         rules, or derive `Audited` for one of them only"
     )]
     Conflict {
         /// The table.
         table: TableName,
-        /// The model that came first.
+        /// The path of one model.
         first: String,
-        /// The model that disagrees.
+        /// The path of the other model.
         second: String,
     },
 }
 
-/// The tables of every linked model, each once, sorted by name.
+/// The tables of all linked models, without duplicates, sorted by name.
 ///
 /// # Errors
-/// [`RegistryError`] when a declaration is wrong or two models disagree about a table.
+/// [`RegistryError`] if a declaration is invalid or two models declare different rules for a table.
+///
+/// ```
+/// // Links a crate that only declares models: `use my_models as _;`
+/// for table in threadline_core::registry::registered_tables()? {
+///     println!("{} is audited", table.name());
+/// }
+/// # Ok::<(), threadline_core::registry::RegistryError>(())
+/// ```
 pub fn registered_tables() -> Result<Vec<AuditedTable>, RegistryError> {
     let mut sorted: Vec<_> = registrations().collect();
     sorted.sort_by_key(|registration| registration.model());

@@ -1,7 +1,7 @@
-//! How long what is kept.
+//! Retention policies: how long changes, transactions and actions are kept.
 //!
-//! A [`RetentionPolicy`] is a value in the host's code. It does nothing unless it is enabled, and
-//! what it means is decided when a purge begins, by the database's clock.
+//! A [`RetentionPolicy`] is a value in the application's code. A purge applies it if it is enabled;
+//! cut-offs are computed from the database's clock when the purge starts.
 //!
 //! ```
 //! use threadline_core::retention::{Keep, RetentionPolicy};
@@ -21,18 +21,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::TableName;
 
-/// The longest time that can be said in days: a hundred years.
+/// The maximum retention period in days: a hundred years.
 pub const MAX_KEEP_DAYS: u32 = 36_525;
 
-/// How long something is kept: a number of days or hours, or forever.
+/// A retention period: a number of days or hours, or forever.
 ///
-/// A day is 24 hours. Anything that is not forever is at least an hour, so that a purge never runs
-/// into work that has just been done.
+/// A day has 24 hours. The minimum is one hour, so that a purge does not affect recent work.
+///
+/// ```
+/// use threadline_core::retention::Keep;
+///
+/// assert_eq!(Keep::days(365)?.in_hours(), Some(8_760));
+/// assert_eq!(Keep::FOREVER.in_hours(), None);
+/// assert!(Keep::hours(0).is_err());
+/// # Ok::<(), threadline_core::retention::InvalidRetention>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Duration", into = "Duration")]
 pub struct Keep(Duration);
 
-/// As it is written in JSON: `{"days": 365}`, `{"hours": 36}`, `"forever"`.
+/// The JSON form of [`Keep`]: `{"days": 365}`, `{"hours": 36}`, `"forever"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Duration {
@@ -42,26 +50,26 @@ enum Duration {
 }
 
 impl Keep {
-    /// Forever: a purge never removes it.
+    /// Forever.
     pub const FOREVER: Self = Self(Duration::Forever);
 
-    /// A number of days, from 1 to [`MAX_KEEP_DAYS`].
+    /// A period in days, from 1 to [`MAX_KEEP_DAYS`].
     ///
     /// # Errors
-    /// [`InvalidRetention::Keep`] outside of that.
+    /// [`InvalidRetention::Period`] if the number is out of range.
     pub fn days(days: u32) -> Result<Self, InvalidRetention> {
         Self::try_from(Duration::Days(days))
     }
 
-    /// A number of hours, from 1 to as many as [`MAX_KEEP_DAYS`] have.
+    /// A period in hours, from 1 to [`MAX_KEEP_DAYS`] times 24.
     ///
     /// # Errors
-    /// [`InvalidRetention::Keep`] outside of that.
+    /// [`InvalidRetention::Period`] if the number is out of range.
     pub fn hours(hours: u32) -> Result<Self, InvalidRetention> {
         Self::try_from(Duration::Hours(hours))
     }
 
-    /// The time in hours; none for forever.
+    /// The period in hours; `None` for forever.
     #[must_use]
     pub const fn in_hours(self) -> Option<u32> {
         match self.0 {
@@ -71,7 +79,7 @@ impl Keep {
         }
     }
 
-    /// Whether this is a shorter time than another.
+    /// Whether this period is shorter than another one.
     fn is_shorter_than(self, other: Self) -> bool {
         match (self.in_hours(), other.in_hours()) {
             (Some(own), Some(other)) => own < other,
@@ -94,7 +102,7 @@ impl TryFrom<Duration> for Keep {
         if valid {
             Ok(keep)
         } else {
-            Err(InvalidRetention::Keep(keep.to_string()))
+            Err(InvalidRetention::Period(keep.to_string()))
         }
     }
 }
@@ -117,38 +125,39 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What becomes of the last image of a row whose changes are all expired.
+/// What a purge does with the last image of a row whose changes have all expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LastImages {
-    /// It goes with the other changes.
+    /// It is removed with the other changes.
     #[default]
     Purged,
-    /// It stays, as an entry `baseline`: what the row was at the audit horizon. A row that was
-    /// deleted before has none.
+    /// It is kept as a `baseline` record: the state of the row at the audit horizon. Deleted rows
+    /// have none.
     Kept,
 }
 
-/// A table that is kept for another time than the rest.
+/// The retention period of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TableRule {
     /// The table.
     pub table: TableName,
-    /// How long its changes are kept.
+    /// The retention period of its changes.
     pub keep: Keep,
 }
 
-/// How long changes, transactions and actions are kept. See the [module](self).
+/// How long changes, transactions and actions are kept. The [module documentation](self) has an
+/// example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RetentionPolicyBuilder", into = "RetentionPolicyBuilder")]
 pub struct RetentionPolicy(RetentionPolicyBuilder);
 
 impl RetentionPolicy {
-    /// A policy that keeps changes for so long; not enabled until [`RetentionPolicyBuilder::enabled`]
-    /// says so.
+    /// Creates a builder with the retention period of changes. The policy is disabled unless
+    /// [`RetentionPolicyBuilder::enabled`] is called.
     pub const fn keep(changes: Keep) -> RetentionPolicyBuilder {
         RetentionPolicyBuilder {
             enabled: false,
@@ -160,49 +169,52 @@ impl RetentionPolicy {
         }
     }
 
-    /// Whether a purge may remove anything.
+    /// Whether purges are enabled.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.0.enabled
     }
 
-    /// How long changes are kept of tables without a rule of their own.
+    /// The retention period of changes of tables without a rule.
     #[must_use]
     pub const fn changes(&self) -> Keep {
         self.0.changes
     }
 
-    /// The tables with a rule of their own, by name.
+    /// The rules of tables, sorted by name.
     #[must_use]
     pub fn tables(&self) -> &[TableRule] {
         &self.0.tables
     }
 
-    /// How long a transaction is kept at least; none if it goes with its last change.
+    /// The minimum retention period of transactions; `None` if a transaction is removed with its last
+    /// change.
     #[must_use]
     pub const fn transactions(&self) -> Option<Keep> {
         self.0.transactions
     }
 
-    /// How long actions are kept: as said, or else as long as the changes that are kept longest.
+    /// The retention period of actions. By default it is the longest period of changes.
     #[must_use]
     pub fn actions(&self) -> Keep {
-        self.0.actions.unwrap_or_else(|| self.longest_of_changes())
+        self.0
+            .actions
+            .unwrap_or_else(|| self.longest_change_period())
     }
 
-    /// What becomes of the last images of rows.
+    /// What a purge does with the last images of rows.
     #[must_use]
     pub const fn last_images(&self) -> LastImages {
         self.0.last_images
     }
 
-    /// Whether changes are kept longer than the actions that explain them.
+    /// Whether actions expire before some of the changes that they explain.
     #[must_use]
-    pub fn loses_reasons(&self) -> bool {
-        self.actions().is_shorter_than(self.longest_of_changes())
+    pub fn actions_expire_first(&self) -> bool {
+        self.actions().is_shorter_than(self.longest_change_period())
     }
 
-    fn longest_of_changes(&self) -> Keep {
+    fn longest_change_period(&self) -> Keep {
         let rules = self.0.tables.iter().map(|rule| rule.keep);
         rules.fold(self.0.changes, |longest, keep| {
             if longest.is_shorter_than(keep) {
@@ -214,10 +226,10 @@ impl RetentionPolicy {
     }
 }
 
-/// A policy that is being put together.
+/// A builder of [`RetentionPolicy`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[must_use = "build() makes the policy"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct RetentionPolicyBuilder {
     #[serde(default)]
     enabled: bool,
@@ -233,51 +245,51 @@ pub struct RetentionPolicyBuilder {
 }
 
 impl RetentionPolicyBuilder {
-    /// Keeps the changes of one table for another time than the rest, longer or shorter.
+    /// Sets the retention period of one table, longer or shorter than that of the others.
     pub fn table(mut self, table: TableName, keep: Keep) -> Self {
         self.tables.push(TableRule { table, keep });
         self
     }
 
-    /// Keeps transactions for so long even if none of their changes is left. Otherwise a
-    /// transaction goes with its last change. One that has changes always stays.
+    /// Sets the minimum retention period of transactions. By default a transaction is removed with its
+    /// last change. A transaction that has changes is always kept.
     pub const fn transactions(mut self, keep: Keep) -> Self {
         self.transactions = Some(keep);
         self
     }
 
-    /// Keeps actions for so long. Otherwise as long as the changes that are kept longest.
+    /// Sets the retention period of actions, by default the longest period of changes.
     pub const fn actions(mut self, keep: Keep) -> Self {
         self.actions = Some(keep);
         self
     }
 
-    /// Says what becomes of the last image of a row whose changes are all expired.
+    /// Sets what a purge does with the last image of a row whose changes have all expired.
     pub const fn last_images(mut self, last_images: LastImages) -> Self {
         self.last_images = last_images;
         self
     }
 
-    /// Lets purges happen.
+    /// Enables purges.
     pub const fn enabled(mut self) -> Self {
         self.enabled = true;
         self
     }
 
-    /// The policy.
+    /// Validates the policy.
     ///
     /// # Errors
-    /// [`InvalidRetention`] when a table has two rules, or transactions are to go before their
-    /// changes.
+    /// [`InvalidRetention`] if a table has two rules, or the period of transactions is shorter than
+    /// that of changes.
     pub fn build(mut self) -> Result<RetentionPolicy, InvalidRetention> {
         self.tables
             .sort_by(|one, other| one.table.cmp(&other.table));
-        let twice = self.tables.windows(2).find_map(|pair| match pair {
+        let duplicate = self.tables.windows(2).find_map(|pair| match pair {
             [one, other] if one.table == other.table => Some(one.table.clone()),
             _ => None,
         });
-        if let Some(table) = twice {
-            return Err(InvalidRetention::TableTwice(table));
+        if let Some(table) = duplicate {
+            return Err(InvalidRetention::DuplicateTable(table));
         }
         if let Some(transactions) = self.transactions
             && transactions.is_shorter_than(self.changes)
@@ -305,25 +317,27 @@ impl From<RetentionPolicy> for RetentionPolicyBuilder {
     }
 }
 
-/// A policy that cannot be meant.
+/// The error for an invalid retention policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRetention {
-    /// Too short or too long.
-    #[error("things are kept for an hour to {MAX_KEEP_DAYS} days, or forever; not for {0}")]
-    Keep(String),
-    /// A table has two rules.
-    #[error("table {0} has two rules for how long it is kept: leave one")]
-    TableTwice(TableName),
-    /// A transaction stays as long as its changes.
+    /// The period is too short or too long.
     #[error(
-        "transactions are kept for {transactions}, but changes for {changes}: a transaction stays \
-         as long as its changes, so give it as long at least, or leave it out"
+        "the retention period `{0}` is out of range: use one hour to {MAX_KEEP_DAYS} days, or forever"
+    )]
+    Period(String),
+    /// A table has two rules.
+    #[error("table {0} has two retention rules: keep one")]
+    DuplicateTable(TableName),
+    /// The period of transactions is shorter than that of changes.
+    #[error(
+        "transactions are kept for {transactions}, but changes for {changes}: a transaction is kept as \
+         long as its changes, so use at least {changes} or leave the period out"
     )]
     TransactionsTooShort {
-        /// How long transactions were to be kept.
+        /// The period of transactions.
         transactions: Keep,
-        /// How long changes are kept.
+        /// The period of changes.
         changes: Keep,
     },
 }
@@ -337,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_disabled_unless_it_is_enabled() {
+    fn policies_are_disabled_by_default() {
         let policy = RetentionPolicy::keep(days(30)).build().unwrap();
         assert!(!policy.is_enabled());
         let read: RetentionPolicy = serde_json::from_str(r#"{"changes": {"days": 30}}"#).unwrap();
@@ -345,26 +359,26 @@ mod tests {
     }
 
     #[test]
-    fn actions_are_kept_as_long_as_any_change_they_explain() {
+    fn actions_are_kept_as_long_as_any_change_by_default() {
         let policy = RetentionPolicy::keep(days(30)).table("a".parse().unwrap(), days(90));
         assert_eq!(policy.clone().build().unwrap().actions(), days(90));
         let shorter = policy.clone().actions(days(60)).build().unwrap();
-        assert!(shorter.loses_reasons());
+        assert!(shorter.actions_expire_first());
         let forever = policy.table("b".parse().unwrap(), Keep::FOREVER);
         assert_eq!(forever.build().unwrap().actions(), Keep::FOREVER);
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_value() {
+    fn invalid_policies_are_rejected_with_the_invalid_value() {
         let error = Keep::days(0).unwrap_err().to_string();
-        assert!(error.contains("not for 0 days"), "{error}");
+        assert!(error.contains("`0 days` is out of range"), "{error}");
         assert!(Keep::hours(MAX_KEEP_DAYS * 24 + 1).is_err());
-        let twice = RetentionPolicy::keep(days(1))
+        let duplicate = RetentionPolicy::keep(days(1))
             .table("t".parse().unwrap(), days(2))
             .table("public.t".parse().unwrap(), days(3));
         assert_eq!(
-            twice.build(),
-            Err(InvalidRetention::TableTwice("t".parse().unwrap()))
+            duplicate.build(),
+            Err(InvalidRetention::DuplicateTable("t".parse().unwrap()))
         );
         let short = RetentionPolicy::keep(days(30)).transactions(Keep::hours(24).unwrap());
         let error = short.build().unwrap_err().to_string();
@@ -372,20 +386,20 @@ mod tests {
             error.contains("for 24 hours, but changes for 30 days"),
             "{error}"
         );
-        for unread in [
+        for invalid in [
             r#"{"changes": {"days": 0}}"#,
             r#"{"changes": "365"}"#,
             r#"{"changes": {"days": 1}, "tabels": []}"#,
         ] {
             assert!(
-                serde_json::from_str::<RetentionPolicy>(unread).is_err(),
-                "{unread}"
+                serde_json::from_str::<RetentionPolicy>(invalid).is_err(),
+                "{invalid}"
             );
         }
     }
 
     #[test]
-    fn a_policy_comes_back_from_json_as_it_was() {
+    fn policies_round_trip_through_json() {
         let policy = RetentionPolicy::keep(days(365))
             .table("a".parse().unwrap(), Keep::FOREVER)
             .transactions(Keep::FOREVER)

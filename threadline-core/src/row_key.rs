@@ -1,4 +1,6 @@
-//! The key of a row, typed on the way in, one text in the index.
+//! Row keys: the text under which the trail stores and finds the changes of a row.
+
+use std::fmt::Display;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use sha2::{Digest, Sha256};
@@ -6,36 +8,35 @@ use uuid::Uuid;
 
 use crate::table::AuditedTable;
 
-/// Longer keys are replaced by a digest; `row_key` in `sql/install` has the same number.
+/// Longer keys are replaced by a digest. The SQL function `row_key` has the same limit.
 const MAX_KEY_BYTES: usize = 512;
 
-/// One value of a key, as text in the form the trail stores it.
-pub trait KeyPart {
-    /// The value as PostgreSQL writes it as text, dates in ISO style and instants in UTC.
-    fn key_text(&self) -> String;
+/// A value of a key column.
+pub trait KeyPart: Display {
+    /// The value's text form in PostgreSQL, with dates in ISO style and instants in UTC.
+    fn key_text(&self) -> String {
+        self.to_string()
+    }
 }
 
-macro_rules! key_part_by_display {
-    ($($part:ty),*) => {$(
-        impl KeyPart for $part {
-            fn key_text(&self) -> String {
-                self.to_string()
-            }
-        }
-    )*};
-}
-
-key_part_by_display!(bool, i16, i32, i64, str, String, Uuid, NaiveDate);
+impl KeyPart for bool {}
+impl KeyPart for i16 {}
+impl KeyPart for i32 {}
+impl KeyPart for i64 {}
+impl KeyPart for str {}
+impl KeyPart for String {}
+impl KeyPart for Uuid {}
+impl KeyPart for NaiveDate {}
 
 impl KeyPart for NaiveDateTime {
     fn key_text(&self) -> String {
-        without_trailing_zeros(&self.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+        trim_fraction(&self.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
     }
 }
 
 impl KeyPart for NaiveTime {
     fn key_text(&self) -> String {
-        without_trailing_zeros(&self.format("%H:%M:%S%.6f").to_string())
+        trim_fraction(&self.format("%H:%M:%S%.6f").to_string())
     }
 }
 
@@ -45,8 +46,8 @@ impl KeyPart for DateTime<Utc> {
     }
 }
 
-/// Cuts a fraction of a second as PostgreSQL does.
-fn without_trailing_zeros(time: &str) -> String {
+/// Removes trailing zeros from the fraction of a second, as PostgreSQL does.
+fn trim_fraction(time: &str) -> String {
     time.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -56,10 +57,10 @@ impl<P: KeyPart + ?Sized> KeyPart for &P {
     }
 }
 
-/// The values of a key, in the order in which the model declares its key columns: a value for a
-/// key of one column, a tuple for a composite one.
+/// The values of a key in the order of the declared key columns: a single value, or a tuple for a
+/// composite key.
 pub trait KeyParts {
-    /// The values as texts.
+    /// The text forms of the values.
     fn key_texts(&self) -> Vec<String>;
 }
 
@@ -69,10 +70,11 @@ impl<P: KeyPart> KeyParts for P {
     }
 }
 
-macro_rules! key_parts_of_tuple {
+/// Implements [`KeyParts`] for a tuple; Rust has no generics over the length of tuples.
+macro_rules! impl_key_parts_for_tuple {
     ($($part:ident),*) => {
         impl<$($part: KeyPart),*> KeyParts for ($($part,)*) {
-            #[allow(non_snake_case, reason = "the macro names values after their types")]
+            #[allow(non_snake_case, reason = "values have the names of their types")]
             fn key_texts(&self) -> Vec<String> {
                 let ($($part,)*) = self;
                 vec![$($part.key_text()),*]
@@ -81,64 +83,75 @@ macro_rules! key_parts_of_tuple {
     };
 }
 
-key_parts_of_tuple!(A, B);
-key_parts_of_tuple!(A, B, C);
-key_parts_of_tuple!(A, B, C, D);
-key_parts_of_tuple!(A, B, C, D, E);
-key_parts_of_tuple!(A, B, C, D, E, F);
+impl_key_parts_for_tuple!(A, B);
+impl_key_parts_for_tuple!(A, B, C);
+impl_key_parts_for_tuple!(A, B, C, D);
+impl_key_parts_for_tuple!(A, B, C, D, E);
+impl_key_parts_for_tuple!(A, B, C, D, E, F);
 
-/// A row's key as the index holds it.
+/// The key of a row as the trail stores it: the value of a single key column, a JSON array for a
+/// composite key, or `sha256:` and a digest if that is longer than 512 bytes.
+///
+/// ```
+/// use threadline_core::row_key::RowKeyText;
+///
+/// let key = RowKeyText::from_values(vec!["7".to_owned(), "2".to_owned()]);
+/// assert_eq!(key.as_str(), r#"["7", "2"]"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RowKeyText(String);
 
-/// A key that does not fit its table.
+/// The error for a key that does not match its table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRowKey {
     /// The table has no key.
-    #[error("table {0} has no key, so its rows have no history of their own; filter a timeline")]
+    #[error("table {0} has no key, so its rows have no history; use a timeline of the table")]
     TableWithoutKey(String),
-    /// The number of values is wrong.
-    #[error("the key of table {table} has the columns {expected}, but {given} values were given")]
-    WrongNumber {
+    /// The number of values is not the number of key columns.
+    #[error("the key of table {table} has the columns ({expected}), but there are {given} values")]
+    WrongLength {
         /// The table.
         table: String,
-        /// Its key columns.
+        /// The key columns.
         expected: String,
-        /// How many values there were.
+        /// The number of values.
         given: usize,
     },
-    /// The columns are not those of the key.
-    #[error("table {table} has the key ({expected}); write it as column=value,..., not `{given}`")]
+    /// The columns are not the key columns.
+    #[error(
+        "table {table} has the key ({expected}), which `{given}` does not match: write column=value \
+         pairs separated by commas"
+    )]
     OtherColumns {
         /// The table.
         table: String,
-        /// Its key columns.
+        /// The key columns.
         expected: String,
-        /// What was typed.
+        /// The input.
         given: String,
     },
-    /// A name was given twice or is no key column.
-    #[error("key column `{0}` is given twice, or not a column name")]
-    BadColumn(String),
-    /// A value is empty where a name or value should be.
-    #[error("`{0}` is no key: write the value, or column=value pairs separated by commas")]
-    Malformed(String),
+    /// A column name is empty or occurs twice.
+    #[error("column name `{0}` is empty or occurs twice in the key")]
+    InvalidColumn(String),
+    /// The input is empty.
+    #[error("a key must not be empty: write the value, or column=value pairs separated by commas")]
+    Empty,
 }
 
 impl RowKeyText {
-    /// The key of a row of a declared table.
+    /// Creates the key of a row of a declared table.
     ///
     /// # Errors
-    /// [`InvalidRowKey`] when the table has no key, or one of another number of columns.
-    pub fn of(table: &AuditedTable, key: &impl KeyParts) -> Result<Self, InvalidRowKey> {
+    /// [`InvalidRowKey`] if the table has no key, or the key has another number of columns.
+    pub fn new(table: &AuditedTable, key: &impl KeyParts) -> Result<Self, InvalidRowKey> {
         let columns = table.key().columns();
         let values = key.key_texts();
         if columns.is_empty() {
             return Err(InvalidRowKey::TableWithoutKey(table.name().to_string()));
         }
         if columns.len() != values.len() {
-            return Err(InvalidRowKey::WrongNumber {
+            return Err(InvalidRowKey::WrongLength {
                 table: table.name().to_string(),
                 expected: columns.join(", "),
                 given: values.len(),
@@ -147,61 +160,70 @@ impl RowKeyText {
         Ok(Self::from_values(values))
     }
 
-    /// The key from its values, in the order of the table's key columns.
+    /// Creates a key from the text forms of its values, in the order of the key columns.
     #[must_use]
     pub fn from_values(values: Vec<String>) -> Self {
-        let joined = match <[String; 1]>::try_from(values) {
-            Ok([single]) => single,
-            Err(several) => json_array(&several),
+        let text = match <[String; 1]>::try_from(values) {
+            Ok([value]) => value,
+            Err(values) => json_array(&values),
         };
-        if joined.len() > MAX_KEY_BYTES || joined.starts_with("sha256:") {
-            let digest = Sha256::digest(joined.as_bytes());
+        if text.len() > MAX_KEY_BYTES || text.starts_with("sha256:") {
+            let digest = Sha256::digest(text.as_bytes());
             return Self(format!("sha256:{}", hex::encode(digest)));
         }
-        Self(joined)
+        Self(text)
     }
 
-    /// The key as the index holds it.
+    /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A key as a person types it: the value of a single key column, or `column=value` pairs separated by
-/// commas. Which row it names depends on the key columns of the table.
+/// A key as it is written on the command line: the value of a single key column, or `column=value`
+/// pairs separated by commas, in any order.
+///
+/// ```
+/// use threadline_core::row_key::RowKeyInput;
+///
+/// let input: RowKeyInput = "line_no=2,order_id=7".parse()?;
+/// let key = input.resolve("order_lines", &["order_id".to_owned(), "line_no".to_owned()])?;
+/// assert_eq!(key.as_str(), r#"["7", "2"]"#);
+/// # Ok::<(), threadline_core::row_key::InvalidRowKey>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypedKey(String);
+pub struct RowKeyInput(String);
 
-impl std::str::FromStr for TypedKey {
+impl std::str::FromStr for RowKeyInput {
     type Err = InvalidRowKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.is_empty() {
-            return Err(InvalidRowKey::Malformed(text.to_owned()));
+            return Err(InvalidRowKey::Empty);
         }
-        let typed = Self(text.to_owned());
-        let pairs = typed.pairs().unwrap_or_default();
+        let input = Self(text.to_owned());
+        let pairs = input.pairs().unwrap_or_default();
         for (index, (name, _)) in pairs.iter().enumerate() {
             if name.is_empty() || pairs[..index].iter().any(|(known, _)| known == name) {
-                return Err(InvalidRowKey::BadColumn((*name).to_owned()));
+                return Err(InvalidRowKey::InvalidColumn((*name).to_owned()));
             }
         }
-        Ok(typed)
+        Ok(input)
     }
 }
 
-impl TypedKey {
-    /// The text as it was typed.
+impl RowKeyInput {
+    /// The input text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The key of a row of a table with these key columns.
+    /// Converts the input into the key of a row of a table with these key columns.
     ///
     /// # Errors
-    /// [`InvalidRowKey`] when there are no key columns, or others than were typed.
+    /// [`InvalidRowKey`] if there are no key columns, or the input names other columns.
     pub fn resolve(&self, table: &str, columns: &[String]) -> Result<RowKeyText, InvalidRowKey> {
         let pairs = self.pairs().unwrap_or_default();
         match columns {
@@ -230,7 +252,7 @@ impl TypedKey {
         }
     }
 
-    /// The pairs that were typed; none if the text is not made of pairs.
+    /// The column=value pairs, or `None` if the text does not consist of pairs.
     fn pairs(&self) -> Option<Vec<(&str, &str)>> {
         self.0
             .split(',')
@@ -242,7 +264,7 @@ impl TypedKey {
     }
 }
 
-/// A JSON array of texts as PostgreSQL's `jsonb` prints it.
+/// A JSON array of strings in the text form of `jsonb`.
 fn json_array(values: &[String]) -> String {
     let quoted: Vec<_> = values
         .iter()
@@ -256,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_are_written_as_postgresql_writes_them() {
+    fn instants_have_the_text_form_of_postgresql() {
         let whole: DateTime<Utc> = "2024-03-01T10:00:00Z".parse().unwrap();
         let half: DateTime<Utc> = "2024-03-01T10:00:00.500Z".parse().unwrap();
         assert_eq!(whole.key_text(), "2024-03-01 10:00:00+00");
@@ -264,14 +286,14 @@ mod tests {
         assert_eq!(half.naive_utc().key_text(), "2024-03-01 10:00:00.5");
     }
 
-    fn resolved(typed: &str, columns: &[&str]) -> Result<String, InvalidRowKey> {
+    fn resolved(input: &str, columns: &[&str]) -> Result<String, InvalidRowKey> {
         let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
-        let key = typed.parse::<TypedKey>()?.resolve("t", &columns)?;
+        let key = input.parse::<RowKeyInput>()?.resolve("t", &columns)?;
         Ok(key.as_str().to_owned())
     }
 
     #[test]
-    fn composite_keys_are_written_in_the_order_of_the_key() {
+    fn composite_keys_have_the_order_of_the_key_columns() {
         let expected = Ok(r#"["7", "2"]"#.to_owned());
         let columns = ["order_id", "line_no"];
         assert_eq!(resolved("order_id=7,line_no=2", &columns), expected);
@@ -281,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_single_key_column_may_hold_anything() {
+    fn a_single_key_value_can_contain_commas_and_equals_signs() {
         assert_eq!(resolved("a,b", &["id"]), Ok("a,b".to_owned()));
         assert_eq!(resolved("id=5", &["id"]), Ok("5".to_owned()));
         assert_eq!(resolved("x=5", &["id"]), Ok("x=5".to_owned()));
@@ -290,10 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn long_keys_are_digested() {
+    fn long_keys_are_replaced_by_a_digest() {
         let key = RowKeyText::from_values(vec!["x".repeat(600)]);
         assert!(key.as_str().starts_with("sha256:"));
-        let imitation = RowKeyText::from_values(vec!["sha256:00".to_owned()]);
-        assert_eq!(imitation.as_str().len(), "sha256:".len() + 64);
+        let prefixed = RowKeyText::from_values(vec!["sha256:00".to_owned()]);
+        assert_eq!(prefixed.as_str().len(), "sha256:".len() + 64);
     }
 }

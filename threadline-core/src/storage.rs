@@ -1,35 +1,34 @@
-//! Where the trail lives.
+//! The schema of the trail.
 
 use crate::identifier::is_plain_identifier;
 
-/// The schema that holds the trail, its functions and its views.
+/// The schema that contains the trail, its functions and its views.
 ///
-/// Fixed when this crate is built, once, for the generated SQL and for every query: set the
-/// environment variable `THREADLINE_STORAGE_SCHEMA` for the build, for instance in the host's
-/// `.cargo/config.toml`. The default is `threadline`. Anything but a plain lower-case identifier
-/// stops the build.
+/// It is `threadline`, unless the environment variable `THREADLINE_STORAGE_SCHEMA` names another
+/// one when this crate is compiled, for example in the application's `.cargo/config.toml`. A name
+/// that is not a plain lower-case identifier is a compile error.
 pub const STORAGE_SCHEMA: &str = match option_env!("THREADLINE_STORAGE_SCHEMA") {
-    Some(name) => plain_or_stop(name),
+    Some(name) => checked_schema(name),
     None => "threadline",
 };
 
-/// Whether a name begins with another; `str::starts_with` cannot run at build time.
-const fn begins_with(name: &str, beginning: &str) -> bool {
-    let (name, beginning) = (name.as_bytes(), beginning.as_bytes());
-    let mut at = 0;
-    while at < beginning.len() {
-        if at == name.len() || name[at] != beginning[at] {
+/// `str::starts_with` as a `const fn`.
+const fn starts_with(name: &str, prefix: &str) -> bool {
+    let (name, prefix) = (name.as_bytes(), prefix.as_bytes());
+    let mut index = 0;
+    while index < prefix.len() {
+        if index == name.len() || name[index] != prefix[index] {
             return false;
         }
-        at += 1;
+        index += 1;
     }
     true
 }
 
-const fn plain_or_stop(name: &'static str) -> &'static str {
+const fn checked_schema(name: &'static str) -> &'static str {
     assert!(
-        !(begins_with(name, "pg_") || begins_with(name, "public") && name.len() == 6),
-        "THREADLINE_STORAGE_SCHEMA must be a schema of its own: not public, and not PostgreSQL's"
+        !(starts_with(name, "pg_") || starts_with(name, "public") && name.len() == 6),
+        "THREADLINE_STORAGE_SCHEMA must be a schema of its own, not `public` or a system schema"
     );
     assert!(
         is_plain_identifier(name),
@@ -39,7 +38,7 @@ const fn plain_or_stop(name: &'static str) -> &'static str {
     name
 }
 
-/// Puts the storage schema into SQL written for the schema placeholder `@threadline@`.
+/// Replaces the placeholder `@threadline@` in SQL by the storage schema.
 #[must_use]
 pub(crate) fn in_storage_schema(sql: &str) -> String {
     sql.replace("@threadline@", STORAGE_SCHEMA)

@@ -1,4 +1,4 @@
-//! A table under capture: its identity, columns, key and redaction rules.
+//! Audited tables: name, columns, key and redaction rules.
 
 mod builder;
 
@@ -8,22 +8,22 @@ pub use self::builder::{AuditedTableBuilder, InvalidTable, TableProblem};
 use crate::column_type::ColumnType;
 pub use crate::table_name::{InvalidTableName, TableName};
 
-/// What stands in for a masked value when a table names nothing else.
+/// The default placeholder for masked values.
 pub const DEFAULT_MASK: &str = "[REDACTED]";
 
-/// The longest text that may stand in for a masked value, in characters.
+/// The maximum length of a placeholder in characters.
 pub const MAX_MASK_CHARS: usize = 200;
 
-/// What happens to a column's values in every stored copy.
+/// What the trail stores of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ColumnRule {
-    /// Stored as it is.
+    /// Stored unchanged.
     Clear,
-    /// Stored as the table's placeholder; that it changed is still known.
+    /// Stored as the table's placeholder; a change of the value is still recorded.
     Mask,
-    /// Never stored; an update that changes nothing else is not recorded.
+    /// Not stored; an update that changes nothing else is not recorded.
     Exclude,
     /// Stored, but an update that changes nothing else is not recorded.
     Ignore,
@@ -33,16 +33,16 @@ pub enum ColumnRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Column {
-    /// The name as PostgreSQL stores it.
+    /// The name, unquoted.
     pub name: String,
-    /// The type, as far as it is known without a database.
+    /// The type.
     pub column_type: ColumnType,
-    /// What is stored of it.
+    /// The redaction rule.
     pub rule: ColumnRule,
 }
 
 impl Column {
-    /// A column stored in clear.
+    /// Creates a column with the rule [`ColumnRule::Clear`].
     pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
         Self {
             name: name.into(),
@@ -52,19 +52,19 @@ impl Column {
     }
 }
 
-/// How rows of a table are told apart.
+/// The key that identifies the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RowKey {
-    /// By these columns, in this order.
+    /// The key columns, in order.
     Columns(Vec<String>),
-    /// Not at all: the table has no key, and its changes are captured without identity.
+    /// The table has no key; its changes are recorded without a row key.
     None,
 }
 
 impl RowKey {
-    /// The key's columns, none for a table without a key.
+    /// The key columns; empty for a table without a key.
     #[must_use]
     pub fn columns(&self) -> &[String] {
         match self {
@@ -74,22 +74,22 @@ impl RowKey {
     }
 }
 
-/// Whether a write without an actor is refused.
+/// Whether writes without an actor are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ActorPolicy {
-    /// An unattributed write is recorded as such.
+    /// A write without an actor is recorded as unattributed.
     #[default]
     Optional,
-    /// An unattributed write fails with an error that says how to attribute it.
+    /// A write without an actor fails.
     Required,
 }
 
-/// A table under capture.
+/// A table whose changes are captured.
 ///
-/// Made by `#[derive(Audited)]`, by hand, or by introspection of a database; all three give the
-/// same value, and one generator turns it into SQL.
+/// `#[derive(Audited)]` declares one; it can also be built by hand or read from a database by
+/// introspection. [`CaptureSql`](crate::capture::CaptureSql) generates its capture function.
 ///
 /// ```
 /// use threadline_core::column_type::ColumnType;
@@ -100,9 +100,9 @@ pub enum ActorPolicy {
 ///     .column(Column::new("email", ColumnType::builtin("text")))
 ///     .key(["id"])
 ///     .mask(["email"])
-///     .build()
-///     .unwrap();
+///     .build()?;
 /// assert_eq!(members.key().columns(), ["id"]);
+/// # Ok::<(), threadline_core::table::InvalidTable>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditedTable {
@@ -114,49 +114,44 @@ pub struct AuditedTable {
 }
 
 impl AuditedTable {
-    /// Starts a declaration; nothing is checked until [`AuditedTableBuilder::build`].
+    /// Creates a builder. [`AuditedTableBuilder::build`] validates the declaration.
     #[must_use]
     pub fn builder(name: TableName) -> AuditedTableBuilder {
-        AuditedTableBuilder {
-            table: Self {
-                name,
-                columns: Vec::new(),
-                key: RowKey::None,
-                mask_with: DEFAULT_MASK.to_owned(),
-                actor: ActorPolicy::default(),
-            },
-            excluded: Vec::new(),
-            masked: Vec::new(),
-            ignored: Vec::new(),
-        }
+        AuditedTableBuilder::from(Self {
+            name,
+            columns: Vec::new(),
+            key: RowKey::None,
+            mask_with: DEFAULT_MASK.to_owned(),
+            actor: ActorPolicy::default(),
+        })
     }
 
-    /// The table's name.
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &TableName {
         &self.name
     }
 
-    /// Every column, in the order it was declared.
+    /// All columns, in the order of their declaration.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The columns that reach the trail: all but the excluded ones.
+    /// The columns that are stored: all but the excluded ones.
     pub fn stored_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns
             .iter()
             .filter(|column| column.rule != ColumnRule::Exclude)
     }
 
-    /// How rows are told apart.
+    /// The key.
     #[must_use]
     pub fn key(&self) -> &RowKey {
         &self.key
     }
 
-    /// The key's columns with their types, in key order.
+    /// The key columns, in key order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key
             .columns()
@@ -164,19 +159,19 @@ impl AuditedTable {
             .filter_map(|name| self.columns.iter().find(|column| &column.name == name))
     }
 
-    /// What stands in for a masked value.
+    /// The placeholder for masked values.
     #[must_use]
     pub fn mask_with(&self) -> &str {
         &self.mask_with
     }
 
-    /// Whether unattributed writes are refused.
+    /// Whether writes without an actor are allowed.
     #[must_use]
     pub fn actor(&self) -> ActorPolicy {
         self.actor
     }
 
-    /// The same table with more redaction.
+    /// Adds excluded and masked columns.
     ///
     /// # Errors
     /// As [`AuditedTableBuilder::build`].
@@ -185,32 +180,20 @@ impl AuditedTable {
         exclude: impl IntoIterator<Item = S>,
         mask: impl IntoIterator<Item = S>,
     ) -> Result<Self, InvalidTable> {
-        AuditedTableBuilder {
-            table: self,
-            excluded: Vec::new(),
-            masked: Vec::new(),
-            ignored: Vec::new(),
-        }
-        .exclude(exclude)
-        .mask(mask)
-        .build()
+        AuditedTableBuilder::from(self)
+            .exclude(exclude)
+            .mask(mask)
+            .build()
     }
 
-    /// The same table with more ignored columns: stored, but a change of nothing else is no change.
+    /// Adds ignored columns.
     ///
     /// # Errors
     /// As [`AuditedTableBuilder::build`].
-    pub fn ignoring<S: Into<String>>(
+    pub fn ignore<S: Into<String>>(
         self,
         ignore: impl IntoIterator<Item = S>,
     ) -> Result<Self, InvalidTable> {
-        AuditedTableBuilder {
-            table: self,
-            excluded: Vec::new(),
-            masked: Vec::new(),
-            ignored: Vec::new(),
-        }
-        .ignore(ignore)
-        .build()
+        AuditedTableBuilder::from(self).ignore(ignore).build()
     }
 }

@@ -1,4 +1,4 @@
-//! A table's name, and reading it from text.
+//! Qualified table names, and their text form.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::identifier::quote_identifier;
 
-/// A table's name with its schema.
+/// A table's qualified name.
 ///
 /// ```
 /// use threadline_core::table::TableName;
-/// let name: TableName = "billing.invoices".parse().unwrap();
+/// let name: TableName = "billing.invoices".parse()?;
 /// assert_eq!((name.schema(), name.name()), ("billing", "invoices"));
-/// assert_eq!("invoices".parse::<TableName>().unwrap().schema(), "public");
-/// assert_eq!(r#""Odd.Name""#.parse::<TableName>().unwrap().name(), "Odd.Name");
+/// assert_eq!("invoices".parse::<TableName>()?, TableName::new("public", "invoices"));
+/// assert_eq!(r#""Odd.Name""#.parse::<TableName>()?.name(), "Odd.Name");
+/// # Ok::<(), threadline_core::table::InvalidTableName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableName {
@@ -22,7 +23,7 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// A name in a schema, both as PostgreSQL stores them (no quotes).
+    /// Creates a name from its unquoted parts.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             schema: schema.into(),
@@ -42,7 +43,7 @@ impl TableName {
         &self.name
     }
 
-    /// Splits `table.column` or `schema.table.column`, parts quoted as in SQL where they must be.
+    /// Parses `table.column` or `schema.table.column`; parts can be quoted as in SQL.
     #[must_use]
     pub fn split_column(text: &str) -> Option<(Self, String)> {
         let mut parts = identifier_parts(text)?;
@@ -52,7 +53,7 @@ impl TableName {
         parts.is_empty().then(|| (Self::new(schema, name), column))
     }
 
-    /// Both parts quoted, ready for SQL.
+    /// The name as quoted SQL identifiers.
     #[must_use]
     pub fn quoted(&self) -> String {
         format!(
@@ -68,14 +69,14 @@ impl fmt::Display for TableName {
         write!(
             f,
             "{}.{}",
-            shown_identifier(&self.schema),
-            shown_identifier(&self.name)
+            quote_if_needed(&self.schema),
+            quote_if_needed(&self.name)
         )
     }
 }
 
-/// A name as a person types it: bare when that is unambiguous, quoted otherwise.
-fn shown_identifier(name: &str) -> String {
+/// Quotes a name unless it is a plain identifier.
+fn quote_if_needed(name: &str) -> String {
     if crate::identifier::is_plain_identifier(name) {
         name.to_owned()
     } else {
@@ -83,19 +84,19 @@ fn shown_identifier(name: &str) -> String {
     }
 }
 
-/// A text that names no table.
+/// The error for a text that is not a table name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no table name: write `table`, `schema.table`, or quote the parts as in SQL: \
-     `\"Odd Schema\".\"Table\"`"
+    "`{0}` is not a table name: write `table` or `schema.table`, with parts quoted as in SQL where \
+     needed: `\"Odd Schema\".\"Table\"`"
 )]
 pub struct InvalidTableName(pub String);
 
 impl std::str::FromStr for TableName {
     type Err = InvalidTableName;
 
-    /// Reads `table`, `schema.table` and their quoted forms. Unquoted parts are taken as they
-    /// are, without folding to lower case: a table is asked for by the name it has.
+    /// Parses `table` or `schema.table`; parts can be quoted as in SQL. Unlike in SQL, unquoted parts
+    /// are not folded to lower case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidTableName(text.to_owned());
         let parts = identifier_parts(text).ok_or_else(invalid)?;
@@ -107,7 +108,8 @@ impl std::str::FromStr for TableName {
     }
 }
 
-/// Splits dotted, possibly quoted identifiers; `None` when a part is empty or a quote is open.
+/// Splits a qualified name into its unquoted parts; `None` if a part is empty or a quote is not
+/// closed.
 pub(crate) fn identifier_parts(text: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_names_read_back_as_they_are_shown() {
+    fn table_names_round_trip_through_text() {
         for name in [
             TableName::new("public", "orders"),
             TableName::new("Odd Schema", "a.b\"c"),

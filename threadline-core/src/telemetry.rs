@@ -1,29 +1,36 @@
-//! What the library says about itself while it works: `tracing` events, and counters with the
-//! feature `metrics`.
+//! The library's `tracing` events, and counters of them with the feature `metrics`.
 //!
-//! Names and fields are stable and listed in [`EVENTS`]. No event holds row values, actors' ids or
-//! free text: an error's message can quote a row, so errors are told by kind.
+//! The names and fields in [`EVENTS`] are stable. Events have no row values, actor ids or free text.
+//! Because an error message can quote a row, an event has the kind of an error, not its message.
+//!
+//! ```
+//! use threadline_core::telemetry::EVENTS;
+//!
+//! for event in EVENTS {
+//!     println!("{} {:?} {}", event.name, event.fields, event.counter);
+//! }
+//! ```
 
 use tracing::Level;
 
-/// The target of every event.
+/// The `tracing` target of all events.
 pub const TARGET: &str = "threadline";
 
-/// An event the library emits.
+/// An event of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Its message, which is its name.
+    /// The name, which is the event's message.
     pub name: &'static str,
-    /// How loud it is.
+    /// The level.
     pub level: Level,
     /// The names of its fields.
     pub fields: &'static [&'static str],
-    /// The counter that counts it, with the feature `metrics`.
+    /// The name of its counter.
     pub counter: &'static str,
 }
 
-/// Every event there is.
+/// All events.
 pub const EVENTS: &[Event] = &[
     TRANSACTION_COMMITTED,
     ACTION_RECORDED,
@@ -128,7 +135,7 @@ const RETENTION_FAILED: Event = Event {
     counter: "threadline_retention_failed_total",
 };
 
-/// Counts an event, where somebody counts.
+/// Increments the counter of an event.
 #[cfg(feature = "metrics")]
 fn count(event: Event) {
     metrics::counter!(event.counter).increment(1);
@@ -137,51 +144,52 @@ fn count(event: Event) {
 #[cfg(not(feature = "metrics"))]
 fn count(_: Event) {}
 
-/// An audited transaction was committed; how many changes of how many tables it captured.
+/// An audited transaction was committed. Reports the number of captured changes and of their tables.
 pub fn transaction_committed(changes: i64, tables: i64) {
     tracing::debug!(target: TARGET, changes, tables, "transaction committed");
     count(TRANSACTION_COMMITTED);
 }
 
-/// Whether somebody hears how much an audited transaction captured: counting costs a query.
+/// Whether a subscriber receives [`transaction_committed`]. If not, the query that counts the changes
+/// is not needed.
 #[must_use]
-pub fn hears_counts() -> bool {
+pub fn counts_enabled() -> bool {
     tracing::enabled!(target: TARGET, Level::DEBUG)
 }
 
-/// An audited transaction was committed, and nobody hears how much it captured.
+/// An audited transaction was committed, and its changes were not counted.
 pub fn uncounted_transaction_committed() {
     count(TRANSACTION_COMMITTED);
 }
 
-/// An action was recorded, and how it ended.
+/// An action was recorded with this status.
 pub fn action_recorded(status: &'static str) {
     tracing::debug!(target: TARGET, status, "action recorded");
     count(ACTION_RECORDED);
 }
 
-/// A write was refused: because nobody signed it, or nothing was captured where something had to
-/// be.
+/// An audited write was rejected, because it has no actor or because it captured no change where one
+/// is required.
 pub fn capture_refused(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "capture refused");
     count(CAPTURE_REFUSED);
 }
 
-/// A value of a request could not be part of its context. Any client can cause this, so it is not
-/// loud.
+/// A header value was not added to the context of a request. The level is `DEBUG`, because any client
+/// can cause this.
 pub fn context_dropped(header: &str, reason: &str) {
     tracing::debug!(target: TARGET, header, reason, "context dropped");
     count(CONTEXT_DROPPED);
 }
 
-/// A handler asked for a context that no layer had put there.
+/// A handler extracted a context, but no layer or middleware had set one.
 pub fn context_missing() {
     tracing::error!(target: TARGET, "context missing");
     count(CONTEXT_MISSING);
 }
 
-/// Coverage was checked: how many tables are captured, knowingly not, and not; and how many findings
-/// there are of the two severities that ask for something.
+/// Coverage was checked. Reports the number of captured tables, of expected gaps, of tables that need
+/// capture, and of findings by severity.
 pub fn coverage_checked(
     captured: usize,
     expected_gaps: usize,
@@ -201,19 +209,19 @@ pub fn coverage_checked(
     count(COVERAGE_CHECKED);
 }
 
-/// Work failed, and that could not be recorded, or not even be rolled back.
+/// Work failed, and its failed action could not be recorded or the work not be rolled back.
 pub fn failure_unrecorded(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "failure unrecorded");
     count(FAILURE_UNRECORDED);
 }
 
-/// A purge began.
+/// A purge started.
 pub fn retention_started(run: i64) {
     tracing::info!(target: TARGET, run, "retention started");
     count(RETENTION_STARTED);
 }
 
-/// A purge did a step: rows were removed, or a partition was dropped, or was in use.
+/// A step of a purge ended: it removed rows, dropped a partition or found a partition in use.
 pub fn retention_step(run: i64, step: &'static str, changes: i64, transactions: i64, actions: i64) {
     tracing::debug!(
         target: TARGET, run, step, changes, transactions, actions, "retention step"
@@ -221,7 +229,7 @@ pub fn retention_step(run: i64, step: &'static str, changes: i64, transactions: 
     count(RETENTION_STEP);
 }
 
-/// A purge ended, as completed or as stopped, and what it removed.
+/// A purge completed or stopped. Reports the number of removed records.
 pub fn retention_finished(
     run: i64,
     state: &'static str,
@@ -237,7 +245,7 @@ pub fn retention_finished(
     count(RETENTION_FINISHED);
 }
 
-/// A purge failed, or could not begin.
+/// A purge failed or could not start.
 pub fn retention_failed(kind: &'static str) {
     tracing::error!(target: TARGET, kind, "retention failed");
     count(RETENTION_FAILED);

@@ -1,4 +1,4 @@
-//! The identity of a database transaction.
+//! Ids of audit transactions.
 
 use std::fmt;
 
@@ -6,23 +6,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of an audit transaction, computed by PostgreSQL from the database transaction itself.
+/// The id of an audit transaction.
 ///
-/// The first eight bytes are the transaction's start in microseconds since 2000-01-01 UTC, the last
-/// eight its xid. So ids sort by time, and stay unique across dumps, restores, new clusters and
-/// xids that start over.
+/// PostgreSQL computes it from the database transaction: the first eight bytes are its start in
+/// microseconds since 2000-01-01 UTC, the last eight its xid. Ids are ordered by time and stay unique
+/// after dump and restore, `pg_upgrade` and the reuse of xids.
+///
+/// ```
+/// use threadline_core::transaction::AuditTransactionId;
+///
+/// let id: AuditTransactionId = "000303c2-476f-25e9-0000-0000000002f8".parse()?;
+/// assert_eq!(id.xid(), 760);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AuditTransactionId(Uuid);
 
 impl AuditTransactionId {
-    /// The id as it is stored.
+    /// The id as a UUID.
     #[must_use]
     pub fn as_uuid(self) -> Uuid {
         self.0
     }
 
-    /// When the transaction started; none when the id was not made by PostgreSQL.
+    /// The start of the transaction; `None` if it is out of range, as in ids that are not from
+    /// PostgreSQL.
     #[must_use]
     pub fn started_at(self) -> Option<DateTime<Utc>> {
         let (micros, _) = self.0.as_u64_pair();
@@ -31,7 +40,7 @@ impl AuditTransactionId {
         epoch.checked_add_signed(TimeDelta::microseconds(micros))
     }
 
-    /// The smallest id of transactions that start after an instant, to the microsecond.
+    /// The lower bound of the ids of transactions that start after an instant.
     #[must_use]
     pub fn first_after(instant: DateTime<Utc>) -> Self {
         let epoch = TimeDelta::seconds(946_684_800);
@@ -44,7 +53,7 @@ impl AuditTransactionId {
         ))
     }
 
-    /// The transaction's xid; meaningful only in the cluster it ran in.
+    /// The transaction's xid, which is unique only in its cluster.
     #[must_use]
     pub fn xid(self) -> u64 {
         self.0.as_u64_pair().1
@@ -76,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_when_and_which() {
+    fn ids_contain_start_and_xid() {
         let id: AuditTransactionId = "000303c2-476f-25e9-0000-0000000002f8".parse().unwrap();
         assert_eq!(id.xid(), 760);
         let started = id.started_at().unwrap();

@@ -1,14 +1,14 @@
-//! The document with which a piece of audited work is opened.
+//! The JSON arguments of the SQL functions `begin_audited_work` and `record_action`.
 
 use serde_json::{Value, json};
 
 use crate::action::{Action, ActionId};
 use crate::context::AuditContext;
 
-/// What `begin_audited_work` takes: the context, and the action if there is one.
+/// The argument of `begin_audited_work`: the context, and the action if there is one.
 #[must_use]
 pub fn work_document(context: &AuditContext, action: Option<(ActionId, &Action)>) -> Value {
-    let mut document = json!({ "context": context.setting() });
+    let mut document = json!({ "context": context_document(context) });
     if let Some(actor) = context.actor() {
         document["actor_ref"] = json!(actor);
     }
@@ -18,7 +18,7 @@ pub fn work_document(context: &AuditContext, action: Option<(ActionId, &Action)>
     document
 }
 
-/// What `record_action` takes as its action.
+/// The action argument of `record_action`.
 #[must_use]
 pub fn action_document((id, action): (ActionId, &Action)) -> Value {
     let mut document = json!(action);
@@ -26,7 +26,7 @@ pub fn action_document((id, action): (ActionId, &Action)) -> Value {
     document
 }
 
-/// What `record_action` takes as its context.
+/// The context argument of `record_action`.
 #[must_use]
 pub fn context_document(context: &AuditContext) -> Value {
     context.setting()

@@ -1,13 +1,13 @@
-//! Recording the rows that are older than capture: as what they are, never as changes.
+//! Baselines: records of rows that are older than capture. A baseline is never presented as a change.
 //!
-//! A baseline walks through a table along its key, in bounded batches, each a transaction of its own,
-//! while the application goes on writing. One statement reads the next rows, decides which of them the
-//! trail does not know, locks those `FOR SHARE`, and records the ones that did not change in between.
-//! So a row has either a baseline that comes before all its changes, or the change that was captured
-//! meanwhile. A run can be killed at any point: the next one continues.
+//! A run reads a table along its key, in bounded batches, each a transaction of its own, while the
+//! application writes. One statement reads the next rows, selects those that are not in the trail, locks
+//! them `FOR SHARE`, and records those that did not change in between. So a row has either a baseline
+//! before all its changes, or the change that was captured meanwhile. A run can be killed at any point: the
+//! next one continues.
 //!
-//! It runs with the rights of the connection's role: `SELECT` on the trail and on the table, `UPDATE` on
-//! a column of the table (PostgreSQL asks for it where rows are locked), `INSERT` and `UPDATE` on
+//! It runs with the privileges of the connection's role: `SELECT` on the trail and on the table, `UPDATE` on
+//! a column of the table (PostgreSQL requires it for row locks), `INSERT` and `UPDATE` on
 //! `audit_baseline_runs`, and `EXECUTE` on `record_baseline_row`, `record_action` and `row_key`.
 
 mod outcome;
@@ -30,16 +30,16 @@ pub use self::outcome::{BaselineOutcome, BaselineProgress, RunState};
 #[cfg(feature = "async")]
 pub use self::record::record_baseline;
 
-/// How many rows a batch has unless something else is asked for.
+/// The default number of rows of a batch.
 pub const DEFAULT_BATCH_SIZE: u32 = 1_000;
 
-/// The most rows a batch can have: writers of these rows wait for it.
+/// The maximum number of rows of a batch. Writers of these rows wait until the batch ends.
 pub const MAX_BATCH_SIZE: u32 = 10_000;
 
-/// Under which action baselines are recorded unless another is named.
+/// The default action of a baseline.
 pub const BASELINE_ACTION: &str = "threadline.baseline";
 
-/// How long locked rows are waited for unless something else is asked for.
+/// The default time to wait for locked rows.
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which rows a baseline records.
@@ -47,10 +47,10 @@ const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Selection {
-    /// Those of which the trail knows nothing.
+    /// Rows without history.
     #[default]
     Unknown,
-    /// All of them, as they are: after a time in which changes may have gone by.
+    /// All rows: after a time in which changes may have been missed.
     All,
 }
 
@@ -65,12 +65,12 @@ impl Selection {
     }
 }
 
-/// A number of rows that a batch cannot have.
+/// A batch size out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a batch has 1 to {MAX_BATCH_SIZE} rows, not {0}")]
 pub struct InvalidBatchSize(pub u32);
 
-/// How many rows a batch has.
+/// The number of rows of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
@@ -93,7 +93,7 @@ impl Default for BatchSize {
     }
 }
 
-/// What is to be recorded, and who does it.
+/// A baseline of a table to record, and its actor; [`record_baseline`] records it.
 ///
 /// ```
 /// use threadline_core::actor::ActorRef;
@@ -117,7 +117,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// The rows of a table that nothing is known of, recorded by the actor of the context.
+    /// Records the rows of a table without history, by the actor of the context.
     #[must_use]
     pub fn new(table: TableName, context: AuditContext) -> Self {
         Self {
@@ -130,29 +130,29 @@ impl Baseline {
         }
     }
 
-    /// Under which action, and why; [`BASELINE_ACTION`] unless another is named.
+    /// Sets the action; [`BASELINE_ACTION`] by default.
     #[must_use]
     pub fn action(mut self, action: Action) -> Self {
         self.action = Some(action);
         self
     }
 
-    /// Which rows; those that nothing is known of, unless all are asked for.
+    /// Sets which rows are recorded; by default those without history.
     #[must_use]
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// How many rows a transaction looks at; [`DEFAULT_BATCH_SIZE`] unless set.
+    /// Sets the number of rows that a transaction reads; [`DEFAULT_BATCH_SIZE`] by default.
     #[must_use]
     pub fn batch_size(mut self, size: BatchSize) -> Self {
         self.batch_size = size;
         self
     }
 
-    /// How long, at the end, rows that other transactions have locked are waited for; ten seconds unless
-    /// set. No writer waits for the baseline in that time.
+    /// Sets how long the run waits at its end for rows that other transactions have locked; ten seconds by
+    /// default. No writer waits for the baseline in that time.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
@@ -165,7 +165,7 @@ impl Baseline {
 #[non_exhaustive]
 pub enum BaselineError {
     /// The context has no actor.
-    #[error("the context names no actor: a baseline is recorded by somebody")]
+    #[error("the context has no actor: a baseline needs one")]
     MissingActor,
     /// The connection is in a transaction.
     #[error(
@@ -178,31 +178,31 @@ pub enum BaselineError {
          apply its capture migration first (gen-triggers)"
     )]
     NotCaptured(TableName),
-    /// Its rows cannot be told apart.
+    /// The table has no key.
     #[error(
-        "table {0} has no key, so its rows cannot be told apart: add a primary key, then generate \
+        "table {0} has no key, so its rows cannot be identified: add a primary key, then generate \
          and apply its capture migration again (gen-triggers)"
     )]
     NoKey(TableName),
-    /// Its rows cannot be walked through.
+    /// The table has no unique index over its key.
     #[error(
-        "table {table} has no unique index over ({key}), so its rows cannot be walked through: \
+        "table {table} has no unique index over ({key}), so its rows cannot be read in batches: \
          correct the key in the code, then generate and apply its capture migration again \
          (gen-triggers)"
     )]
     NoIndex {
         /// The table.
         table: TableName,
-        /// The columns of its key.
+        /// The key columns.
         key: String,
     },
-    /// A later run took the table over.
+    /// A later run of the same table has started.
     #[error(
         "baseline run {0} is not running: it is interrupted, because a later run of the same table \
          took it over (audit_baseline_runs has who)"
     )]
     TakenOver(i64),
-    /// The database refused.
+    /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
 }

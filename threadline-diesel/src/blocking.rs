@@ -1,94 +1,183 @@
-//! Everything on sync connections.
+//! Audited writes and queries on sync connections.
+//!
+//! Writes take a `PgConnection` and need the feature `sync`, which links libpq. Queries take any sync
+//! connection to PostgreSQL. Other operations, such as coverage, baselines and retention, are async only;
+//! a host without an async connection runs them by the command line.
 
-crate::answers::answers!(
-    diesel::connection::LoadConnection<Backend = Pg>,
-    diesel::RunQueryDsl
-);
-
-pub use operations::{coverage, deployed_policies, doctor};
-
-mod operations {
-    crate::operations::operations!(
-        diesel::connection::LoadConnection,
-        diesel::connection::TransactionManager,
-        diesel::RunQueryDsl
-    );
-}
-
-pub use past::{as_of, document_as_of};
-
-/// Rows as of an instant.
-pub mod past {
-    crate::past::past!(
-        diesel::connection::LoadConnection<Backend = Pg>,
-        diesel::query_dsl::methods::LoadQuery,
-        diesel::RunQueryDsl
-    );
-}
-
-/// The audited write on `PgConnection`.
 #[cfg(feature = "sync")]
-pub mod write {
-    use diesel::QueryResult;
-    use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-    use diesel::pg::PgConnection;
+mod write;
 
-    use crate::write::CloseStatement;
+use diesel::connection::LoadConnection;
+use diesel::expression::Expression;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{QueryFragment, QueryId};
+use diesel::query_dsl::methods::LoadQuery;
+use threadline_core::Audited;
 
-    crate::audited::audited_work!(PgConnection, AnsiTransactionManager, diesel::RunQueryDsl);
+#[cfg(feature = "sync")]
+pub use self::write::{audited, record_action};
+use crate::json::StoredJson;
+use crate::models::{AuditAction, TimelineEntry};
+use crate::query::as_of::StoredAnswer;
+use crate::query::page_reader::PagedQuery;
+use crate::query::timeline::{CandidateIds, CandidateRow, LookupRow, TransactionCache};
+use crate::query::{
+    Actions, AsOf, AsOfError, DocumentAsOf, History, Incident, IncidentBundle, Order, Page,
+    ReadError, RowAsOf, SelectImage, Timeline,
+};
 
-    /// Makes a savepoint and opens the work in it. Returns what was in force before.
-    fn begin_nested(conn: &mut PgConnection, opening: &Opening<'_>) -> QueryResult<Value> {
-        AnsiTransactionManager::begin_transaction(conn)?;
-        let opened = opening.statement().get_result::<Value>(conn);
-        if opened.is_err() {
-            AnsiTransactionManager::rollback_transaction(conn)?;
-        }
-        opened
+/// Reads a page of a timeline.
+///
+/// # Errors
+/// [`ReadError`] when the query is invalid, its cursor belongs to another query, or the database
+/// reports an error.
+pub fn timeline<C>(conn: &mut C, query: &Timeline) -> Result<Page<TimelineEntry>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let candidates = match query.candidate_query() {
+        Some(candidates) => CandidateIds::from_rows(candidates.load::<CandidateRow>(conn)?),
+        None => CandidateIds::default(),
+    };
+    let page = read_page(conn, &query.changes(&candidates))?;
+    let mut cache = TransactionCache::default();
+    if let Some(lookup) = cache.lookup(&page.entries) {
+        cache.add(lookup.load::<LookupRow>(conn)?);
     }
+    Ok(Page {
+        entries: cache.entries(page.entries),
+        next: page.next,
+        previous: page.previous,
+    })
+}
 
-    /// Ends the work. Libpq sends nothing more before the answer is there, so this is a round trip
-    /// of its own.
-    fn close(conn: &mut PgConnection, closing: CloseStatement) -> QueryResult<Closing> {
-        match closing {
-            CloseStatement::Leaving(leave) => leave
-                .get_result::<Option<uuid::Uuid>>(conn)
-                .map(Closing::from),
-            CloseStatement::Counting(close) => close
-                .get_result::<(Option<uuid::Uuid>, i64, i64)>(conn)
-                .map(Closing::from),
-        }
-    }
-
-    /// Runs a closure in a database transaction whose changes are attributed to the write's
-    /// context and action. A pooled connection is passed as `&mut conn`.
-    ///
-    /// Inside a transaction it is a savepoint with a context and action of its own; afterwards the
-    /// outer ones are in force again.
-    ///
-    /// # Errors
-    /// The closure's error, after everything was rolled back; or [`AuditError`] as the closure's
-    /// error type.
-    pub fn audited<T, E, F>(
-        conn: &mut PgConnection,
-        write: &AuditedWrite,
-        work: F,
-    ) -> Result<AuditedOutcome<T>, E>
-    where
-        F: FnOnce(&mut PgConnection) -> Result<T, E>,
-        E: From<AuditError>,
+/// Reads a page, as `query::page_reader` does on async connections.
+fn read_page<C, Q>(conn: &mut C, query: &Q) -> Result<Page<Q::Row>, ReadError>
+where
+    Q: PagedQuery,
+    Q::Statement: LoadQuery<'static, C, Q::Row>,
+{
+    let statement = query.statement(query.paging())?;
+    let mut page = query.page(statement.internal_load(conn)?.collect::<QueryResult<_>>()?);
+    if let Some(opposite) = query.paging().opposite(&page)
+        && query
+            .statement(&opposite)?
+            .internal_load(conn)?
+            .next()
+            .is_none()
     {
-        let opening = write.opening()?;
-        let before = begin(conn, &opening)?;
-        match work(conn) {
-            Ok(value) => Ok(close_and_commit(conn, &opening, before, value)?),
-            Err(error) => {
-                abandon(conn, &opening, "work_failed");
-                Err(error)
-            }
-        }
+        query.paging().clear_opposite_cursor(&mut page);
     }
+    Ok(page)
 }
 
-#[cfg(feature = "sync")]
-pub use write::{audited, record_action};
+/// Reads a page of a row's history.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn history<C, M>(conn: &mut C, query: &History<M>) -> Result<Page<TimelineEntry>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    timeline(conn, query.timeline())
+}
+
+/// Reads the first change of a [`History`], a [`FieldHistory`](crate::FieldHistory) or any
+/// [`Timeline`]; none if no change is known.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn first_change<C>(
+    conn: &mut C,
+    query: impl Into<Timeline>,
+) -> Result<Option<TimelineEntry>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let query = query.into().one_entry(Order::OldestFirst);
+    Ok(timeline(conn, &query)?.entries.pop())
+}
+
+/// Reads the last change of a [`History`], a [`FieldHistory`](crate::FieldHistory) or any
+/// [`Timeline`]; none if no change is known.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn last_change<C>(
+    conn: &mut C,
+    query: impl Into<Timeline>,
+) -> Result<Option<TimelineEntry>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let query = query.into().one_entry(Order::NewestFirst);
+    Ok(timeline(conn, &query)?.entries.pop())
+}
+
+/// Reads a page of actions.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn actions<C>(conn: &mut C, query: &Actions) -> Result<Page<AuditAction>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    read_page(conn, query)
+}
+
+/// Reads one transaction with its actions and a page of its changes; none if there is no such
+/// transaction, or the scope hides it.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn incident<C>(
+    conn: &mut C,
+    query: impl Into<Incident>,
+) -> Result<Option<IncidentBundle>, ReadError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let query = query.into();
+    let Some(transaction) = query.select_transaction()?.first(conn).optional()? else {
+        return Ok(None);
+    };
+    let actions = read_page(conn, &query.actions())?;
+    let candidates = CandidateIds::default();
+    let changes = read_page(conn, &query.changes().changes(&candidates))?;
+    Ok(Some(IncidentBundle::new(transaction, actions, changes)))
+}
+
+/// Reads a row as of an instant in its stored form.
+///
+/// # Errors
+/// [`AsOfError`] when the database reports an error.
+pub fn document_as_of<C>(conn: &mut C, query: &DocumentAsOf) -> Result<AsOf<StoredJson>, AsOfError>
+where
+    C: LoadConnection<Backend = Pg>,
+{
+    let stored = query.statement().get_result::<StoredAnswer>(conn)?;
+    Ok(AsOf::from(stored))
+}
+
+/// Reads a model's row as of an instant.
+///
+/// # Errors
+/// [`AsOfError`] when columns are not known whose fields cannot be NULL, or the database reports an
+/// error.
+pub fn as_of<'query, C, M>(conn: &mut C, query: &RowAsOf<M>) -> Result<AsOf<M>, AsOfError>
+where
+    C: LoadConnection<Backend = Pg>,
+    M: Audited + Selectable<Pg>,
+    M::SelectExpression: QueryFragment<Pg> + Expression + QueryId,
+    SelectImage<M::SelectExpression>: LoadQuery<'query, C, M>,
+{
+    let mut stored = match document_as_of(conn, query.document())? {
+        AsOf::Row(stored) => stored,
+        AsOf::Deleted(change) => return Ok(AsOf::Deleted(change)),
+        AsOf::NotYetKnown(horizon) => return Ok(AsOf::NotYetKnown(horizon)),
+    };
+    let unknown = std::mem::take(&mut stored.unknown);
+    let (select, unknown) = query.select_image(&stored.row, unknown)?;
+    query.answer(select.get_result(conn), stored, unknown)
+}

@@ -1,4 +1,4 @@
-//! Since when captured tables are known, and how many of their rows are older than that.
+//! When capture of a table began, and how many of its rows are older.
 
 #[cfg(feature = "async")]
 mod answer;
@@ -17,20 +17,20 @@ use crate::baseline::RunState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Counting {
-    /// Every row, and whether it has history.
+    /// Counts all rows, and those without history.
     #[default]
     Rows,
-    /// Nothing: only what the catalog and the trail say at once.
+    /// Counts nothing and reads only the catalog and the trail.
     Nothing,
 }
 
-/// A question: since when are tables known, and what of them is not?
+/// A query for when capture of tables began, read by [`capture_start`](crate::capture_start()).
 ///
 /// ```
 /// use threadline_diesel::capture_start::CaptureStart;
 ///
-/// let question = CaptureStart::new().table("billing.invoices".parse()?);
-/// # let _ = question;
+/// let query = CaptureStart::new().table("billing.invoices".parse()?);
+/// # let _ = query;
 /// # Ok::<(), threadline_core::table::InvalidTableName>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,7 +54,7 @@ impl CaptureStart {
         self
     }
 
-    /// Whether rows are counted; they are unless this says otherwise.
+    /// Sets whether rows are counted; they are by default.
     #[must_use]
     pub fn counting(mut self, counting: Counting) -> Self {
         self.counting = counting;
@@ -62,33 +62,32 @@ impl CaptureStart {
     }
 }
 
-/// Since when a captured table is known.
+/// When capture of a table began.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TableCaptureStart {
     /// The table.
     pub table: TableName,
-    /// Whether it is captured now.
+    /// Whether the table is captured now.
     pub captured: bool,
-    /// Whether its rows can be told apart: without that there is no history and no baseline.
+    /// Whether the table has a key. Without one there is no history and no baseline.
     pub has_key: bool,
-    /// When capture began, or began again after it was off; none while it is off.
+    /// When capture was enabled last; none while it is disabled.
     pub captured_since: Option<DateTime<Utc>>,
-    /// Retention removed changes before this instant; none where it removed nothing.
+    /// The instant before which retention removed changes; none if it removed none.
     pub purged_before: Option<DateTime<Utc>>,
-    /// The oldest change there is of it.
+    /// When its oldest change was captured.
     pub first_recorded_at: Option<DateTime<Utc>>,
-    /// How many rows there are, and how many without history; none where that was not asked for
-    /// or cannot be told.
+    /// The numbers of rows; none if they were not or cannot be counted.
     pub rows: Option<RowCounts>,
-    /// The newest baseline; none if there was none.
+    /// Its newest baseline; none if there is none.
     pub baseline: Option<LastBaseline>,
-    /// How many rows baselines have recorded in all.
+    /// The number of rows that all baselines recorded.
     pub baselined_rows: i64,
 }
 
 impl TableCaptureStart {
-    /// Whether everything that is there now is known: nothing is older than the trail.
+    /// Whether the trail has every row that the table has now.
     #[must_use]
     pub fn is_unbroken(&self) -> bool {
         self.captured
@@ -99,15 +98,15 @@ impl TableCaptureStart {
     }
 }
 
-/// How many rows a table has.
+/// The numbers of rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 #[non_exhaustive]
 pub struct RowCounts {
-    /// All of them.
+    /// All rows.
     #[diesel(sql_type = BigInt)]
     pub row_count: i64,
-    /// Those of which the trail knows nothing; what a baseline would record.
+    /// Rows without history, which a baseline would record.
     #[diesel(sql_type = BigInt)]
     pub unknown_count: i64,
 }
@@ -116,14 +115,14 @@ pub struct RowCounts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LastBaseline {
-    /// Its number.
+    /// The id of the run.
     pub run: i64,
-    /// How far it came.
+    /// The state of the run.
     pub state: RunState,
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// When it ended; none while it runs, or if it was killed.
+    /// When it ended; none while it runs, or if its process was killed.
     pub ended_at: Option<DateTime<Utc>>,
-    /// The session's user who ran it.
+    /// The session user that ran it.
     pub started_by: String,
 }

@@ -1,5 +1,5 @@
-//! A captured table as the database has it: its deployed policy, what became of its columns since, and
-//! which of its rows the trail knows.
+//! A captured table in the database: its deployed policy, its present columns, and which of its rows are in
+//! the trail.
 
 use chrono::{DateTime, Duration, Utc};
 use diesel::pg::Pg;
@@ -10,8 +10,8 @@ use threadline_core::capture::RowExpressions;
 use threadline_core::identifier::quote_literal;
 use threadline_core::table::{AuditedTable, TableName};
 
-/// The settings under which capture writes values, for the running transaction. No row of a table may
-/// be hidden by row security: a query that would hide one fails.
+/// The settings under which capture writes values, for the running transaction. With `row_security` off, a query
+/// fails if a policy would hide rows.
 pub(crate) const CANONICAL_SETTINGS: &str = "\
     SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off; \
     SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, MDY'; \
@@ -40,7 +40,7 @@ pub(crate) struct CapturedTable {
     table_name: String,
     #[diesel(sql_type = Oid)]
     pub(crate) relation: u32,
-    /// Whether its capture trigger is there and fires.
+    /// Whether its capture trigger exists and is enabled.
     #[diesel(sql_type = Bool)]
     pub(crate) captured: bool,
     /// The comment of its capture function.
@@ -52,7 +52,7 @@ pub(crate) struct CapturedTable {
     pub(crate) purged_before: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) first_recorded_at: Option<DateTime<Utc>>,
-    /// Only changes with a greater id speak of rows that are in the table now.
+    /// Only changes with greater ids can be of rows that are in the table now.
     #[diesel(sql_type = BigInt)]
     known_after: i64,
     #[diesel(sql_type = Array<Text>)]
@@ -62,7 +62,7 @@ pub(crate) struct CapturedTable {
     pub(crate) key_columns: Vec<String>,
 }
 
-/// The query of all tables that were put under capture, or of one.
+/// The statement that reads all tables that were ever captured, or one of them.
 pub(crate) fn captured_tables(table: Option<&TableName>) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     let (schema, name) = table
         .map(|table| (table.schema().to_owned(), table.name().to_owned()))
@@ -78,7 +78,7 @@ impl CapturedTable {
         TableName::new(&self.table_schema, &self.table_name)
     }
 
-    /// Whether its rows can be told apart.
+    /// Whether the table has a key.
     pub(crate) fn has_key(&self) -> bool {
         !self.key_columns.is_empty()
             && self
@@ -87,8 +87,8 @@ impl CapturedTable {
                 .all(|key| self.columns.contains(key))
     }
 
-    /// What capture stores of a row `r`. Declared columns that are gone are left out, and columns that
-    /// the policy does not know are not stored, as capture has it.
+    /// The expressions by which capture stores a row `r`. Like capture, they omit declared columns that were dropped
+    /// and columns without a rule.
     pub(crate) fn stored_row(&self) -> Result<StoredRow, diesel::result::Error> {
         let policy = self.policy.as_deref().unwrap_or_default();
         let table = serde_json::from_str(policy)
@@ -103,8 +103,8 @@ impl CapturedTable {
         })
     }
 
-    /// The declared table with the columns that are there. A renamed key column keeps its identity, but
-    /// its new name is one that the policy does not know.
+    /// The declared table with its present columns. A renamed key column keeps its identity, but the policy does not
+    /// have its new name.
     fn present_table(&self, mut policy: Value) -> serde_json::Result<AuditedTable> {
         let mut table = policy["table"].take();
         let declared = table["key"]["columns"].take();
@@ -134,8 +134,8 @@ impl CapturedTable {
         serde_json::from_value(table)
     }
 
-    /// The condition that the trail knows the row whose key is an expression: the newest change of the key
-    /// is one by which a row came or stayed, and that row did not get another key since.
+    /// The condition that the trail has the row with this key expression: the newest change of the key is not a
+    /// delete, and that row's key was not changed since.
     ///
     /// It reads one entry of the index by row for each key and partition.
     pub(crate) fn is_known(&self, row_key: &str) -> String {
@@ -146,7 +146,7 @@ impl CapturedTable {
                 schema = quote_literal(&self.table_schema),
             )
         };
-        // Clocks may be set back: the day allows for that.
+        // One day of tolerance for clocks that are set back.
         let since = self.captured_since.map_or_else(String::new, |since| {
             format!(
                 " AND change.captured_at >= '{}'",
@@ -175,7 +175,7 @@ impl CapturedTable {
         )
     }
 
-    /// The condition that a run, or one that it continues, recorded the row whose key is an expression.
+    /// The condition that a run, or one that it continues, recorded the row with this key expression.
     pub(crate) fn is_recorded_after(&self, row_key: &str, first_change: i64) -> String {
         format!(
             "EXISTS (\
@@ -189,7 +189,7 @@ impl CapturedTable {
         )
     }
 
-    /// The query of how many rows there are, and of how many the trail knows nothing. Reads all of them.
+    /// The statement that counts all rows and those without history. Reads the whole table.
     pub(crate) fn row_counts(&self, stored: &StoredRow) -> SqlQuery {
         diesel::sql_query(format!(
             "SELECT count(*) AS row_count, count(*) FILTER (WHERE NOT {known}) AS unknown_count \

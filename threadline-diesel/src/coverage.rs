@@ -1,16 +1,16 @@
-//! Which tables are captured, and what is wrong with that.
+//! Coverage: which tables are captured, and findings about capture and the trail.
 //!
 //! ```
 //! use threadline_diesel::coverage::Coverage;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let question = Coverage::registered()?.schema("public");
-//! # let _ = question;
+//! let query = Coverage::registered()?.schema("public");
+//! # let _ = query;
 //! # Ok(()) }
 //! # #[cfg(feature = "async")]
 //! # async fn ask(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! # let question = Coverage::new();
-//! let report = threadline_diesel::nonblocking::coverage(conn, &question).await?;
+//! # let query = Coverage::new();
+//! let report = threadline_diesel::coverage(conn, &query).await?;
 //! assert!(report.is_in_order(), "{:?}", report.findings);
 //! # Ok(()) }
 //! ```
@@ -27,8 +27,8 @@
 //! | `findings` | `severity` (`error`, `warning`, `info`), `code`, `table` (`schema`, `name`; or null), `explanation`, `remedy` |
 //! | `summary` | how many: `captured`, `expected_gaps`, `needs_capture`, `errors`, `warnings`, `infos` |
 //!
-//! A remedy has a `kind`: `sql` with `sql`; `command` with `arguments` and `first`, which is what to
-//! do before, or null; `decide` with `advice`.
+//! A remedy has a `kind`: `sql` with `sql`; `command` with `arguments` and `first`, the steps to
+//! take before, or null; `decide` with `advice`.
 
 mod code;
 mod deployed;
@@ -37,6 +37,8 @@ mod finding;
 pub(crate) mod functions;
 mod installed;
 pub(crate) mod queries;
+#[cfg(feature = "async")]
+mod read;
 mod report;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -45,16 +47,19 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::{InvalidTableName, TableName};
 
 pub use self::code::FindingCode;
-pub(crate) use self::deployed::{Deployed, Facts, newest};
+use self::deployed::Facts;
+pub(crate) use self::deployed::newest;
 pub use self::error::CoverageError;
 pub use self::finding::{Finding, Remedy, Severity, shell_quoted};
 use self::queries::{HostTable, NameRow};
+#[cfg(feature = "async")]
+pub use self::read::{coverage, deployed_policies};
 pub use self::report::{CoverageReport, CoverageStatus, CoverageSummary, TableCoverage};
 
-/// How far back records are looked at, unless another instant is given.
+/// How far back recent records are read by default.
 const RECENT: TimeDelta = TimeDelta::days(1);
 
-/// The question which tables are captured, and what is wrong with that.
+/// A query for which tables are captured, and for findings; read by [`coverage`](crate::coverage()).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     schemas: Vec<String>,
@@ -64,13 +69,13 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Every schema, with no expected gap but Diesel's own table.
+    /// All schemas, with no expected gap but Diesel's migrations table.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with the expected gaps that the code declares.
+    /// All schemas, with the expected gaps that the code declares.
     ///
     /// # Errors
     /// [`InvalidTableName`] when a declared gap names no table.
@@ -80,7 +85,7 @@ impl Coverage {
             .try_fold(Self::new(), Self::expecting)
     }
 
-    /// The same with one more expected gap.
+    /// Adds an expected gap.
     ///
     /// # Errors
     /// [`InvalidTableName`] when the gap names no table.
@@ -89,24 +94,23 @@ impl Coverage {
         Ok(self)
     }
 
-    /// Only tables of this schema, and of others named like this. What is wrong with the trail
-    /// itself is always part of the answer.
+    /// Restricts the report to tables of this schema; call it again to add more. Findings about the trail itself are
+    /// always reported.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schemas.push(schema.into());
         self
     }
 
-    /// Since when records are looked at: orphans, writers, suspensions. A day ago unless set. At
-    /// most the newest hundred thousand changes are looked at.
+    /// Sets since when records are read for findings about orphans, writers and suspensions; a day ago by default. At
+    /// most the newest hundred thousand changes are read.
     #[must_use]
     pub fn records_since(mut self, instant: DateTime<Utc>) -> Self {
         self.since = Some(instant);
         self
     }
 
-    /// A role the application logs in as; whether it can change the trail is then known before it
-    /// has written anything.
+    /// Adds a role that the application logs in as, so that its privileges on the trail are checked before it writes.
     #[must_use]
     pub fn application_role(mut self, role: impl Into<String>) -> Self {
         self.roles.push(role.into());
@@ -117,7 +121,7 @@ impl Coverage {
         self.since.unwrap_or_else(|| Utc::now() - RECENT)
     }
 
-    /// The roles that were named, and those that wrote.
+    /// The roles that were added, and those that wrote.
     pub(crate) fn writers(&self, recent: Vec<NameRow>) -> Vec<String> {
         let mut roles = self.roles.clone();
         roles.extend(recent.into_iter().map(|role| role.name));
@@ -130,7 +134,7 @@ impl Coverage {
         &self.schemas
     }
 
-    /// A schema that is not there would look like one in which nothing is wrong.
+    /// Rejects a schema that does not exist: its report would be empty.
     pub(crate) fn check_schemas(&self, found: &[NameRow]) -> Result<(), CoverageError> {
         let missing = |asked: &&String| !found.iter().any(|schema| &schema.name == *asked);
         match self.schemas.iter().find(missing) {
@@ -145,7 +149,7 @@ impl Coverage {
             || self.schemas.iter().any(|asked| asked == schema)
     }
 
-    /// Why a table is knowingly not captured.
+    /// The reason of an expected gap.
     fn expected(&self, table: &TableName, extension: Option<&str>) -> Option<String> {
         if let Some((_, reason)) = self.gaps.iter().find(|(gap, _)| gap == table) {
             return Some(reason.clone());
@@ -156,7 +160,7 @@ impl Coverage {
         extension.map(|name| format!("belongs to extension {name}"))
     }
 
-    /// The report made of what the database answered.
+    /// The report from the facts that were read.
     pub(crate) fn report(&self, facts: Facts) -> CoverageReport {
         let mut findings: Vec<_> = facts.found.into_iter().map(Finding::from).collect();
         findings.extend(facts.deployed.findings);
@@ -204,7 +208,7 @@ impl Coverage {
         }
     }
 
-    /// Gaps that say something about the database that is not so.
+    /// Expected gaps that contradict the database.
     fn gap_findings(&self, tables: &[HostTable]) -> Vec<Finding> {
         self.gaps
             .iter()

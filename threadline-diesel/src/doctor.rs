@@ -1,5 +1,4 @@
-//! Is this a place where the trail can live? Connection, server, roles, pooler, and how the trail
-//! is doing.
+//! Diagnosis of connection, server, roles, pooler and the state of the trail.
 //!
 //! # The JSON
 //!
@@ -8,22 +7,24 @@
 //! `unknown`), `text`, `hint` (what to do, or null), and `details`, an array of objects that depend
 //! on the check.
 //!
-//! | id | asks |
+//! | id | checks |
 //! |---|---|
-//! | `clock` | do the clocks of client and server agree? |
-//! | `pooler` | is there a pooler between, and in which mode? |
-//! | `installation` | is there a trail, and of which schema version? |
-//! | `server_version` | is this PostgreSQL supported? |
-//! | `connected_role` | what may the connected role do? |
-//! | `settings` | is a setting on that takes the trail's ground away? |
-//! | `long_transactions` | does an old transaction hold back vacuum, or the feed of changes? |
-//! | `prepared_transactions` | the same of prepared ones |
-//! | `trail_size` | how large is the trail, and how does it grow? |
-//! | `partitions_ahead` | until when are there partitions? |
-//! | `indexes` | which index of the trail is invalid, or large and not used? |
-//! | `vacuum` | do tables of the trail hold many dead rows? |
+//! | `clock` | the clocks of client and server agree |
+//! | `pooler` | whether there is a pooler, and its mode |
+//! | `installation` | whether there is a trail, and its schema version |
+//! | `server_version` | the PostgreSQL version is supported |
+//! | `connected_role` | the privileges of the connected role |
+//! | `settings` | settings that disable triggers or lose commits |
+//! | `long_transactions` | old transactions that hold back vacuum or the feed |
+//! | `prepared_transactions` | prepared transactions that hold back vacuum or the feed |
+//! | `trail_size` | the size and growth of the trail |
+//! | `partitions_ahead` | the end of the last partition |
+//! | `indexes` | indexes that are invalid, or large and unused |
+//! | `vacuum` | tables of the trail with many dead rows |
 
 mod judge;
+#[cfg(feature = "async")]
+mod run;
 
 use std::time::Duration;
 
@@ -31,26 +32,28 @@ use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use serde::Serialize;
 
+use self::judge::Fact;
+#[cfg(feature = "async")]
+pub use self::run::doctor;
 use crate::coverage::queries::statement;
-pub(crate) use judge::{Fact, clock, judge_clock, judge_installation, session};
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum CheckStatus {
-    /// As it should be.
+    /// Nothing to do.
     Ok,
-    /// It could not be found out.
+    /// The check could not be made.
     Unknown,
-    /// Something should be done.
+    /// Action is needed.
     Warn,
-    /// The trail cannot work like this, or not as it promises.
+    /// The trail does not work as documented.
     Fail,
 }
 
 impl CheckStatus {
-    /// As JSON has it.
+    /// The status in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,41 +78,41 @@ impl CheckStatus {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Check {
-    /// Which; stable.
+    /// The stable id of the check.
     pub id: &'static str,
-    /// How it came out.
+    /// The result.
     pub status: CheckStatus,
-    /// What was found, for a person.
+    /// The finding for display.
     pub text: String,
-    /// What to do about it.
+    /// What to do.
     pub hint: Option<String>,
-    /// What was found, for a machine: objects whose fields depend on the check.
+    /// Details as objects, whose fields depend on the check.
     pub details: Vec<serde_json::Value>,
 }
 
-/// How many checks came out how.
+/// The number of checks by result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DoctorSummary {
-    /// As it should be.
+    /// The number of checks with nothing to do.
     pub ok: usize,
-    /// Something should be done.
+    /// The number of checks that need action.
     pub warn: usize,
-    /// Not as the trail needs it.
+    /// The number of failed checks.
     pub fail: usize,
-    /// Not found out.
+    /// The number of checks that could not be made.
     pub unknown: usize,
 }
 
-/// What the doctor found.
+/// The report of the doctor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DoctorReport {
-    /// Of this JSON.
+    /// The version of this JSON format.
     pub format_version: u32,
-    /// Every check that was made.
+    /// All checks.
     pub checks: Vec<Check>,
-    /// The same in numbers.
+    /// The number of checks by result.
     pub summary: DoctorSummary,
 }
 
@@ -141,15 +144,15 @@ impl DoctorReport {
     }
 }
 
-/// What is known of a connection before it is asked: whether a pooler is in between shows best in
-/// how two connections relate.
+/// A query for the checks, read by [`doctor`](crate::doctor()). What the caller knows of its connections helps to
+/// detect a pooler.
 ///
 /// ```
 /// use std::time::Duration;
 /// use threadline_diesel::doctor::Doctor;
 ///
-/// let question = Doctor::new().connected_for(Duration::from_millis(20));
-/// # let _ = question;
+/// let query = Doctor::new().connected_for(Duration::from_millis(20));
+/// # let _ = query;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doctor {
@@ -159,30 +162,28 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Nothing is known.
+    /// Checks without knowledge of the connection.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long ago the connection was opened, by the client: a server process that is older was
-    /// handed over by a pooler.
+    /// Sets how long ago the client opened the connection. An older server process indicates a pooler.
     #[must_use]
     pub fn connected_for(mut self, time: Duration) -> Self {
         self.connected_for = Some(time);
         self
     }
 
-    /// The server process (`pg_backend_pid()`) that answered a transaction of the same connection
-    /// before.
+    /// Adds the `pg_backend_pid()` of an earlier transaction of the same connection.
     #[must_use]
     pub fn answered_by(mut self, backend_pid: i32) -> Self {
         self.own_backends.push(backend_pid);
         self
     }
 
-    /// The server process that answered another connection while this one was open: two clients
-    /// with one process share it, transaction by transaction.
+    /// Adds the `pg_backend_pid()` of another connection that was open at the same time. Two connections with one
+    /// process indicate transaction pooling.
     #[must_use]
     pub fn other_answered_by(mut self, backend_pid: i32) -> Self {
         self.other_backends.push(backend_pid);
@@ -190,43 +191,69 @@ impl Doctor {
     }
 }
 
-/// A check that is one query, which judges itself.
+/// A check that is one statement, whose rows are judged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SqlCheck {
+struct SqlCheck {
     id: &'static str,
     sql: &'static str,
-    pub(crate) needs_trail: bool,
+    needs_trail: bool,
 }
 
-macro_rules! checks {
-    ($($id:literal $needs_trail:literal,)+) => {
-        /// The checks that are queries, in the order they are reported.
-        pub(crate) const CHECKS: &[SqlCheck] = &[$(SqlCheck {
-            id: $id,
-            sql: include_str!(concat!("../sql/doctor/", $id, ".sql")),
-            needs_trail: $needs_trail,
-        }),+];
-    };
-}
-
-checks! {
-    "server_version" false,
-    "connected_role" false,
-    "settings" false,
-    "long_transactions" false,
-    "prepared_transactions" false,
-    "trail_size" true,
-    "partitions_ahead" true,
-    "indexes" true,
-    "vacuum" true,
-}
+/// The checks that are one statement, in the order of the report.
+const CHECKS: &[SqlCheck] = &[
+    SqlCheck {
+        id: "server_version",
+        sql: include_str!("../sql/doctor/server_version.sql"),
+        needs_trail: false,
+    },
+    SqlCheck {
+        id: "connected_role",
+        sql: include_str!("../sql/doctor/connected_role.sql"),
+        needs_trail: false,
+    },
+    SqlCheck {
+        id: "settings",
+        sql: include_str!("../sql/doctor/settings.sql"),
+        needs_trail: false,
+    },
+    SqlCheck {
+        id: "long_transactions",
+        sql: include_str!("../sql/doctor/long_transactions.sql"),
+        needs_trail: false,
+    },
+    SqlCheck {
+        id: "prepared_transactions",
+        sql: include_str!("../sql/doctor/prepared_transactions.sql"),
+        needs_trail: false,
+    },
+    SqlCheck {
+        id: "trail_size",
+        sql: include_str!("../sql/doctor/trail_size.sql"),
+        needs_trail: true,
+    },
+    SqlCheck {
+        id: "partitions_ahead",
+        sql: include_str!("../sql/doctor/partitions_ahead.sql"),
+        needs_trail: true,
+    },
+    SqlCheck {
+        id: "indexes",
+        sql: include_str!("../sql/doctor/indexes.sql"),
+        needs_trail: true,
+    },
+    SqlCheck {
+        id: "vacuum",
+        sql: include_str!("../sql/doctor/vacuum.sql"),
+        needs_trail: true,
+    },
+];
 
 impl SqlCheck {
-    pub(crate) fn query(&self) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+    fn query(&self) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
         statement(self.sql)
     }
 
-    pub(crate) fn judge(&self, found: Result<Vec<Fact>, diesel::result::Error>) -> Check {
+    fn judge(&self, found: Result<Vec<Fact>, diesel::result::Error>) -> Check {
         judge::judge(self.id, found)
     }
 }

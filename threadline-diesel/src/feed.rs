@@ -1,15 +1,13 @@
 //! The feed: every change and every action, for named consumers, in order.
 //!
-//! A consumer leases a batch, does something with it, and acknowledges it. Each change of a committed
-//! transaction is delivered at least once, changes of one row in the order in which they happened, and
-//! none of a transaction that was rolled back. What commits late is not skipped: a consumer waits for
-//! transactions that were running when a change was captured before it. Actions are delivered in the
-//! same order, whether or not rows were changed under them. `guides/feed.md` says exactly what is
-//! guaranteed.
+//! A consumer leases a batch, processes it, and acknowledges it. Each change of a committed transaction is
+//! delivered at least once, the changes of one row in the order in which they were made, and no change of a
+//! transaction that was rolled back. A transaction that commits late is not skipped: the feed ends before the
+//! first change of the oldest running transaction. Actions are delivered in the same order, with or without
+//! changes. `guides/feed.md` states the guarantees.
 //!
-//! Everything here is SQL sent with the rights of the connection's role. A worker needs SELECT on the
-//! trail and UPDATE on `audit_feed_consumers`; creating and dropping consumers needs INSERT and DELETE
-//! on it. `threadline-core/sql/schema/0001/18_feed.sql` explains marks.
+//! All statements run with the privileges of the connection's role. A worker needs SELECT on the trail and
+//! UPDATE on `audit_feed_consumers`; creating and dropping consumers needs INSERT and DELETE on it. `threadline-core/sql/schema/0001/18_feed.sql` explains marks.
 
 mod calls;
 mod consumer;
@@ -33,61 +31,62 @@ pub use lease::{
 };
 pub use wait::{Listener, WakeReason};
 
-/// The notification channel of listeners: `threadline_feed`, or after the name of the storage schema.
+/// The notification channel of listeners: `threadline_feed`, or derived from the name of the storage schema.
 fn channel() -> String {
     format!("{STORAGE_SCHEMA}_feed")
 }
 
-/// Why a call of the feed failed.
+/// An error of the feed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedError {
-    /// There is no consumer of this name.
+    /// No consumer has this name.
     #[error("there is no consumer `{0}`: create it first")]
     NoSuchConsumer(ConsumerName),
-    /// There is one already.
-    #[error("there is a consumer `{0}` already: lease from it, or drop it first")]
+    /// A consumer of this name exists already.
+    #[error("consumer `{0}` exists already: lease from it, or drop it first")]
     ConsumerExists(ConsumerName),
-    /// A consumer cannot begin after an id that was not given out.
+    /// The start id is greater than the last assigned id.
     #[error("no change has the id {id} yet: the last is {last_id}")]
     NoSuchPlace {
-        /// The id to begin after.
+        /// The start id.
         id: i64,
-        /// The last id that was given out.
+        /// The last assigned id.
         last_id: i64,
     },
-    /// The lease has run out, was given up, or the consumer was dropped. Another worker may have the
-    /// same items now.
+    /// The lease expired or was released, or the consumer was dropped. Another worker may have the same
+    /// items now.
     #[error(
-        "the lease of consumer `{0}` is lost: it ran out, was given up, or the consumer was \
+        "the lease of consumer `{0}` is lost: it expired, was released, or the consumer was \
          dropped; lease again, or for longer"
     )]
     LeaseLost(ConsumerName),
     /// The transaction around the lease has another isolation level.
-    #[error("a lease takes a transaction at the level READ COMMITTED, not {0}")]
+    #[error("a lease needs isolation level READ COMMITTED, not {0}")]
     WrongIsolation(String),
-    /// The transaction around the lease has written: it would get its own changes, which it may still
-    /// roll back.
+    /// The transaction around the lease has written: it would receive its own changes, and may still roll
+    /// them back.
     #[error(
-        "a lease takes a transaction that has written nothing: lease outside of a transaction; to \
+        "a lease needs a transaction that has written nothing: lease outside a transaction; to \
          acknowledge inside one is fine"
     )]
     HasWritten,
-    /// The consumer is ahead of the sequence of ids: changes that come would be skipped.
+    /// The consumer is ahead of the sequence of ids, so it would skip new changes.
     #[error(
         "the last change has the id {last_id}, and the consumer is at {reached} already: the \
          sequence {STORAGE_SCHEMA}.audit_changes_id_seq was set back, or not restored with the trail; \
          set it beyond the greatest id"
     )]
     SequenceSetBack {
-        /// The last id that was given out.
+        /// The last assigned id.
         last_id: i64,
-        /// The id the consumer has reached.
+        /// The id up to which the consumer has acknowledged.
         reached: i64,
     },
-    /// With a cache, sessions use ids that they took long before, so nothing tells what is settled.
+    /// The sequence has a cache. Sessions then use ids that they reserved earlier, so the feed cannot know
+    /// which ids are final.
     #[error(
-        "the sequence of changes has a cache, so the feed cannot know what is settled: ALTER \
+        "the sequence of changes has a cache, so the feed cannot know which ids are final: ALTER \
          SEQUENCE {STORAGE_SCHEMA}.audit_changes_id_seq CACHE 1"
     )]
     SequenceHasCache,

@@ -1,14 +1,14 @@
-//! Tables as a live database describes them, for hosts or tables without models.
+//! Introspection: the declaration of a table from the catalogs of a database, for tables without models.
 
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 use threadline_core::column_type::ColumnType;
 use threadline_core::table::{AuditedTable, Column, InvalidTable, TableName};
 
-/// What a name names; of a table its columns with the types behind their domains, and its key: its
-/// primary key, or else a unique index that always tells rows apart.
+/// Reads the kind of a relation; for a table, its columns with the base types of domains, and its key: the primary
+/// key, or else a unique index that identifies every row.
 const DESCRIBE: &str = include_str!("../sql/describe_table.sql");
 
-/// The query that describes a table.
+/// The statement that describes a table.
 pub(crate) fn describe(
     table: &TableName,
 ) -> diesel::query_builder::BoxedSqlQuery<'static, diesel::pg::Pg, diesel::query_builder::SqlQuery>
@@ -19,7 +19,7 @@ pub(crate) fn describe(
         .bind::<Text, _>(table.name().to_owned())
 }
 
-/// A column as the catalog has it, and what it is a column of. What has no columns is one row too.
+/// A column from the catalog, and its relation. A relation without columns is one row.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct CatalogColumn {
     #[diesel(sql_type = Text)]
@@ -67,38 +67,38 @@ pub enum IntrospectionError {
     /// There is no such table.
     #[error("table {0} does not exist in this database")]
     NoSuchTable(TableName),
-    /// It is something else: a view, a foreign table, a sequence, a temporary table, a system catalog.
+    /// The relation is not a table that can be captured: a view, a foreign table, a sequence, a temporary table, a system catalog.
     #[error("{name} is {kind}, so its rows cannot be captured: {advice}")]
     NotATable {
-        /// What was named.
+        /// The relation.
         name: TableName,
-        /// What it is, in words: `a view`.
+        /// The kind of relation: `a view`.
         kind: String,
         /// What to audit instead.
         advice: &'static str,
     },
-    /// It is a partition, which is captured with its table.
+    /// The table is a partition, which is captured with its root.
     #[error(
         "table {name} is a partition of {root}: audit {root}, its partitions are captured with it"
     )]
     IsPartition {
-        /// What was named.
+        /// The relation.
         name: TableName,
         /// The partitioned table, as SQL writes it.
         root: String,
     },
-    /// It has no columns.
+    /// The table has no columns.
     #[error("table {0} has no columns, so there is nothing to capture")]
     NoColumns(TableName),
-    /// It cannot be captured.
+    /// The table cannot be captured.
     #[error(transparent)]
     Invalid(#[from] InvalidTable),
-    /// The database said no.
+    /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
 }
 
-/// The table that the catalog's rows describe.
+/// The declaration of a table from the rows of the catalog.
 pub(crate) fn from_catalog(
     name: &TableName,
     columns: &[CatalogColumn],
@@ -125,7 +125,7 @@ pub(crate) fn from_catalog(
     }
     let key = first.key.clone();
     let builder = AuditedTable::builder(name.clone()).columns(described);
-    // A virtual generated column holds nothing that could be stored: triggers do not see its values.
+    // Triggers do not see the values of virtual generated columns.
     let builder = builder.exclude(
         columns
             .iter()
@@ -140,7 +140,7 @@ pub(crate) fn from_catalog(
     Ok(builder.build()?)
 }
 
-/// What to audit instead of something that is no table.
+/// What to audit instead of a relation that is not a table.
 fn instead_of(kind: &str) -> &'static str {
     match kind {
         "a view" | "a materialized view" => "audit the tables behind the view",
@@ -148,4 +148,22 @@ fn instead_of(kind: &str) -> &'static str {
         "a temporary table" => "it belongs to one session and ends with it",
         _ => "name a table of your own",
     }
+}
+
+/// Reads a table's columns, types and key from the catalog.
+///
+/// # Errors
+/// [`IntrospectionError`] when there is no such table, or it cannot be captured.
+#[cfg(feature = "async")]
+pub async fn introspect<C>(
+    conn: &mut C,
+    name: &TableName,
+) -> Result<AuditedTable, IntrospectionError>
+where
+    C: diesel_async::AsyncConnection<Backend = diesel::pg::Pg>,
+{
+    use diesel_async::RunQueryDsl;
+
+    let columns = describe(name).load::<CatalogColumn>(conn).await?;
+    from_catalog(name, &columns)
 }

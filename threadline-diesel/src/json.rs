@@ -1,4 +1,4 @@
-//! JSON as it is stored.
+//! Stored JSON documents.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
@@ -6,11 +6,11 @@ use diesel::sql_types::Jsonb;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A JSON document that is never turned into numbers of another precision.
+/// A stored JSON document, with its numbers in full precision.
 ///
 /// `serde_json::Value` reads every number as a 64-bit float or integer: 1.10 becomes 1.1, and a
-/// `numeric` of thirty digits loses half of them. So stored documents stay text until somebody
-/// asks for a field.
+/// `numeric` of thirty digits loses half of them. So stored documents stay text until a field
+/// is read.
 #[derive(Debug, Clone, Serialize, Deserialize, FromSqlRow)]
 #[serde(transparent)]
 pub struct StoredJson(Box<RawValue>);
@@ -22,7 +22,7 @@ impl StoredJson {
         self.0.get()
     }
 
-    /// The fields of an object, in the order they are stored; none for anything else.
+    /// The fields of an object in stored order; empty for other values.
     #[must_use]
     pub fn fields(&self) -> Vec<(String, StoredJson)> {
         struct InOrder(Vec<(String, StoredJson)>);
@@ -57,7 +57,7 @@ impl StoredJson {
             .find_map(|(field, value)| (field == name).then_some(value))
     }
 
-    /// The text of a JSON string, or the document as it is: what `->>` gives.
+    /// The text of a JSON string, or the document as text, as `->>` returns it.
     #[must_use]
     pub fn to_text(&self) -> String {
         serde_json::from_str::<String>(self.as_str()).unwrap_or_else(|_| self.as_str().to_owned())
@@ -69,10 +69,10 @@ impl StoredJson {
         self.as_str() == "null"
     }
 
-    /// The document read into a type, at the precision that type has.
+    /// Deserializes the document.
     ///
     /// # Errors
-    /// What serde says when the document is not of that type.
+    /// The error of serde when the document does not have that type.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         serde_json::from_str(self.as_str())
     }
@@ -91,7 +91,7 @@ impl std::fmt::Display for StoredJson {
 }
 
 impl FromSql<Jsonb, Pg> for StoredJson {
-    /// Binary `jsonb` is a version byte, which is 1, and the text.
+    /// Binary `jsonb` is the version byte 1 and the text.
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let text = match value.as_bytes() {
             [1, text @ ..] => std::str::from_utf8(text)?,

@@ -1,53 +1,72 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "async"),
+    allow(
+        dead_code,
+        reason = "some statements are executed on async connections only"
+    )
+)]
 
-#[cfg(feature = "async")]
-mod accompanied;
-pub mod actions;
-mod answers;
-pub mod as_of;
 #[cfg(any(feature = "sync", feature = "async"))]
-mod audited;
+pub mod audited_write;
 pub mod baseline;
 pub mod blocking;
 pub mod capture_start;
 #[cfg(feature = "async")]
+mod capture_status;
+#[cfg(feature = "async")]
 mod captured_table;
-pub mod change;
-mod circumstances;
-mod condition;
-pub mod correlation;
 pub mod coverage;
-mod deployed;
-pub mod diff;
+#[cfg(feature = "async")]
+mod deployed_tables;
 pub mod doctor;
-pub mod error;
+pub mod documents;
 #[cfg(feature = "async")]
 pub mod feed;
-pub mod history;
-pub mod incident;
+#[cfg(feature = "async")]
+pub mod follow;
 pub mod introspection;
 pub mod json;
-pub mod key_columns;
 pub mod migrations;
-pub mod moments;
-#[cfg(feature = "async")]
-pub mod nonblocking;
-mod operations;
-pub mod page;
-mod past;
+pub mod models;
 pub mod policy;
+#[cfg(feature = "async")]
+pub mod pooler_probe;
+pub mod query;
 #[cfg(feature = "async")]
 pub mod retention;
 pub mod schema;
-pub mod scope;
-pub mod standing;
-#[cfg(any(feature = "sync", feature = "async"))]
-mod statements;
-pub mod terms;
 #[cfg(feature = "async")]
 pub mod time_travel;
-pub mod timeline;
-pub mod transactions;
+
 #[cfg(any(feature = "sync", feature = "async"))]
-pub mod write;
+pub use audited_write::{AuditError, AuditedOutcome, AuditedWrite};
+pub use models::{AuditAction, AuditChange, AuditTransaction, Op, RecordedActor, TimelineEntry};
+pub use query::{
+    Actions, AsOf, AsOfError, Correlation, CorrelationBundle, Cursor, DocumentAsOf, FieldHistory,
+    History, Incident, IncidentBundle, InvalidQuery, Order, Page, PageSize, ReadError, RowAsOf,
+    Scope, Timeline, Transactions,
+};
+
+#[cfg(feature = "async")]
+pub use self::{
+    audited_write::{audited, record_action},
+    baseline::record_baseline,
+    capture_start::capture_start,
+    capture_status::{CaptureStatus, capture_status},
+    coverage::{coverage, deployed_policies},
+    deployed_tables::deployed_tables,
+    doctor::doctor,
+    introspection::introspect,
+    query::history_notes::history_notes,
+    query::read::{
+        actions, as_of, change, correlation, document_as_of, first_change, history, incident,
+        key_columns, last_change, resolve_key, timeline, transaction, transactions,
+    },
+    retention::{
+        audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress,
+        retention_runs,
+    },
+    time_travel::{TimeTravel, time_travel, time_travel_first},
+};

@@ -9,21 +9,21 @@ use diesel::migration::{
 use diesel::pg::Pg;
 use threadline_core::install::{self, SchemaMigration};
 
-/// How the folder of a schema migration ends, after its version: `_threadline_0001`.
+/// The suffix of a schema migration's folder, after its version: `_threadline_0001`.
 #[must_use]
 pub fn suffix(version: u32) -> String {
     format!("_threadline_{version:04}")
 }
 
-/// The version under which a schema migration is listed in a host that has no migrations of its own.
+/// The version of a schema migration in a host without migrations of its own.
 #[must_use]
 pub fn first_version(version: u32) -> String {
     format!("{version:014}")
 }
 
-/// The migrations of the trail itself.
+/// The migrations of the schema of the trail.
 ///
-/// Hosts that keep migration folders have the same SQL written there by `install`.
+/// For hosts with migration folders, `install` writes the same SQL there.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrailMigrations;
 

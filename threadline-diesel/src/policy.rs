@@ -1,5 +1,5 @@
-//! What the code declares, what the migrations on disk deploy, and what is deployed: compared as
-//! data, table by table and column by column.
+//! Compares policies by table and column: declared in code, deployed by the migrations on disk, and deployed in the
+//! database.
 //!
 //! ```
 //! use threadline_diesel::policy::{PolicySources, PolicyStatus};
@@ -15,7 +15,7 @@
 //!
 //! A [`PolicyReport`] is an object with `format_version` (1), `tables` and `summary`. A table has
 //! `schema`, `name`, `status` (`matches`, `drift`, `cannot_tell`), the hashes `declared`, `on_disk`
-//! and `deployed` (null where there is none or it is not known), `differences` (objects with `what`
+//! and `deployed` (null if there is none or it is not known), `differences` (objects with `what`
 //! and what it needs), `notes` (texts) and `columns` (`name`, `status`, and the policies `declared`
 //! and `deployed`, each with `rule` and `column_type`, or null).
 
@@ -31,7 +31,7 @@ use threadline_core::table::{AuditedTable, TableName};
 pub use self::deployed::DeployedPolicy;
 pub use self::difference::{ColumnPolicy, PolicyDifference, differences};
 
-/// The three places where a policy stands. What is deployed is known; the others may not be.
+/// The three sources of policies. The deployed ones are known; the others may not be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicySources {
     declared: Option<Vec<AuditedTable>>,
@@ -40,7 +40,7 @@ pub struct PolicySources {
 }
 
 impl PolicySources {
-    /// What is deployed.
+    /// The deployed policies.
     #[must_use]
     pub fn deployed(policies: Vec<DeployedPolicy>) -> Self {
         Self {
@@ -49,21 +49,21 @@ impl PolicySources {
         }
     }
 
-    /// What the code declares: every table, or the comparison says that others are not declared.
+    /// Adds the declarations of the code. They must be complete: other tables are reported as not declared.
     #[must_use]
     pub fn declared(mut self, tables: Vec<AuditedTable>) -> Self {
         self.declared = Some(tables);
         self
     }
 
-    /// What the migrations on disk deploy in the end: the newest hash of each table.
+    /// Adds the newest hash of each table in the migrations on disk.
     #[must_use]
     pub fn on_disk(mut self, hashes: BTreeMap<TableName, String>) -> Self {
         self.on_disk = Some(hashes);
         self
     }
 
-    /// The comparison, sorted by table.
+    /// Compares the sources; tables are sorted by name.
     #[must_use]
     pub fn compare(&self) -> PolicyReport {
         let names: BTreeSet<&TableName> = self
@@ -108,7 +108,7 @@ impl PolicySources {
         compared
     }
 
-    /// Whether all that is known of the three places agrees.
+    /// Whether the known sources agree.
     fn compare_places(&self, table: &mut TablePolicy) {
         let mut places: Vec<(&str, &Option<String>)> = Vec::new();
         match &self.declared {
@@ -146,21 +146,21 @@ impl PolicySources {
     }
 }
 
-/// Whether a table's policy is the same everywhere.
+/// Whether the sources of a table's policy agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PolicyStatus {
-    /// It is.
+    /// They agree.
     Matches,
-    /// It is not.
+    /// They differ.
     Drift,
-    /// What is deployed cannot be told.
+    /// The deployed policy is not known.
     CannotTell,
 }
 
 impl PolicyStatus {
-    /// In words.
+    /// The status for display.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -171,45 +171,45 @@ impl PolicyStatus {
     }
 }
 
-/// A column in what is declared and in what is deployed.
+/// A column as it is declared and as it is deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ColumnComparison {
     /// The column.
     pub name: String,
-    /// Whether both say the same; [`PolicyStatus::CannotTell`] where only one side is known.
+    /// Whether both agree; [`PolicyStatus::CannotTell`] if only one is known.
     pub status: PolicyStatus,
-    /// What the code says.
+    /// The declared policy.
     pub declared: Option<ColumnPolicy>,
     /// What is deployed.
     pub deployed: Option<ColumnPolicy>,
 }
 
-/// A table's policy in the three places.
+/// A table's policy in the three sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TablePolicy {
     /// The table.
     #[serde(flatten)]
     pub table: TableName,
-    /// Whether it is the same everywhere.
+    /// Whether the sources agree.
     pub status: PolicyStatus,
-    /// The hash of what the code declares.
+    /// The hash of the declaration.
     pub declared: Option<String>,
-    /// The hash that the newest migration of the table names.
+    /// The hash in the newest migration of the table.
     pub on_disk: Option<String>,
-    /// The hash that the deployed function carries.
+    /// The hash in the comment of the deployed function.
     pub deployed: Option<String>,
-    /// How what is declared differs from what is deployed.
+    /// The differences between declared and deployed.
     pub differences: Vec<PolicyDifference>,
-    /// What else there is to say, for a person.
+    /// Notes for display.
     pub notes: Vec<String>,
-    /// Every column of either side, by name.
+    /// The columns of both, by name.
     pub columns: Vec<ColumnComparison>,
 }
 
 impl TablePolicy {
-    /// What is deployed is what it says only if its function is the one that was generated.
+    /// Whether the deployed policy can be trusted: its function must be the generated one.
     fn doubt(&mut self, policy: &DeployedPolicy) {
         let doubt = match &policy.declared {
             Err(error) => format!("carries a policy that cannot be read: {error}"),
@@ -224,27 +224,27 @@ impl TablePolicy {
     }
 }
 
-/// How many tables there are of each status.
+/// The number of tables by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct PolicySummary {
-    /// The same everywhere.
+    /// Tables whose sources agree.
     pub matches: usize,
-    /// Not the same.
+    /// Tables whose sources differ.
     pub drift: usize,
-    /// Not to be told.
+    /// Tables whose deployed policy is not known.
     pub cannot_tell: usize,
 }
 
-/// Every table's policy in the three places.
+/// The policies of all tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PolicyReport {
-    /// Of this JSON.
+    /// The version of this JSON format.
     pub format_version: u32,
-    /// Every table that any of the places knows.
+    /// All tables of any source.
     pub tables: Vec<TablePolicy>,
-    /// The same in numbers.
+    /// The number of tables by status.
     pub summary: PolicySummary,
 }
 
@@ -263,7 +263,7 @@ impl PolicyReport {
         }
     }
 
-    /// Whether every table's policy is the same everywhere.
+    /// Whether the sources agree for every table.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         self.summary.drift == 0 && self.summary.cannot_tell == 0

@@ -1,14 +1,15 @@
-//! Retention: what has expired under a policy, removing it, and keeping the partitions in order.
+//! Retention: planning and removing expired records, and maintaining partitions.
 //!
-//! The calls are [`plan_retention`], [`purge`], [`maintain_partitions`], [`retention_runs`] and
+//! The functions are [`plan_retention`], [`purge`], [`maintain_partitions`], [`retention_runs`] and
 //! [`audit_horizon`].
 //!
-//! A purge works in steps, each a transaction of its own that takes about 50 ms. It can be killed at any
-//! point: what was removed is recorded with it, and the next purge goes on. One at a time is at work;
-//! that is settled by a lease in the database, so it holds for many instances, and through `PgBouncer`.
+//! A purge runs in steps, each a transaction of its own that takes about 50 ms. It can be killed at any point:
+//! each step records what it removes, and the next purge continues. A lease in the database lets one purge run
+//! at a time, also with many instances and through `PgBouncer`.
 
 mod cutoffs;
 mod options;
+mod partition;
 mod plan;
 mod planning;
 mod purge;
@@ -29,51 +30,51 @@ pub use purge::{audit_horizon, maintain_partitions, purge, purge_with_progress, 
 pub use run::{Maintenance, PurgeStep, RetentionRun, RunState, StepKind, UnknownRunState};
 pub use worker::{RetentionWorker, RunningWorker};
 
-/// Why nothing was purged, or not everything.
+/// A purge that did not start or did not finish.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetentionError {
-    /// The policy does not allow it.
-    #[error("retention is not enabled: say enabled() in the policy")]
+    /// The policy is not enabled.
+    #[error("retention is not enabled: call enabled() on the policy")]
     Disabled,
-    /// Somebody else's purge is at work.
-    #[error("another purge is at work{}", shown_holder(*.run, *.until))]
+    /// Another purge is running.
+    #[error("another purge is running{}", shown_holder(*.run, *.until))]
     AtWork {
-        /// The run that is at work, where that is known.
+        /// The other run, if known.
         run: Option<i64>,
-        /// When its lease ends unless it goes on.
+        /// When its lease expires unless it is renewed.
         until: Option<DateTime<Utc>>,
     },
-    /// Consumers of the feed have not acknowledged everything that has expired.
+    /// Consumers of the feed have not acknowledged all expired items.
     #[error(
-        "consumers of the feed have not acknowledged everything that has expired: let them catch up, \
+        "consumers of the feed have not acknowledged all expired items: let them catch up, \
          or say FeedConsumers::Ignore"
     )]
     FeedBehind,
     /// The connection is inside a transaction, where steps could not be committed.
     #[error("a purge commits after every step, so it cannot run inside a transaction")]
     InTransaction,
-    /// A step failed; the run is recorded as failed, and the next one goes on.
+    /// A step failed. The run is recorded as failed, and the next one continues.
     #[error("retention run {run} failed while {place}")]
     Failed {
         /// The run.
         run: i64,
-        /// What it did, as it is recorded. The error is not recorded, because it can hold row values.
+        /// The step, as it is recorded. The error is not recorded, because it may contain row values.
         place: String,
-        /// What went wrong.
+        /// The error of the database.
         #[source]
         error: diesel::result::Error,
     },
-    /// Another purge took this one for dead, because its lease had run out.
-    #[error("retention run {run} was taken for dead by another: give it a longer lease")]
+    /// The lease expired, and another purge marked this run as abandoned.
+    #[error("retention run {run} was marked as abandoned by another: give it a longer lease")]
     Lost {
         /// The run.
         run: i64,
     },
-    /// The database holds something this release does not know.
+    /// The run has a state that this release does not know.
     #[error(transparent)]
     Unknown(#[from] UnknownRunState),
-    /// The database said no.
+    /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
 }
@@ -86,8 +87,7 @@ fn shown_holder(run: Option<i64>, until: Option<DateTime<Utc>>) -> String {
 }
 
 impl RetentionError {
-    /// Whether something went wrong. That others are at work, or that a caller may not purge, is no
-    /// failure of retention.
+    /// Whether retention failed. That another purge runs, or that the policy is not enabled, is not a failure.
     pub(crate) const fn is_worth_an_event(&self) -> bool {
         !matches!(
             self,
@@ -95,7 +95,7 @@ impl RetentionError {
         )
     }
 
-    /// Where it happened, for the run's record.
+    /// The step, for the record of the run.
     fn place(&self) -> String {
         match self {
             Self::Failed { place, .. } => place.clone(),
@@ -103,7 +103,7 @@ impl RetentionError {
         }
     }
 
-    /// A word for what went wrong, for telemetry.
+    /// The kind of error, for telemetry.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
@@ -118,12 +118,12 @@ impl RetentionError {
     }
 }
 
-/// What a purge did.
+/// The outcome of a purge.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct PurgeOutcome {
-    /// The partitions that were put in order before.
+    /// The maintenance of partitions before the purge.
     pub maintenance: Maintenance,
-    /// The run as it is recorded.
+    /// The run, as it is recorded.
     pub run: RetentionRun,
 }

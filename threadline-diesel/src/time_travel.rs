@@ -1,14 +1,14 @@
 //! Any query over audited tables, as of an instant.
 //!
-//! The query is not changed: in front of it stand common table expressions with the names of the tables,
-//! whose rows are made from the trail. It runs in a read-only transaction of its own. If PostgreSQL then
-//! shows that the transaction locked a table of the host, the query has read the present (by a view, a
-//! function, a name with a schema), and the answer is refused.
+//! The query itself is not changed. It is prefixed with common table expressions that have the names of the
+//! tables and compute their rows from the trail, and runs in a read-only transaction of its own. If `pg_locks`
+//! then shows that the transaction locked a table of the host, the query has read present rows (through a view,
+//! a function or a qualified name), and the answer is rejected.
 
 mod errors;
 mod facts;
 mod query;
-pub(crate) mod run;
+mod run;
 mod source;
 
 use chrono::{DateTime, Utc};
@@ -19,30 +19,8 @@ use threadline_core::table::{InvalidTable, TableName};
 
 pub use self::errors::TimeTravelError;
 pub use self::query::AsOfQuery;
-use crate::history::InvalidHistory;
-
-/// An instant; say next which tables the query reads.
-///
-/// ```
-/// use threadline_diesel::time_travel::time_travel;
-///
-/// let then = time_travel("2026-03-01T12:00:00Z".parse()?)
-///     .tables(["invoices".parse()?, "payments".parse()?]);
-/// # let _ = then;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// An instant in the future means now.
-#[must_use]
-pub fn time_travel(instant: DateTime<Utc>) -> TimeTravel {
-    TimeTravel {
-        instant,
-        tables: Vec::new(),
-        keys: Vec::new(),
-        unknown: UnknownColumns::Refused,
-        gaps: Gaps::Refused,
-    }
-}
+pub use self::run::{time_travel, time_travel_first};
+use crate::query::InvalidHistory;
 
 /// Whether a query may read values that the trail does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +36,18 @@ enum Gaps {
     Allowed,
 }
 
-/// An instant, and the tables that are to be seen as of it.
+/// An instant, and the tables that a query reads as of it; [`time_travel`](time_travel()) runs the query.
+///
+/// ```
+/// use threadline_diesel::time_travel::TimeTravel;
+///
+/// let travel = TimeTravel::at("2026-03-01T12:00:00Z".parse()?)
+///     .tables(["invoices".parse()?, "payments".parse()?]);
+/// # let _ = travel;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An instant in the future means now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeTravel {
     instant: DateTime<Utc>,
@@ -69,7 +58,19 @@ pub struct TimeTravel {
 }
 
 impl TimeTravel {
-    /// The table of a model.
+    /// Reads as of an instant. Add the tables that the query reads.
+    #[must_use]
+    pub fn at(instant: DateTime<Utc>) -> Self {
+        Self {
+            instant,
+            tables: Vec::new(),
+            keys: Vec::new(),
+            unknown: UnknownColumns::Refused,
+            gaps: Gaps::Refused,
+        }
+    }
+
+    /// Adds the table of a model.
     ///
     /// # Errors
     /// [`InvalidTable`] when the model's declaration is wrong.
@@ -77,7 +78,7 @@ impl TimeTravel {
         Ok(self.tables([M::audited_table()?.name().clone()]))
     }
 
-    /// Tables by their names. The query names them without a schema.
+    /// Adds tables by name. The query must name them without a schema.
     #[must_use]
     pub fn tables(mut self, tables: impl IntoIterator<Item = TableName>) -> Self {
         for table in tables {
@@ -88,8 +89,8 @@ impl TimeTravel {
         self
     }
 
-    /// The tables of every model that is linked into this program. Only those that the query names
-    /// cost anything.
+    /// Adds the tables of all models that are linked into this program. Tables that the query does not name cost
+    /// nothing.
     ///
     /// # Errors
     /// [`RegistryError`] when a declaration is wrong or two models disagree about a table.
@@ -98,8 +99,8 @@ impl TimeTravel {
         Ok(self.tables(tables.into_iter().map(|table| table.name().clone())))
     }
 
-    /// Narrows the table of a model to the rows with these keys, as they were at the instant: only their
-    /// changes are read. To the query, the table has no other rows.
+    /// Restricts the table of a model to the rows that had these keys at the instant: only their changes are
+    /// read. To the query, the table has no other rows.
     ///
     /// ```no_run
     /// # #[derive(Debug)] struct Invoice;
@@ -108,10 +109,10 @@ impl TimeTravel {
     /// #         unimplemented!()
     /// #     }
     /// # }
-    /// use threadline_diesel::time_travel::time_travel;
+    /// use threadline_diesel::time_travel::TimeTravel;
     ///
-    /// let then = time_travel("2026-03-01T12:00:00Z".parse()?).keys::<Invoice>([42, 43])?;
-    /// # let _ = then;
+    /// let travel = TimeTravel::at("2026-03-01T12:00:00Z".parse()?).keys::<Invoice>([42, 43])?;
+    /// # let _ = travel;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -124,12 +125,12 @@ impl TimeTravel {
         let table = M::audited_table()?;
         let keys: Result<Vec<_>, _> = keys
             .into_iter()
-            .map(|key| RowKeyText::of(&table, &key))
+            .map(|key| RowKeyText::new(&table, &key))
             .collect();
         Ok(self.table_keys(table.name().clone(), keys?))
     }
 
-    /// The same for a table by its name.
+    /// Restricts a table by name to rows with these keys.
     #[must_use]
     pub fn table_keys(
         mut self,
@@ -144,17 +145,17 @@ impl TimeTravel {
         self.tables([table])
     }
 
-    /// Lets the query read values that the trail does not have: texts hold the placeholder that was
-    /// stored, everything else is NULL. Otherwise such a query is refused.
+    /// Allows the query to read values that the trail does not have: texts have their placeholder, other values
+    /// are NULL. By default such a query is rejected.
     #[must_use]
     pub fn allow_unknown_columns(mut self) -> Self {
         self.unknown = UnknownColumns::Allowed;
         self
     }
 
-    /// Lets the query read tables of which the trail may not have every row or change: rows that are
-    /// older than capture, changes while capture was suspended or disabled, rows that a purge removed.
-    /// The answer is then made from what was recorded. Otherwise such a query is refused.
+    /// Allows the query to read tables whose trail may be incomplete: rows older than capture, changes while
+    /// capture was suspended or disabled, rows that a purge removed. The answer is computed from what was
+    /// recorded. By default such a query is rejected.
     #[must_use]
     pub fn allow_incomplete(mut self) -> Self {
         self.gaps = Gaps::Allowed;
@@ -167,7 +168,7 @@ impl TimeTravel {
         self.instant
     }
 
-    /// The keys that a table is narrowed to.
+    /// The keys that a table is restricted to.
     fn keys_of(&self, table: &TableName) -> Option<Vec<String>> {
         self.keys
             .iter()

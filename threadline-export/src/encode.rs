@@ -1,19 +1,19 @@
-//! Changes turned into bytes, a module a format.
+//! Encoders of changes, one module for each format.
 
 mod csv;
 mod json;
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use threadline_diesel::change::TimelineEntry;
+use threadline_diesel::TimelineEntry;
 
+use crate::buffer::EncodeBuffer;
 use crate::error::ExportError;
 use crate::format::{ActionColumns, Format};
 use crate::manifest::Summary;
 use crate::record::Record;
-use crate::sink::Sink;
 
-/// An export being written.
+/// The encoder of an export.
 pub(crate) struct Encoder {
     actions: ActionColumns,
     rows: Rows,
@@ -28,23 +28,25 @@ enum Rows {
 }
 
 impl Encoder {
-    /// Writes what comes before the first change.
+    /// Starts the encoding: writes the header of the format.
     pub(crate) fn start(
         format: Format,
         actions: ActionColumns,
-        sink: Sink,
+        buffer: EncodeBuffer,
     ) -> Result<Self, ExportError> {
         let rows = match format {
-            Format::Csv(options) => Rows::Csv(csv::CsvRows::start(options, actions, sink)?),
-            Format::Json => Rows::Json(json::JsonRows::start(sink)?),
-            Format::Ndjson => Rows::Ndjson(json::NdjsonRows::start(sink)),
+            Format::Csv(options) => Rows::Csv(csv::CsvRows::start(options, actions, buffer)?),
+            Format::Json => Rows::Json(json::JsonRows::start(buffer)?),
+            Format::Ndjson => Rows::Ndjson(json::NdjsonRows::start(buffer)),
             #[cfg(feature = "parquet")]
-            Format::Parquet => Rows::Parquet(Box::new(parquet::ParquetRows::start(actions, sink)?)),
+            Format::Parquet => {
+                Rows::Parquet(Box::new(parquet::ParquetRows::start(actions, buffer)?))
+            }
         };
         Ok(Self { actions, rows })
     }
 
-    /// Writes a change.
+    /// Encodes a change.
     pub(crate) fn write(&mut self, entry: &TimelineEntry) -> Result<(), ExportError> {
         let record = Record::new(entry, self.actions);
         match &mut self.rows {
@@ -56,19 +58,19 @@ impl Encoder {
         }
     }
 
-    /// The bytes that are ready to leave.
-    pub(crate) fn ready(&mut self) -> &mut Vec<u8> {
+    /// The encoded bytes to write. The caller clears them after writing.
+    pub(crate) fn pending(&mut self) -> &mut Vec<u8> {
         match &mut self.rows {
-            Rows::Csv(rows) => rows.sink().ready(),
-            Rows::Json(rows) => rows.sink().ready(),
-            Rows::Ndjson(rows) => rows.sink().ready(),
+            Rows::Csv(rows) => rows.buffer().pending(),
+            Rows::Json(rows) => rows.buffer().pending(),
+            Rows::Ndjson(rows) => rows.buffer().pending(),
             #[cfg(feature = "parquet")]
-            Rows::Parquet(rows) => rows.sink().ready(),
+            Rows::Parquet(rows) => rows.buffer().pending(),
         }
     }
 
-    /// Writes what comes after the last change.
-    pub(crate) fn finish(self, summary: &Summary) -> Result<Sink, ExportError> {
+    /// Ends the encoding: writes the trailer of the format.
+    pub(crate) fn finish(self, summary: &Summary) -> Result<EncodeBuffer, ExportError> {
         match self.rows {
             Rows::Csv(rows) => Ok(rows.finish()),
             Rows::Json(rows) => rows.finish(summary).map_err(ExportError::Write),

@@ -1,41 +1,41 @@
-//! Why an export could not be made.
+//! Errors of exports.
 
 use std::io;
 use std::path::PathBuf;
 
-/// An export could not be made. Messages name files and causes, never what the trail holds.
+/// The error of an export. Messages have no values from the trail.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The database said no, or went away.
+    /// A query failed or the connection was lost.
     #[error("cannot read the trail")]
     Database(#[from] diesel::result::Error),
-    /// What was exported could not be written.
+    /// The writer failed.
     #[error("cannot write the export")]
     Write(#[source] io::Error),
-    /// A file could not be made, completed or put in its place.
+    /// A file could not be created, written or renamed.
     #[error("cannot write {}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The path is a folder, a device or a pipe, which an export would replace by a file.
-    #[error("{} is no ordinary file: write to it as a stream instead", .0.display())]
+    /// The path is not a regular file but a directory, device or pipe.
+    #[error("{} is not a regular file: export to it as a stream instead", .0.display())]
     NotAFile(PathBuf),
-    /// Parquet compresses inside, where readers can still skip what they do not need.
+    /// The export is Parquet with gzip. Parquet files are compressed internally.
     #[cfg(all(feature = "gzip", feature = "parquet"))]
-    #[error("Parquet is compressed by itself: leave gzip out")]
+    #[error("Parquet files are compressed internally: remove gzip")]
     GzippedParquet,
-    /// The Parquet writer gave up.
+    /// The Parquet encoder failed.
     #[cfg(feature = "parquet")]
     #[error("cannot write Parquet")]
     Parquet(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl ExportError {
-    /// Whether the reader closed the pipe: it has seen enough, and nothing is wrong.
+    /// Whether the reader closed the pipe, which most programs treat as success.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)

@@ -1,4 +1,4 @@
-//! Exports: values that say what is exported and how, and what runs them.
+//! Exports: their options, and their execution.
 
 use std::io::Write;
 use std::num::NonZeroU64;
@@ -6,25 +6,26 @@ use std::path::Path;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::TryStreamExt;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::Timeline;
 use tokio::io::AsyncWrite;
 
+use crate::buffer::EncodeBuffer;
+use crate::change_cursor;
 use crate::encode::Encoder;
 use crate::error::ExportError;
 use crate::file::Target;
 use crate::format::{ActionColumns, Compression, Format, Order};
 use crate::manifest::{MANIFEST_VERSION, Manifest, Summary};
-use crate::outlet::{Awaited, Blocking, Outlet, Writer};
-use crate::reading;
+use crate::output::{AsyncIo, BlockingIo, Output, Writer};
 use crate::record::column_names;
-use crate::sink::Sink;
 use crate::snapshot::{self, Snapshot};
 
-/// An export of the changes a timeline asks for, oldest first unless asked otherwise.
+/// An export of the changes that match the filters of a timeline. By default it is NDJSON, oldest change
+/// first.
 ///
 /// ```
 /// use std::num::NonZeroU64;
-/// use threadline_diesel::timeline::Timeline;
+/// use threadline_diesel::query::Timeline;
 /// use threadline_export::{CsvOptions, Export, Format};
 ///
 /// let export = Export::new(Timeline::new().table("orders".parse()?))
@@ -43,17 +44,17 @@ pub struct Export {
     max_rows: Option<NonZeroU64>,
 }
 
-/// How far an export is.
+/// The progress of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How many changes were written.
+    /// The number of written changes.
     pub rows: u64,
 }
 
 impl Export {
-    /// Everything a timeline asks for, as NDJSON. The timeline's page size and cursor play no
-    /// part.
+    /// Creates an export of all changes that match the filters of a timeline. The timeline's page size
+    /// and cursor are ignored.
     #[must_use]
     pub fn new(timeline: Timeline) -> Self {
         Self {
@@ -66,66 +67,67 @@ impl Export {
         }
     }
 
-    /// In a format.
+    /// Sets the format.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// Compressed as a whole.
+    /// Sets the compression of the whole export.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// With or without the columns of the action in force.
+    /// Sets whether the columns of the action in force are exported.
     #[must_use]
     pub fn action_columns(mut self, actions: ActionColumns) -> Self {
         self.actions = actions;
         self
     }
 
-    /// In this order.
+    /// Sets the order.
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
 
-    /// No more changes than this, the first in the order. Without it there is no limit.
+    /// Sets the maximum number of changes. By default there is none.
     #[must_use]
-    pub fn max_rows(mut self, most: NonZeroU64) -> Self {
-        self.max_rows = Some(most);
+    pub fn max_rows(mut self, max_rows: NonZeroU64) -> Self {
+        self.max_rows = Some(max_rows);
         self
     }
 
-    /// Runs the export into a writer.
+    /// Exports to a blocking writer.
     ///
-    /// The connection must not be in a transaction: the export has one of its own, and with it one
-    /// snapshot. The writer is written to in blocks on this thread, so on a server hand in one that
-    /// does not wait long; progress is told every few thousand changes, and before the first.
+    /// The connection must not be in a transaction, because the export begins one for its snapshot.
+    /// The writer blocks the thread; use [`write_to_async`](Self::write_to_async) for slow writers in
+    /// an asynchronous program. `progress` is called before the first change and then every few
+    /// thousand changes.
     ///
-    /// A future that is dropped half-way leaves its transaction open, as with Diesel's own; pools
-    /// see that and discard the connection.
+    /// If the future is dropped before it completes, the transaction stays open, as with Diesel's own
+    /// transactions; pools then discard the connection.
     ///
     /// # Errors
-    /// [`ExportError`]; [`is_closed_pipe`](ExportError::is_closed_pipe) tells when the reader just
-    /// had enough. What was written by then is no complete export.
+    /// [`ExportError`]. The output is then incomplete. If the reader closed a pipe,
+    /// [`is_closed_pipe`](ExportError::is_closed_pipe) is true.
     pub async fn write_to<W: Write + Send>(
         &self,
         conn: &mut AsyncPgConnection,
         writer: &mut W,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Manifest, ExportError> {
-        self.run(conn, Blocking(writer), &mut progress).await
+        self.run(conn, BlockingIo(writer), &mut progress).await
     }
 
-    /// Runs the export into an asynchronous writer: a response's body, a pipe, an upload.
+    /// Exports to an asynchronous writer, for example the body of a response or an upload.
     ///
-    /// It waits for the writer without holding up the thread, and reads no faster than the writer
-    /// takes. Otherwise it is [`write_to`](Self::write_to). The writer is flushed, not shut down.
+    /// Changes are read no faster than the writer accepts them. The writer is flushed, but not shut
+    /// down. Otherwise this method is like [`write_to`](Self::write_to).
     ///
     /// # Errors
     /// As [`write_to`](Self::write_to).
@@ -135,17 +137,17 @@ impl Export {
         writer: &mut W,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Manifest, ExportError> {
-        self.run(conn, Awaited(writer), &mut progress).await
+        self.run(conn, AsyncIo(writer), &mut progress).await
     }
 
-    /// Runs the export into a file, with its manifest beside it: `<file>.manifest.json`.
+    /// Exports to a file, and writes its manifest to `<file>.manifest.json`.
     ///
-    /// Both are written beside their places under other names, to disk, and renamed when they are
-    /// complete; they replace what was there, and only their owner can read them. Under the names
-    /// themselves there is never half a file, whatever happens on the way.
+    /// Both are written under temporary names in the same directory, synced to disk and renamed when
+    /// they are complete, so that an incomplete file never has the final name. Existing files are
+    /// replaced. Only the owner can read the files.
     ///
     /// # Errors
-    /// As [`write_to`](Self::write_to); [`ExportError::NotAFile`] when the path is a folder, a
+    /// As [`write_to`](Self::write_to), and [`ExportError::NotAFile`] if the path is a directory, a
     /// device or a pipe.
     pub async fn write_file(
         &self,
@@ -153,8 +155,11 @@ impl Export {
         path: impl AsRef<Path> + Send,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Manifest, ExportError> {
-        let mut target = Target::beside(path.as_ref())?;
-        let manifest = match self.run(conn, Blocking(target.file()), &mut progress).await {
+        let mut target = Target::create(path.as_ref())?;
+        let manifest = match self
+            .run(conn, BlockingIo(target.file()), &mut progress)
+            .await
+        {
             Err(ExportError::Write(source)) => return Err(target.error(source)),
             other => other?,
         };
@@ -192,50 +197,54 @@ impl Export {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Manifest, ExportError> {
         let snapshot = Snapshot::take(conn).await?;
-        reading::open(conn, &self.timeline, self.order, self.limit()).await?;
-        let mut outlet = Outlet::new(writer);
-        let mut encoder = Encoder::start(self.format, self.actions, Sink::new(self.compression))?;
-        let most = self.max_rows.map_or(u64::MAX, NonZeroU64::get);
+        change_cursor::open(conn, &self.timeline, self.order, self.limit()).await?;
+        let mut output = Output::new(writer);
+        let mut encoder = Encoder::start(
+            self.format,
+            self.actions,
+            EncodeBuffer::new(self.compression),
+        )?;
+        let max_rows = self.max_rows.map_or(u64::MAX, NonZeroU64::get);
         let (mut row_count, mut cut) = (0, false);
         loop {
             progress(Progress { rows: row_count });
             let mut read = 0;
-            let mut entries = reading::portion(conn).await?;
+            let mut entries = change_cursor::fetch(conn).await?;
             while let Some(entry) = entries.try_next().await? {
                 read += 1;
-                if row_count == most {
+                if row_count == max_rows {
                     cut = true;
                     continue;
                 }
                 row_count += 1;
                 encoder.write(&entry)?;
-                let written = outlet.take_block(encoder.ready()).await;
+                let written = output.write_block(encoder.pending()).await;
                 written.map_err(ExportError::Write)?;
             }
-            // Whoever reads along need not wait until a block is full.
-            let written = outlet.take(encoder.ready()).await;
+            // Write a partial block too, so that a reader of the stream does not wait for the next fetch.
+            let written = output.write(encoder.pending()).await;
             written.map_err(ExportError::Write)?;
-            if read < reading::PORTION_ROWS {
+            if read < change_cursor::FETCH_ROWS {
                 break;
             }
         }
         progress(Progress { rows: row_count });
         let summary = self.summary(snapshot, row_count, cut);
-        let sink = encoder.finish(&summary)?;
-        let mut rest = sink.finish().map_err(ExportError::Write)?;
-        outlet.take(&mut rest).await.map_err(ExportError::Write)?;
-        let measures = outlet.finish().await.map_err(ExportError::Write)?;
+        let buffer = encoder.finish(&summary)?;
+        let mut rest = buffer.finish().map_err(ExportError::Write)?;
+        output.write(&mut rest).await.map_err(ExportError::Write)?;
+        let stats = output.finish().await.map_err(ExportError::Write)?;
         Ok(Manifest {
             summary,
-            bytes: measures.bytes,
-            sha256: measures.sha256,
+            bytes: stats.bytes,
+            sha256: stats.sha256,
         })
     }
 
-    /// One change more than the export may have: that one tells whether it was cut.
+    /// One more than the maximum number of changes, to find out whether the export is cut.
     fn limit(&self) -> Option<i64> {
-        let most = self.max_rows?;
-        i64::try_from(most.get()).ok()?.checked_add(1)
+        let max_rows = self.max_rows?;
+        i64::try_from(max_rows.get()).ok()?.checked_add(1)
     }
 
     fn summary(&self, snapshot: Snapshot, row_count: u64, cut: bool) -> Summary {

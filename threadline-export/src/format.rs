@@ -1,4 +1,4 @@
-//! What an export looks like.
+//! Formats and other options of exports.
 
 use serde::Serialize;
 
@@ -7,38 +7,39 @@ use serde::Serialize;
 #[serde(tag = "name", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Format {
-    /// Comma-separated values as in RFC 4180: a header, then a record a change.
+    /// Comma-separated values as in RFC 4180: a header, then one record per change.
     ///
-    /// Documents (keys, images, actors, `meta`) and lists are JSON text, as they are stored. NULL
-    /// is an empty field, the empty string is `""`: `COPY … FROM … CSV` tells the two apart, readers
-    /// that drop the quotes (spreadsheets, Python) do not.
+    /// Documents (keys, images, actors, `meta`) and lists are JSON text, as stored. NULL is an empty
+    /// field and the empty string is `""`: `COPY … FROM … CSV` distinguishes them, but readers that
+    /// remove the quotes (spreadsheets, Python) do not.
     Csv(CsvOptions),
-    /// One JSON document: `format_version`, `changes`, and at the end `manifest`. A document that
-    /// was cut off on the way does not parse.
+    /// One JSON document: `format_version`, `changes` and, at the end, `manifest`. An incomplete
+    /// document is not valid JSON.
     Json,
-    /// A JSON object a line, and nothing else.
+    /// One JSON object per line, without header or trailer.
     Ndjson,
-    /// Parquet: numbers, instants and lists typed, documents and ids as text, zstd inside.
+    /// Parquet with zstd compression. Numbers, instants and lists are typed; documents and UUIDs are
+    /// text.
     #[cfg(feature = "parquet")]
     Parquet,
 }
 
-/// How CSV is written.
+/// Options of CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct CsvOptions {
-    /// Whether formulas are disarmed.
+    /// Whether formulas are escaped.
     pub formula_guard: FormulaGuard,
 }
 
 impl CsvOptions {
-    /// With the formula guard on.
+    /// Creates options with the formula guard on.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Turns the formula guard on or off.
+    /// Sets the formula guard.
     #[must_use]
     pub fn formula_guard(mut self, guard: FormulaGuard) -> Self {
         self.formula_guard = guard;
@@ -46,50 +47,50 @@ impl CsvOptions {
     }
 }
 
-/// Whether text that a spreadsheet would run as a formula is disarmed.
+/// Whether text that a spreadsheet would evaluate as a formula is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FormulaGuard {
-    /// A text whose first character after white space is one of `= + - @` or their full-width
-    /// forms, or that begins with a tab, a line break or an apostrophe, gets an apostrophe in
-    /// front. Exact values come back by taking one leading apostrophe off every field.
+    /// Adds an apostrophe in front of a text whose first character after white space is one of
+    /// `= + - @` or their full-width forms, or that begins with a tab, a line break or an apostrophe.
+    /// Removing one leading apostrophe from every field restores the exact values.
     #[default]
     On,
-    /// Text is written as it is, for programs.
+    /// Writes text unchanged, for programs.
     Off,
 }
 
-/// How an export is compressed as a whole.
+/// The compression of the whole export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// As gzip does.
+    /// gzip.
     #[cfg(feature = "gzip")]
     Gzip,
 }
 
-/// In which order changes are exported: by `captured_at` and `id`, forwards or backwards.
+/// The order of changes, by `captured_at` and `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// As things happened.
+    /// The oldest change first.
     #[default]
     OldestFirst,
     /// The newest change first, as in a timeline.
     NewestFirst,
 }
 
-/// Whether the columns of the action in force are exported too.
+/// Whether the columns of the action in force are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActionColumns {
-    /// They are left out.
+    /// Without these columns.
     #[default]
     Without,
-    /// `action_id`, `action_name`, `action_status`, `verb`, `category`, `reason` and `comment`
-    /// follow the others.
+    /// Adds `action_id`, `action_name`, `action_status`, `verb`, `category`, `reason` and `comment`
+    /// after the other columns.
     With,
 }

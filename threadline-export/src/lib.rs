@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod buffer;
+mod change_cursor;
 mod count;
 mod encode;
 pub mod error;
@@ -8,10 +10,8 @@ pub mod export;
 mod file;
 pub mod format;
 pub mod manifest;
-mod outlet;
-mod reading;
+mod output;
 mod record;
-mod sink;
 mod snapshot;
 
 pub use count::count;

@@ -1,4 +1,4 @@
-//! What an export says about itself.
+//! Manifests: the metadata of exports.
 
 use std::num::NonZeroU64;
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::format::{Compression, Format, Order};
 use crate::record::as_instant;
 
-/// The version of [`Manifest`]'s JSON. Fields may join without a new one.
+/// The version of the JSON form of [`Manifest`]. New fields do not change it.
 pub const MANIFEST_VERSION: u32 = 1;
 
-/// What is in an export. JSON documents and Parquet files carry it inside.
+/// The content of an export. JSON documents and Parquet files include it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -22,36 +22,36 @@ pub struct Summary {
     /// When the snapshot was taken, by the database's clock.
     #[serde(serialize_with = "as_instant")]
     pub generated_at: DateTime<Utc>,
-    /// The snapshot, as `pg_current_snapshot()` tells it: what was committed by then is in the
-    /// export, nothing else is.
+    /// The snapshot, as returned by `pg_current_snapshot()`. The export has the changes of exactly the
+    /// transactions that are visible in it.
     pub snapshot: String,
-    /// Which changes were asked for.
+    /// The filters of the timeline.
     pub filters: serde_json::Value,
     /// The format.
     pub format: Format,
-    /// The compression of the whole.
+    /// The compression.
     pub compression: Compression,
     /// The order of the changes.
     pub order: Order,
-    /// The columns.
+    /// The names of the columns.
     pub columns: Vec<&'static str>,
-    /// The most changes that were asked for.
+    /// The maximum number of changes.
     pub max_rows: Option<NonZeroU64>,
-    /// How many changes there are.
+    /// The number of exported changes.
     pub row_count: u64,
-    /// Whether there were more than [`max_rows`](Self::max_rows). Exact.
+    /// Whether more than [`max_rows`](Self::max_rows) changes match the filters.
     pub cut: bool,
 }
 
-/// What is in an export, and what it must be byte for byte.
+/// The content of an export, with the size and digest of its bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// What is in it.
+    /// The content.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Its size, compressed where it is.
+    /// The size in bytes, after compression.
     pub bytes: u64,
-    /// The SHA-256 of its bytes, in hexadecimal.
+    /// The SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
 }

@@ -1,16 +1,17 @@
-//! A change as every format writes it.
+//! The record of a change, common to all formats.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
-use threadline_diesel::change::{AuditAction, Op, RecordedActor, TimelineEntry};
 use threadline_diesel::json::StoredJson;
+use threadline_diesel::models::RecordedActor;
+use threadline_diesel::{AuditAction, Op, TimelineEntry};
 use uuid::Uuid;
 
 use crate::format::ActionColumns;
 
-/// The columns of every export, in order.
+/// The columns of all exports, in order.
 pub const COLUMNS: [&str; 22] = [
     "id",
     "captured_at",
@@ -36,7 +37,7 @@ pub const COLUMNS: [&str; 22] = [
     "partition_name",
 ];
 
-/// The columns that follow [`COLUMNS`] with [`ActionColumns::With`].
+/// The further columns of exports with [`ActionColumns::With`].
 pub const ACTION_COLUMNS: [&str; 7] = [
     "action_id",
     "action_name",
@@ -56,7 +57,7 @@ pub(crate) fn column_names(actions: ActionColumns) -> impl Iterator<Item = &'sta
     COLUMNS.iter().chain(more).copied()
 }
 
-/// A change. Fields are in the order of [`COLUMNS`].
+/// The record of a change. Its fields are in the order of [`COLUMNS`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
     pub(crate) id: i64,
@@ -66,7 +67,7 @@ pub(crate) struct Record<'a> {
     pub(crate) table_schema: &'a str,
     pub(crate) table_name: &'a str,
     pub(crate) table_pk: Option<&'a StoredJson>,
-    /// Of updates only: nothing else changes fields.
+    /// `None` unless the change is an update.
     pub(crate) changed_fields: Option<Vec<String>>,
     pub(crate) changed_from: Option<&'a StoredJson>,
     pub(crate) data_after: Option<&'a StoredJson>,
@@ -89,7 +90,7 @@ pub(crate) struct Record<'a> {
     pub(crate) action: Option<ActionRecord<'a>>,
 }
 
-/// The action in force. Fields are in the order of [`ACTION_COLUMNS`].
+/// The action in force. Its fields are in the order of [`ACTION_COLUMNS`].
 #[derive(Debug, Serialize)]
 pub(crate) struct ActionRecord<'a> {
     pub(crate) action_id: Option<Uuid>,
@@ -102,7 +103,8 @@ pub(crate) struct ActionRecord<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Ids are the action's where it has them, else the transaction's: what filters go by too.
+    /// Creates the record. Its request, correlation and job ids are those of the action or, if it has
+    /// none, of the transaction, as in filters.
     pub(crate) fn new(entry: &'a TimelineEntry, actions: ActionColumns) -> Self {
         let change = &entry.change;
         let transaction = entry.transaction.as_ref();
@@ -144,7 +146,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The values as text, in the order of the columns; none for NULL.
+    /// The values as text, in the order of the columns; `None` for NULL.
     pub(crate) fn texts(&self) -> Vec<Option<Cow<'_, str>>> {
         let mut texts = Vec::with_capacity(COLUMNS.len() + ACTION_COLUMNS.len());
         let borrowed = |text: Option<&'a str>| text.map(Cow::Borrowed);
@@ -193,7 +195,7 @@ impl<'a> ActionRecord<'a> {
         }
     }
 
-    /// Everything but the id.
+    /// The values of all fields but the id.
     pub(crate) fn texts(&self) -> [Option<&'a str>; 6] {
         [
             self.action_name,
@@ -206,12 +208,12 @@ impl<'a> ActionRecord<'a> {
     }
 }
 
-/// An instant as every text format writes it: UTC, with microseconds.
+/// Formats an instant for the text formats: UTC, with microseconds.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// JSON of what cannot fail to be JSON.
+/// Serializes a value to JSON; for types whose serialization cannot fail.
 pub(crate) fn json_text<T: Serialize>(value: &T) -> Cow<'static, str> {
     Cow::Owned(serde_json::to_string(value).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The transaction of an export, in which nothing changes any more.
+//! The read-only transaction and snapshot of an export.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -11,9 +11,9 @@ use diesel_async::{
 
 use crate::error::ExportError;
 
-/// A server that supports it looks whether anybody is still there, so that an export that was
-/// killed does not go on reading. Others refuse the setting.
-const NOTICE_WHEN_THE_READER_IS_GONE: &str = "
+/// Has the server check the connection, so that it stops reading when the export was killed. Some
+/// platforms do not support the setting.
+const CHECK_CLIENT_CONNECTION: &str = "
     DO $$
     BEGIN
         PERFORM pg_catalog.set_config('client_connection_check_interval', '1s', true);
@@ -22,7 +22,7 @@ const NOTICE_WHEN_THE_READER_IS_GONE: &str = "
     END
     $$";
 
-/// The snapshot everything is read from.
+/// The snapshot of an export.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct Snapshot {
     #[diesel(sql_type = Text)]
@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     pub(crate) taken_at: DateTime<Utc>,
 }
 
-/// Begins a read-only transaction in which nothing changes any more.
+/// Begins a read-only transaction with one snapshot.
 pub(crate) async fn begin(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     AnsiTransactionManager::begin_transaction_sql(
         conn,
@@ -40,7 +40,8 @@ pub(crate) async fn begin(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     .await
 }
 
-/// Ends the transaction. What goes wrong on the way is not allowed to hide why the work failed.
+/// Commits or rolls back. An error of the rollback is logged, so that the error of the work is
+/// returned.
 pub(crate) async fn end<T>(
     conn: &mut AsyncPgConnection,
     outcome: Result<T, ExportError>,
@@ -60,9 +61,9 @@ pub(crate) async fn end<T>(
 }
 
 impl Snapshot {
-    /// Takes the snapshot of a transaction that has just begun.
+    /// Takes the snapshot; must be the first query of the transaction.
     pub(crate) async fn take(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
-        conn.batch_execute(NOTICE_WHEN_THE_READER_IS_GONE).await?;
+        conn.batch_execute(CHECK_CLIENT_CONNECTION).await?;
         diesel::sql_query("SELECT pg_current_snapshot()::text AS snapshot, now() AS taken_at")
             .get_result(conn)
             .await

@@ -1,10 +1,6 @@
-//! An export of any size needs little memory. Alone in its process, which it measures.
+//! The memory of an export is constant. The only test of its binary, because it measures the process.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::{Result, Write};
@@ -12,21 +8,20 @@ use std::time::Instant;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline_core::capture::CaptureMigration;
-use threadline_diesel::nonblocking::introspect;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::{Timeline, introspect};
 use threadline_export::{CsvOptions, Export, Format};
 use threadline_testdb::{Cluster, Progress, ServerBinaries};
 
-/// What an export of any size may take, in kilobytes.
+/// The maximum memory of the process in kilobytes.
 const ALLOWED_KB: u64 = 64 * 1024;
 
-/// Counts the changes of the test; more of them make it a benchmark.
+/// The number of changes to export; a larger number makes the test a benchmark.
 fn changes() -> u64 {
-    let asked = std::env::var("THREADLINE_TEST_EXPORT_CHANGES").ok();
-    asked.map_or(100_000, |text| text.parse().expect("a number of changes"))
+    let count = std::env::var("THREADLINE_TEST_EXPORT_CHANGES").ok();
+    count.map_or(100_000, |text| text.parse().expect("a number of changes"))
 }
 
-/// The most memory this process ever had.
+/// The peak memory of the process.
 fn peak_kb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status
@@ -40,10 +35,10 @@ fn peak_kb() -> u64 {
         .expect("kilobytes")
 }
 
-/// Throws away what it is given.
-struct Nowhere;
+/// Discards everything.
+struct Discard;
 
-impl Write for Nowhere {
+impl Write for Discard {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         Ok(bytes.len())
     }
@@ -54,7 +49,7 @@ impl Write for Nowhere {
 }
 
 #[test]
-fn an_export_of_many_changes_needs_less_than_64_megabytes() {
+fn exporting_many_changes_takes_less_than_64_megabytes() {
     let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
     let cluster = Cluster::builder()
         .binaries(binaries)
@@ -92,7 +87,7 @@ fn an_export_of_many_changes_needs_less_than_64_megabytes() {
         let started = Instant::now();
         let export = Export::new(Timeline::new()).format(format);
         let manifest = runtime
-            .block_on(export.write_to(&mut conn, &mut Nowhere, |_| {}))
+            .block_on(export.write_to(&mut conn, &mut Discard, |_| {}))
             .expect("an export");
         assert_eq!(manifest.summary.row_count, changes());
         eprintln!(

@@ -1,23 +1,68 @@
-//! Reading attributes: our own strictly, Diesel's tolerantly.
+//! Attribute parsing: `#[audited(...)]` strictly, `#[diesel(...)]` leniently.
 
 pub mod audited;
 pub mod diesel;
 
-use proc_macro2::TokenTree;
+use proc_macro2::{Span, TokenTree};
 use syn::parse::ParseStream;
 use syn::{Ident, LitStr, Token};
 
 use crate::errors::Errors;
 
-/// Reads a comma separated list to its end; an entry that cannot be read is reported and skipped,
-/// so that one mistake does not hide the next.
+/// The effect of a rule on a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The column is never stored.
+    Exclude,
+    /// The column is stored as a placeholder.
+    Mask,
+    /// The column is stored, but a change of it alone is not recorded.
+    Ignore,
+}
+
+impl Rule {
+    /// The names of all rules.
+    pub const NAMES: [&str; 3] = ["exclude", "mask", "ignore"];
+
+    /// Looks a rule up by its name in attributes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "exclude" => Some(Self::Exclude),
+            "mask" => Some(Self::Mask),
+            "ignore" => Some(Self::Ignore),
+            _ => None,
+        }
+    }
+
+    /// The rule's name in attributes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exclude => "exclude",
+            Self::Mask => "mask",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// A rule for one column.
+pub struct Redaction {
+    /// The rule.
+    pub rule: Rule,
+    /// The column's identifier in the `columns` module that `table!` generates.
+    pub column: Ident,
+    /// The span for errors: the column in a list, the rule on a field.
+    pub span: Span,
+}
+
+/// Parses a comma-separated list to its end. An entry that cannot be parsed is reported and
+/// skipped, so that one error does not hide the next.
 fn entries(
     input: ParseStream,
     errors: &mut Errors,
     mut entry: impl FnMut(ParseStream, &mut Errors) -> syn::Result<()>,
 ) {
     while !input.is_empty() {
-        let result = entry(input, errors).and_then(|()| end_of_entry(input));
+        let result = entry(input, errors).and_then(|()| expect_end_of_entry(input));
         if let Err(error) = result {
             errors.push(error);
         }
@@ -25,19 +70,19 @@ fn entries(
     }
 }
 
-/// Refuses whatever follows an entry and is no comma.
-fn end_of_entry(input: ParseStream) -> syn::Result<()> {
-    if at_end_of_entry(input) {
+/// Returns an error unless the entry ends here.
+fn expect_end_of_entry(input: ParseStream) -> syn::Result<()> {
+    if is_end_of_entry(input) {
         return Ok(());
     }
-    Err(input.error("write `,` between entries"))
+    Err(input.error("expected `,`"))
 }
 
-fn at_end_of_entry(input: ParseStream) -> bool {
+fn is_end_of_entry(input: ParseStream) -> bool {
     input.is_empty() || input.peek(Token![,])
 }
 
-/// Moves past the next comma.
+/// Advances past the next comma.
 fn skip_entry(input: ParseStream) {
     while let Ok(token) = input.parse::<TokenTree>() {
         if matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',') {
@@ -46,8 +91,8 @@ fn skip_entry(input: ParseStream) {
     }
 }
 
-/// The identifier of a column whose name stands in quotes: `"type"` is what Rust writes `r#type`.
-fn unquoted(name: &LitStr) -> syn::Result<Ident> {
+/// Converts a quoted column name into an identifier; `"type"` becomes `r#type`.
+fn parse_quoted(name: &LitStr) -> syn::Result<Ident> {
     name.parse().or_else(|error| {
         let mut raw: Ident = syn::parse_str(&format!("r#{}", name.value())).map_err(|_| error)?;
         raw.set_span(name.span());

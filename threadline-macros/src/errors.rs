@@ -1,37 +1,29 @@
-//! Every mistake of one derive, so that the user meets them all at once.
+//! The errors of one derive, reported together.
 
 use std::fmt::Display;
 
 use proc_macro2::Span;
 
-/// Collects compile errors instead of stopping at the first.
+/// Collects compile errors.
 #[derive(Default)]
 pub struct Errors(Option<syn::Error>);
 
 impl Errors {
-    /// Adds an error at the culprit.
-    pub fn at(&mut self, culprit: Span, message: impl Display) {
-        self.push(syn::Error::new(culprit, message));
+    /// Adds an error at a span.
+    pub fn at(&mut self, span: Span, message: impl Display) {
+        self.push(syn::Error::new(span, message));
     }
 
     /// Adds an error.
     pub fn push(&mut self, error: syn::Error) {
-        self.0 = Some(std::mem::take(self).with(error));
-    }
-
-    /// All errors and one more.
-    pub fn with(self, error: syn::Error) -> syn::Error {
-        match self.0 {
-            Some(mut known) => {
-                known.combine(error);
-                known
-            }
-            None => error,
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            None => self.0 = Some(error),
         }
     }
 
-    /// The value, unless there was an error.
-    pub fn or<T>(self, value: T) -> syn::Result<T> {
-        self.0.map_or(Ok(value), Err)
+    /// Returns all errors combined, or `Ok` if there are none.
+    pub fn into_result(self) -> syn::Result<()> {
+        self.0.map_or(Ok(()), Err)
     }
 }

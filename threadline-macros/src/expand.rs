@@ -1,11 +1,12 @@
-//! The code that a model becomes.
+//! The expansion of a model.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{DeriveInput, GenericParam, Ident, Lifetime, Path};
 
-use crate::ast::{Model, Rule};
+use crate::ast::Model;
+use crate::attr::Rule;
 use crate::attr::audited::{Flag, ModelOptions};
 use crate::errors::Errors;
 use crate::{fallback, valid};
@@ -15,12 +16,12 @@ pub fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let model = Model::read(input, &mut errors);
     match valid::check(&model, errors) {
-        Ok(table) => model_impl(&model, table),
+        Ok(()) => model_impl(&model),
         Err(error) => fallback::expand(&model, &error),
     }
 }
 
-/// Where the generated code finds everything that it names.
+/// The path of the `__private` module that the expansion refers to.
 fn private(options: &ModelOptions) -> TokenStream {
     options.root.as_ref().map_or_else(
         || quote!(::threadline::__private),
@@ -28,8 +29,8 @@ fn private(options: &ModelOptions) -> TokenStream {
     )
 }
 
-/// `impl Audited` for a model, around the code that makes the table.
-pub fn impl_audited(model: &Model<'_>, table: &TokenStream) -> TokenStream {
+/// `impl Audited` with a body that evaluates to the table.
+pub fn impl_audited(model: &Model<'_>, body: &TokenStream) -> TokenStream {
     let private = private(&model.options);
     let ident = &model.input.ident;
     let (impl_generics, type_generics, where_clause) = model.input.generics.split_for_impl();
@@ -40,15 +41,15 @@ pub fn impl_audited(model: &Model<'_>, table: &TokenStream) -> TokenStream {
                 #private::AuditedTable,
                 #private::InvalidTable,
             > {
-                #table
+                #body
             }
         }
     }
 }
 
-fn model_impl(model: &Model<'_>, table: &Path) -> TokenStream {
+fn model_impl(model: &Model<'_>) -> TokenStream {
     let private = private(&model.options);
-    let implementation = impl_audited(model, &audited_table(model, table));
+    let implementation = impl_audited(model, &audited_table(model));
     let ident = &model.input.ident;
     let name = ident.unraw().to_string();
     let lifetimes = static_lifetimes(model.input);
@@ -64,7 +65,7 @@ fn model_impl(model: &Model<'_>, table: &Path) -> TokenStream {
     }
 }
 
-/// The arguments that make one type of a model that borrows: `<'static>`.
+/// `<'static, ...>` for every lifetime parameter of the model, which makes it one concrete type.
 fn static_lifetimes(input: &DeriveInput) -> Option<TokenStream> {
     let lifetimes: Vec<_> = input
         .generics
@@ -76,12 +77,13 @@ fn static_lifetimes(input: &DeriveInput) -> Option<TokenStream> {
     (!lifetimes.is_empty()).then(|| quote!(<#(#lifetimes),*>))
 }
 
-fn audited_table(model: &Model<'_>, table: &Path) -> TokenStream {
+fn audited_table(model: &Model<'_>) -> TokenStream {
     let private = private(&model.options);
-    let of_diesel = quote_spanned!(table_span(table)=> #table::table);
-    let exclude = rule(model, table, Rule::Exclude);
-    let mask = rule(model, table, Rule::Mask);
-    let ignore = rule(model, table, Rule::Ignore);
+    let table = &model.table;
+    let diesel_table = quote_spanned!(table_span(table)=> #table::table);
+    let exclude = rule(model, Rule::Exclude);
+    let mask = rule(model, Rule::Mask);
+    let ignore = rule(model, Rule::Ignore);
     let mask_with = model
         .options
         .mask_with
@@ -92,17 +94,18 @@ fn audited_table(model: &Model<'_>, table: &Path) -> TokenStream {
         Flag::RequireActor => quote!(.actor(#private::ActorPolicy::Required)),
     });
     quote! {
-        #private::from_diesel_table::<#of_diesel>()
+        #private::from_diesel_table::<#diesel_table>()
             #exclude #mask #ignore #mask_with #(#flags)*
             .build()
     }
 }
 
-/// The call that gives a rule its columns. Each is named by its type, in the span of the user, so
-/// that the compiler itself finds a misspelt one and points at it.
-fn rule(model: &Model<'_>, table: &Path, rule: Rule) -> Option<TokenStream> {
+/// The builder call for the columns of a rule. Each column is a type path in the user's span, so
+/// that the compiler reports a misspelt one there.
+fn rule(model: &Model<'_>, rule: Rule) -> Option<TokenStream> {
     let private = private(&model.options);
-    let columns = model.redacted(rule);
+    let table = &model.table;
+    let columns = model.columns_with(rule);
     let names = columns.iter().map(|column| {
         quote_spanned!(table_span(table)=> <#table::columns::#column as #private::diesel::Column>::NAME)
     });
@@ -110,7 +113,7 @@ fn rule(model: &Model<'_>, table: &Path, rule: Rule) -> Option<TokenStream> {
     (!columns.is_empty()).then(|| quote!(.#method([#(#names),*])))
 }
 
-/// Where to point when the table is not one: the last word of its path.
+/// The span for errors about the table: the last segment of its path.
 fn table_span(table: &Path) -> Span {
     table
         .segments

@@ -7,16 +7,16 @@ mod attr;
 mod errors;
 mod expand;
 mod fallback;
-mod nearest;
 mod valid;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// Implements `Audited` for a Diesel model and registers its table when the program is linked.
+/// Implements `Audited` for a Diesel model and registers its table at link time.
 ///
-/// The table comes from Diesel's `#[diesel(table_name = …)]`; everything else has a default. See
-/// the [crate's documentation](crate) for an example and for every option.
+/// The table is that of `#[diesel(table_name = …)]`; without the attribute its name is inferred
+/// from the struct's, as Diesel's derives do: `OrderLine` has the table `order_lines`. See the
+/// [crate documentation](crate) for an example and all options.
 #[proc_macro_derive(Audited, attributes(audited, diesel))]
 pub fn derive_audited(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -1,60 +1,50 @@
-//! What contradicts itself or cannot be captured. Whether a column exists is left to the compiler,
-//! which resolves every name of a rule in the table's `columns` module.
+//! Validation of a model. Whether a column exists is left to the compiler, which resolves every
+//! column of a rule in the table's `columns` module.
 
 use std::collections::BTreeMap;
 
 use syn::ext::IdentExt;
-use syn::{Data, GenericParam, LitStr, Path};
+use syn::{Data, GenericParam, LitStr};
 
-use crate::ast::{Model, Redaction, Rule};
+use crate::ast::Model;
 use crate::attr::audited::Flag;
+use crate::attr::{Redaction, Rule};
 use crate::errors::Errors;
 
-/// The longest placeholder that capture takes, in characters.
+/// The maximum length of a placeholder in characters, as in `threadline_core::table`.
 const MAX_MASK_CHARS: usize = 200;
 
-/// The column that Diesel takes as the key when a model names none.
+/// The primary key that Diesel assumes for a model without `primary_key`.
 const DEFAULT_KEY: &str = "id";
 
-/// Judges a model; the table is returned if there is nothing to object.
+/// Validates a model.
 ///
 /// # Errors
-/// All errors of the model, those of reading it included.
-pub fn check<'a>(model: &'a Model<'_>, mut errors: Errors) -> syn::Result<&'a Path> {
-    struct_only(model, &mut errors);
-    one_type(model, &mut errors);
-    one_rule_a_column(&model.redactions, &mut errors);
-    clear_key(model, &mut errors);
+/// All errors of the model, including those of parsing its attributes.
+pub fn check(model: &Model<'_>, mut errors: Errors) -> syn::Result<()> {
+    check_struct(model, &mut errors);
+    check_generics(model, &mut errors);
+    check_duplicate_rules(&model.redactions, &mut errors);
+    check_key(model, &mut errors);
     if let Some(text) = &model.options.mask_with {
-        placeholder(text, model, &mut errors);
+        check_placeholder(text, model, &mut errors);
     }
-    match &model.table {
-        Some(Ok(table)) => errors.or(table),
-        Some(Err(error)) => Err(errors.with(error.clone())),
-        None => Err(errors.with(missing_table(model))),
-    }
+    errors.into_result()
 }
 
-fn missing_table(model: &Model<'_>) -> syn::Error {
-    syn::Error::new(
-        model.input.ident.span(),
-        "write `#[diesel(table_name = ...)]` on the struct: columns and key are read from its \
-         `table!`",
-    )
-}
-
-fn struct_only(model: &Model<'_>, errors: &mut Errors) {
-    let (culprit, kind) = match &model.input.data {
+fn check_struct(model: &Model<'_>, errors: &mut Errors) {
+    let (span, kind) = match &model.input.data {
         Data::Struct(_) => return,
         Data::Enum(data) => (data.enum_token.span, "an enum"),
         Data::Union(data) => (data.union_token.span, "a union"),
     };
-    let message = format!("write `#[derive(Audited)]` on a struct: {kind} is no row of a table");
-    errors.at(culprit, message);
+    let message = format!("`Audited` can be derived for structs only, not for {kind}");
+    errors.at(span, message);
 }
 
-/// Refuses parameters that make many types of the model; lifetimes do not.
-fn one_type(model: &Model<'_>, errors: &mut Errors) {
+/// Rejects type and const parameters: a generic model has no single table to register. Lifetimes
+/// are allowed.
+fn check_generics(model: &Model<'_>, errors: &mut Errors) {
     for parameter in &model.input.generics.params {
         let (name, kind) = match parameter {
             GenericParam::Lifetime(_) => continue,
@@ -62,14 +52,14 @@ fn one_type(model: &Model<'_>, errors: &mut Errors) {
             GenericParam::Const(parameter) => (&parameter.ident, "const"),
         };
         let message = format!(
-            "write the struct without the {kind} parameter `{name}`: its table is registered when \
-             the program is linked, which needs one concrete type"
+            "`Audited` cannot be derived for a struct with the {kind} parameter `{name}`: a table \
+             is registered at link time, which needs a concrete type"
         );
         errors.at(name.span(), message);
     }
 }
 
-fn one_rule_a_column(redactions: &[Redaction], errors: &mut Errors) {
+fn check_duplicate_rules(redactions: &[Redaction], errors: &mut Errors) {
     let mut rules = BTreeMap::new();
     for redaction in redactions {
         let column = redaction.column.unraw();
@@ -80,49 +70,50 @@ fn one_rule_a_column(redactions: &[Redaction], errors: &mut Errors) {
                 continue;
             }
             Some(first) if *first == rule => {
-                format!("write `{}` once for column `{column}`", rule.name())
+                format!("duplicate rule `{}` for column `{column}`", rule.name())
             }
             Some(_) => format!(
-                "write one of `exclude`, `mask` and `ignore` for column `{column}`: a column has one \
-                 rule"
+                "column `{column}` has more than one rule: keep one of `exclude`, `mask` and \
+                 `ignore`"
             ),
         };
-        errors.at(redaction.culprit, message);
+        errors.at(redaction.span, message);
     }
 }
 
-/// Refuses rules for the key, by which history is found.
-fn clear_key(model: &Model<'_>, errors: &mut Errors) {
+/// Rejects rules for key columns, because the key is stored with every change.
+fn check_key(model: &Model<'_>, errors: &mut Errors) {
     if model.options.flags.contains(&Flag::NoKey) {
         return;
     }
     for redaction in &model.redactions {
         let column = redaction.column.unraw();
-        let reason = match &model.primary_key {
-            Some(key) if key.iter().any(|key| key.unraw() == column) => {
-                "it belongs to the primary key"
-            }
+        let hint = match &model.primary_key {
+            Some(key) if key.iter().any(|key| key.unraw() == column) => "",
             None if column == DEFAULT_KEY => {
-                "it is the primary key unless `#[diesel(primary_key(...))]` names another"
+                " (`id` is the primary key unless `#[diesel(primary_key(...))]` names another)"
             }
             _ => continue,
         };
         let message = format!(
-            "write no `{}` for `{column}`: {reason}, and a key is stored with every change",
+            "`{}` cannot apply to the key column `{column}`: the key is stored with every \
+             change{hint}",
             redaction.rule.name()
         );
-        errors.at(redaction.culprit, message);
+        errors.at(redaction.span, message);
     }
 }
 
-fn placeholder(text: &LitStr, model: &Model<'_>, errors: &mut Errors) {
-    if model.redacted(Rule::Mask).is_empty() {
-        let message = "write `mask(column, ...)` too, or remove `mask_with`: no column is masked";
+fn check_placeholder(text: &LitStr, model: &Model<'_>, errors: &mut Errors) {
+    if model.columns_with(Rule::Mask).is_empty() {
+        let message = "`mask_with` has no effect, because no column is masked: add \
+                       `mask(column, ...)` or remove it";
         errors.at(text.span(), message);
     }
     if let Some(problem) = placeholder_problem(&text.value()) {
         let message = format!(
-            "write 1 to {MAX_MASK_CHARS} characters without control characters: this text {problem}"
+            "a placeholder must have 1 to {MAX_MASK_CHARS} characters and no control characters: \
+             this one {problem}"
         );
         errors.at(text.span(), message);
     }
@@ -133,7 +124,7 @@ fn placeholder_problem(text: &str) -> Option<String> {
     if text.is_empty() {
         Some("is empty".to_owned())
     } else if length > MAX_MASK_CHARS {
-        Some(format!("has {length}"))
+        Some(format!("has {length} characters"))
     } else if text.chars().any(char::is_control) {
         Some("has a control character".to_owned())
     } else {
@@ -146,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_placeholder_is_the_longest_that_capture_takes() {
+    fn the_derive_and_the_table_builder_share_the_placeholder_limit() {
         assert_eq!(MAX_MASK_CHARS, threadline_core::table::MAX_MASK_CHARS);
         assert_eq!(placeholder_problem(&"ß".repeat(MAX_MASK_CHARS)), None);
         assert!(placeholder_problem(&"ß".repeat(MAX_MASK_CHARS + 1)).is_some());

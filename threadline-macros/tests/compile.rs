@@ -1,9 +1,9 @@
-//! What the derive accepts, what it refuses, and in which words.
+//! Models that compile, and the errors of those that do not.
 //!
-//! `TRYBUILD=overwrite cargo test -p threadline-macros --test compile` writes the words anew.
+//! `TRYBUILD=overwrite cargo test -p threadline-macros --test compile` updates the expected errors.
 
 #[test]
-fn models_compile_or_are_refused_with_the_right_words() {
+fn models_compile_or_fail_with_the_expected_errors() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");

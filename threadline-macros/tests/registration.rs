@@ -1,4 +1,4 @@
-//! What a derived model declares, and that the registry finds it.
+//! The tables that derived models declare, and their registration.
 
 use diesel::prelude::*;
 use threadline_core::Audited as _;
@@ -107,7 +107,7 @@ fn rules(table: &AuditedTable) -> Vec<(&str, ColumnRule)> {
 }
 
 #[test]
-fn rules_follow_the_columns_and_not_the_fields() {
+fn rules_apply_to_columns_not_to_fields() {
     let table = Member::audited_table().unwrap();
     assert_eq!(
         rules(&table),
@@ -123,7 +123,7 @@ fn rules_follow_the_columns_and_not_the_fields() {
 }
 
 #[test]
-fn types_come_from_the_table_macro() {
+fn column_types_are_read_from_the_table_macro() {
     let table = Member::audited_table().unwrap();
     assert_eq!(table.columns()[0].column_type, ColumnType::builtin("int8"));
     let mood = &table.columns()[4].column_type;
@@ -131,33 +131,33 @@ fn types_come_from_the_table_macro() {
 }
 
 #[test]
-fn options_that_are_not_given_have_their_defaults() {
+fn missing_options_have_their_defaults() {
     let table = inner_secret();
     assert_eq!(table.mask_with(), DEFAULT_MASK);
     assert_eq!(table.actor(), ActorPolicy::Optional);
 }
 
 #[test]
-fn a_composite_key_in_another_schema_keeps_its_names_and_its_order() {
+fn composite_keys_keep_sql_names_and_order() {
     let table = OrderLine::audited_table().unwrap();
     assert_eq!(table.name(), &TableName::new("billing", "Order Lines"));
     assert_eq!(table.key().columns(), ["order_id", "line.no"]);
 }
 
 #[test]
-fn a_column_named_id_that_is_no_key_can_be_redacted() {
+fn a_column_named_id_outside_the_key_can_be_redacted() {
     let table = OrderLine::audited_table().unwrap();
     assert_eq!(rules(&table)[2], ("id", ColumnRule::Mask));
 }
 
 #[test]
-fn policies_are_those_that_were_asked_for() {
+fn require_actor_sets_the_actor_policy() {
     let table = OrderLine::audited_table().unwrap();
     assert_eq!(table.actor(), ActorPolicy::Required);
 }
 
 #[test]
-fn a_model_without_a_key_can_redact_every_column() {
+fn a_model_without_a_key_can_redact_all_columns() {
     let table = Reading::audited_table().unwrap();
     assert_eq!(table.key(), &RowKey::None);
     assert_eq!(
@@ -167,7 +167,7 @@ fn a_model_without_a_key_can_redact_every_column() {
 }
 
 #[test]
-fn the_registry_finds_every_model_private_ones_too() {
+fn the_registry_lists_private_models_too() {
     let names: Vec<_> = registered_tables()
         .unwrap()
         .iter()
@@ -185,7 +185,7 @@ fn the_registry_finds_every_model_private_ones_too() {
 }
 
 #[test]
-fn a_registration_says_where_its_model_is() {
+fn registrations_have_the_path_of_their_model() {
     let mut models: Vec<_> = registrations().map(Registration::model).collect();
     models.sort();
     assert_eq!(
@@ -199,7 +199,7 @@ fn a_registration_says_where_its_model_is() {
     );
 }
 
-/// The table of a struct that this module cannot name.
+/// The table of a struct that is private to another module.
 fn inner_secret() -> AuditedTable {
     let secret = registrations().find(|found| found.model().ends_with("::Secret"));
     secret.unwrap().table().unwrap()

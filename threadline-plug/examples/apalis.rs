@@ -1,8 +1,8 @@
-//! A job queue that exists: apalis. Who ordered a job, and in which request, is among the job's
-//! arguments, and the queue's own id becomes the job's.
+//! Job context with the job queue apalis. The context of the request is among the job's arguments, and
+//! the id of the task becomes the job id.
 //!
-//! The queue here is in memory. apalis-postgres, apalis-redis and the others take the same arguments
-//! and the same handler; they store the arguments as JSON, which `JobContext` reads back.
+//! The queue is in memory. apalis-postgres, apalis-redis and other backends take the same arguments and
+//! the same handler; they store the arguments as JSON, from which `JobContext` is deserialized.
 //!
 //! `cargo run -p threadline-plug --example apalis`
 
@@ -29,11 +29,11 @@ struct SendReminder {
     audit: JobContext,
 }
 
-/// Where the example shows what the worker knew.
+/// The contexts of the jobs that have run.
 type Seen = Arc<Mutex<Vec<AuditContext>>>;
 
-/// In the request: the job is ordered by whoever makes it.
-async fn remind(
+/// Enqueues a job in a request.
+async fn enqueue_reminder(
     queue: &mut MemoryStorage<SendReminder>,
     request: &AuditContext,
     invoice: i64,
@@ -46,8 +46,8 @@ async fn remind(
     Ok(())
 }
 
-/// In the worker: the context is that of the request, and knows which job it is.
-async fn send(
+/// Runs a job in a worker, with the context of the request and the id of the job.
+async fn send_reminder(
     job: SendReminder,
     id: TaskId,
     seen: Data<Seen>,
@@ -58,12 +58,12 @@ async fn send(
         .into_context(ContextId::new(id.to_string())?)
         .source("worker")
         .meta("invoice", job.invoice);
-    // Here an application hands it to its audited write:
+    // An application passes the context to its audited write:
     // audited(conn, &AuditedWrite::new(context), async |conn| { ... }).await?;
     seen.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(context);
-    // One job is enough for an example.
+    // Stop after one job.
     worker.stop()?;
     Ok(())
 }
@@ -74,13 +74,13 @@ async fn run() -> Result<Vec<AuditContext>, Error> {
         .request_id("req-7".parse()?)
         .correlation_id("order-7001".parse()?)
         .remote_addr("203.0.113.9");
-    remind(&mut queue, &request, 17).await?;
+    enqueue_reminder(&mut queue, &request, 17).await?;
 
     let seen = Seen::default();
     WorkerBuilder::new("reminders")
         .backend(queue)
         .data(Arc::clone(&seen))
-        .build(send)
+        .build(send_reminder)
         .run()
         .await?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,15 +97,15 @@ async fn main() -> Result<(), Error> {
 
 #[cfg(test)]
 #[tokio::test]
-async fn the_worker_knows_who_ordered_the_job_and_which_it_is() -> Result<(), Error> {
+async fn the_job_has_the_context_of_the_request_and_its_own_id() -> Result<(), Error> {
     let seen = run().await?;
-    let context = seen.first().ok_or("a job was worked on")?;
+    let context = seen.first().ok_or("no job has run")?;
     assert_eq!(context.actor(), Some(&ActorRef::user("42")?));
-    assert_eq!(context.request(), Some(&"req-7".parse()?));
-    assert_eq!(context.correlation(), Some(&"order-7001".parse()?));
-    assert!(context.job().is_some());
-    // The address is the request's, not the job's.
-    assert_eq!(context.address(), None);
-    assert_eq!(context.origin(), Some("worker"));
+    assert_eq!(context.get_request_id(), Some(&"req-7".parse()?));
+    assert_eq!(context.get_correlation_id(), Some(&"order-7001".parse()?));
+    assert!(context.get_job_id().is_some());
+    // The address belongs to the request, not to the job.
+    assert_eq!(context.get_remote_addr(), None);
+    assert_eq!(context.get_source(), Some("worker"));
     Ok(())
 }

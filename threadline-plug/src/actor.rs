@@ -1,11 +1,11 @@
-//! Who is behind a request: the one question the host answers.
+//! The actor of a request, which the application resolves.
 //!
 //! ```
 //! use http::{Request, Response};
 //! use std::convert::Infallible;
 //! use threadline_core::actor::ActorRef;
 //! use threadline_core::context::AuditContext;
-//! use threadline_plug::layer::{AuditContextLayer, Refusal};
+//! use threadline_plug::layer::{AuditContextLayer, Rejection};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! #[derive(Clone)]
@@ -16,34 +16,34 @@
 //!     ActorRef::user(cookie).ok()
 //! }
 //!
-//! async fn who(request: Request<()>) -> Result<Response<String>, Infallible> {
+//! async fn show_actor(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let context = request.extensions().get::<AuditContext>();
 //!     let actor = context.and_then(AuditContext::actor);
-//!     Ok(Response::new(actor.map_or("nobody".to_owned(), ToString::to_string)))
+//!     Ok(Response::new(actor.map_or("none".to_owned(), ToString::to_string)))
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // At once, from what the authentication layer left in the extensions.
-//! let at_once = AuditContextLayer::new().actor(|parts| {
+//! // From the extensions, which the authentication layer has set.
+//! let layer = AuditContextLayer::new().actor(|parts| {
 //!     let user = parts.extensions.get::<CurrentUser>();
 //!     Ok(user.and_then(|user| ActorRef::user(user.0.to_string()).ok()))
 //! });
-//! let response = at_once.layer(service_fn(who)).oneshot(Request::new(())).await?;
-//! assert_eq!(response.body(), "nobody");
+//! let response = layer.layer(service_fn(show_actor)).oneshot(Request::new(())).await?;
+//! assert_eq!(response.body(), "none");
 //!
-//! // Later, from a session store. What the future needs, it takes along.
-//! let later = AuditContextLayer::new().actor_async(|parts| {
+//! // From a session store. The future owns what it needs of the request.
+//! let layer = AuditContextLayer::new().actor_async(|parts| {
 //!     let cookie = parts.headers.get("cookie").and_then(|value| value.to_str().ok());
 //!     let cookie = cookie.map(str::to_owned);
 //!     async move {
 //!         match cookie {
 //!             Some(cookie) => Ok(find_session(cookie).await),
-//!             None => Err(Refusal::new(Response::new("sign in".to_owned()))),
+//!             None => Err(Rejection::new(Response::new("sign in".to_owned()))),
 //!         }
 //!     }
 //! });
-//! let response = later.layer(service_fn(who)).oneshot(Request::new(())).await?;
+//! let response = layer.layer(service_fn(show_actor)).oneshot(Request::new(())).await?;
 //! assert_eq!(response.body(), "sign in");
 //! # Ok(())
 //! # }
@@ -54,71 +54,68 @@ use std::future::{Future, Ready};
 
 use threadline_core::actor::ActorRef;
 
-/// The answer to who it was: somebody, nobody in particular, or a response in place of the
-/// handler's.
-pub type Resolved<E> = Result<Option<ActorRef>, E>;
+/// The result of resolving an actor: the actor, `None` for an unattributed request, or an error that
+/// ends the request.
+pub type ActorResult<E> = Result<Option<ActorRef>, E>;
 
-/// Finds out who is behind a request.
+/// Resolves the actor of a request.
 ///
-/// `Q` is the head of the request: [`http::request::Parts`] under the tower layer,
-/// `actix_web::dev::ServiceRequest` under actix-web. `E` is what ends the request when the answer
-/// is a refusal: a [`Refusal`](crate::layer::Refusal) under tower, an `actix_web::Error` under
-/// actix-web.
+/// `Q` is the head of the request: [`http::request::Parts`] under tower,
+/// `actix_web::dev::ServiceRequest` under actix-web. `E` ends the request: a
+/// [`Rejection`](crate::layer::Rejection) under tower, an `actix_web::Error` under actix-web.
 ///
-/// Closures implement it through [`FromFn`] and [`FromAsyncFn`], which
-/// [`AuditContextLayer::actor`](crate::AuditContextLayer::actor) and
-/// [`actor_async`](crate::AuditContextLayer::actor_async) put around them.
+/// Closures implement it through [`FromFn`] and [`FromAsyncFn`], which the methods `actor` and
+/// `actor_async` of [`AuditContextLayer`](crate::AuditContextLayer) construct. If a middleware is
+/// nested in another one, the resolver sees the outer context in the extensions.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot tell the actor of a request",
-    note = "use a closure that returns `Result<Option<ActorRef>, E>`, where `E` is `Refusal<B>` \
+    message = "`{Self}` cannot resolve the actor of a request",
+    note = "use a closure that returns `Result<Option<ActorRef>, E>`, where `E` is `Rejection<B>` \
             with the inner service's response body (tower), or `actix_web::Error` (actix-web)"
 )]
 pub trait ResolveActor<Q, E> {
-    /// The answer that takes a while. It borrows nothing from the request.
-    type Future: Future<Output = Resolved<E>>;
+    /// The future of an asynchronous resolution. It cannot borrow from the request.
+    type Future: Future<Output = ActorResult<E>>;
 
-    /// Who is behind this request.
+    /// Resolves the actor of a request.
     fn resolve(&self, request: &Q) -> Resolution<Self::Future, E>;
 }
 
-/// An answer, or the promise of one.
-///
-/// An answer that is there at once costs no clone of the service and no second poll.
+/// The actor, or a future of it. [`Resolution::Ready`] saves a clone of the service and a poll.
 pub enum Resolution<F, E> {
-    /// The answer.
-    Now(Resolved<E>),
-    /// The promise of it.
-    Later(F),
+    /// The actor is known.
+    Ready(ActorResult<E>),
+    /// The actor is resolved by a future.
+    Pending(F),
 }
 
 impl<F, E> fmt::Debug for Resolution<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Now(_) => "Now(..)",
-            Self::Later(_) => "Later(..)",
+            Self::Ready(_) => "Ready(..)",
+            Self::Pending(_) => "Pending(..)",
         })
     }
 }
 
-/// Nobody is asked: every request is unattributed.
+/// Leaves every request unattributed.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct NoActor;
 
 impl<Q, E> ResolveActor<Q, E> for NoActor {
-    type Future = Ready<Resolved<E>>;
+    type Future = Ready<ActorResult<E>>;
 
     fn resolve(&self, _: &Q) -> Resolution<Self::Future, E> {
-        Resolution::Now(Ok(None))
+        Resolution::Ready(Ok(None))
     }
 }
 
-/// A closure that knows the actor at once.
+/// Resolves the actor by a closure.
 #[derive(Clone, Copy)]
 pub struct FromFn<F>(F);
 
 impl<F> FromFn<F> {
-    /// Asks this closure.
+    /// Wraps a closure.
     pub const fn new(function: F) -> Self {
         Self(function)
     }
@@ -132,21 +129,21 @@ impl<F> fmt::Debug for FromFn<F> {
 
 impl<F, Q, E> ResolveActor<Q, E> for FromFn<F>
 where
-    F: Fn(&Q) -> Resolved<E>,
+    F: Fn(&Q) -> ActorResult<E>,
 {
-    type Future = Ready<Resolved<E>>;
+    type Future = Ready<ActorResult<E>>;
 
     fn resolve(&self, request: &Q) -> Resolution<Self::Future, E> {
-        Resolution::Now(self.0(request))
+        Resolution::Ready(self.0(request))
     }
 }
 
-/// A closure that has to look the actor up.
+/// Resolves the actor by a closure that returns a future.
 #[derive(Clone, Copy)]
 pub struct FromAsyncFn<F>(F);
 
 impl<F> FromAsyncFn<F> {
-    /// Asks this closure.
+    /// Wraps a closure.
     pub const fn new(function: F) -> Self {
         Self(function)
     }
@@ -161,11 +158,11 @@ impl<F> fmt::Debug for FromAsyncFn<F> {
 impl<F, Fut, Q, E> ResolveActor<Q, E> for FromAsyncFn<F>
 where
     F: Fn(&Q) -> Fut,
-    Fut: Future<Output = Resolved<E>>,
+    Fut: Future<Output = ActorResult<E>>,
 {
     type Future = Fut;
 
     fn resolve(&self, request: &Q) -> Resolution<Self::Future, E> {
-        Resolution::Later(self.0(request))
+        Resolution::Pending(self.0(request))
     }
 }

@@ -1,4 +1,5 @@
-//! For axum: [`Audit`] as an extractor, over [`AuditContextLayer`](crate::AuditContextLayer).
+//! Support for axum: the extractor [`Audit`], for routes with an
+//! [`AuditContextLayer`](crate::AuditContextLayer).
 //!
 //! ```
 //! use axum::{Router, body::Body, routing::get};
@@ -8,13 +9,13 @@
 //! use threadline_plug::{Audit, AuditContextLayer};
 //! use tower::ServiceExt;
 //!
-//! async fn who(Audit(context): Audit) -> String {
-//!     context.actor().map_or("nobody".to_owned(), ToString::to_string)
+//! async fn show_actor(Audit(context): Audit) -> String {
+//!     context.actor().map_or("none".to_owned(), ToString::to_string)
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let app: Router = Router::new().route("/", get(who)).layer(
+//! let app: Router = Router::new().route("/", get(show_actor)).layer(
 //!     AuditContextLayer::new().actor(|parts| {
 //!         let user = parts.headers.get("x-user").and_then(|value| value.to_str().ok());
 //!         Ok(user.and_then(|id| ActorRef::user(id).ok()))
@@ -37,11 +38,12 @@ use http::request::Parts;
 use threadline_core::context::AuditContext;
 
 use crate::extract::{Audit, MissingAuditContext};
-use crate::layer::Refusal;
+use crate::layer::Rejection;
 
-impl Refusal<Body> {
-    /// Answers with whatever axum can answer with: `Refusal::answer(StatusCode::UNAUTHORIZED)`.
-    pub fn answer(response: impl IntoResponse) -> Self {
+impl Rejection<Body> {
+    /// Rejects the request with any axum response:
+    /// `Rejection::from_response(StatusCode::UNAUTHORIZED)`.
+    pub fn from_response(response: impl IntoResponse) -> Self {
         Self::new(response.into_response())
     }
 }

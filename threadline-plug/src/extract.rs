@@ -1,4 +1,4 @@
-//! How a handler gets at the context: [`Audit`], an extractor under the features `axum` and
+//! The extractor [`Audit`], with which handlers receive the context. It needs the feature `axum` or
 //! `actix`.
 //!
 //! ```
@@ -6,15 +6,15 @@
 //! use threadline_core::context::AuditContext;
 //! use threadline_plug::Audit;
 //!
-//! /// A handler of axum or actix-web. Tests call it like any function.
-//! async fn who(Audit(context): Audit) -> String {
-//!     context.actor().map_or("nobody".to_owned(), ToString::to_string)
+//! /// A handler of axum or actix-web. A test can call it as a function.
+//! async fn show_actor(Audit(context): Audit) -> String {
+//!     context.actor().map_or("none".to_owned(), ToString::to_string)
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let context = AuditContext::new(ActorRef::user("42")?);
-//! assert_eq!(who(Audit(context)).await, "user:42");
+//! assert_eq!(show_actor(Audit(context)).await, "user:42");
 //! # Ok(())
 //! # }
 //! ```
@@ -24,9 +24,9 @@ use std::ops::Deref;
 use http::StatusCode;
 use threadline_core::context::AuditContext;
 
-/// The context of the request at hand.
+/// The context of a request.
 ///
-/// A handler that also works without the layer takes `Option<Audit>`.
+/// A handler that also works without the layer or middleware takes `Option<Audit>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Audit(pub AuditContext);
 
@@ -44,8 +44,8 @@ impl From<Audit> for AuditContext {
     }
 }
 
-/// A handler takes [`Audit`], but no layer put a context into the request: a mistake of the
-/// program, not of the client.
+/// The rejection of [`Audit`] if no layer or middleware has set a context. This is an error of the
+/// application, not of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, thiserror::Error)]
 #[error(
     "no audit context in the request: add AuditContextLayer (axum) or AuditContextMiddleware \
@@ -55,13 +55,13 @@ impl From<Audit> for AuditContext {
 pub struct MissingAuditContext;
 
 impl MissingAuditContext {
-    /// 500.
+    /// The status of the response: 500.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    /// What to do about it.
+    /// The body of the response: the error's message.
     #[must_use]
     pub fn body_text(&self) -> String {
         self.to_string()

@@ -1,46 +1,42 @@
-//! The walk through `X-Forwarded-For` and `Forwarded`, from the right.
+//! The client's address in `X-Forwarded-For` and `Forwarded`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 
 use crate::header::{DropReason, Headers, report_dropped};
-use crate::remote::{ForwardedHeader, TrustedProxies};
+use crate::trusted_proxies::{ForwardedHeader, TrustedProxies};
 
-/// No honest chain of proxies writes more than this into one header line.
+/// The maximum length of a header line. Real chains of proxies are far shorter.
 const MAX_BYTES: usize = 4096;
 
-/// The first address from the right that is not a trusted proxy, beginning with the peer; the last
-/// one that was vouched for, where all are trusted or the next is none.
+/// The first address that is not a trusted proxy, beginning with the peer and then reading the header
+/// from right to left. If all addresses are trusted or the next entry is invalid, the last address.
 pub(crate) fn client(proxies: &TrustedProxies, headers: &impl Headers, peer: IpAddr) -> IpAddr {
     if !proxies.contains(peer) {
         return peer;
     }
     let header = proxies.forwarded_header();
-    let mut nearest = peer;
+    let mut client_address = peer;
     for value in headers.values(&header.name()).rev() {
-        match walk(proxies, header, value, &mut nearest) {
-            Ok(Walk::Goes) => {}
-            Ok(Walk::Ends) => break,
+        match read_line(proxies, header, value, &mut client_address) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
             Err(reason) => {
                 report_dropped(&header.name(), reason);
                 break;
             }
         }
     }
-    nearest
+    client_address
 }
 
-enum Walk {
-    Goes,
-    Ends,
-}
-
-/// Through one line of the header.
-fn walk(
+/// Reads one line of the header. Breaks at the first address that is not a trusted proxy.
+fn read_line(
     proxies: &TrustedProxies,
     header: ForwardedHeader,
     value: &[u8],
-    nearest: &mut IpAddr,
-) -> Result<Walk, DropReason> {
+    client_address: &mut IpAddr,
+) -> Result<ControlFlow<()>, DropReason> {
     if value.len() > MAX_BYTES {
         return Err(DropReason::TooLong);
     }
@@ -50,15 +46,15 @@ fn walk(
             ForwardedHeader::XForwardedFor => address(hop.trim()),
             ForwardedHeader::Forwarded => forwarded_for(hop),
         };
-        *nearest = address.ok_or(DropReason::Malformed)?;
-        if !proxies.contains(*nearest) {
-            return Ok(Walk::Ends);
+        *client_address = address.ok_or(DropReason::Malformed)?;
+        if !proxies.contains(*client_address) {
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(Walk::Goes)
+    Ok(ControlFlow::Continue(()))
 }
 
-/// An address, with or without a port or brackets.
+/// Parses an address with or without port or brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let plain = text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
@@ -72,16 +68,16 @@ fn address(text: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// The `for` of one element of `Forwarded`.
+/// Parses the address of `for` in one element of `Forwarded`.
 ///
-/// The element was cut out at commas, which a quoted string may hold. What is left of a string cut
-/// in two has a lone quote, or one behind a backslash, so both are refused: a client that smuggles
-/// commas into a proxy's `host="…"` does not get to write elements of its own.
+/// Elements are split at commas, and a quoted string can contain commas. A part of a split string has
+/// an unpaired quote or an escaped one; both are rejected, so that commas in a proxy's `host="…"`
+/// cannot add elements.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut found = None;
     for pair in element.trim().split(';') {
         let (name, value) = pair.trim().split_once('=')?;
-        let value = unquoted(value)?;
+        let value = unquote(value)?;
         if name.eq_ignore_ascii_case("for") && found.replace(address(value)?).is_some() {
             return None;
         }
@@ -89,8 +85,8 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     found
 }
 
-/// A value without its quotes; none if quotes or backslashes are anywhere else.
-fn unquoted(value: &str) -> Option<&str> {
+/// Removes the quotes around a value; `None` if it has other quotes or a backslash.
+fn unquote(value: &str) -> Option<&str> {
     let inner = match value.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"')?,
         None => value,
@@ -116,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn x_forwarded_for_is_believed_as_far_as_proxies_are_trusted() {
+    fn x_forwarded_for_is_read_as_far_as_proxies_are_trusted() {
         let long = [b"1.1.1.1, ".repeat(500).as_slice(), b"2.2.2.2"].concat();
         let table: [(&str, &[&[u8]], &str); 20] = [
             ("9.9.9.9", &[b"1.1.1.1"], "9.9.9.9"),
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_strictly() {
+    fn invalid_elements_of_forwarded_end_the_search() {
         let table: [(&[u8], &str); 14] = [
             (b"for=1.1.1.1", "1.1.1.1"),
             (b"For=1.1.1.1;proto=https;by=10.0.0.1", "1.1.1.1"),
@@ -177,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_stands_left_of_the_client_changes_nothing(left in "[ -~]{0,80}") {
+        fn entries_left_of_the_client_are_ignored(left in "[ -~]{0,80}") {
             for (header, own) in [
                 (ForwardedHeader::XForwardedFor, "1.1.1.1"),
                 (ForwardedHeader::Forwarded, "for=1.1.1.1"),
@@ -188,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn a_peer_nobody_trusts_is_the_client_whatever_it_sends(value in "[ -~]{0,80}") {
+        fn headers_of_an_untrusted_peer_are_ignored(value in "[ -~]{0,80}") {
             let header = ForwardedHeader::XForwardedFor;
             prop_assert_eq!(found(header, "9.9.9.9", &[value.as_bytes()]), "9.9.9.9");
         }

@@ -1,12 +1,12 @@
-//! Header values from strangers: read when they are sound, dropped with an event when not.
+//! Ids from request headers. Invalid values are dropped with an event.
 
 use http::HeaderName;
 use threadline_core::context::{ContextId, InvalidContextId, MAX_ID_BYTES};
 use threadline_core::telemetry;
 
-/// The headers of a request, whichever version of the `http` crate they come from.
+/// Header maps of different versions of the `http` crate.
 pub(crate) trait Headers {
-    /// All values under a name, in the order they came in.
+    /// All values of a header, in the order of the request.
     fn values(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]>;
 }
 
@@ -16,25 +16,25 @@ impl Headers for http::HeaderMap {
     }
 }
 
-/// Why a header value was not used.
+/// Why a header value was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// Nothing is left after trimming.
+    /// The value is empty after trimming.
     Empty,
-    /// It is longer than such a value may be.
+    /// The value is too long.
     TooLong,
-    /// It is not UTF-8.
+    /// The value is not UTF-8.
     NotText,
-    /// It holds a control character.
+    /// The value has a control character.
     ControlCharacter,
-    /// It does not have the form the header prescribes.
+    /// The value does not have the syntax of the header.
     Malformed,
-    /// It was sent more than once, and which one counts is nowhere said.
+    /// The header occurs more than once, and must not.
     Repeated,
 }
 
 impl DropReason {
-    /// The word in the event.
+    /// The `reason` in the event.
     fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -47,12 +47,12 @@ impl DropReason {
     }
 }
 
-/// Says that a value was dropped, never which. At debug level, because any stranger can cause it.
+/// Emits the event `context dropped`, without the value.
 pub(crate) fn report_dropped(header: &HeaderName, reason: DropReason) {
     telemetry::context_dropped(header.as_str(), reason.as_str());
 }
 
-/// The first value under a name, if it can be an id.
+/// The first value of a header, if it is a valid id.
 pub(crate) fn context_id(headers: &impl Headers, name: &HeaderName) -> Option<ContextId> {
     let value = headers.values(name).next()?;
     parse_id(value)
@@ -60,7 +60,7 @@ pub(crate) fn context_id(headers: &impl Headers, name: &HeaderName) -> Option<Co
         .ok()
 }
 
-/// Lengths are checked before anything looks at the bytes.
+/// Checks the length before it reads the value.
 fn parse_id(value: &[u8]) -> Result<ContextId, DropReason> {
     if value.len() > MAX_ID_BYTES {
         return Err(DropReason::TooLong);
@@ -84,7 +84,7 @@ mod tests {
     const ID: HeaderName = HeaderName::from_static("x-request-id");
 
     #[test]
-    fn hostile_values_are_dropped_for_the_reason_they_are_hostile() {
+    fn invalid_values_are_dropped_with_the_reason() {
         let megabyte = vec![b'a'; 1 << 20];
         let table: [(&[u8], DropReason); 8] = [
             (b"", DropReason::Empty),
@@ -103,12 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_the_greatest_length_is_read() {
+    fn an_id_of_the_maximum_length_is_accepted() {
         assert_eq!(parse_id(&[b'a'; 256]).unwrap().as_str().len(), 256);
     }
 
     #[test]
-    fn the_first_of_several_values_counts() {
+    fn the_first_of_several_values_is_used() {
         let mut headers = HeaderMap::new();
         headers.append(ID, HeaderValue::from_static("one"));
         headers.append(ID, HeaderValue::from_static("two"));
@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_a_sound_id(value in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn accepted_values_are_valid_ids(value in prop::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(id) = parse_id(&value) {
                 prop_assert!((1..=256).contains(&id.as_str().len()));
                 prop_assert!(!id.as_str().chars().any(char::is_control));

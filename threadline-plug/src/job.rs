@@ -1,4 +1,4 @@
-//! The context that travels with a background job, among the job's own arguments.
+//! The context of a background job, serialized among the job's arguments.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -33,24 +33,24 @@
 //!
 //! # The JSON form
 //!
-//! One object. It is stable: fields may join it, none changes its meaning. Jobs may be enqueued by
-//! one version and run by another, by Rust or by anything else that writes JSON.
+//! The form is stable: new fields can be added, and existing ones keep their meaning, so that one
+//! version can run the jobs of another. Programs in other languages can write it.
 //!
-//! | field | form |
+//! | field | value |
 //! |---|---|
 //! | `actor_ref` | `{"type": "user", "id": "42"}` |
-//! | `on_behalf_of` | the same |
-//! | `request_id` | text of 1 to 256 bytes without control characters |
-//! | `correlation_id` | the same |
-//! | `source` | text |
+//! | `on_behalf_of` | like `actor_ref` |
+//! | `request_id` | a string of 1 to 256 bytes without control characters |
+//! | `correlation_id` | like `request_id` |
+//! | `source` | a string |
 //! | `meta` | an object |
 //!
-//! Every field may be missing or null; unknown ones are ignored. The remote address and the id of
-//! the job that enqueued this one stay behind: they tell where the work was ordered, not where it
-//! is done. The request's and the correlation's id lead back there.
+//! Every field can be missing or null; unknown fields are ignored. The remote address and the job id
+//! of the enqueuing context are not included, because they describe where the job was enqueued. The
+//! request id and the correlation id connect the job with that context.
 
 mod error;
-mod read;
+mod fields;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -59,7 +59,8 @@ use threadline_core::context::{AuditContext, ContextId};
 
 pub use self::error::InvalidJobContext;
 
-/// What of an [`AuditContext`] a job takes along.
+/// The part of an [`AuditContext`] that is passed on to a job. The [module documentation](self) has an
+/// example.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct JobContext {
@@ -78,13 +79,13 @@ pub struct JobContext {
 }
 
 impl JobContext {
-    /// Who ordered the job.
+    /// The actor that enqueued the job.
     #[must_use]
     pub fn actor(&self) -> Option<&ActorRef> {
         self.actor_ref.as_ref()
     }
 
-    /// The context the job works in.
+    /// Converts it into the context of the running job.
     #[must_use]
     pub fn into_context(self, job_id: ContextId) -> AuditContext {
         let mut context = AuditContext::unattributed().job_id(job_id);
@@ -113,33 +114,32 @@ impl From<&AuditContext> for JobContext {
     fn from(context: &AuditContext) -> Self {
         Self {
             actor_ref: context.actor().cloned(),
-            on_behalf_of: context.represented().cloned(),
-            request_id: context.request().cloned(),
-            correlation_id: context.correlation().cloned(),
-            source: context.origin().map(str::to_owned),
-            meta: context.facts().clone(),
+            on_behalf_of: context.get_on_behalf_of().cloned(),
+            request_id: context.get_request_id().cloned(),
+            correlation_id: context.get_correlation_id().cloned(),
+            source: context.get_source().map(str::to_owned),
+            meta: context.get_meta().clone(),
         }
     }
 }
 
-/// Reads the [JSON form](self#the-json-form), with errors to match on. Through serde the same
-/// errors come as text.
+/// Parses the [JSON form](self#the-json-form). Deserialization by serde has the same errors as text.
 impl TryFrom<Value> for JobContext {
     type Error = InvalidJobContext;
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
-        let mut fields = match value {
+        let mut object = match value {
             Value::Null => Map::new(),
-            Value::Object(fields) => fields,
+            Value::Object(object) => object,
             _ => return Err(InvalidJobContext::NotAnObject),
         };
         Ok(Self {
-            actor_ref: read::actor(&mut fields, "actor_ref")?,
-            on_behalf_of: read::actor(&mut fields, "on_behalf_of")?,
-            request_id: read::id(&mut fields, "request_id")?,
-            correlation_id: read::id(&mut fields, "correlation_id")?,
-            source: read::text(&mut fields, "source")?,
-            meta: read::object(&mut fields, "meta")?.unwrap_or_default(),
+            actor_ref: fields::actor(&mut object, "actor_ref")?,
+            on_behalf_of: fields::actor(&mut object, "on_behalf_of")?,
+            request_id: fields::id(&mut object, "request_id")?,
+            correlation_id: fields::id(&mut object, "correlation_id")?,
+            source: fields::string(&mut object, "source")?,
+            meta: fields::object(&mut object, "meta")?.unwrap_or_default(),
         })
     }
 }
@@ -157,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn a_job_takes_along_everything_but_address_and_job() {
+    fn all_values_but_address_and_job_id_are_passed_on() {
         let carried = AuditContext::new(ActorRef::admin("7").unwrap())
             .on_behalf_of(ActorRef::user("42").unwrap())
             .request_id(id("r"))
             .correlation_id(id("c"))
             .source("web")
             .meta("tenant", json!({"id": 3}));
-        let ordered = carried.clone().remote_addr("::1").job_id(id("outer"));
+        let enqueued = carried.clone().remote_addr("::1").job_id(id("outer"));
 
-        let arguments = serde_json::to_value(JobContext::from(&ordered)).unwrap();
+        let arguments = serde_json::to_value(JobContext::from(&enqueued)).unwrap();
         assert_eq!(
             arguments,
             json!({
@@ -183,29 +183,29 @@ mod tests {
     }
 
     #[test]
-    fn missing_fields_nulls_and_unknown_fields_are_fine() {
-        for tolerated in [
+    fn missing_null_and_unknown_fields_are_accepted() {
+        for accepted in [
             json!(null),
             json!({}),
             json!({"actor_ref": null, "meta": null, "request_id": null, "source": null}),
             json!({"invoice": 7, "job_id": 12}),
         ] {
-            let read = JobContext::try_from(tolerated.clone());
-            assert_eq!(read, Ok(JobContext::default()), "{tolerated}");
+            let read = JobContext::try_from(accepted.clone());
+            assert_eq!(read, Ok(JobContext::default()), "{accepted}");
         }
-        let nothing = JobContext::from(&AuditContext::unattributed());
-        assert_eq!(serde_json::to_value(nothing).unwrap(), json!({}));
+        let empty = JobContext::from(&AuditContext::unattributed());
+        assert_eq!(serde_json::to_value(empty).unwrap(), json!({}));
     }
 
     #[test]
-    fn what_is_malformed_is_named() {
+    fn errors_name_the_invalid_field() {
         use InvalidJobContext as Invalid;
         let actor_ref = |source| Invalid::Actor {
             field: "actor_ref",
             source,
         };
         let job = InvalidActor::MissingId(ActorType::Job);
-        for (malformed, error) in [
+        for (invalid, error) in [
             (json!([]), Invalid::NotAnObject),
             (json!("user:42"), Invalid::NotAnObject),
             (
@@ -224,7 +224,7 @@ mod tests {
                 json!({"source": 1}),
                 Invalid::WrongType {
                     field: "source",
-                    expected: "a text",
+                    expected: "a string",
                 },
             ),
             (
@@ -235,7 +235,7 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(JobContext::try_from(malformed), Err(error));
+            assert_eq!(JobContext::try_from(invalid), Err(error));
         }
         for no_actor in [
             json!("user:42"),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn among_flattened_arguments_it_reads_its_own_fields_only() {
+    fn a_flattened_context_ignores_the_other_arguments() {
         #[derive(Serialize, Deserialize)]
         struct Arguments {
             invoice: u64,

@@ -1,4 +1,4 @@
-//! The tower layer: for axum, tonic and whatever else is a service of HTTP requests.
+//! The tower layer, for axum, tonic and any other tower service of HTTP requests.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -8,7 +8,7 @@
 //! use threadline_plug::AuditContextLayer;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
-//! /// What the authentication layer, further out, found.
+//! /// Set by the authentication layer, which is further out.
 //! #[derive(Clone)]
 //! struct CurrentUser(u64);
 //!
@@ -35,136 +35,83 @@
 //! # }
 //! ```
 //!
-//! # What ends up in the context
+//! # The context
 //!
-//! | field | from, in this order |
+//! | field | sources, in order of precedence |
 //! |---|---|
 //! | actor | [`actor`](AuditContextLayer::actor) or [`actor_async`](AuditContextLayer::actor_async) |
-//! | request id | `x-request-id`, [`context_overrides`](AuditContextLayer::context_overrides) |
+//! | request id | `x-request-id`, [`context_overrides`](ContextMiddleware::context_overrides) |
 //! | correlation id | `x-correlation-id`, `context_overrides`, the trace id of `traceparent` |
 //! | on behalf of | `context_overrides` |
 //! | remote address | [`remote_addr`](AuditContextLayer::remote_addr) |
-//! | source | [`source`](AuditContextLayer::source) |
+//! | source | [`source`](ContextMiddleware::source) |
 //!
-//! A header value that is empty, too long, not UTF-8, holds control characters or is malformed is
-//! dropped, and the next source is asked. Each drop is a `tracing` event `context dropped` under
-//! the target `threadline` at debug level, with the fields `header` and `reason`, never the value.
+//! A header value that is empty, too long, not UTF-8, malformed or has control characters is dropped,
+//! and the next source applies. Each drop is a `tracing` event `context dropped` with the target
+//! `threadline` and the level `DEBUG`. Its fields are `header` and `reason`; the value is not logged.
 //!
-//! Where the layer is used twice, on an application and on a part of it, the inner one adds to
-//! what the outer one found.
+//! An inner layer adds its values to the context of an outer one.
 
 mod future;
-mod refusal;
+mod rejection;
 mod service;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderName;
 use http::request::Parts;
 use tower_layer::Layer;
 
 pub use self::future::AuditContextFuture;
-pub use self::refusal::Refusal;
+pub use self::rejection::Rejection;
 pub use self::service::AuditContextService;
-use crate::actor::{FromAsyncFn, FromFn, NoActor, Resolved};
-use crate::edge::EdgeRules;
-use crate::overrides::ContextOverrides;
+use crate::actor::{ActorResult, FromAsyncFn, FromFn, NoActor};
+use crate::context_rules::ContextRules;
+use crate::middleware::ContextMiddleware;
 use crate::remote::RemoteAddr;
 
-type Overrides = Arc<dyn Fn(&Parts) -> ContextOverrides + Send + Sync>;
-type Peer = Arc<dyn Fn(&Parts) -> Option<SocketAddr> + Send + Sync>;
+/// The tower layer that adds an [`AuditContext`](threadline_core::context::AuditContext) to the
+/// extensions of every request. The [module documentation](self) has an example.
+pub type AuditContextLayer<R = NoActor> = ContextMiddleware<Parts, R>;
 
-/// Everything but the actor, which has a type of its own.
-#[derive(Clone, Default)]
-struct Edge {
-    rules: EdgeRules,
-    overrides: Option<Overrides>,
-    peer: Option<Peer>,
-}
-
-impl fmt::Debug for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edge")
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
+impl ContextMiddleware<Parts, NoActor> {
+    /// Creates a layer that reads the default headers and sets neither actor nor address.
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
-/// Puts an [`AuditContext`](threadline_core::context::AuditContext) into the extensions of every
-/// request.
-///
-/// The [module documentation](self) has an example and says what the context holds.
-#[must_use = "a layer does nothing until it is added to a service"]
-pub struct AuditContextLayer<R = NoActor> {
-    edge: Edge,
-    resolver: Arc<R>,
-}
-
-impl AuditContextLayer {
-    /// Reads the headers of the default names; knows no actor and no address.
-    pub fn new() -> Self {
+impl Default for ContextMiddleware<Parts, NoActor> {
+    fn default() -> Self {
         Self {
-            edge: Edge::default(),
+            rules: ContextRules::default(),
             resolver: Arc::new(NoActor),
         }
     }
 }
 
-impl Default for AuditContextLayer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<R> AuditContextLayer<R> {
-    /// Asks this closure who is behind a request: `Ok(Some(actor))`, `Ok(None)` for nobody in
-    /// particular, or a [`Refusal`] to answer in the handler's place.
+impl<R> ContextMiddleware<Parts, R> {
+    /// Resolves the actor by a closure. It returns the actor, `None` for an unattributed request, or
+    /// a [`Rejection`] with the response to send instead of calling the service.
     pub fn actor<F, B>(self, function: F) -> AuditContextLayer<FromFn<F>>
     where
-        F: Fn(&Parts) -> Resolved<Refusal<B>>,
+        F: Fn(&Parts) -> ActorResult<Rejection<B>>,
     {
         self.actor_resolver(FromFn::new(function))
     }
 
-    /// As [`actor`](Self::actor), for an answer that has to be waited for. The future takes along
-    /// what it needs; it cannot borrow from the request.
+    /// Resolves the actor by a closure that returns a future. The future cannot borrow from the
+    /// request.
     pub fn actor_async<F, Fut, B>(self, function: F) -> AuditContextLayer<FromAsyncFn<F>>
     where
         F: Fn(&Parts) -> Fut,
-        Fut: Future<Output = Resolved<Refusal<B>>>,
+        Fut: Future<Output = ActorResult<Rejection<B>>>,
     {
         self.actor_resolver(FromAsyncFn::new(function))
     }
 
-    /// Asks a [`ResolveActor`](crate::actor::ResolveActor) that is no closure.
-    pub fn actor_resolver<R2>(self, resolver: R2) -> AuditContextLayer<R2> {
-        AuditContextLayer {
-            edge: self.edge,
-            resolver: Arc::new(resolver),
-        }
-    }
-
-    /// The header with the request's id, instead of `x-request-id`.
-    pub fn request_id_header(mut self, name: HeaderName) -> Self {
-        self.edge.rules.request_id = name;
-        self
-    }
-
-    /// The header with the correlation's id, instead of `x-correlation-id`.
-    pub fn correlation_id_header(mut self, name: HeaderName) -> Self {
-        self.edge.rules.correlation_id = name;
-        self
-    }
-
-    /// Where the work came in: `web`, `api`. None by default.
-    pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.edge.rules.source = Some(source.into());
-        self
-    }
-
-    /// Records the remote address, given how to find the peer's.
+    /// Sets which remote address is recorded. The closure returns the address of the connection's
+    /// peer.
     ///
     /// With axum, served with `into_make_service_with_connect_info::<SocketAddr>()`:
     ///
@@ -179,48 +126,21 @@ impl<R> AuditContextLayer<R> {
     /// ```
     ///
     /// With tonic: `parts.extensions.get::<TcpConnectInfo>()?.remote_addr()`.
-    pub fn remote_addr<F>(mut self, rule: RemoteAddr, peer: F) -> Self
+    pub fn remote_addr<F>(mut self, remote_addr: RemoteAddr, peer: F) -> Self
     where
         F: Fn(&Parts) -> Option<SocketAddr> + Send + Sync + 'static,
     {
-        self.edge.rules.remote = rule;
-        self.edge.peer = Some(Arc::new(peer));
-        self
-    }
-
-    /// Fills what the headers left open from what earlier layers put into the extensions; see
-    /// [`overrides`](crate::overrides).
-    pub fn context_overrides<F>(mut self, overrides: F) -> Self
-    where
-        F: Fn(&Parts) -> ContextOverrides + Send + Sync + 'static,
-    {
-        self.edge.overrides = Some(Arc::new(overrides));
+        self.rules.remote_addr = remote_addr;
+        self.rules.peer = Some(Arc::new(peer));
         self
     }
 }
 
-impl<R> Clone for AuditContextLayer<R> {
-    fn clone(&self) -> Self {
-        Self {
-            edge: self.edge.clone(),
-            resolver: Arc::clone(&self.resolver),
-        }
-    }
-}
-
-impl<R> fmt::Debug for AuditContextLayer<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditContextLayer")
-            .field("edge", &self.edge)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S, R> Layer<S> for AuditContextLayer<R> {
+impl<S, R> Layer<S> for ContextMiddleware<Parts, R> {
     type Service = AuditContextService<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let edge = Arc::new(self.edge.clone());
-        AuditContextService::new(inner, edge, Arc::clone(&self.resolver))
+        let rules = Arc::new(self.rules.clone());
+        AuditContextService::new(inner, rules, Arc::clone(&self.resolver))
     }
 }

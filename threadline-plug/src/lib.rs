@@ -2,7 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "axum"),
-    doc = "Request and job context for Threadline's audit trail. The README shows it with axum."
+    doc = "Request and job context for the Threadline audit trail. The README has an example with axum."
 )]
 
 #[cfg(feature = "actix")]
@@ -10,15 +10,17 @@ pub mod actix;
 pub mod actor;
 #[cfg(feature = "axum")]
 pub mod axum;
-mod edge;
+mod context_rules;
 pub mod extract;
 mod forwarded;
 mod header;
 pub mod job;
 pub mod layer;
+pub mod middleware;
 pub mod overrides;
 pub mod remote;
 mod traceparent;
+mod trusted_proxies;
 
 pub use extract::{Audit, MissingAuditContext};
 pub use job::JobContext;

@@ -1,4 +1,4 @@
-//! What earlier layers already know of a request: it fills what the headers left open.
+//! Values for a context from other layers or middleware, used where the request's headers have none.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -7,7 +7,7 @@
 //! use threadline_plug::{AuditContextLayer, ContextOverrides};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
-//! /// The id an earlier layer gave the request; tower-http's `RequestId`, for instance.
+//! /// A request id from an earlier layer, for example tower-http's `RequestId`.
 //! #[derive(Clone)]
 //! struct GivenId(String);
 //!
@@ -19,7 +19,7 @@
 //! });
 //! let service = layer.layer(service_fn(async |request: Request<()>| {
 //!     let context = request.extensions().get::<AuditContext>().cloned();
-//!     let id = context.unwrap_or_default().request().map(ToString::to_string);
+//!     let id = context.unwrap_or_default().get_request_id().map(ToString::to_string);
 //!     Ok::<_, Infallible>(Response::new(id))
 //! }));
 //!
@@ -34,9 +34,9 @@
 use threadline_core::actor::ActorRef;
 use threadline_core::context::ContextId;
 
-/// What fills the gaps of a request's context. It never replaces what the request itself says.
+/// Values for a context that the request's headers and outer middleware have not set.
 ///
-/// Every setter takes an option, so that a missing extension needs no branch.
+/// The setters take options, so that a missing extension needs no branch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct ContextOverrides {
@@ -46,24 +46,24 @@ pub struct ContextOverrides {
 }
 
 impl ContextOverrides {
-    /// Fills nothing.
+    /// Creates an empty set of values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The request's id, where no header gave one.
+    /// Sets the request id.
     pub fn request_id(mut self, id: impl Into<Option<ContextId>>) -> Self {
         self.request_id = id.into();
         self
     }
 
-    /// The correlation's id, where no header gave one. It goes before `traceparent`.
+    /// Sets the correlation id. It takes precedence over `traceparent`.
     pub fn correlation_id(mut self, id: impl Into<Option<ContextId>>) -> Self {
         self.correlation_id = id.into();
         self
     }
 
-    /// Whom the actor acts for. No header can say that.
+    /// Sets the represented actor, which no header can set.
     pub fn on_behalf_of(mut self, actor: impl Into<Option<ActorRef>>) -> Self {
         self.on_behalf_of = actor.into();
         self

@@ -1,4 +1,4 @@
-//! The trace id of W3C Trace Context, the correlation of last resort.
+//! The trace id of W3C Trace Context, the correlation id of requests that have no other.
 
 use http::HeaderName;
 use threadline_core::context::ContextId;
@@ -7,13 +7,13 @@ use crate::header::{DropReason, Headers, report_dropped};
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// `00-` + 32 + `-` + 16 + `-` + 2.
+/// The length of version 0: `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const VERSION_0_BYTES: usize = 55;
 
-/// Later versions may append fields; nobody needs this much of them.
+/// The maximum length of later versions, which can append fields.
 const MAX_BYTES: usize = 512;
 
-/// The trace id of the request, if it says so in due form.
+/// The trace id of the header `traceparent`, if it is valid.
 pub(crate) fn trace_id(headers: &impl Headers) -> Option<ContextId> {
     let mut values = headers.values(&TRACEPARENT);
     let value = values.next()?;
@@ -44,12 +44,12 @@ fn trace_id_of(text: &str) -> Option<&str> {
     let trace_id = hex(fields.next()?, 32)?;
     let parent_id = hex(fields.next()?, 16)?;
     hex(fields.next()?, 2)?;
-    let length_is_right = version != "00" || text.len() == VERSION_0_BYTES;
-    let sound = version != "ff" && length_is_right && !is_zero(trace_id) && !is_zero(parent_id);
-    sound.then_some(trace_id)
+    let has_valid_length = version != "00" || text.len() == VERSION_0_BYTES;
+    let is_valid = version != "ff" && has_valid_length && !is_zero(trace_id) && !is_zero(parent_id);
+    is_valid.then_some(trace_id)
 }
 
-/// Lowercase hexadecimal digits, exactly so many.
+/// Returns a field that consists of this number of lower-case hexadecimal digits.
 fn hex(field: &str, length: usize) -> Option<&str> {
     let digits = field
         .bytes()
@@ -69,23 +69,23 @@ mod tests {
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-    const SOUND: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_sound_traceparent_gives_its_trace_id() {
-        for sound in [
-            SOUND,
+    fn a_valid_traceparent_has_a_trace_id() {
+        for valid in [
+            VALID,
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes-later",
         ] {
-            assert_eq!(parse(sound.as_bytes()).unwrap().as_str(), TRACE, "{sound}");
+            assert_eq!(parse(valid.as_bytes()).unwrap().as_str(), TRACE, "{valid}");
         }
     }
 
     #[test]
-    fn anything_else_is_dropped() {
-        let long = format!("{SOUND}-{}", "x".repeat(600));
+    fn an_invalid_traceparent_is_dropped_with_the_reason() {
+        let long = format!("{VALID}-{}", "x".repeat(600));
         let table: [(&[u8], DropReason); 14] = [
             (b"", DropReason::Empty),
             (long.as_bytes(), DropReason::TooLong),
@@ -136,17 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_traceparent_is_none() {
+    fn a_repeated_traceparent_is_dropped() {
         let mut headers = HeaderMap::new();
-        headers.append(&TRACEPARENT, HeaderValue::from_static(SOUND));
+        headers.append(&TRACEPARENT, HeaderValue::from_static(VALID));
         assert!(trace_id(&headers).is_some());
-        headers.append(&TRACEPARENT, HeaderValue::from_static(SOUND));
+        headers.append(&TRACEPARENT, HeaderValue::from_static(VALID));
         assert!(trace_id(&headers).is_none());
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_do_not_panic(value in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&value);
         }
     }

@@ -1,4 +1,4 @@
-//! A real actix-web application under the middleware.
+//! An actix-web application with the middleware.
 #![cfg(feature = "actix")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,12 +24,12 @@ fn id(text: &str) -> ContextId {
     ContextId::new(text).unwrap()
 }
 
-/// What authentication left behind.
+/// Set by authentication.
 #[derive(Clone)]
 struct CurrentUser(&'static str);
 
 #[test]
-fn a_handler_sees_everything_known_at_the_edge() {
+fn the_context_has_all_values_of_the_request() {
     rt::System::new().block_on(async {
         let proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
         let audit = AuditContextMiddleware::new()
@@ -68,13 +68,13 @@ fn a_handler_sees_everything_known_at_the_edge() {
 }
 
 #[test]
-fn hostile_headers_leave_no_trace_in_the_context() {
+fn invalid_headers_are_not_in_the_context() {
     rt::System::new().block_on(async {
         let audit = AuditContextMiddleware::new();
         let app = init_service(App::new().wrap(audit).route("/", web::get().to(show))).await;
         let megabyte = vec![b'a'; 1 << 20];
-        for hostile in [b"".as_slice(), b"\xff\xfe", b"a\tb", &megabyte] {
-            let value = HeaderValue::from_bytes(hostile).unwrap();
+        for invalid in [b"".as_slice(), b"\xff\xfe", b"a\tb", &megabyte] {
+            let value = HeaderValue::from_bytes(invalid).unwrap();
             let request = TestRequest::get()
                 .insert_header((HeaderName::from_static("x-request-id"), value.clone()))
                 .insert_header((HeaderName::from_static("traceparent"), value))
@@ -86,7 +86,7 @@ fn hostile_headers_leave_no_trace_in_the_context() {
 }
 
 #[test]
-fn an_actor_that_takes_a_while_can_refuse_the_request() {
+fn an_asynchronous_resolver_can_reject_the_request() {
     rt::System::new().block_on(async {
         let audit = AuditContextMiddleware::new().actor_async(|request| {
             let known = request.headers().contains_key("x-user");
@@ -104,8 +104,8 @@ fn an_actor_that_takes_a_while_can_refuse_the_request() {
         let context: AuditContext = call_and_read_body_json(&app, known.to_request()).await;
         assert_eq!(context.actor(), ActorRef::user("42").ok().as_ref());
 
-        let refused = actix_web::dev::Service::call(&app, TestRequest::get().to_request()).await;
-        let error = refused
+        let rejected = actix_web::dev::Service::call(&app, TestRequest::get().to_request()).await;
+        let error = rejected
             .err()
             .map(|error| error.as_response_error().status_code());
         assert_eq!(error.map(|status| status.as_u16()), Some(401));
@@ -113,7 +113,7 @@ fn an_actor_that_takes_a_while_can_refuse_the_request() {
 }
 
 #[test]
-fn without_the_middleware_the_extractor_says_what_to_add() {
+fn the_extractor_fails_without_the_middleware() {
     rt::System::new().block_on(async {
         let optional = |audit: Option<Audit>| async move { audit.is_none().to_string() };
         let app = App::new()

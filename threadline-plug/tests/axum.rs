@@ -1,4 +1,4 @@
-//! A real axum application under the layer.
+//! An axum application with the layer.
 #![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use threadline_core::actor::ActorRef;
 use threadline_core::context::{AuditContext, ContextId};
-use threadline_plug::layer::Refusal;
+use threadline_plug::layer::Rejection;
 use threadline_plug::{Audit, AuditContextLayer, ContextOverrides, RemoteAddr, TrustedProxies};
 use tokio::sync::Barrier;
 use tower::ServiceExt;
@@ -41,7 +41,7 @@ fn id(text: &str) -> ContextId {
 }
 
 #[tokio::test]
-async fn a_handler_sees_everything_known_at_the_edge() {
+async fn the_context_has_all_values_of_the_request() {
     let proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
     let audit = AuditContextLayer::new()
         .source("api")
@@ -74,15 +74,15 @@ async fn a_handler_sees_everything_known_at_the_edge() {
 }
 
 #[tokio::test]
-async fn hostile_headers_leave_no_trace_in_the_context() {
+async fn invalid_headers_are_not_in_the_context() {
     let app = Router::new()
         .route("/", get(show))
         .layer(AuditContextLayer::new());
     let megabyte = vec![b'a'; 1 << 20];
-    for hostile in [b"".as_slice(), b" ", b"\xff\xfe\xfd", b"a\tb", &megabyte] {
+    for invalid in [b"".as_slice(), b" ", b"\xff\xfe\xfd", b"a\tb", &megabyte] {
         let mut request = Request::new(Body::empty());
         for name in ["x-request-id", "x-correlation-id", "traceparent"] {
-            let value = HeaderValue::from_bytes(hostile).unwrap();
+            let value = HeaderValue::from_bytes(invalid).unwrap();
             request.headers_mut().insert(name, value);
         }
         let context = context(app.clone(), request).await;
@@ -91,7 +91,7 @@ async fn hostile_headers_leave_no_trace_in_the_context() {
 }
 
 #[tokio::test]
-async fn without_the_layer_the_extractor_says_what_to_add() {
+async fn the_extractor_fails_without_the_layer() {
     let optional = |audit: Option<Audit>| async move { audit.is_none().to_string() };
     let app = Router::new()
         .route("/", get(show))
@@ -108,7 +108,7 @@ async fn without_the_layer_the_extractor_says_what_to_add() {
 }
 
 #[tokio::test]
-async fn an_actor_that_takes_a_while_can_refuse_the_request() {
+async fn an_asynchronous_resolver_can_reject_the_request() {
     let audit = AuditContextLayer::new().actor_async(|parts| {
         let known = parts.headers.contains_key("x-user");
         async move {
@@ -116,7 +116,7 @@ async fn an_actor_that_takes_a_while_can_refuse_the_request() {
             if known {
                 Ok(ActorRef::user("42").ok())
             } else {
-                Err(Refusal::answer(StatusCode::UNAUTHORIZED))
+                Err(Rejection::from_response(StatusCode::UNAUTHORIZED))
             }
         }
     });
@@ -131,14 +131,14 @@ async fn an_actor_that_takes_a_while_can_refuse_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_requests_never_see_each_others_context() {
+async fn concurrent_requests_have_their_own_contexts() {
     const REQUESTS: u64 = 16;
-    let together = Arc::new(Barrier::new(usize::try_from(REQUESTS).unwrap()));
-    let inside = Arc::clone(&together);
-    let slowly = move |Audit(context): Audit| {
-        let inside = Arc::clone(&inside);
+    let barrier = Arc::new(Barrier::new(usize::try_from(REQUESTS).unwrap()));
+    let barrier_in_handler = Arc::clone(&barrier);
+    let handler = move |Audit(context): Audit| {
+        let barrier = Arc::clone(&barrier_in_handler);
         async move {
-            inside.wait().await;
+            barrier.wait().await;
             serde_json::to_string(&context).unwrap()
         }
     };
@@ -150,7 +150,7 @@ async fn concurrent_requests_never_see_each_others_context() {
             Ok(user.and_then(|user| ActorRef::user(user).ok()))
         }
     });
-    let app = Router::new().route("/", get(slowly)).layer(audit);
+    let app = Router::new().route("/", get(handler)).layer(audit);
 
     let done = Arc::new(AtomicU64::new(0));
     let mut requests = tokio::task::JoinSet::new();

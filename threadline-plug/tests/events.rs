@@ -1,4 +1,4 @@
-//! What the log says about dropped values, and what it never says.
+//! Events about dropped header values.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::io;
@@ -37,7 +37,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 #[test]
-fn a_dropped_value_is_an_event_without_the_value() {
+fn a_dropped_value_is_logged_without_the_value() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
@@ -58,12 +58,12 @@ fn a_dropped_value_is_an_event_without_the_value() {
     });
 
     let text = log.text();
-    for said in [
+    for expected in [
         "threadline: context dropped",
         "header=\"x-request-id\" reason=\"too long\"",
         "header=\"traceparent\" reason=\"malformed\"",
     ] {
-        assert!(text.contains(said), "{said:?} is missing in {text}");
+        assert!(text.contains(expected), "{expected:?} is missing in {text}");
     }
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(!text.contains("s3cret"), "{text}");

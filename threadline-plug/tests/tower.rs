@@ -11,16 +11,16 @@ use http::{Request, Response};
 use threadline_core::actor::ActorRef;
 use threadline_core::context::AuditContext;
 use threadline_plug::AuditContextLayer;
-use threadline_plug::layer::{AuditContextService, Refusal};
+use threadline_plug::layer::{AuditContextService, Rejection};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-/// Answers with the context it was given.
+/// Responds with the context of the request.
 async fn echo(request: Request<()>) -> Result<Response<AuditContext>, Infallible> {
     let context = request.extensions().get::<AuditContext>().cloned();
-    Ok(Response::new(context.expect("the layer gives a context")))
+    Ok(Response::new(context.expect("the layer sets a context")))
 }
 
-/// Panics when called without having been ready, as many services of tower do. A clone is not.
+/// Panics if it is called before it is ready, as many tower services do. A clone is not ready.
 #[derive(Debug, Default)]
 struct Strict {
     ready: bool,
@@ -55,15 +55,15 @@ impl Service<Request<()>> for Strict {
 }
 
 #[tokio::test]
-async fn a_service_is_only_called_when_it_was_ready() {
-    let at_once = AuditContextLayer::new().actor(|_| Ok(None));
-    let later = AuditContextLayer::new().actor_async(|_| async {
+async fn the_inner_service_is_called_only_after_it_is_ready() {
+    let immediate = AuditContextLayer::new().actor(|_| Ok(None));
+    let deferred = AuditContextLayer::new().actor_async(|_| async {
         tokio::task::yield_now().await;
         Ok(None)
     });
     let strict = Strict::default();
-    let mut first = at_once.layer(strict.clone());
-    let mut second = later.layer(strict.clone());
+    let mut first = immediate.layer(strict.clone());
+    let mut second = deferred.layer(strict.clone());
     for _ in 0..3 {
         first
             .ready()
@@ -84,7 +84,7 @@ async fn a_service_is_only_called_when_it_was_ready() {
 }
 
 #[tokio::test]
-async fn a_second_request_may_come_before_the_first_ones_actor_is_known() {
+async fn a_second_request_can_start_before_the_first_actor_is_resolved() {
     let layer = AuditContextLayer::new().actor_async(|_| async {
         tokio::task::yield_now().await;
         Ok(None)
@@ -102,26 +102,29 @@ async fn a_second_request_may_come_before_the_first_ones_actor_is_known() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_response_and_the_service_is_not_called() {
+async fn a_rejection_is_the_response_and_the_service_is_not_called() {
     let strict = Strict::default();
-    let refused = || -> Refusal<String> {
+    let rejected = || -> Rejection<String> {
         let response = Response::builder().status(401);
         response.body("sign in".to_owned()).unwrap().into()
     };
-    let at_once = AuditContextLayer::new().actor(move |_| Err(refused()));
-    let later = AuditContextLayer::new().actor_async(move |_| async move { Err(refused()) });
-    let first = at_once
+    let immediate = AuditContextLayer::new().actor(move |_| Err(rejected()));
+    let deferred = AuditContextLayer::new().actor_async(move |_| async move { Err(rejected()) });
+    let first = immediate
         .layer(strict.clone())
         .oneshot(Request::new(()))
         .await;
-    let second = later.layer(strict.clone()).oneshot(Request::new(())).await;
+    let second = deferred
+        .layer(strict.clone())
+        .oneshot(Request::new(()))
+        .await;
     assert_eq!(first.unwrap().status(), 401);
     assert_eq!(second.unwrap().body(), "sign in");
     assert_eq!(strict.calls.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn an_inner_layer_adds_to_what_the_outer_one_found() {
+async fn an_inner_layer_adds_to_the_outer_context() {
     let inner = AuditContextLayer::new()
         .actor(|parts| {
             let outer = parts.extensions.get::<AuditContext>();
@@ -143,18 +146,18 @@ async fn an_inner_layer_adds_to_what_the_outer_one_found() {
 }
 
 #[tokio::test]
-async fn without_a_resolver_the_work_is_unattributed() {
+async fn without_a_resolver_the_context_is_unattributed() {
     let service = AuditContextLayer::new().layer(service_fn(echo));
     let context = service.oneshot(Request::new(())).await.unwrap().into_body();
     assert_eq!(context, AuditContext::unattributed());
 }
 
 #[test]
-fn layer_service_and_future_can_be_sent_cloned_and_shown() {
-    fn sound<T: Clone + std::fmt::Debug + Send + Sync + 'static>(value: T) -> String {
+fn layer_service_and_future_are_send_clone_and_debug() {
+    fn check<T: Clone + std::fmt::Debug + Send + Sync + 'static>(value: T) -> String {
         format!("{:?}", value.clone())
     }
-    fn sent<T: std::fmt::Debug + Send + 'static>(_: &T) {}
+    fn check_send<T: std::fmt::Debug + Send + 'static>(_: &T) {}
 
     let secret = "s3cret".to_owned();
     let layer = AuditContextLayer::new().actor_async(move |_| {
@@ -163,8 +166,8 @@ fn layer_service_and_future_can_be_sent_cloned_and_shown() {
     });
     let mut service: AuditContextService<_, _> = layer.layer(Strict::default());
     service.get_mut().ready = true;
-    sent(&service.call(Request::new(())));
-    assert!(sound(layer).starts_with("AuditContextLayer"));
-    assert!(sound(service.clone()).contains("Strict"));
+    check_send(&service.call(Request::new(())));
+    assert!(check(layer).starts_with("ContextMiddleware"));
+    assert!(check(service.clone()).contains("Strict"));
     assert!(!service.into_inner().ready);
 }

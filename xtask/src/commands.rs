@@ -1,38 +1,111 @@
-//! One file a command.
+//! The commands, one file each.
 
-pub(crate) mod actions;
-pub(crate) mod actor;
+mod actions;
+mod actor;
 mod as_of;
-pub(crate) mod baseline;
-pub(crate) mod continuity;
-pub(crate) mod correlation;
-pub(crate) mod coverage;
-pub(crate) mod diff;
-pub(crate) mod doctor;
-pub(crate) mod export;
-pub(crate) mod feed;
-mod follow;
+mod baseline;
+mod continuity;
+mod correlation;
+mod coverage;
+mod demo;
+mod diff;
+mod disable_capture;
+mod doctor;
+mod empty_answer;
+mod export;
+mod feed;
 mod gen_triggers;
 mod history;
 mod incident;
 mod install;
-mod lists;
-pub(crate) mod policy;
-mod redeploy;
-pub(crate) mod retention;
-pub(crate) mod subject;
+mod page;
+mod policy;
+mod redeploy_triggers;
+mod retention;
+mod row_key;
 mod timeline;
-pub(crate) mod verify;
+mod verify;
 
-use crate::Host;
-use crate::cli::Command;
+use clap::{Parser, Subcommand};
+
+use crate::args::DemoArgs;
 use crate::connection::block_on;
-use crate::exit::{Answer, Ending, Failure};
+use crate::exit::Exit;
+use crate::host::Host;
 
-pub(crate) fn run(host: Host, command: Command) -> Ending {
-    Ending(match command {
+/// The audit trail inside your application: who changed what, and why.
+#[derive(Debug, Parser)]
+#[command(name = "threadline", bin_name = program_name(), version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The command in usage texts: `cargo xtask` if cargo started the process.
+fn program_name() -> &'static str {
+    if std::env::var_os("CARGO").is_some() {
+        "cargo xtask"
+    } else {
+        "threadline"
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the migrations that create the trail.
+    Install(install::InstallArgs),
+    /// Write the migration that captures tables as the code declares them.
+    GenTriggers(gen_triggers::GenTriggersArgs),
+    /// Write a migration that restores the capture of tables after manual changes.
+    RedeployTriggers(redeploy_triggers::RedeployTriggersArgs),
+    /// Write a migration that ends the capture of tables and keeps their trail.
+    DisableCapture(disable_capture::DisableCaptureArgs),
+    /// Show changes across tables, newest first.
+    Timeline(timeline::TimelineArgs),
+    /// Show the changes of one row, newest first.
+    History(history::HistoryArgs),
+    /// Show one row as of an instant.
+    AsOf(as_of::AsOfArgs),
+    /// Show one transaction with its actions and changes.
+    #[command(visible_alias = "transaction")]
+    Incident(incident::IncidentArgs),
+    /// Show one change field by field.
+    Diff(diff::DiffArgs),
+    /// Show when capture of tables started, and how many rows have no history.
+    Continuity(continuity::ContinuityArgs),
+    /// Record the rows that existed before capture.
+    Baseline(baseline::BaselineArgs),
+    /// Show the transactions of an actor, newest first.
+    Actor(actor::ActorArgs),
+    /// Show recorded actions, newest first, including those that changed no row.
+    Actions(actions::ActionsArgs),
+    /// Show the transactions, actions and changes of a correlation.
+    Correlation(correlation::CorrelationArgs),
+    /// Write changes to a file or to standard output.
+    Export(export::ExportArgs),
+    /// Create, inspect and read consumers of the feed.
+    Feed(feed::FeedArgs),
+    /// Show which tables are captured, and what is wrong with their capture.
+    Coverage(coverage::CoverageArgs),
+    /// Compare the policies of the code, the migrations and the database.
+    Policy(policy::PolicyArgs),
+    /// Check migrations, coverage and policy; exit 1 if any check fails.
+    Verify(verify::VerifyArgs),
+    /// Diagnose connection, server, roles, pooler and the state of the trail.
+    Doctor(doctor::DoctorArgs),
+    /// Show and remove records that the retention policy does not keep.
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    /// Run the demonstration on a throwaway PostgreSQL.
+    Demo(DemoArgs),
+}
+
+pub(crate) fn run(host: Host, command: Command) -> Exit {
+    Exit(match command {
         Command::Install(args) => install::run(&args),
         Command::GenTriggers(args) => block_on(gen_triggers::run(args)),
+        Command::RedeployTriggers(args) => block_on(redeploy_triggers::run(args)),
+        Command::DisableCapture(args) => disable_capture::run(&args),
         Command::Timeline(args) => block_on(timeline::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::AsOf(args) => block_on(as_of::run(args)),
@@ -50,12 +123,16 @@ pub(crate) fn run(host: Host, command: Command) -> Ending {
         Command::Verify(args) => block_on(verify::run(host, args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Retention(command) => block_on(retention::run(host, command)),
-        Command::Demo(args) => match host.demo {
-            Some(demo) => demo(&args).map(|()| Answer::Fine).map_err(Failure::from),
-            None => Err(Failure::usage(
-                "there is no demonstration here: run `cargo xtask demo` in Threadline's own \
-                 repository",
-            )),
-        },
+        Command::Demo(args) => demo::run(host, &args),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
 }

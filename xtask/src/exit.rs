@@ -1,51 +1,103 @@
-//! How a command ends.
+//! Results of commands and their exit codes.
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-/// What a command found.
+use diesel::result::Error as DieselError;
+use threadline_diesel::ReadError;
+
+use crate::output::text::escape;
+
+/// The result of a command that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nothing to complain about.
+    /// Everything is in order. Exit code 0.
     Fine,
-    /// The answer is bad: something lags behind, is missing or was not found.
+    /// Something is out of date, missing or was not found. Exit code 1.
     Bad,
 }
 
-/// Why a command did not answer.
+impl Answer {
+    /// [`Answer::Fine`] if a condition holds.
+    pub(crate) fn fine_if(condition: bool) -> Self {
+        if condition { Self::Fine } else { Self::Bad }
+    }
+}
+
+/// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// It was asked wrongly.
+    /// Wrong usage. Exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// It could not run.
+    /// The command could not run. Exit code 3.
     #[error("{0:#}")]
     CouldNotRun(#[from] anyhow::Error),
 }
 
 impl Failure {
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::Usage(message.to_string())
     }
 }
 
-/// The end of a command: printed where there is something to say, and turned into an exit code.
-#[derive(Debug)]
-pub(crate) struct Ending(pub(crate) Result<Answer, Failure>);
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::CouldNotRun(anyhow::Error::new(error).context("cannot write the output"))
+    }
+}
 
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        match ending.0 {
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Cursor(wrong) => Self::usage(wrong),
+            ReadError::Query(wrong) => Self::usage(wrong),
+            other => {
+                let remedy = remedy(&other);
+                let error = anyhow::Error::new(other).context("cannot read the trail");
+                Self::CouldNotRun(match remedy {
+                    Some(remedy) => error.context(remedy),
+                    None => error,
+                })
+            }
+        }
+    }
+}
+
+/// What to do if the trail, or a privilege on it, is missing.
+fn remedy(error: &ReadError) -> Option<&'static str> {
+    let ReadError::Database(DieselError::DatabaseError(_, details)) = error else {
+        return None;
+    };
+    let message = details.message();
+    // Diesel has no SQLSTATE for these errors.
+    if message.starts_with("permission denied") {
+        Some("this role lacks a privilege; the guide Roles and trust lists those of a reader")
+    } else if message.contains("does not exist") {
+        Some("there is no trail in this database, or one of another release; check the URL")
+    } else {
+        None
+    }
+}
+
+/// The end of a process: prints the error, if any, and converts to an exit code.
+#[derive(Debug)]
+pub(crate) struct Exit(pub(crate) Result<Answer, Failure>);
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit.0 {
             Ok(Answer::Fine) => Self::SUCCESS,
             Ok(Answer::Bad) => Self::from(1),
             Err(Failure::Usage(message)) => {
-                eprintln!("error: {message}");
+                eprintln!("error: {}", escape(&message));
                 Self::from(2)
             }
-            // Whoever reads our output has seen enough: `threadline timeline | head`.
+            // The reader of the output closed the pipe: `threadline timeline | head`.
             Err(Failure::CouldNotRun(error)) if is_closed_pipe(&error) => Self::SUCCESS,
             Err(failure @ Failure::CouldNotRun(_)) => {
-                eprintln!("error: {failure}");
+                eprintln!("error: {}", escape(&failure.to_string()));
                 Self::from(3)
             }
         }

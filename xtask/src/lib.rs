@@ -1,30 +1,29 @@
 #![doc = include_str!("../README.md")]
 
-mod cli;
+mod args;
 mod commands;
 mod connection;
 mod exit;
-mod instant;
+mod host;
 mod migrations_dir;
 mod on_disk;
-mod report;
-mod show;
-mod show_retention;
+mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use threadline_core::expected_gap::ExpectedGap;
-use threadline_core::retention::{InvalidRetention, RetentionPolicy};
 
-pub use cli::DemoArgs;
-pub use show::{show_actions, show_incident, show_timeline, show_transactions};
+pub use self::args::DemoArgs;
+pub use self::host::{Demo, Host, Retention};
+pub use self::output::incident::show_incident;
+pub use self::output::table::{show_actions, show_transactions};
+pub use self::output::timeline::show_timeline;
 
-/// Links the crates that hold a host's models and makes the `main` of its xtask.
+/// Links the crates that hold a host's models and defines the `main` of its xtask.
 ///
 /// ```ignore
 /// threadline_xtask::xtask!(my_app, my_models);
-/// // With the retention policy that `retention` is about:
+/// // With the policy that the `retention` commands apply:
 /// threadline_xtask::xtask!(my_app; retention: my_app::retention_policy);
 /// ```
 #[macro_export]
@@ -42,77 +41,24 @@ macro_rules! xtask {
     };
 }
 
-/// What a host brings to the command line.
-#[derive(Debug, Clone, Copy)]
-pub struct Host {
-    crates: &'static [&'static str],
-    demo: Option<Demo>,
-    expected_gaps: &'static [ExpectedGap],
-    retention: Option<Retention>,
-}
-
-/// A host's demonstration.
-pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
-
-/// A host's retention policy.
-pub type Retention = fn() -> Result<RetentionPolicy, InvalidRetention>;
-
-impl Host {
-    /// A host whose models are in these crates.
-    #[must_use]
-    pub const fn new(crates: &'static [&'static str]) -> Self {
-        Self {
-            crates,
-            demo: None,
-            expected_gaps: &[],
-            retention: None,
-        }
-    }
-
-    /// The same host with a demonstration.
-    #[must_use]
-    pub const fn demo(mut self, demo: Demo) -> Self {
-        self.demo = Some(demo);
-        self
-    }
-
-    /// The same host with tables that are knowingly not captured, beside those that its crates
-    /// declare with `expected_gap!`.
-    #[must_use]
-    pub const fn expected_gaps(mut self, gaps: &'static [ExpectedGap]) -> Self {
-        self.expected_gaps = gaps;
-        self
-    }
-
-    /// The same host with a retention policy.
-    #[must_use]
-    pub const fn retention(mut self, retention: Retention) -> Self {
-        self.retention = Some(retention);
-        self
-    }
-
-    /// The crates that were listed but register no model, which is how a model goes missing
-    /// without anybody noticing.
-    fn silent_crates(self) -> Vec<&'static str> {
-        self.crates
-            .iter()
-            .copied()
-            .filter(|listed| {
-                !threadline_core::registry::registrations()
-                    .any(|registration| registration.crate_name() == *listed)
-            })
-            .collect()
-    }
-}
-
 /// Runs the command line of this process for a host.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use threadline_xtask::Host;
+///
+/// fn main() -> ExitCode {
+///     threadline_xtask::main(Host::new(&["my_app"]))
+/// }
+/// ```
 #[must_use]
 pub fn main(host: Host) -> ExitCode {
-    let arguments = cli::Arguments::parse();
-    for silent in host.silent_crates() {
+    let arguments = commands::Arguments::parse();
+    for name in host.crates_without_models() {
         eprintln!(
-            "warning: crate `{silent}` registers no audited model; derive Audited on its models, \
-             or take it out of xtask!"
+            "warning: crate `{name}` registers no audited model; derive Audited on its models, or remove \
+             it from xtask!"
         );
     }
     commands::run(host, arguments.command).into()

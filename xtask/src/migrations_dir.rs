@@ -1,4 +1,4 @@
-//! A host's folder of Diesel migrations.
+//! A host's directory of Diesel migrations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 /// A migration on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Migration {
-    /// The folder's name: version, underscore, title.
+    /// The name of the directory: version, underscore, title.
     pub(crate) name: String,
     pub(crate) up_sql: String,
 }
 
 impl Migration {
     pub(crate) fn version(&self) -> String {
-        version_of(&self.name)
+        parse_version(&self.name)
     }
 }
 
-/// A version as Diesel compares it: without dashes.
-fn version_of(name: &str) -> String {
+/// The version in the form that Diesel compares: without hyphens.
+fn parse_version(name: &str) -> String {
     name.split('_').next().unwrap_or(name).replace('-', "")
 }
 
-/// A folder of migrations.
+/// A directory of migrations.
 #[derive(Debug)]
 pub(crate) struct MigrationsDir {
     path: PathBuf,
@@ -33,11 +33,11 @@ pub(crate) struct MigrationsDir {
 }
 
 impl MigrationsDir {
-    /// Reads the folder; one that does not exist has no migrations.
+    /// Reads the directory. One that does not exist has no migrations.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut migrations = Vec::new();
         if path.exists() {
-            ensure!(path.is_dir(), "{} is not a folder", path.display());
+            ensure!(path.is_dir(), "{} is not a directory", path.display());
             let entries =
                 fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
             for entry in entries {
@@ -62,19 +62,19 @@ impl MigrationsDir {
         })
     }
 
-    /// The migrations in the order they are applied.
+    /// The migrations in the order in which they are applied.
     pub(crate) fn migrations(&self) -> &[Migration] {
         &self.migrations
     }
 
-    /// Whether a migration's name ends like this.
+    /// Whether the name of a migration has this suffix.
     pub(crate) fn has_suffix(&self, suffix: &str) -> bool {
         self.migrations
             .iter()
             .any(|migration| migration.name.ends_with(suffix))
     }
 
-    /// A version that comes after every migration there is, also after one dated in the future.
+    /// A version later than those of all migrations, including one dated in the future.
     pub(crate) fn next_version(&self, now: DateTime<Utc>) -> String {
         const FORMAT: &str = "%Y%m%d%H%M%S";
         let newest = self
@@ -92,7 +92,7 @@ impl MigrationsDir {
         next.format("%Y-%m-%d-%H%M%S").to_string()
     }
 
-    /// Writes a migration, whole or not at all, and returns its folder.
+    /// Writes a migration atomically and returns its directory.
     pub(crate) fn write(
         &self,
         version: &str,
@@ -102,7 +102,7 @@ impl MigrationsDir {
     ) -> anyhow::Result<PathBuf> {
         let folder = self.path.join(format!("{version}_{title}"));
         ensure!(!folder.exists(), "{} exists already", folder.display());
-        // Diesel takes a folder that begins with a dot for no migration.
+        // Diesel ignores directories whose names begin with a dot.
         let unfinished = self.path.join(format!(".{version}_{title}"));
         fs::create_dir_all(&unfinished)
             .with_context(|| format!("cannot create {}", unfinished.display()))?;
@@ -116,7 +116,7 @@ impl MigrationsDir {
     }
 }
 
-/// A migration's SQL for `--print`: one transaction, as diesel makes of it.
+/// The SQL of a migration in a transaction, as Diesel runs it.
 pub(crate) fn as_transaction(up_sql: &str) -> String {
     format!("BEGIN;\n\n{}\n\nCOMMIT;\n", up_sql.trim_end())
 }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_version_comes_after_one_dated_in_the_future() {
+    fn the_next_version_is_later_than_one_dated_in_the_future() {
         let folder = tempfile::tempdir().unwrap();
         let future = folder.path().join("2099-01-01-000000_future");
         fs::create_dir(&future).unwrap();

@@ -1,24 +1,38 @@
-//! What the migrations on disk deploy in the end.
+//! The capture that the migrations on disk deploy.
 
 use std::collections::BTreeMap;
 
 use threadline_core::capture::{CaptureMigration, policies_in};
+use threadline_core::identifier::quote_literal;
+use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::{AuditedTable, TableName};
 
 use crate::migrations_dir::MigrationsDir;
 
-/// Begins the line of a migration that takes a table out of capture.
-const RETIRED: &str = "-- threadline:retire ";
+/// The beginning of a line that marks the end of the capture of a table.
+const DISABLED: &str = "-- threadline:disable-capture ";
 
-/// The mark of a table that a migration takes out of capture.
-pub(crate) fn retired_mark(table: &TableName) -> String {
+/// The line that marks the end of the capture of a table in a migration.
+pub(crate) fn disabled_marker(table: &TableName) -> String {
     format!(
-        "{RETIRED}{}",
+        "{DISABLED}{}",
         serde_json::json!({"schema": table.schema(), "name": table.name()})
     )
 }
 
-/// The newest hash and statement of each table, without tables that were taken out since.
+/// The statement that takes the locks of a capture migration.
+pub(crate) fn lock_tables_sql(tables: &[TableName]) -> String {
+    let quoted: Vec<_> = tables
+        .iter()
+        .map(|table| quote_literal(&table.quoted()))
+        .collect();
+    format!(
+        "SELECT {STORAGE_SCHEMA}.lock_for_enrolment(VARIADIC ARRAY[{}]::text[]);\n",
+        quoted.join(", ")
+    )
+}
+
+/// The policy hash and statement of each captured table, from its newest migration.
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk(BTreeMap<TableName, (String, String)>);
 
@@ -31,7 +45,7 @@ impl OnDisk {
                     newest.insert(table, (hash, sql));
                 }
             }
-            for table in retired_in(&migration.up_sql) {
+            for table in disabled_in(&migration.up_sql) {
                 newest.remove(&table);
             }
         }
@@ -53,19 +67,21 @@ impl OnDisk {
             .collect()
     }
 
+    /// The captured tables that are not among these.
     pub(crate) fn tables_not_in<'a>(
         &'a self,
         tables: &'a [AuditedTable],
     ) -> impl Iterator<Item = &'a TableName> {
         self.0
             .keys()
-            .filter(move |deployed| !tables.iter().any(|table| table.name() == *deployed))
+            .filter(move |captured| !tables.iter().any(|table| table.name() == *captured))
     }
 }
 
-fn retired_in(up_sql: &str) -> impl Iterator<Item = TableName> {
+/// The tables whose capture a migration ends.
+fn disabled_in(up_sql: &str) -> impl Iterator<Item = TableName> {
     up_sql
         .lines()
-        .filter_map(|line| line.strip_prefix(RETIRED))
-        .filter_map(|mark| serde_json::from_str(mark).ok())
+        .filter_map(|line| line.strip_prefix(DISABLED))
+        .filter_map(|table| serde_json::from_str(table).ok())
 }

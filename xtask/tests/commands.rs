@@ -1,17 +1,18 @@
-//! The command line as a person meets it.
+//! Scenarios of the command line against a real PostgreSQL.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::too_many_lines,
-    reason = "a test that cannot go on says why by panicking"
+    clippy::format_push_string,
+    reason = "a test fails by panicking"
 )]
 
-#[path = "commands/asking.rs"]
-mod asking;
-#[path = "commands/keeping.rs"]
-mod keeping;
+#[path = "commands/maintenance.rs"]
+mod maintenance;
 #[path = "commands/reading.rs"]
 mod reading;
+#[path = "commands/wrong_questions.rs"]
+mod wrong_questions;
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +35,7 @@ fn database() -> Database {
         .expect("a database")
 }
 
-/// Runs `threadline` in a folder, against a database if there is one.
+/// Runs `threadline` in a directory, with or without a database.
 fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threadline"));
     command
@@ -60,7 +61,7 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// The folders of migrations, in order.
+/// The names of the migrations, in order.
 fn migrations(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder.join("migrations"))
         .expect("migrations")
@@ -88,6 +89,40 @@ fn installed(tables: &str) -> Database {
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, status text, card text)";
 
 #[test]
+fn the_help_texts_are_stable() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = |arguments: &[&str]| out(&threadline(folder.path(), None, arguments));
+    let commands = [
+        "gen-triggers",
+        "redeploy-triggers",
+        "disable-capture",
+        "timeline",
+        "history",
+    ];
+    let mut text = help(&["--help"]);
+    for command in commands {
+        text.push_str(&format!("\n$ threadline {command} --help\n"));
+        text.push_str(&help(&[command, "--help"]));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn options_of_one_trigger_command_are_refused_by_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["gen-triggers", "--redeploy", "t"][..],
+        &["redeploy-triggers"],
+        &["redeploy-triggers", "t", "--mask", "t.card"],
+        &["disable-capture"],
+        &["disable-capture", "t", "--check"],
+    ] {
+        let output = threadline(folder.path(), None, arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+    }
+}
+
+#[test]
 fn install_writes_once_and_changes_nothing_when_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let first = threadline(folder.path(), None, &["install"]);
@@ -103,7 +138,7 @@ fn install_writes_once_and_changes_nothing_when_run_again() {
 }
 
 #[test]
-fn what_is_printed_can_be_piped_into_a_database() {
+fn a_printed_migration_runs_as_one_transaction() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
     let printed = threadline(
@@ -119,7 +154,7 @@ fn what_is_printed_can_be_piped_into_a_database() {
         ],
     );
     assert_eq!(code(&printed), 0, "{}", err(&printed));
-    // One transaction: a declaration that the database refuses leaves no function behind.
+    // A declaration that does not match the table creates no function.
     let sql = out(&printed);
     assert!(
         sql.starts_with("BEGIN;\n") && sql.ends_with("\nCOMMIT;\n"),
@@ -149,7 +184,7 @@ fn what_is_printed_can_be_piped_into_a_database() {
 }
 
 #[test]
-fn generation_writes_what_changed_and_nothing_when_nothing_did() {
+fn gen_triggers_writes_a_migration_only_for_tables_whose_rules_changed() {
     let database = installed(&format!(
         "{ORDERS}; CREATE TABLE lines (id int PRIMARY KEY)"
     ));
@@ -167,7 +202,7 @@ fn generation_writes_what_changed_and_nothing_when_nothing_did() {
     assert_eq!(code(&generate(&[])), 0);
     assert_eq!(migrations(folder.path()).len(), 1);
 
-    // A stricter rule is a new migration, of that table alone; down.sql goes back to the old rule.
+    // A stricter rule is a migration of that table alone; its down.sql restores the old rule.
     assert_eq!(code(&generate(&["--exclude", "orders.card"])), 0);
     let names = migrations(folder.path());
     assert_eq!(names.len(), 2);
@@ -188,7 +223,7 @@ fn generation_writes_what_changed_and_nothing_when_nothing_did() {
         .unwrap();
     assert_eq!(card.as_deref(), Some("4111"));
 
-    // The first down.sql takes the tables out of capture.
+    // The down.sql of the first migration ends capture.
     let down = fs::read_to_string(first.join("down.sql")).unwrap();
     database.execute_script(&down).unwrap();
     database.execute_script("DELETE FROM orders").unwrap();
@@ -199,7 +234,7 @@ fn generation_writes_what_changed_and_nothing_when_nothing_did() {
 }
 
 #[test]
-fn generated_sql_is_the_same_every_time() {
+fn generated_sql_is_deterministic() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
     let print = || {
@@ -240,7 +275,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
                 "--mask",
                 "orders.cadr",
             ],
-            "`cadr`, which is no column",
+            "a rule names the unknown column `cadr`",
         ),
         (
             &["gen-triggers", "--tables", "orders", "--mask", "other.card"],
@@ -248,7 +283,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
         ),
         (
             &["gen-triggers", "--tables", "orders", "--mask", "card"],
-            "`card` names no column",
+            "`card` is not a column",
         ),
         (
             &["gen-triggers", "--tables", "orders", "--mask", "orders.id"],
@@ -262,29 +297,38 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
             &["timeline", "--actor", "robot:1"],
             "`robot` is no actor type",
         ),
-        (&["timeline", "--op", "upsert"], "`upsert` is no op"),
+        (
+            &["timeline", "--op", "upsert"],
+            "`upsert` is not an operation",
+        ),
         (
             &["timeline", "--limit", "0"],
             "a page has 1 to 10000 entries, not 0",
         ),
-        (&["timeline", "--after", "???"], "`???` is no cursor"),
-        (&["timeline", "--before", "???"], "`???` is no cursor"),
+        (&["timeline", "--after", "???"], "`???` is not a cursor"),
+        (&["timeline", "--before", "???"], "`???` is not a cursor"),
         (
             &["timeline", "--table", "ordres"],
-            "there is no table public.ordres, and the trail knows none of that name",
+            "there is no table public.ordres, and no changes are recorded for one",
         ),
         (
             &["history", "ordres", "1"],
             "there is no table public.ordres",
         ),
-        (&["timeline", "--meta", "{}"], "`{}` is no pattern for meta"),
-        (&["timeline", "--status", "failed"], "`failed` is no status"),
-        (&["timeline", "--changed", ""], "is no column name"),
+        (
+            &["timeline", "--meta", "{}"],
+            "`{}` is not a pattern for meta",
+        ),
+        (
+            &["timeline", "--status", "failed"],
+            "`failed` is not a status",
+        ),
+        (&["timeline", "--changed", ""], "is not a column name"),
         (
             &["timeline", "--scan-values", " "],
             "cannot be searched for",
         ),
-        (&["timeline", "--category", ""], "is no category"),
+        (&["timeline", "--category", ""], "is not a category"),
         (
             &[
                 "actions",
@@ -302,7 +346,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
             "invalid value 'yesterday'",
         ),
         (&["incident", "not-a-uuid"], "invalid value 'not-a-uuid'"),
-        (&["demo"], "there is no demonstration here"),
+        (&["demo"], "`demo` needs the example application"),
     ] {
         let output = threadline(folder.path(), Some(&database), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
@@ -323,7 +367,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
 }
 
 #[test]
-fn what_cannot_run_exits_with_3() {
+fn an_unreachable_database_exits_with_3() {
     let folder = tempfile::tempdir().unwrap();
     let url = "postgres://nobody@127.0.0.1:1/nothing";
     let output = threadline(folder.path(), None, &["timeline", "--database-url", url]);

@@ -1,9 +1,9 @@
-//! `export` as a person meets it.
+//! Scenarios of `export` against a real PostgreSQL.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on says why by panicking"
+    reason = "a test fails by panicking"
 )]
 
 use std::fs;
@@ -18,7 +18,7 @@ use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_threadline");
 
-/// More than all pipes and buffers on the way hold.
+/// More than fits into the pipe and all buffers.
 const CHANGES: usize = 20_000;
 
 fn database() -> Database {
@@ -68,7 +68,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What Ctrl-C does.
+/// Sends the signal of Ctrl-C.
 fn interrupt(child: &Child) {
     let sent = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -77,7 +77,7 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_pipe_exits_with_0() {
     let database = database();
     for options in [
         "",
@@ -99,7 +99,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn ctrl_c_stops_an_export_that_nobody_reads() {
+fn ctrl_c_stops_an_export_to_a_full_pipe() {
     let database = database();
     let mut child = command(&database.url())
         .args(["export", "--format", "ndjson"])
@@ -107,7 +107,7 @@ fn ctrl_c_stops_an_export_that_nobody_reads() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It runs, and will soon find the pipe full.
+    // The export is running, and will fill the pipe.
     let mut first = [0; 10];
     child
         .stdout
@@ -127,7 +127,7 @@ fn ctrl_c_stops_an_export_that_nobody_reads() {
 }
 
 #[test]
-fn ctrl_c_leaves_no_half_file_and_the_old_one() {
+fn ctrl_c_keeps_the_old_file_and_leaves_no_partial_one() {
     let database = database();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders.csv");
@@ -137,7 +137,7 @@ fn ctrl_c_leaves_no_half_file_and_the_old_one() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // It waits for the trail until it is stopped.
+        // Blocks the export until it is stopped.
         let mut holder = AsyncPgConnection::establish(&database.url()).await.unwrap();
         holder
             .batch_execute("BEGIN; LOCK TABLE threadline.audit_changes IN ACCESS EXCLUSIVE MODE")
@@ -189,7 +189,7 @@ fn a_dry_run_counts_and_writes_nothing() {
 }
 
 #[test]
-fn a_file_has_its_manifest_beside_it_and_standard_output_where_it_is_asked_for() {
+fn a_manifest_is_written_beside_the_file_or_to_the_given_path() {
     let database = database();
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -201,7 +201,7 @@ fn a_file_has_its_manifest_beside_it_and_standard_output_where_it_is_asked_for()
     let beside = fs::read(place("orders.csv.manifest.json")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&beside).unwrap(), told);
     assert_eq!(told["row_count"], CHANGES);
-    assert_eq!(text(&written.stderr), "", "silence where nobody watches");
+    assert_eq!(text(&written.stderr), "", "progress without a terminal");
 
     let piped = threadline(&url, &["export", "--manifest", &manifest]);
     assert_eq!(piped.stdout, fs::read(&file).unwrap());
@@ -211,7 +211,7 @@ fn a_file_has_its_manifest_beside_it_and_standard_output_where_it_is_asked_for()
 }
 
 #[test]
-fn what_was_cut_says_so() {
+fn an_export_limited_by_max_rows_warns() {
     let database = database();
     let cut = threadline(
         &database.url(),
@@ -231,12 +231,12 @@ fn what_was_cut_says_so() {
     assert_eq!(ids, [CHANGES, CHANGES - 1, CHANGES - 2]);
     assert_eq!(
         text(&cut.stderr),
-        "warning: cut after 3 changes, as --max-rows says; there are more\n"
+        "warning: stopped after 3 changes because of --max-rows; more match\n"
     );
 }
 
 #[test]
-fn what_would_not_do_what_was_meant_is_refused() {
+fn contradicting_options_are_wrong_usage() {
     let database = database();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
@@ -255,7 +255,7 @@ fn what_would_not_do_what_was_meant_is_refused() {
 }
 
 #[test]
-fn a_terminal_shows_how_far_it_is() {
+fn an_export_shows_progress_on_a_terminal() {
     let database = database();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders.csv");
@@ -266,7 +266,7 @@ fn a_terminal_shows_how_far_it_is() {
         .stdin(Stdio::null())
         .output();
     let Ok(output) = on_a_terminal else {
-        eprintln!("skipped: there is no `script` here to make a terminal");
+        eprintln!("skipped: `script` is not installed");
         return;
     };
     let shown = text(&output.stdout);

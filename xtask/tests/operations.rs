@@ -1,9 +1,8 @@
-//! Coverage, policy, verify and doctor on the command line: each drift that takes a command is
-//! mended by the command that is named.
+//! Scenarios of coverage, policy, verify and doctor: the remedies they name repair the drift.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on says why by panicking"
+    reason = "a test fails by panicking"
 )]
 
 use std::fs;
@@ -25,14 +24,14 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-/// A host without models: a database and a folder of migrations.
+/// A host without models: a database and a directory of migrations.
 struct Site {
     database: Database,
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    /// With the trail, and nothing captured.
+    /// A site with the trail and no captured table.
     fn new(tables: &str) -> Self {
         let site = Self {
             database: cluster().create_database().expect("a database"),
@@ -44,7 +43,7 @@ impl Site {
         site
     }
 
-    /// With table `t` captured, and a value of it masked and another excluded.
+    /// A site that captures table `t`, with a masked and an excluded column.
     fn captured() -> Self {
         let site = Self::new("CREATE TABLE t (id int PRIMARY KEY, v int, card text, pin text)");
         site.answers(&[
@@ -75,14 +74,14 @@ impl Site {
         threadline(self.folder.path(), &self.database.url(), arguments)
     }
 
-    /// What a command prints that ends well.
+    /// The standard output of a command that exits with 0.
     fn answers<S: AsRef<str>>(&self, arguments: &[S]) -> String {
         let output = self.threadline(arguments);
         assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
         out(&output)
     }
 
-    /// Applies what was written since, as `diesel migration run` would.
+    /// Applies pending migrations, like `diesel migration run`.
     fn migrate(&self) {
         self.run(
             "CREATE TABLE IF NOT EXISTS __diesel_schema_migrations (version text PRIMARY KEY)",
@@ -146,7 +145,7 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// JSON without what differs from run to run, or from generator to generator.
+/// The JSON without instants and policy hashes.
 fn steady(mut document: Value) -> String {
     fn walk(value: &mut Value) {
         match value {
@@ -171,7 +170,7 @@ const CAPTURE_FUNCTION: &str =
     "SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture_public_%'";
 
 #[test]
-fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
+fn the_command_in_a_remedy_repairs_the_drift() {
     let change = format!(
         "DO $$ BEGIN EXECUTE format('CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql
          SECURITY DEFINER AS ''BEGIN RETURN NULL; END''', ({CAPTURE_FUNCTION})); END $$"
@@ -225,7 +224,7 @@ fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
             out(&verified),
             err(&verified)
         );
-        // What was masked and excluded still is.
+        // The columns are still masked and excluded.
         if name != "table_missing" {
             site.run("UPDATE t SET pin = '4321'; DELETE FROM t");
             let everything =
@@ -238,7 +237,7 @@ fn every_drift_that_takes_a_command_is_mended_by_the_command_that_is_named() {
 }
 
 #[test]
-fn a_damaged_trail_is_put_back_by_the_named_sql() {
+fn the_sql_in_a_remedy_repairs_a_damaged_trail() {
     let site = Site::captured();
     for damage in [
         "CREATE OR REPLACE FUNCTION threadline.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
@@ -257,27 +256,27 @@ fn a_damaged_trail_is_put_back_by_the_named_sql() {
 }
 
 #[test]
-fn a_redeployment_without_migrations_comes_from_the_deployed_policy() {
+fn redeploy_triggers_without_migrations_uses_the_deployed_policy() {
     let site = Site::captured();
     fs::remove_dir_all(site.folder.path().join("migrations")).unwrap();
     site.run("DROP TRIGGER \"00_threadline_capture\" ON t");
-    let printed = site.answers(&["gen-triggers", "--redeploy", "t", "--print"]);
+    let printed = site.answers(&["redeploy-triggers", "t", "--print"]);
     assert!(printed.contains("'[REDACTED]'"), "{printed}");
     site.run(&printed);
     assert_eq!(code(&site.threadline(&["verify"])), 0);
-    let unknown = site.threadline(&["gen-triggers", "--redeploy", "u"]);
+    let unknown = site.threadline(&["redeploy-triggers", "u"]);
     assert_eq!(code(&unknown), 2);
     assert!(
-        err(&unknown).contains("table public.u is neither declared"),
+        err(&unknown).contains("table public.u is not declared in the code"),
         "{}",
         err(&unknown)
     );
 }
 
 #[test]
-fn a_table_is_taken_out_of_capture_by_a_migration_and_comes_back_with_its_down() {
+fn disable_capture_writes_a_migration_whose_down_restores_capture() {
     let site = Site::captured();
-    site.answers(&["gen-triggers", "--retire", "t"]);
+    site.answers(&["disable-capture", "t"]);
     site.migrate();
     site.run("INSERT INTO t VALUES (2, 2, '', '')");
     assert_eq!(
@@ -289,7 +288,7 @@ fn a_table_is_taken_out_of_capture_by_a_migration_and_comes_back_with_its_down()
     assert_eq!(report["summary"]["errors"], 0);
     let policy: Value = serde_json::from_str(&site.answers(&["policy", "--json"])).unwrap();
     assert_eq!(policy["tables"], json!([]));
-    let again = site.threadline(&["gen-triggers", "--retire", "t"]);
+    let again = site.threadline(&["disable-capture", "t"]);
     assert_eq!(code(&again), 2);
     assert!(
         err(&again).contains("no migration captures table public.t"),
@@ -314,7 +313,7 @@ fn a_table_is_taken_out_of_capture_by_a_migration_and_comes_back_with_its_down()
 }
 
 #[test]
-fn coverage_exits_with_1_only_where_it_is_strict() {
+fn coverage_exits_with_1_only_with_strict() {
     let site = Site::new("CREATE TABLE \"Odd Name\" (id int); CREATE SCHEMA empty");
     assert_eq!(code(&site.threadline(&["coverage"])), 0);
     let strict = site.threadline(&["coverage", "--strict"]);
@@ -379,9 +378,10 @@ fn the_json_of_policy_is_stable() {
 }
 
 #[test]
-fn verify_says_yes_or_no_with_everything_it_rests_on() {
+fn verify_fails_if_any_check_fails_and_reports_all() {
     let site = Site::captured();
     let verdict: Value = serde_json::from_str(&site.answers(&["verify", "--json"])).unwrap();
+    insta::assert_snapshot!(steady(verdict.clone()));
     assert_eq!(verdict["verified"], true);
     assert_eq!(verdict["migrations"]["status"], "not_checked");
     assert_eq!(verdict["coverage"]["summary"]["captured"], 1);
@@ -398,7 +398,7 @@ fn verify_says_yes_or_no_with_everything_it_rests_on() {
 }
 
 #[test]
-fn the_doctor_tells_what_it_sees_and_what_it_cannot_tell() {
+fn doctor_reports_each_check_and_exits_with_1_if_one_failed() {
     let site = Site::captured();
     let report: Value = serde_json::from_str(&site.answers(&["doctor", "--json"])).unwrap();
     let checks = report["checks"].as_array().unwrap();

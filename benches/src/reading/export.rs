@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use serde::Serialize;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::Timeline;
 use threadline_export::{Compression, CsvOptions, Export, Format};
 
 use super::trail::Trail;

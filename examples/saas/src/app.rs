@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
+use threadline::ActorRef;
 use threadline::plug::{AuditContextLayer, RemoteAddr};
-use threadline::prelude::ActorRef;
 use tokio::net::TcpListener;
 
 use crate::database::{Conn, Pool};

@@ -6,10 +6,8 @@ use axum::response::{IntoResponse, Response};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::deadpool::PoolError;
 use serde_json::json;
-use threadline::action::InvalidActionName;
-use threadline::actor::InvalidActor;
-use threadline::context::InvalidContextId;
-use threadline::prelude::AuditError;
+use threadline::AuditError;
+use threadline::context::{InvalidActionName, InvalidActor, InvalidContextId};
 
 /// Why a request is not answered as it was hoped.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +45,7 @@ pub enum AppError {
     Audit(#[source] AuditError),
     /// The trail cannot be asked or read.
     #[error("the trail cannot be read")]
-    Trail(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Trail(#[source] threadline::Error),
     /// The database said no.
     #[error("the database did not answer as expected")]
     Database(#[source] DieselError),

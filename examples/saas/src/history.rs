@@ -6,9 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
-use threadline::change::TimelineEntry;
-use threadline::nonblocking;
-use threadline::prelude::{ActorRef, Op, history};
+use threadline::{ActorRef, History, Op, TimelineEntry};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -49,8 +47,8 @@ pub(crate) async fn of_invoice(
         .await
         .optional()?
         .ok_or(AppError::NoSuch("invoice"))?;
-    let question = history::<Invoice>(id).map_err(|error| AppError::Trail(error.into()))?;
-    let page = nonblocking::history(&mut conn, &question)
+    let question = History::<Invoice>::new(id).map_err(|error| AppError::Trail(error.into()))?;
+    let page = threadline::history(&mut conn, &question)
         .await
         .map_err(|error| AppError::Trail(error.into()))?;
     Ok(Json(page.entries.into_iter().map(Step::from).collect()))

@@ -7,9 +7,8 @@ use chrono::{NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Deserialize;
-use threadline::nonblocking::audited;
 use threadline::plug::{Audit, JobContext};
-use threadline::prelude::{Action, AuditedWrite};
+use threadline::{AuditedWrite, action, audited};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -43,7 +42,7 @@ pub(crate) async fn issue(
     if total_cents <= 0 {
         return Err(AppError::EmptyInvoice);
     }
-    let write = AuditedWrite::new(context).action(Action::new("invoice.issue")?);
+    let write = AuditedWrite::new(context).action(action!("invoice.issue"));
     let mut conn = app.conn().await?;
     let issued = audited(&mut conn, &write, async |conn| {
         let invoice = diesel::insert_into(invoices::table)
@@ -99,7 +98,7 @@ pub(crate) async fn pay(
     Path(id): Path<i64>,
 ) -> Result<Json<Invoice>, AppError> {
     let write = AuditedWrite::new(context)
-        .action(Action::new("invoice.pay")?.meta("invoice_id", id))
+        .action(action!("invoice.pay").meta("invoice_id", id))
         .record_failures();
     let mut conn = app.conn().await?;
     let paid = audited(&mut conn, &write, async |conn| {
@@ -130,7 +129,7 @@ pub(crate) async fn void(
     Path(id): Path<i64>,
     Json(voiding): Json<Voiding>,
 ) -> Result<Json<Invoice>, AppError> {
-    let action = Action::new("invoice.void")?
+    let action = action!("invoice.void")
         .reason(voiding.reason)
         .comment(voiding.comment);
     let write = AuditedWrite::new(context).action(action).record_failures();

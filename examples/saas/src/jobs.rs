@@ -7,9 +7,8 @@ use chrono::Utc;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
-use threadline::nonblocking::audited;
 use threadline::plug::JobContext;
-use threadline::prelude::{Action, AuditedWrite, ContextId};
+use threadline::{AuditedWrite, ContextId, action, audited};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -64,7 +63,7 @@ async fn run(pool: &Pool, arguments: &str) -> Result<(), AppError> {
     let job_id = ContextId::new(format!("remind-{}", Uuid::new_v4()))?;
     let context = job.audit.into_context(job_id).source("worker");
     let write = AuditedWrite::new(context)
-        .action(Action::new("invoice.remind")?.meta("invoice_id", job.invoice_id))
+        .action(action!("invoice.remind").meta("invoice_id", job.invoice_id))
         .record_failures();
     let mut conn = pool.get().await?;
     audited(&mut conn, &write, async |conn| {

@@ -6,9 +6,8 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use threadline::nonblocking::audited;
 use threadline::plug::Audit;
-use threadline::prelude::{Action, AuditedWrite};
+use threadline::{AuditedWrite, action, audited};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -45,7 +44,7 @@ pub(crate) async fn log_in(
     let current = CurrentMember::new(member.handle, member.organization_id)?;
 
     let log_in = AuditedWrite::new(context.with_actor(current.actor.clone()))
-        .action(Action::new("session.log_in")?.category("security"))
+        .action(action!("session.log_in").category("security"))
         .record_failures();
     audited(&mut conn, &log_in, async |_| {
         matches.then_some(()).ok_or(AppError::WrongPassword)

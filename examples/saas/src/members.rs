@@ -6,9 +6,8 @@ use axum::http::StatusCode;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
-use threadline::nonblocking::audited;
 use threadline::plug::Audit;
-use threadline::prelude::{Action, ActorRef, AuditedWrite};
+use threadline::{ActorRef, AuditedWrite, action, audited};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -67,7 +66,7 @@ pub(crate) async fn invite(
     Json(invited): Json<NewMember>,
 ) -> Result<StatusCode, AppError> {
     let invited = invited.with_hashed_password().await?;
-    let write = AuditedWrite::new(context).action(Action::new("member.invite")?);
+    let write = AuditedWrite::new(context).action(action!("member.invite"));
     let mut conn = app.conn().await?;
     audited(&mut conn, &write, async |conn| {
         diesel::insert_into(members::table)
@@ -105,9 +104,8 @@ pub(crate) async fn change(
     if changes.is_empty() {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let write = AuditedWrite::new(context).action(
-        Action::new("member.change")?.meta("password_changed", changes.password_hash.is_some()),
-    );
+    let write = AuditedWrite::new(context)
+        .action(action!("member.change").meta("password_changed", changes.password_hash.is_some()));
     let mut conn = app.conn().await?;
     audited(&mut conn, &write, async |conn| {
         diesel::update(members::table.find(&member.handle))

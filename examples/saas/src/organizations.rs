@@ -7,9 +7,8 @@ use chrono::Utc;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
-use threadline::nonblocking::audited;
 use threadline::plug::Audit;
-use threadline::prelude::{Action, AuditedWrite};
+use threadline::{AuditedWrite, action, audited};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -33,7 +32,7 @@ pub(crate) async fn sign_up(
     Json(sign_up): Json<SignUp>,
 ) -> Result<(StatusCode, Json<Organization>), AppError> {
     let member = sign_up.member.with_hashed_password().await?;
-    let write = AuditedWrite::new(context).action(Action::new("organization.sign_up")?);
+    let write = AuditedWrite::new(context).action(action!("organization.sign_up"));
     let mut conn = app.conn().await?;
     let signed_up = audited(&mut conn, &write, async |conn| {
         let organization = diesel::insert_into(organizations::table)
@@ -68,9 +67,9 @@ pub(crate) async fn close(
     Json(leaving): Json<Leaving>,
 ) -> Result<Json<Organization>, AppError> {
     let close = AuditedWrite::new(context.clone())
-        .action(Action::new("organization.close")?.comment(leaving.comment));
-    let void = AuditedWrite::new(context)
-        .action(Action::new("invoice.void")?.reason("organization_closed"));
+        .action(action!("organization.close").comment(leaving.comment));
+    let void =
+        AuditedWrite::new(context).action(action!("invoice.void").reason("organization_closed"));
     let mut conn = app.conn().await?;
     let closed = audited(&mut conn, &close, async |conn| {
         let open: Vec<Invoice> = Invoice::open_of(member.organization_id)

@@ -11,9 +11,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use threadline::actor::InvalidActor;
+use threadline::ActorRef;
+use threadline::context::InvalidActor;
 use threadline::plug::ContextOverrides;
-use threadline::prelude::ActorRef;
 use uuid::Uuid;
 
 use crate::app::App;

@@ -60,8 +60,9 @@ fn capture_start_reports_since_when_a_table_is_captured() {
     );
     trail.capture(&trail.introspect("t"));
     assert!(capture_start(&trail, "t").captured_since.unwrap() > since);
-    let events = trail
-        .ask("SELECT string_agg(event, ' ' ORDER BY order_id) FROM threadline.audit_enrolments");
+    let events = trail.query_text(
+        "SELECT string_agg(event, ' ' ORDER BY order_id) FROM threadline.audit_enrolments",
+    );
     assert_eq!(events, "enabled enabled disabled enabled");
 }
 
@@ -124,7 +125,7 @@ fn renaming_the_key_column_keeps_known_rows_known() {
 
 /// The index entries and the sequentially scanned rows of `audit_changes` that were read so far.
 fn entries_and_rows_read(trail: &Trail) -> (i64, i64) {
-    let read = trail.ask(
+    let read = trail.query_text(
         "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_all_indexes WHERE relid IN (
                     SELECT relid FROM pg_partition_tree('threadline.audit_changes')))
              || ' ' || (SELECT sum(seq_tup_read) FROM pg_stat_all_tables WHERE relid IN (
@@ -140,7 +141,7 @@ fn entries_and_rows_read_by(trail: &Trail, work: impl FnOnce()) -> (i64, i64) {
     let settle = || {
         let sessions = "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        while trail.ask(sessions) != "0" {
+        while trail.query_text(sessions) != "0" {
             std::thread::yield_now();
         }
         entries_and_rows_read(trail)

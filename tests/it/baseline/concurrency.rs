@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline::baseline::{BatchSize, RunState};
-use threadline::nonblocking;
 
 use super::{assert_trail_matches_table, capture_start, numbers, record, recorded, small_baseline};
 use crate::harness::{Trail, block_on};
@@ -88,7 +87,7 @@ fn a_baseline_killed_between_batches_is_resumed() {
         outcome.rows_seen, 11,
         "the run continues after the last committed batch"
     );
-    let state = trail.ask("SELECT state FROM threadline.audit_baseline_runs WHERE id = 1");
+    let state = trail.query_text("SELECT state FROM threadline.audit_baseline_runs WHERE id = 1");
     assert_eq!(state, "interrupted");
     assert_eq!(capture_start(&trail, "t").rows.unwrap().unknown_count, 0);
     assert_trail_matches_table(&trail, "t");
@@ -115,7 +114,7 @@ fn a_baseline_killed_inside_a_batch_rolls_the_batch_back() {
                 "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND {waiting}"
             );
-            while trail.ask(&waits) == "0" {
+            while trail.query_text(&waits) == "0" {
                 thread::yield_now();
             }
             kill_sessions(&trail, waiting);
@@ -206,7 +205,7 @@ fn a_concurrently_changed_row_is_captured_or_recorded_as_baseline_but_not_both()
                 std::cell::Cell::new(false),
                 std::cell::Cell::new(Some(writer)),
             );
-            let outcome = nonblocking::record_baseline(&mut conn, &baseline, |progress| {
+            let outcome = threadline::record_baseline(&mut conn, &baseline, |progress| {
                 // The other rows are done. The writer ends its transaction while the baseline waits for the
                 // locked rows.
                 if progress.rows_seen == 9 && !done.replace(true) {
@@ -238,7 +237,7 @@ fn a_concurrently_changed_row_is_captured_or_recorded_as_baseline_but_not_both()
             .collect();
         assert_eq!(captured, expected);
         let baselines =
-            trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline'");
+            trail.query_text("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline'");
         assert_eq!(baselines, if ending == "COMMIT" { "6" } else { "9" });
         assert_trail_matches_table(&trail, "t");
     }

@@ -34,7 +34,7 @@ fn a_baseline_stores_the_same_images_as_capture() {
         .unwrap();
     trail.capture(&table);
     // Images do not depend on session settings, neither those of capture nor those of a baseline.
-    let database = trail.ask("SELECT current_database()");
+    let database = trail.query_text("SELECT current_database()");
     for setting in [
         "timezone = 'Asia/Kathmandu'",
         "bytea_output = 'escape'",
@@ -47,7 +47,7 @@ fn a_baseline_stores_the_same_images_as_capture() {
     recorded(&trail, &small_baseline("odd"));
     trail.run("CREATE TABLE kept AS SELECT * FROM odd; DELETE FROM odd; INSERT INTO odd SELECT * FROM kept");
     let stored = |op: &str| {
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT string_agg(concat_ws(E'\\n', row_key, table_pk, data_after), E'\\n' ORDER BY row_key)
              FROM threadline.audit_changes WHERE op = '{op}'"
         ))
@@ -119,11 +119,11 @@ fn a_baseline_records_every_row_for_every_key_type() {
             (RunState::Finished, 11),
             "{columns}"
         );
-        let keys = trail.ask("SELECT count(DISTINCT row_key) FROM threadline.audit_changes");
+        let keys = trail.query_text("SELECT count(DISTINCT row_key) FROM threadline.audit_changes");
         assert_eq!(keys, "11", "{columns}");
         // A baseline writes keys as capture does.
         trail.run("UPDATE t SET v = v + 1");
-        let both = trail.ask(
+        let both = trail.query_text(
             "SELECT count(*) FROM threadline.audit_changes AS b JOIN threadline.audit_changes AS u
              ON u.row_key = b.row_key AND u.table_pk = b.table_pk AND u.op = 'update' WHERE b.op = 'baseline'",
         );
@@ -169,7 +169,7 @@ fn rows_of_partitions_are_recorded_under_the_root() {
         (RunState::Finished, 11)
     );
     let elsewhere =
-        trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE table_name <> 't'");
+        trail.query_text("SELECT count(*) FROM threadline.audit_changes WHERE table_name <> 't'");
     assert_eq!(elsewhere, "0");
     assert_trail_matches_table(&trail, "t");
 }

@@ -184,21 +184,24 @@ fn columns_that_swapped_names_are_reported() {
         "ALTER TABLE t RENAME COLUMN pin TO x; ALTER TABLE t RENAME COLUMN note TO pin;
          ALTER TABLE t RENAME COLUMN x TO note",
     );
-    let (told, remedy) = name_swap().unwrap();
-    assert!(told.contains("note was pin, pin was note"), "{told}");
+    let (explanation, remedy) = name_swap().unwrap();
     assert!(
-        remedy.ends_with("gen-triggers --redeploy public.t"),
-        "{remedy}"
+        explanation.contains("note was pin, pin was note"),
+        "{explanation}"
     );
-    // As a restore does: the same columns in another table, without the gaps of dropped ones.
+    assert!(remedy.ends_with("redeploy-triggers public.t"), "{remedy}");
+    // A restore creates the table again, without the attribute numbers of dropped columns.
     trail.run("ALTER TABLE t RENAME COLUMN note TO x; ALTER TABLE t RENAME COLUMN pin TO note; ALTER TABLE t RENAME COLUMN x TO pin");
     assert_eq!(name_swap(), None);
     trail.run(
         "ALTER TABLE t RENAME TO before; CREATE TABLE t (id int PRIMARY KEY, note text, pin text, v int);
          ALTER TABLE before RENAME CONSTRAINT t_pkey TO before_pkey",
     );
-    let (told, _) = name_swap().unwrap();
-    assert!(told.contains("note was pin, pin was note"), "{told}");
+    let (explanation, _) = name_swap().unwrap();
+    assert!(
+        explanation.contains("note was pin, pin was note"),
+        "{explanation}"
+    );
     trail.run("DROP TABLE t; CREATE TABLE t (gone int, id int PRIMARY KEY, pin text, note text, v int); ALTER TABLE t DROP COLUMN gone");
     assert_eq!(name_swap(), None);
 }

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use diesel::pg::PgConnection;
-use diesel::prelude::*;
-use threadline::blocking;
 use threadline::coverage::{Coverage, CoverageReport, FindingCode, Severity};
+use threadline::install::CaptureMigration;
 
-use super::{apply_remedies, ask, codes, table};
-use crate::harness::{Trail, empty_trail};
-use threadline::capture::CaptureMigration;
+use super::{apply_remedies, codes, coverage_report, table};
+use crate::harness::{Trail, empty_trail, run_async_at};
 
 /// Roles belong to the whole server, so each test creates its own and drops them.
 struct Roles<'a> {
@@ -19,7 +16,7 @@ struct Roles<'a> {
 
 impl<'a> Roles<'a> {
     fn new(trail: &'a Trail, names: &[&str]) -> Self {
-        let database = trail.ask("SELECT current_database()");
+        let database = trail.query_text("SELECT current_database()");
         let names: Vec<_> = names
             .iter()
             .map(|name| format!("{name}_{database}"))
@@ -75,13 +72,13 @@ fn roles_that_could_change_the_trail_are_reported() {
     assert_eq!(codes(&trail), BTreeSet::new());
 
     // With `application_role` it is reported before its first write.
-    let asked = ask(&trail, &Coverage::new().application_role(owner));
-    let asked: BTreeSet<_> = asked
+    let reported = coverage_report(&trail, &Coverage::new().application_role(owner));
+    let reported: BTreeSet<_> = reported
         .findings
         .iter()
         .map(|finding| finding.code.as_str())
         .collect();
-    assert!(asked.contains("writer_is_trail_owner"), "{asked:?}");
+    assert!(reported.contains("writer_is_trail_owner"), "{reported:?}");
 
     trail.run(&format!("ALTER TABLE t OWNER TO \"{app}\""));
     assert!(codes(&trail).contains("writer_owns_table"));
@@ -104,9 +101,10 @@ fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
     let trail = table();
     let roles = Roles::new(&trail, &["reader"]);
     let reader = roles.name(0);
-    let ask = || {
-        let mut conn = PgConnection::establish(&trail.url_as(reader)).unwrap();
-        blocking::coverage(&mut conn, &Coverage::new()).unwrap()
+    let read_report = || {
+        run_async_at(&trail.url_as(reader), async |conn| {
+            threadline::coverage(conn, &Coverage::new()).await.unwrap()
+        })
     };
     let unreadable = |report: &CoverageReport| {
         let mut found = report.findings.iter();
@@ -116,7 +114,7 @@ fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
     let granted = |remedy: &str| remedy.replace("CURRENT_USER", &format!("\"{reader}\""));
     // Findings about triggers need only the catalog.
     trail.run("ALTER TABLE t DISABLE TRIGGER \"00_threadline_capture\"");
-    let report = ask();
+    let report = read_report();
     let mut found = report.findings.iter();
     assert!(found.any(|finding| finding.code == FindingCode::TriggerDisabled));
     let (explanation, remedy) = unreadable(&report).unwrap();
@@ -127,7 +125,7 @@ fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
     assert!(explanation.contains("suspensions"), "{explanation}");
     trail.run("ALTER TABLE t ENABLE TRIGGER \"00_threadline_capture\"");
     trail.run(&granted(&remedy));
-    let report = ask();
+    let report = read_report();
     assert_eq!(report.summary.captured, 1);
     let (explanation, remedy) = unreadable(&report).unwrap();
     assert!(
@@ -135,26 +133,32 @@ fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
         "{explanation}"
     );
     trail.run(&granted(&remedy));
-    let report = ask();
+    let report = read_report();
     assert_eq!(unreadable(&report), None);
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
 
     // A role without USAGE on the schema of the trail gets the finding as well.
     trail.run("REVOKE USAGE ON SCHEMA threadline FROM PUBLIC");
-    assert!(unreadable(&ask()).is_some());
+    assert!(unreadable(&read_report()).is_some());
     trail.run("GRANT USAGE ON SCHEMA threadline TO PUBLIC");
 
     let nothing = crate::harness::cluster().create_database().unwrap();
-    let mut conn = PgConnection::establish(&nothing.url()).unwrap();
-    let error = blocking::coverage(&mut conn, &Coverage::new()).unwrap_err();
+    let error = run_async_at(&nothing.url(), async |conn| {
+        threadline::coverage(conn, &Coverage::new())
+            .await
+            .unwrap_err()
+    });
     assert!(
         error
             .to_string()
             .contains("there is no trail in this database"),
         "{error}"
     );
-    let mut conn = PgConnection::establish(&trail.url()).unwrap();
-    let error = blocking::coverage(&mut conn, &Coverage::new().schema("nowhere")).unwrap_err();
+    let error = trail
+        .run_async(async |conn| {
+            threadline::coverage(conn, &Coverage::new().schema("nowhere")).await
+        })
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "there is no schema `nowhere` in this database"
@@ -216,7 +220,7 @@ fn install_owned_by(trail: &Trail, owner: &str) {
     trail.run(&format!(
         "DROP SCHEMA threadline CASCADE; GRANT CREATE ON DATABASE \"{}\" TO \"{owner}\";
          CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO \"{owner}\"",
-        trail.ask("SELECT current_database()")
+        trail.query_text("SELECT current_database()")
     ));
     trail.run_as(owner, &threadline::install::up_sql()).unwrap();
     trail

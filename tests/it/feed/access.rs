@@ -15,7 +15,7 @@ fn a_worker_needs_select_on_the_trail_and_update_on_consumers() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1)");
     Worker::new(&trail, "search");
-    let role = trail.ask("SELECT 'indexer_' || current_database()");
+    let role = trail.query_text("SELECT 'indexer_' || current_database()");
     trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
     let mut worker = Worker::at(&trail.url_as(&role), "search");
     let denied = worker.try_lease(1).unwrap_err();
@@ -26,7 +26,7 @@ fn a_worker_needs_select_on_the_trail_and_update_on_consumers() {
     ));
     let batch = worker.batch(1);
     assert_eq!(
-        trail.ask("SELECT leased_by FROM threadline.audit_feed_consumers"),
+        trail.query_text("SELECT leased_by FROM threadline.audit_feed_consumers"),
         role
     );
     worker.renew(&batch).unwrap();
@@ -63,7 +63,7 @@ fn an_unprivileged_worker_sees_the_transaction_it_waits_for() {
     let trail = captured(TABLE, &["t"]);
     let elsewhere = captured(TABLE, &["t"]);
     Worker::new(&trail, "search");
-    let role = trail.ask("SELECT 'worker_' || current_database()");
+    let role = trail.query_text("SELECT 'worker_' || current_database()");
     trail.run(&format!(
         "CREATE ROLE \"{role}\" LOGIN;
          GRANT SELECT ON ALL TABLES IN SCHEMA threadline TO \"{role}\";
@@ -89,7 +89,7 @@ fn an_unprivileged_worker_sees_the_transaction_it_waits_for() {
 #[test]
 fn the_feed_installs_no_functions() {
     let trail = captured(TABLE, &["t"]);
-    let functions = trail.ask(
+    let functions = trail.query_text(
         "SELECT string_agg(proname, ' ') FROM pg_proc \
          WHERE pronamespace = 'threadline'::regnamespace AND proname ~ 'feed'",
     );
@@ -105,7 +105,7 @@ fn a_consumer_works_through_pgbouncer_in_transaction_mode() {
     };
     trail.run("INSERT INTO t VALUES (1), (2), (3), (4)");
     Worker::new(&trail, "search");
-    let url = bouncer.url(&trail.ask("SELECT current_database()"));
+    let url = bouncer.url(&trail.query_text("SELECT current_database()"));
     let mut worker = Worker::at(&url, "search");
     let mut other = Worker::at(&url, "search");
     for worker in [&mut worker, &mut other] {

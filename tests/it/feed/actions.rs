@@ -3,8 +3,8 @@
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use threadline::feed::{FeedItem, Leased};
-use threadline::nonblocking::{audited, record_action};
 use threadline::prelude::*;
+use threadline::{audited, record_action};
 
 use super::{TABLE, Worker, expire, shown};
 use crate::harness::{Trail, captured};

@@ -99,7 +99,7 @@ fn a_lease_waits_for_a_prepared_transaction_and_lag_names_it() {
     // H 3.6.49: another session commits it, at any later time.
     let trail = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
-    let gid = trail.ask("SELECT 'feed ' || current_database()");
+    let gid = trail.query_text("SELECT 'feed ' || current_database()");
     let mut session = Session::of(&trail);
     session.run(&format!(
         "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{gid}'"
@@ -124,7 +124,7 @@ fn transactions_of_other_databases_are_not_waited_for() {
     let trail = captured(TABLE, &["t"]);
     let elsewhere = captured(TABLE, &["t"]);
     let mut worker = Worker::new(&trail, "search");
-    let gid = trail.ask("SELECT 'elsewhere ' || current_database()");
+    let gid = trail.query_text("SELECT 'elsewhere ' || current_database()");
     let (mut running, mut prepared) = (Session::of(&elsewhere), Session::of(&elsewhere));
     running.run("BEGIN; INSERT INTO t VALUES (1)");
     prepared.run(&format!(
@@ -253,7 +253,7 @@ fn every_change_of_eight_writers_with_rollbacks_is_delivered_once() {
     });
     while take(&mut worker) {}
     let recorded: BTreeSet<i64> = trail
-        .ask("SELECT string_agg(id::text, ' ') FROM threadline.audit_changes")
+        .query_text("SELECT string_agg(id::text, ' ') FROM threadline.audit_changes")
         .split(' ')
         .map(|id| id.parse().unwrap())
         .collect();

@@ -113,7 +113,7 @@ fn an_acknowledgement_commits_and_rolls_back_with_its_transaction() {
     copy(&mut worker, false).unwrap_err();
     expire(&trail, "search");
     copy(&mut worker, true).unwrap();
-    assert_eq!(trail.ask("SELECT count(*) FROM copied"), "1");
+    assert_eq!(trail.query_text("SELECT count(*) FROM copied"), "1");
     assert_eq!(worker.settled_lease(1), Leased::Empty);
 }
 
@@ -133,7 +133,7 @@ fn the_acknowledgement_of_a_worker_killed_before_commit_is_rolled_back() {
             until: Some(batch.leased_until)
         }
     );
-    trail.ask(
+    trail.query_text(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
          WHERE datname = current_database() AND state = 'idle in transaction'",
     );
@@ -169,16 +169,16 @@ fn repeated_empty_and_waiting_leases_write_nothing() {
     let mut worker = Worker::new(&trail, "search");
     worker.drain();
     let row = "SELECT ctid::text || xmin::text FROM threadline.audit_feed_consumers";
-    let idle = trail.ask(row);
+    let idle = trail.query_text(row);
     assert_eq!(worker.lease(1), Leased::Empty);
-    assert_eq!(trail.ask(row), idle);
+    assert_eq!(trail.query_text(row), idle);
     let mut slow = Session::of(&trail);
     slow.run("BEGIN; INSERT INTO t VALUES (2)");
     assert_eq!(worker.lease(1), Leased::Waiting);
-    let waiting = trail.ask(row);
+    let waiting = trail.query_text(row);
     assert_ne!(waiting, idle);
     assert_eq!(worker.lease(1), Leased::Waiting);
-    assert_eq!(trail.ask(row), waiting);
+    assert_eq!(trail.query_text(row), waiting);
 }
 
 #[test]

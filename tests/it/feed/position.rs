@@ -10,7 +10,7 @@ fn a_consumer_starts_at_its_start_position() {
     let trail = captured(TABLE, &["t"]);
     trail.run("INSERT INTO t VALUES (1), (2)");
     let second: i64 = trail
-        .ask("SELECT max(id) FROM threadline.audit_changes")
+        .query_text("SELECT max(id) FROM threadline.audit_changes")
         .parse()
         .unwrap();
     Worker::also(&trail, "now").create(Start::Now).unwrap();
@@ -180,11 +180,11 @@ fn a_consumer_continues_after_a_server_crash_ended_the_transaction_it_waited_for
         let mut conn = diesel_async::AsyncPgConnection::establish(&database.url())
             .await
             .unwrap();
-        threadline::nonblocking::introspect(&mut conn, &"t".parse().unwrap())
+        threadline::introspect(&mut conn, &"t".parse().unwrap())
             .await
             .unwrap()
     });
-    script(threadline::capture::CaptureMigration::new([&table], |_| None).up());
+    script(threadline::install::CaptureMigration::new([&table], |_| None).up());
     let mut worker = Worker::at(&database.url(), "search");
     worker.create(Start::Beginning).unwrap();
     let mut lost = Session::at(&database.url());

@@ -16,7 +16,7 @@ use crate::harness::block_on;
 #[test]
 fn planning_needs_select_on_the_trail_and_purging_needs_further_grants() {
     let trail = trail_with_past_changes();
-    let role = trail.ask("SELECT 'purger_' || current_database()");
+    let role = trail.query_text("SELECT 'purger_' || current_database()");
     trail.run(&format!("CREATE ROLE \"{role}\" LOGIN"));
     for call in [
         "SELECT * FROM threadline.remove_changes('public', 'orders', now(), 1, 'x')",
@@ -40,7 +40,10 @@ fn planning_needs_select_on_the_trail_and_purging_needs_further_grants() {
         "DELETE FROM threadline.audit_retention_runs",
         "TRUNCATE threadline.audit_retention_runs",
     ] {
-        assert!(trail.refused(forgery).contains("append-only"), "{forgery}");
+        assert!(
+            trail.expect_error(forgery).contains("append-only"),
+            "{forgery}"
+        );
     }
     trail.run("SELECT past('orders', 0, 50, 390, 10, 1)");
     // A role that may read the trail may plan.
@@ -66,8 +69,9 @@ fn planning_needs_select_on_the_trail_and_purging_needs_further_grants() {
     ));
     let run = purge_at(&url, &keep(5), &quick(), &mut |_| ()).unwrap().run;
     assert_eq!((run.changes, run.started_by), (50, role.clone()));
-    let removed_by = trail
-        .ask("SELECT removed_by FROM threadline.audit_removals ORDER BY order_id DESC LIMIT 1");
+    let removed_by = trail.query_text(
+        "SELECT removed_by FROM threadline.audit_removals ORDER BY order_id DESC LIMIT 1",
+    );
     assert_eq!(removed_by, role);
     trail.run(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
 }
@@ -77,7 +81,7 @@ fn current_partitions_and_transactions_with_changes_cannot_be_dropped() {
     let trail = trail_with_past_changes();
     trail.run("SELECT past('orders', 0, 3, 300, 299, 1)");
     let name = |parent: &str, condition: &str| {
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT min(partition_name) FROM threadline.trail_partitions() WHERE parent = '{parent}' AND {condition}"
         ))
     };
@@ -88,7 +92,7 @@ fn current_partitions_and_transactions_with_changes_cannot_be_dropped() {
         "orders",
         "pg_class",
     ] {
-        let refused = trail.refused(&format!(
+        let refused = trail.expect_error(&format!(
             "SELECT threadline.drop_trail_partition('{partition}', 'x')"
         ));
         assert!(
@@ -100,7 +104,7 @@ fn current_partitions_and_transactions_with_changes_cannot_be_dropped() {
         "audit_transactions",
         "now() - interval '299.5 days' BETWEEN from_instant AND to_instant",
     );
-    let refused = trail.refused(&format!(
+    let refused = trail.expect_error(&format!(
         "SELECT threadline.drop_trail_partition('{past}', 'x')"
     ));
     assert!(refused.contains("still have changes"), "{refused}");
@@ -141,7 +145,7 @@ fn a_purge_works_through_pgbouncer_in_transaction_mode() {
         eprintln!("skipped: PgBouncer is not installed");
         return;
     };
-    let url = bouncer.url(&trail.ask("SELECT current_database()"));
+    let url = bouncer.url(&trail.query_text("SELECT current_database()"));
     // Another client uses the one server connection between the steps.
     let mut other = PgConnection::establish(&url).unwrap();
     other.set_prepared_statement_cache_size(CacheSize::Disabled);
@@ -155,7 +159,7 @@ fn a_purge_works_through_pgbouncer_in_transaction_mode() {
     });
     assert_eq!(outcome.unwrap().run.state, RunState::Completed);
     assert_eq!(remaining_and_expired(&trail, "orders", 39), (100, 0));
-    let setting = trail.ask("SELECT current_setting('threadline.trail_delete', true)");
+    let setting = trail.query_text("SELECT current_setting('threadline.trail_delete', true)");
     assert!(setting.is_empty() || setting == "NULL");
 }
 
@@ -178,7 +182,7 @@ fn several_retention_workers_purge_once_and_stop_on_request() {
             })
             .collect();
         let is_done = || {
-            trail.ask(
+            trail.query_text(
                 "SELECT count(*) FROM threadline.audit_retention_runs WHERE state = 'completed'",
             ) != "0"
         };
@@ -191,6 +195,6 @@ fn several_retention_workers_purge_once_and_stop_on_request() {
         }
     });
     assert_eq!(remaining_and_expired(&trail, "orders", 39), (100, 0));
-    let changes = trail.ask("SELECT sum(change_count) FROM threadline.audit_retention_runs");
+    let changes = trail.query_text("SELECT sum(change_count) FROM threadline.audit_retention_runs");
     assert_eq!(changes, "900");
 }

@@ -32,7 +32,7 @@ fn key_changes_are_removed_with_their_changes() {
     let left = "SELECT string_agg(table_name || ' ' || (captured_at < now() - interval '1 day'), ', ' \
                 ORDER BY captured_at, table_name) FROM threadline.audit_key_changes";
     assert_eq!(
-        trail.ask(left),
+        trail.query_text(left),
         "sessions true, orders false, sessions false"
     );
 }
@@ -59,17 +59,17 @@ fn expired_months_are_dropped_and_other_expired_rows_are_deleted_in_batches() {
     );
     assert_eq!(plan.rows(Expired::Transactions), 1150);
     assert!(plan.rows(Expired::Changes) < 900, "{plan:?}");
-    let recorded = trail.ask(
+    let recorded = trail.query_text(
         "SELECT sum(change_count) || ' ' || sum((scope ->> 'transactions')::int) FROM threadline.audit_removals",
     );
     assert_eq!(recorded, "3450 1150");
     // The horizon of the table and the removal records have the cut-off of the run.
-    let horizon = trail.ask(
+    let horizon = trail.query_text(
         "SELECT purged_before = (cutoffs ->> 'changes')::timestamptz
          FROM threadline.audit_horizons, threadline.audit_retention_runs",
     );
     assert_eq!((horizon.as_str(), plan.horizons().len()), ("t", 1));
-    let cutoffs = trail.ask(
+    let cutoffs = trail.query_text(
         "SELECT bool_and((scope -> 'cutoffs' ->> 'public.orders')::timestamptz <= purged_before)
              AND max((scope -> 'cutoffs' ->> 'public.orders')::timestamptz) = max(purged_before)
          FROM threadline.audit_removals, threadline.audit_horizons WHERE change_count > 0",
@@ -128,7 +128,7 @@ fn transactions_that_span_two_months_are_kept_as_long_as_their_changes() {
          WHERE NOT later OR recorded.id::text LIKE '%1'",
     );
     // The first month is expired, the second is not.
-    let hours = trail.ask(
+    let hours = trail.query_text(
         "SELECT ceil(EXTRACT(EPOCH FROM now() - (date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '3 months')) / 3600) - 1",
     );
     let policy = |hours: u32| {
@@ -165,7 +165,7 @@ fn transactions_and_actions_can_have_their_own_retention_periods() {
     let run = purge(&trail, &policy, &quick()).unwrap().run;
     assert_eq!(trail.count(), 50);
     assert_eq!(
-        trail.ask("SELECT count(*) FROM threadline.audit_actions"),
+        trail.query_text("SELECT count(*) FROM threadline.audit_actions"),
         "100"
     );
     assert_eq!(run.actions, 290);
@@ -179,22 +179,25 @@ fn remove_changes_removes_one_batch_and_records_it() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
     trail.run("INSERT INTO t SELECT generate_series(1, 25)");
     let removed = "SELECT changes FROM threadline.remove_changes('public', 't',";
-    assert_eq!(trail.ask(&format!("{removed} now(), 10, 'expired')")), "10");
     assert_eq!(
-        trail.ask(&format!(
+        trail.query_text(&format!("{removed} now(), 10, 'expired')")),
+        "10"
+    );
+    assert_eq!(
+        trail.query_text(&format!(
             "{removed} now() - interval '1 day', 10, 'expired')"
         )),
         "0"
     );
     assert_eq!(trail.count(), 15);
-    let record = trail.ask(
+    let record = trail.query_text(
         "SELECT kind || ' ' || reason || ' ' || change_count || ' ' || removed_by || ' ' ||
              ((scope -> 'cutoffs' ->> 'public.t')::timestamptz = purged_before)
          FROM threadline.audit_removals, threadline.audit_horizons",
     );
     assert_eq!(record, "retention expired 10 postgres true");
     // After the call, deletes are refused again.
-    let error = trail.refused(&format!(
+    let error = trail.expect_error(&format!(
         "{removed} now(), 1, 'x'); DELETE FROM threadline.audit_changes"
     ));
     assert!(error.contains("append-only"), "{error}");

@@ -67,12 +67,12 @@ fn last_images_of_purged_rows_are_kept_as_baselines() {
         .unwrap();
     let run = purge(&trail, &policy, &quick()).unwrap().run;
     assert_eq!(run.state, RunState::Completed);
-    let kept = trail.ask(
+    let kept = trail.query_text(
         "SELECT string_agg(op || ' ' || n, ', ' ORDER BY op) FROM (SELECT op, count(*) AS n FROM threadline.audit_changes GROUP BY 1) AS c",
     );
     assert_eq!(kept, "baseline 80, update 10");
     let image = |key: &str| {
-        trail.ask(&format!(
+        trail.query_text(&format!(
             "SELECT op || ' ' || data_after FROM threadline.audit_changes WHERE row_key = '{key}' ORDER BY id LIMIT 1"
         ))
     };
@@ -84,7 +84,7 @@ fn last_images_of_purged_rows_are_kept_as_baselines() {
     assert_eq!(image("75"), "NULL");
     assert_eq!(image("1075"), r#"baseline {"id": 1075}"#);
     assert_eq!(image("95"), r#"baseline {"id": 95}"#);
-    let old = trail.ask("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline' AND (captured_at < now() - interval '1 hour' OR actor IS NOT NULL)");
+    let old = trail.query_text("SELECT count(*) FROM threadline.audit_changes WHERE op = 'baseline' AND (captured_at < now() - interval '1 hour' OR actor IS NOT NULL)");
     assert_eq!(old, "0");
     assert_eq!((run.changes, run.baselines), (170, 80));
     assert_eq!(unpaired_counts(&trail), none_unpaired());

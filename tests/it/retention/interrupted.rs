@@ -102,11 +102,11 @@ fn a_purge_killed_repeatedly_removes_exactly_the_expired_rows() {
     assert_eq!(remaining_and_expired(&trail, "sessions", 195), (3000, 0));
     assert_eq!(unpaired_counts(&trail), none_unpaired());
     // No row is counted twice, and killed runs are marked.
-    let counted = trail.ask("SELECT sum(change_count) FROM threadline.audit_retention_runs");
+    let counted = trail.query_text("SELECT sum(change_count) FROM threadline.audit_retention_runs");
     assert_eq!(counted, "8400");
-    let recorded = trail.ask("SELECT sum(change_count) FROM threadline.audit_removals");
+    let recorded = trail.query_text("SELECT sum(change_count) FROM threadline.audit_removals");
     assert_eq!(recorded, "8400");
-    let states = trail.ask("SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM threadline.audit_retention_runs");
+    let states = trail.query_text("SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM threadline.audit_retention_runs");
     assert!(
         states.contains("abandoned") && !states.contains("running"),
         "{states}"
@@ -213,7 +213,7 @@ fn a_failed_purge_is_recorded_without_values_and_the_next_one_succeeds() {
     };
     assert_eq!(place, "removing changes of public.orders");
     assert!(error.to_string().contains("secret-value"), "{error}");
-    let recorded = trail.ask(&format!(
+    let recorded = trail.query_text(&format!(
         "SELECT state || ' ' || change_count || ' ' || (failure = '{place}') || ' ' || (finished_at IS NOT NULL)
          FROM threadline.audit_retention_runs WHERE id = {run}"
     ));

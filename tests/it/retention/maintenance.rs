@@ -30,7 +30,7 @@ fn readers_see_every_row_while_a_default_partition_is_emptied() {
          FROM generate_series(1, 3000) AS g",
     );
     let everything = "SELECT md5(string_agg(c::text, '' ORDER BY id)) FROM threadline.audit_changes AS c WHERE id <= 8000";
-    let before = trail.ask(everything);
+    let before = trail.query_text(everything);
     let is_done = AtomicBool::new(false);
     let (written, done) = thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -47,7 +47,11 @@ fn readers_see_every_row_while_a_default_partition_is_emptied() {
         let reader = scope.spawn(|| {
             let mut reads = 0;
             while !is_done.load(Ordering::Relaxed) {
-                assert_eq!(trail.ask(everything), before, "a reader missed a row");
+                assert_eq!(
+                    trail.query_text(everything),
+                    before,
+                    "a reader missed a row"
+                );
                 reads += 1;
             }
             reads
@@ -62,21 +66,21 @@ fn readers_see_every_row_while_a_default_partition_is_emptied() {
         !done.unfinished && done.moved >= 8000 && done.created >= 14,
         "{done:?}"
     );
-    assert_eq!(trail.ask(everything), before);
+    assert_eq!(trail.query_text(everything), before);
     assert_eq!(trail.count(), 8000 + written);
     for table in ["audit_changes", "audit_transactions", "audit_actions"] {
-        let left = trail.ask(&format!("SELECT count(*) FROM threadline.{table}_default"));
+        let left = trail.query_text(&format!("SELECT count(*) FROM threadline.{table}_default"));
         assert_eq!(left, "0", "{table}");
     }
     // The new partitions have the guard triggers.
-    let unguarded = trail.ask(
+    let unguarded = trail.query_text(
         "SELECT count(*) FROM threadline.trail_partitions() AS part WHERE NOT EXISTS (
             SELECT FROM pg_trigger WHERE tgrelid = part.partition AND tgname = 'guard_truncate')",
     );
     assert_eq!(unguarded, "0");
     assert!(
         trail
-            .refused("DELETE FROM threadline.audit_changes")
+            .expect_error("DELETE FROM threadline.audit_changes")
             .contains("append-only")
     );
 }
@@ -85,7 +89,7 @@ fn readers_see_every_row_while_a_default_partition_is_emptied() {
 fn partitions_are_created_ahead_once() {
     let trail = captured("CREATE TABLE orders (id int PRIMARY KEY)", &["orders"]);
     let empty = "SELECT count(*) FROM threadline.trail_partitions()";
-    assert_eq!(trail.ask(empty), "15");
+    assert_eq!(trail.query_text(empty), "15");
     let options = PurgeOptions::new().months_ahead(6);
     let done = maintain(&trail, &options);
     assert_eq!((done.created, done.unfinished), (9, false));
@@ -102,7 +106,7 @@ fn weekly_and_daily_partitions_follow_monthly_ones_without_a_gap() {
         ));
         let done = maintain(&trail, &PurgeOptions::new().months_ahead(5));
         assert!(done.created > 3 * 4 && !done.unfinished, "{done:?}");
-        let found = trail.ask(&format!(
+        let found = trail.query_text(&format!(
             "SELECT count(*) FILTER (WHERE partition_name ~ '_{form}$') > 4
                  AND count(*) FILTER (WHERE to_instant <> next AND next IS NOT NULL) = 0
                  AND max(to_instant) > now() + interval '5 months'
@@ -131,7 +135,7 @@ fn a_default_partition_in_use_or_over_the_limit_is_left_and_reported() {
     assert_eq!((done.created, done.unfinished), (0, true));
     reader.batch_execute("COMMIT").unwrap();
     assert_eq!(
-        trail.ask("SELECT result FROM threadline.maintain(move_at_most => 9)"),
+        trail.query_text("SELECT result FROM threadline.maintain(move_at_most => 9)"),
         "left"
     );
     let done = maintain(&trail, &options);

@@ -47,7 +47,7 @@ BEGIN
     END IF;
 
     is_recorded := @threadline@.record_change(
-        lower(TG_OP), @schema_literal@, @name_literal@, table_pk, row_key, previous_key, data_after, changed_from,
+        lower(TG_OP COLLATE "C"), @schema_literal@, @name_literal@, table_pk, row_key, previous_key, data_after, changed_from,
         @actor_required@, command_id
     );
     RETURN NULL;

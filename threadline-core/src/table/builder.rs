@@ -1,17 +1,22 @@
-//! Checking a declaration.
+//! The builder of [`AuditedTable`], and its validation.
 
 use std::collections::BTreeSet;
 
 use super::{ActorPolicy, AuditedTable, Column, ColumnRule, MAX_MASK_CHARS, RowKey, TableName};
 use crate::storage::STORAGE_SCHEMA;
 
-/// Collects the declaration of an [`AuditedTable`].
+/// A builder of [`AuditedTable`]; see [`AuditedTable::builder`].
 #[derive(Debug, Clone)]
 pub struct AuditedTableBuilder {
-    pub(super) table: AuditedTable,
-    pub(super) excluded: Vec<String>,
-    pub(super) masked: Vec<String>,
-    pub(super) ignored: Vec<String>,
+    table: AuditedTable,
+    rules: Vec<(String, ColumnRule)>,
+}
+
+impl From<AuditedTable> for AuditedTableBuilder {
+    fn from(table: AuditedTable) -> Self {
+        let rules = Vec::new();
+        Self { table, rules }
+    }
 }
 
 impl AuditedTableBuilder {
@@ -29,7 +34,7 @@ impl AuditedTableBuilder {
         self
     }
 
-    /// The columns that tell rows apart, in order.
+    /// Sets the key columns, in order.
     #[must_use]
     pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.table.key = RowKey::Columns(columns.into_iter().map(Into::into).collect());
@@ -43,47 +48,53 @@ impl AuditedTableBuilder {
         self
     }
 
-    /// Columns that are never stored.
+    /// Adds columns that are not stored.
     #[must_use]
-    pub fn exclude<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.excluded.extend(columns.into_iter().map(Into::into));
+    pub fn exclude<S: Into<String>>(self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rule(columns, ColumnRule::Exclude)
+    }
+
+    /// Adds columns that are stored as the placeholder.
+    #[must_use]
+    pub fn mask<S: Into<String>>(self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rule(columns, ColumnRule::Mask)
+    }
+
+    /// Adds columns whose change alone is not recorded: `updated_at`, counters.
+    #[must_use]
+    pub fn ignore<S: Into<String>>(self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rule(columns, ColumnRule::Ignore)
+    }
+
+    fn rule<S: Into<String>>(
+        mut self,
+        columns: impl IntoIterator<Item = S>,
+        rule: ColumnRule,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into);
+        self.rules.extend(columns.map(|column| (column, rule)));
         self
     }
 
-    /// Columns that are stored as the placeholder.
-    #[must_use]
-    pub fn mask<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.masked.extend(columns.into_iter().map(Into::into));
-        self
-    }
-
-    /// Columns that are stored, but whose change alone records nothing: `updated_at`, counters.
-    #[must_use]
-    pub fn ignore<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.ignored.extend(columns.into_iter().map(Into::into));
-        self
-    }
-
-    /// The placeholder of masked values, [`DEFAULT_MASK`](super::DEFAULT_MASK) unless set.
+    /// Sets the placeholder for masked values, [`DEFAULT_MASK`](super::DEFAULT_MASK) by default.
     #[must_use]
     pub fn mask_with(mut self, placeholder: impl Into<String>) -> Self {
         self.table.mask_with = placeholder.into();
         self
     }
 
-    /// Whether writes without an actor are refused.
+    /// Sets whether writes without an actor are allowed.
     #[must_use]
     pub fn actor(mut self, policy: ActorPolicy) -> Self {
         self.table.actor = policy;
         self
     }
 
-    /// Checks the declaration.
+    /// Validates the declaration.
     ///
     /// # Errors
-    /// [`InvalidTable`] when a rule names a column that does not exist or is given twice, when a
-    /// key column is redacted or unknown, when the placeholder is unusable, or when the table is
-    /// one of Threadline's own.
+    /// [`InvalidTable`] if a rule or the key names an unknown column, a column has two rules, a key
+    /// column has a rule, the placeholder is invalid, or the table is part of the trail.
     pub fn build(mut self) -> Result<AuditedTable, InvalidTable> {
         let table = self.table.name.clone();
         let fail = |problem| {
@@ -93,7 +104,7 @@ impl AuditedTableBuilder {
             })
         };
         if self.table.name.schema() == STORAGE_SCHEMA {
-            return fail(TableProblem::OwnTable);
+            return fail(TableProblem::TrailTable);
         }
         if self.table.columns.is_empty() {
             return fail(TableProblem::NoColumns);
@@ -101,7 +112,7 @@ impl AuditedTableBuilder {
         let mut seen = BTreeSet::new();
         for column in &self.table.columns {
             if !seen.insert(column.name.as_str()) {
-                return fail(TableProblem::ColumnTwice(column.name.clone()));
+                return fail(TableProblem::DuplicateColumn(column.name.clone()));
             }
         }
         if let Some(problem) = placeholder_problem(&self.table.mask_with) {
@@ -113,34 +124,21 @@ impl AuditedTableBuilder {
                 return fail(TableProblem::UnknownKeyColumn(key.clone()));
             }
             if !keys.insert(key.as_str()) {
-                return fail(TableProblem::ColumnTwice(key.clone()));
+                return fail(TableProblem::DuplicateColumn(key.clone()));
             }
         }
         if matches!(&self.table.key, RowKey::Columns(columns) if columns.is_empty()) {
             return fail(TableProblem::EmptyKey);
         }
-        let rules = std::mem::take(&mut self.excluded)
-            .into_iter()
-            .map(|name| (name, ColumnRule::Exclude))
-            .chain(
-                std::mem::take(&mut self.masked)
-                    .into_iter()
-                    .map(|name| (name, ColumnRule::Mask)),
-            )
-            .chain(
-                std::mem::take(&mut self.ignored)
-                    .into_iter()
-                    .map(|name| (name, ColumnRule::Ignore)),
-            );
-        for (name, rule) in rules {
+        for (name, rule) in self.rules {
             if self.table.key.columns().contains(&name) {
-                return fail(TableProblem::RedactedKey(name));
+                return fail(TableProblem::RuleForKey(name));
             }
             match self.table.columns.iter_mut().find(|c| c.name == name) {
                 None => return fail(TableProblem::UnknownColumn(name)),
                 Some(column) if column.rule == rule && rule == ColumnRule::Exclude => {}
                 Some(column) if column.rule != ColumnRule::Clear => {
-                    return fail(TableProblem::RuleTwice(name));
+                    return fail(TableProblem::ConflictingRules(name));
                 }
                 Some(column) => column.rule = rule,
             }
@@ -150,58 +148,57 @@ impl AuditedTableBuilder {
 }
 
 fn placeholder_problem(placeholder: &str) -> Option<TableProblem> {
-    let unusable = placeholder.is_empty()
+    let is_invalid = placeholder.is_empty()
         || placeholder.chars().count() > MAX_MASK_CHARS
         || placeholder.chars().any(char::is_control);
-    unusable.then(|| TableProblem::UnusableMask(placeholder.to_owned()))
+    is_invalid.then(|| TableProblem::InvalidMask(placeholder.to_owned()))
 }
 
-/// A declaration that cannot be captured.
+/// The error for an invalid declaration of a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("table {table}: {problem}")]
 pub struct InvalidTable {
-    /// The table that was declared.
+    /// The declared table.
     pub table: TableName,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: TableProblem,
 }
 
-/// What can be wrong with a declared table.
+/// A problem of a declared table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableProblem {
-    /// The table is part of the trail itself.
-    #[error("it belongs to the audit trail itself; capturing it would record every record")]
-    OwnTable,
-    /// There is nothing to capture.
+    /// The table is part of the trail.
+    #[error("it belongs to the audit trail itself, which cannot be captured")]
+    TrailTable,
+    /// The table has no columns.
     #[error("it has no columns")]
     NoColumns,
-    /// A column or key column is listed twice.
+    /// A column occurs twice in the table or in the key.
     #[error("column `{0}` is declared twice")]
-    ColumnTwice(String),
-    /// A redaction rule names no column of the table.
-    #[error("a redaction rule names `{0}`, which is no column of it")]
+    DuplicateColumn(String),
+    /// A rule names an unknown column.
+    #[error("a rule names the unknown column `{0}`")]
     UnknownColumn(String),
-    /// The key names no column of the table.
-    #[error("the key names `{0}`, which is no column of it")]
+    /// The key names an unknown column.
+    #[error("the key names the unknown column `{0}`")]
     UnknownKeyColumn(String),
-    /// A key with no columns was given.
+    /// The key is an empty list.
     #[error("its key has no columns; declare it without a key instead")]
     EmptyKey,
-    /// A column has two rules.
+    /// A column has more than one rule.
     #[error("column `{0}` has more than one rule; keep one of exclude, mask and ignore")]
-    RuleTwice(String),
-    /// A key column is masked or excluded.
+    ConflictingRules(String),
+    /// A key column has a rule.
     #[error(
         "key column `{0}` cannot be excluded, masked or ignored: the key is stored with every change"
     )]
-    RedactedKey(String),
-    /// The placeholder is empty, too long, or holds control characters.
+    RuleForKey(String),
+    /// The placeholder is empty, too long, or has control characters.
     #[error(
-        "`{0}` cannot stand in for masked values: use 1 to {MAX_MASK_CHARS} characters without \
-         control characters"
+        "`{0}` is not a placeholder: use 1 to {MAX_MASK_CHARS} characters without control characters"
     )]
-    UnusableMask(String),
+    InvalidMask(String),
 }
 
 #[cfg(test)]
@@ -219,40 +216,40 @@ mod tests {
     fn problem(builder: AuditedTableBuilder) -> TableProblem {
         builder
             .build()
-            .expect_err("the declaration is wrong")
+            .expect_err("the declaration is invalid")
             .problem
     }
 
     #[test]
-    fn a_rule_for_an_unknown_column_is_refused() {
+    fn a_rule_for_an_unknown_column_is_rejected() {
         let found = problem(members().mask(["emial"]));
         assert_eq!(found, TableProblem::UnknownColumn("emial".into()));
     }
 
     #[test]
-    fn a_redacted_key_is_refused() {
+    fn a_rule_for_a_key_column_is_rejected() {
         let found = problem(members().exclude(["id"]));
-        assert_eq!(found, TableProblem::RedactedKey("id".into()));
+        assert_eq!(found, TableProblem::RuleForKey("id".into()));
     }
 
     #[test]
-    fn two_rules_for_one_column_are_refused() {
+    fn two_rules_for_one_column_are_rejected() {
         let found = problem(members().exclude(["email"]).mask(["email"]));
-        assert_eq!(found, TableProblem::RuleTwice("email".into()));
+        assert_eq!(found, TableProblem::ConflictingRules("email".into()));
     }
 
     #[test]
-    fn the_trail_itself_is_refused() {
+    fn a_table_of_the_trail_is_rejected() {
         let own = AuditedTable::builder(TableName::new(STORAGE_SCHEMA, "audit_changes"))
             .column(Column::new("id", ColumnType::builtin("int8")));
-        assert_eq!(problem(own), TableProblem::OwnTable);
+        assert_eq!(problem(own), TableProblem::TrailTable);
     }
 
     #[test]
-    fn an_unusable_placeholder_is_refused() {
+    fn an_invalid_placeholder_is_rejected() {
         for placeholder in [String::new(), "a\u{7}".into(), "x".repeat(201)] {
             let found = problem(members().mask(["email"]).mask_with(placeholder.clone()));
-            assert_eq!(found, TableProblem::UnusableMask(placeholder));
+            assert_eq!(found, TableProblem::InvalidMask(placeholder));
         }
     }
 }

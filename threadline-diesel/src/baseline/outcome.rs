@@ -1,4 +1,4 @@
-//! How far a baseline came.
+//! The outcome and the progress of a baseline.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
@@ -6,15 +6,15 @@ use diesel::sql_types::Text;
 use serde::{Deserialize, Serialize};
 use threadline_core::table::TableName;
 
-/// How far a baseline is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BaselineProgress {
-    /// How many rows were looked at.
+    /// The number of rows read.
     pub rows_seen: i64,
-    /// How many were recorded.
+    /// The number of rows recorded.
     pub rows_recorded: i64,
-    /// How many other transactions have locked; they are tried again at the end.
+    /// The number of rows that other transactions have locked; they are tried again at the end.
     pub rows_left: i64,
 }
 
@@ -23,13 +23,13 @@ pub struct BaselineProgress {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum RunState {
-    /// It runs, or was killed.
+    /// Running; also the state of a run whose process was killed.
     Running,
-    /// It went through the whole table and left nothing out.
+    /// The run read the whole table and skipped no row.
     Finished,
-    /// It was stopped, or had to leave rows out. The next run continues.
+    /// The run was stopped, or skipped rows. The next run continues.
     Stopped,
-    /// It was killed, and a later run continued; or a later run took the table over.
+    /// A later run replaced this one, whose process was killed or still running.
     Interrupted,
 }
 
@@ -61,22 +61,22 @@ impl FromSql<Text, Pg> for RunState {
     }
 }
 
-/// What came of a baseline.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BaselineOutcome {
     /// The table.
     pub table: TableName,
-    /// Its number in `audit_baseline_runs`.
+    /// The id of the run in `audit_baseline_runs`.
     pub run: i64,
     /// The unfinished run that it continued.
     pub continues: Option<i64>,
-    /// How far it came.
+    /// The state of the run.
     pub state: RunState,
-    /// How many rows this run looked at.
+    /// The number of rows that this run read.
     pub rows_seen: i64,
-    /// How many it recorded.
+    /// The number of rows that it recorded.
     pub rows_recorded: i64,
-    /// How many it had to leave out, because other transactions had them locked all the time.
+    /// The number of rows that it skipped, because other transactions had them locked all the time.
     pub rows_left: i64,
 }

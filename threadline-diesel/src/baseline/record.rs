@@ -1,4 +1,4 @@
-//! Running a baseline.
+//! Executes a baseline.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -19,18 +19,18 @@ use super::{
 };
 use crate::captured_table::{CANONICAL_SETTINGS, CapturedTable, captured_tables};
 
-/// A run remembers no more rows that others had locked, and stops: the whole table is locked.
+/// The maximum number of locked rows that a run remembers. A run with more stops: the whole table is locked.
 const MAX_LEFT_BEHIND: usize = 100_000;
 
-/// Records rows of a table as they are, in batches, each a transaction of its own; so the connection
-/// must not be in one. Continues where a run that did not finish arrived.
+/// Records rows of a table in batches, each a transaction of its own; so the connection must not be in a
+/// transaction. Continues a run that did not finish.
 ///
-/// `on_progress` is called after each batch, and stops the run by [`ControlFlow::Break`]; what was
-/// recorded stays, and the next run continues.
+/// `on_progress` is called after each batch, and stops the run by [`ControlFlow::Break`]; recorded
+/// rows are kept, and the next run continues.
 ///
 /// # Errors
 /// [`BaselineError`] when the context has no actor, the table cannot be recorded, or the database
-/// refuses. What was recorded by then stays.
+/// reports an error. Rows recorded by then are kept.
 pub async fn record_baseline<C>(
     conn: &mut C,
     baseline: &Baseline,
@@ -81,7 +81,7 @@ where
     })
 }
 
-/// Looks the table up, and begins a run of it.
+/// Reads the table's declaration and begins a run.
 async fn begin<C>(
     conn: &mut C,
     baseline: &Baseline,
@@ -119,7 +119,7 @@ where
     Ok((source, begun))
 }
 
-/// Commits if what was done in a transaction succeeded, and rolls back otherwise.
+/// Commits a successful transaction, and rolls back a failed one.
 async fn end_transaction<C, T>(
     conn: &mut C,
     done: Result<T, BaselineError>,
@@ -130,7 +130,7 @@ where
     if done.is_ok() {
         C::TransactionManager::commit_transaction(conn).await?;
     } else {
-        // The error that led here says more than one of the rollback.
+        // The error of the work is more useful than one of the rollback.
         let _ = C::TransactionManager::rollback_transaction(conn).await;
     }
     done
@@ -162,7 +162,7 @@ where
     })
 }
 
-/// A run under way.
+/// A running baseline.
 struct Run<'a, C> {
     conn: &'a mut C,
     baseline: &'a Baseline,
@@ -179,7 +179,7 @@ impl<C> Run<'_, C>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    /// Goes through the table, then tries again what other transactions had locked.
+    /// Reads the table, then tries the rows again that other transactions had locked.
     async fn walk(
         &mut self,
         on_progress: &mut impl FnMut(&BaselineProgress) -> ControlFlow<()>,
@@ -224,15 +224,15 @@ where
         Ok(())
     }
 
-    /// Notes how many rows wait, `besides` those that are kept elsewhere.
+    /// Updates the number of skipped rows, `besides` those that are kept elsewhere.
     fn count_waiting(&mut self, besides: usize) {
         self.progress.rows_left = i64::try_from(self.waiting.len() + besides).unwrap_or(i64::MAX);
     }
 
     /// Records the next rows, or those at positions, in a transaction.
     ///
-    /// If that fails, the batch is tried again with images as capture's own fallback gives them: a row
-    /// may hold a value that jsonb cannot.
+    /// If that fails, the batch is tried again with the images of capture's fallback: a row may have a value that
+    /// `jsonb` cannot represent.
     async fn record(&mut self, at: Option<Vec<Value>>) -> Result<Batch, BaselineError> {
         let image = self.source.stored.image.clone();
         match self.try_record(at.clone(), &image).await {

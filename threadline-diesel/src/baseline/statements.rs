@@ -1,4 +1,4 @@
-//! What a baseline sends to the database.
+//! The statements of a baseline.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
@@ -14,10 +14,10 @@ use crate::captured_table::{CANONICAL_SETTINGS, CapturedTable, StoredRow};
 
 type Statement = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
-/// A pause on the server, which is one on any kind of connection.
+/// A pause on the server, which needs no timer of the client.
 pub(super) const PAUSE: &str = "SELECT pg_catalog.pg_sleep(0.1)";
 
-/// What a transaction begins with. A client that hangs does not keep rows locked.
+/// The first statement of a transaction. Timeouts release the row locks of a client that hangs.
 pub(super) fn begin_batch() -> String {
     format!(
         "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {CANONICAL_SETTINGS}; \
@@ -25,7 +25,7 @@ pub(super) fn begin_batch() -> String {
     )
 }
 
-/// A run that has begun.
+/// A new run.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 pub(super) struct BegunRun {
@@ -44,8 +44,8 @@ pub(super) fn record_action(baseline: &Baseline, id: ActionId, action: &Action) 
         .bind::<Jsonb, _>(context_document(&baseline.context))
 }
 
-/// The statement that takes the table over from a run that did not end. It waits for the batch that such a
-/// run is in the middle of.
+/// The statement that marks an unfinished run of the table as replaced. It waits for the current batch of such a
+/// run.
 pub(super) fn take_over(baseline: &Baseline) -> Statement {
     diesel::sql_query(
         "UPDATE threadline.audit_baseline_runs \
@@ -74,7 +74,7 @@ pub(super) fn begin_run(
         .bind::<Array<Text>, _>(key_columns.to_vec())
 }
 
-/// Where a run is.
+/// The position of a run.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 pub(super) struct Place {
@@ -84,8 +84,8 @@ pub(super) struct Place {
     pub(super) first_change: i64,
 }
 
-/// The statement that a batch begins with: names who records it, and keeps the run from being taken over
-/// until the batch ends. It gives no row if that has happened.
+/// The first statement of a batch: sets the actor, and locks the run's row until the batch ends, so that no
+/// other run replaces it. Returns no row if one has.
 pub(super) fn lock_run(
     baseline: &Baseline,
     actor: &ActorRef,
@@ -106,16 +106,16 @@ pub(super) fn lock_run(
     .bind::<Text, _>(action.to_string())
 }
 
-/// Which rows a batch looks at.
+/// Which rows a batch reads.
 #[derive(Debug)]
 pub(super) enum Rows {
-    /// Those after a position, as many as a batch has.
+    /// The next rows after a position.
     After(Option<Value>),
-    /// Those at positions that an earlier batch had to leave.
+    /// The rows at positions that an earlier batch skipped.
     At(Vec<Value>),
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 pub(super) struct Batch {
@@ -139,7 +139,7 @@ impl Batch {
     }
 }
 
-/// What is needed to read and to record rows of a table.
+/// The SQL expressions that read and record rows of a table.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) table: CapturedTable,
@@ -148,7 +148,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The image of a row `r` with a value that jsonb cannot hold, as capture has it.
+    /// The image of a row `r` with a value that `jsonb` cannot represent, as capture stores it.
     pub(super) fn fallback_image(&self) -> String {
         format!(
             "(SELECT stored.data_after FROM threadline.fallback_change({}, 'INSERT', r, r) AS stored)",
@@ -158,9 +158,8 @@ impl Source {
 
     /// The statement that records a batch.
     ///
-    /// All of it sees one snapshot. A row that was changed and committed since is locked in its new
-    /// version (`now_at`); that one is left for later, because what the trail knows of it is newer than
-    /// the snapshot.
+    /// The statement has one snapshot. A row that was changed and committed since is locked in its new version
+    /// (`now_at`) and skipped, because the trail has changes of it that are newer than the snapshot.
     pub(super) fn batch(
         &self,
         baseline: &Baseline,
@@ -235,8 +234,8 @@ impl Source {
     }
 }
 
-/// The statement that moves a run on by a batch. `reached_end` says of a batch of the walk whether it was
-/// the last; any other batch `tried` rows that were left before.
+/// The statement that records the progress of a batch. `reached_end` is whether a batch of the walk was the last;
+/// any other batch `tried` rows that were skipped before.
 pub(super) fn advance(
     run: i64,
     batch: &Batch,
@@ -262,7 +261,7 @@ pub(super) fn advance(
     .bind::<Bool, _>(reached_end.unwrap_or(false))
 }
 
-/// In which state a run ended.
+/// The final state of a run.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 pub(super) struct EndedRun {
@@ -270,8 +269,8 @@ pub(super) struct EndedRun {
     pub(super) state: RunState,
 }
 
-/// The statement that ends a run: finished if it went through the whole table and left nothing out,
-/// stopped otherwise. It gives no row if the run was taken over.
+/// The statement that ends a run: finished if it read the whole table and skipped no row, stopped otherwise.
+/// Returns no row if another run replaced it.
 pub(super) fn end_run(run: i64) -> Statement {
     diesel::sql_query(
         "UPDATE threadline.audit_baseline_runs \

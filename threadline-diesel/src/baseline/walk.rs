@@ -1,4 +1,4 @@
-//! Walking the rows of a table along its key.
+//! Reading the rows of a table in the order of its key.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
@@ -7,7 +7,7 @@ use threadline_core::identifier::{quote_identifier, quote_literal};
 
 use crate::captured_table::CapturedTable;
 
-/// A column of the index that is walked, and the operators of its order.
+/// A column of the index, and the operators of its order.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(Pg))]
 pub(super) struct KeyPart {
@@ -25,7 +25,7 @@ pub(super) struct KeyPart {
     is_builtin: bool,
 }
 
-/// The query of the key's parts in the order of an index; none without a unique index over the key.
+/// The statement that reads the key's columns in the order of a unique index; no rows without one.
 pub(super) fn key_parts(table: &CapturedTable) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     diesel::sql_query(include_str!("key_walk.sql"))
         .into_boxed::<Pg>()
@@ -38,7 +38,7 @@ impl KeyPart {
         format!("r.{}", quote_identifier(&self.name))
     }
 
-    /// The part of a position, an expression of the key's values as texts by column.
+    /// The value of this column in a position, a `jsonb` expression of the key's values as texts by column.
     fn value(&self, position: &str) -> String {
         format!(
             "({position} ->> {})::{}",
@@ -48,12 +48,12 @@ impl KeyPart {
     }
 }
 
-/// How the rows of a table, each called `r`, are walked.
+/// The order in which the rows `r` of a table are read.
 #[derive(Debug)]
 pub(super) struct KeyWalk(Vec<KeyPart>);
 
 impl KeyWalk {
-    /// None without parts, for then there is no order.
+    /// None without key columns: there is no order.
     pub(super) fn new(parts: Vec<KeyPart>) -> Option<Self> {
         (!parts.is_empty()).then_some(Self(parts))
     }
@@ -62,7 +62,7 @@ impl KeyWalk {
         self.0.iter().map(part).collect::<Vec<_>>().join(separator)
     }
 
-    /// Where a row is: its key's values as texts, by column.
+    /// The position of a row: its key's values as texts, by column.
     pub(super) fn position(&self) -> String {
         let pairs = self.join(", ", |part| {
             format!("{}, {}::text", quote_literal(&part.name), part.column())
@@ -79,7 +79,7 @@ impl KeyWalk {
     /// The condition that a row comes after a position.
     pub(super) fn is_after(&self, position: &str) -> String {
         if self.0.iter().all(|part| part.is_builtin) {
-            // One comparison of rows is one range of the index.
+            // A row comparison is one range of the index.
             let columns = self.join(", ", KeyPart::column);
             let values = self.join(", ", |part| part.value(position));
             return format!("ROW({columns}) > ROW({values})");
@@ -102,14 +102,14 @@ impl KeyWalk {
         })
     }
 
-    /// The key's values under names of their own, to find the row again.
+    /// The key's values under unique names, to find the row again.
     pub(super) fn values(&self) -> String {
         let named = |(nr, part): (usize, &KeyPart)| format!("{} AS key_{nr}", part.column());
         let values: Vec<_> = self.0.iter().enumerate().map(named).collect();
         values.join(", ")
     }
 
-    /// The condition that a row has the key that [`KeyWalk::values`] gave for a row called `page`.
+    /// The condition that a row has the key in [`KeyWalk::values`] of a row `page`.
     pub(super) fn has_values(&self, page: &str) -> String {
         let equal = |(nr, part): (usize, &KeyPart)| {
             format!("{} {} {page}.key_{nr}", part.column(), part.equal)

@@ -1,4 +1,4 @@
-//! Asking since when tables are known.
+//! Executes the query.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -8,7 +8,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use super::{CaptureStart, Counting, LastBaseline, RowCounts, TableCaptureStart};
 use crate::baseline::RunState;
 use crate::captured_table::{CANONICAL_SETTINGS, CapturedTable, captured_tables};
-use crate::error::ReadError;
+use crate::query::error::ReadError;
 
 /// The newest run of each table, and how many rows all its runs recorded.
 const RUNS: &str = "\
@@ -38,43 +38,40 @@ struct LastRun {
     baselined_rows: i64,
 }
 
-/// Since when captured tables are known, and how many of their rows are older.
+/// Reads when capture of tables began, and how many of their rows are older.
 ///
-/// Counting reads whole tables, and one entry of the trail's index by row for each row. It takes `SELECT`
-/// on the trail and, to count, on the tables, and `EXECUTE` on `row_key`.
+/// Counting reads whole tables, and one entry of the trail's index by row for each row. It needs `SELECT` on
+/// the trail and, to count, on the tables, and `EXECUTE` on `row_key`.
 ///
 /// # Errors
-/// [`ReadError`] when the database refuses.
+/// [`ReadError`] when the database reports an error.
 pub async fn capture_start<C>(
     conn: &mut C,
-    question: &CaptureStart,
+    query: &CaptureStart,
 ) -> Result<Vec<TableCaptureStart>, ReadError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    // Nothing is written. Rolling back ends the settings, also inside of a transaction of the caller.
+    // Nothing is written. Rolling back restores the settings, also inside a transaction of the caller.
     C::TransactionManager::begin_transaction(conn).await?;
-    let answer = answer(conn, question).await;
+    let answer = answer(conn, query).await;
     let ended = C::TransactionManager::rollback_transaction(conn).await;
     let answer = answer?;
     ended?;
     Ok(answer)
 }
 
-async fn answer<C>(
-    conn: &mut C,
-    question: &CaptureStart,
-) -> Result<Vec<TableCaptureStart>, ReadError>
+async fn answer<C>(conn: &mut C, query: &CaptureStart) -> Result<Vec<TableCaptureStart>, ReadError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
     conn.batch_execute(CANONICAL_SETTINGS).await?;
-    let found: Vec<CapturedTable> = captured_tables(question.table.as_ref()).load(conn).await?;
+    let found: Vec<CapturedTable> = captured_tables(query.table.as_ref()).load(conn).await?;
     let runs: Vec<LastRun> = diesel::sql_query(RUNS).load(conn).await?;
     let mut tables = Vec::with_capacity(found.len());
     for table in found {
         let is_countable = table.captured && table.has_key();
-        let rows = if question.counting == Counting::Rows && is_countable {
+        let rows = if query.counting == Counting::Rows && is_countable {
             let counts = table.row_counts(&table.stored_row()?);
             Some(counts.get_result::<RowCounts>(conn).await?)
         } else {

@@ -1,4 +1,4 @@
-//! What is deployed, judged: functions, schema version, and what the connected role may read.
+//! Findings about functions, schema version, and the privileges of the connected role.
 
 use chrono::{DateTime, Utc};
 use threadline_core::install;
@@ -13,7 +13,7 @@ use super::queries::{
 };
 use crate::policy::DeployedPolicy;
 
-/// What the database answered.
+/// The facts that were read.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) tables: Vec<HostTable>,
@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     pub(crate) deployed: Deployed,
 }
 
-/// What is deployed: the access to it, the policies, and what is wrong with its functions.
+/// The deployed policies, with findings about functions, and the privileges of the connected role.
 #[derive(Debug)]
 pub(crate) struct Deployed {
     pub(crate) access: Access,
@@ -31,7 +31,7 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// Judges what was found; `version` is the deployed schema version, if it could be asked for.
+    /// Evaluates the rows; `version` is the deployed schema version, if it could be read.
     pub(crate) fn new(access: Access, version: &[VersionRow], functions: &[FunctionRow]) -> Self {
         let version = version.first().map(|row| row.version);
         let installed = InstalledObjects::read(&install::up_sql());
@@ -56,7 +56,7 @@ impl Deployed {
         }
     }
 
-    /// What the statements that give findings are asked with.
+    /// The parameters of the statements of findings.
     pub(crate) fn parameters(
         &self,
         since: DateTime<Utc>,
@@ -83,7 +83,7 @@ fn deployed_policies(functions: &[FunctionRow]) -> Vec<DeployedPolicy> {
     policies
 }
 
-/// Whether the deployed schema is one that this release works with.
+/// The finding about the deployed schema version, if this release does not work with it.
 fn version_finding(version: Option<i32>) -> Option<Finding> {
     let newest = newest();
     let oldest = i32::try_from(install::OLDEST_SCHEMA_VERSION).unwrap_or(i32::MAX);
@@ -122,7 +122,7 @@ pub(crate) fn newest() -> i32 {
     i32::try_from(install::SCHEMA_VERSION).unwrap_or(i32::MAX)
 }
 
-/// What was not looked for.
+/// The finding about tables that the connected role may not read.
 fn unreadable(access: &Access) -> Option<Finding> {
     let skipped: Vec<_> = FINDINGS
         .iter()

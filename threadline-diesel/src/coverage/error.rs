@@ -1,8 +1,8 @@
-//! Why a question about what is deployed could not be answered.
+//! Why coverage could not be checked.
 
 use threadline_core::storage::STORAGE_SCHEMA;
 
-/// Coverage, or another question about what is deployed, could not be answered.
+/// Coverage could not be checked, or deployed policies could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoverageError {
@@ -12,10 +12,10 @@ pub enum CoverageError {
          migration it writes"
     )]
     NotInstalled,
-    /// A schema that was asked about does not exist.
+    /// A schema does not exist.
     #[error("there is no schema `{0}` in this database")]
     NoSuchSchema(String),
-    /// The database said no.
+    /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
 }

@@ -1,4 +1,4 @@
-//! What coverage found: a code, how bad it is, what it means and what mends it.
+//! Findings: code, severity, explanation and remedy.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use threadline_core::table::TableName;
 use super::code::{FindingCode, RemedyKind};
 use super::queries::FoundRow;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Changes are lost, can be lost or forged, or are not what they say.
+    /// Changes are lost or wrong, or can be lost or forged.
     Error,
-    /// Something should be done soon.
+    /// Action is needed soon.
     Warning,
-    /// Worth knowing.
+    /// For information.
     Info,
 }
 
 impl Severity {
-    /// As SQL and JSON write it.
+    /// The severity in SQL and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Severity {
         }
     }
 
-    /// An unknown word comes from a newer trail, and is taken seriously.
+    /// An unknown text comes from a newer trail and counts as an error.
     pub(crate) fn from_stored(text: &str) -> Self {
         match text {
             "info" => Self::Info,
@@ -42,27 +42,26 @@ impl Severity {
     }
 }
 
-/// What mends a finding.
+/// How to resolve a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Remedy {
-    /// SQL, to be run as it stands by the owner of the trail (or, where it alters a table, of the
-    /// table).
+    /// SQL to run as the owner of the trail, or as the owner of the table that it alters.
     Sql {
         /// One or more statements.
         sql: String,
     },
-    /// A command of Threadline's command line; what it writes or prints is then applied.
+    /// A command of Threadline's command line, whose output is then applied.
     Command {
-        /// What has to be done before, if anything.
+        /// The steps to take before; none if there are none.
         first: Option<String>,
-        /// The command and its arguments, not quoted for any shell.
+        /// The command and its arguments, unquoted.
         arguments: Vec<String>,
     },
-    /// Nothing that a command could do.
+    /// A decision that no command can make.
     Decide {
-        /// What to look at.
+        /// What to consider.
         advice: String,
     },
 }
@@ -86,7 +85,7 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// An argument as a POSIX shell reads it back.
+/// Quotes an argument for a POSIX shell.
 #[must_use]
 pub fn shell_quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:".contains(c);
@@ -97,25 +96,24 @@ pub fn shell_quoted(argument: &str) -> String {
     }
 }
 
-/// Something that is wrong, or worth knowing.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
-    /// What kind.
+    /// The code.
     pub code: FindingCode,
-    /// The table it is about, as the code names it; a table of the trail; or none.
+    /// The table of the host or of the trail; none if the finding is about neither.
     pub table: Option<TableName>,
-    /// What is wrong, for a person.
+    /// The explanation.
     pub explanation: String,
-    /// What mends it.
+    /// The remedy.
     pub remedy: Remedy,
 }
 
 impl Finding {
-    /// A finding with the remedy that its code asks for. `advice` is the SQL to run, or what has to
-    /// be done first.
+    /// A finding with the kind of remedy of its code. `advice` is the SQL to run, or the steps to take first.
     pub(crate) fn new(
         severity: Severity,
         code: FindingCode,
@@ -128,7 +126,7 @@ impl Finding {
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
         };
         let named = table.as_ref().map(ToString::to_string).unwrap_or_default();
-        // What comes before the command stands before it in SQL, too.
+        // The steps to take first precede the command in SQL, too.
         let first = advice
             .split_once(", then ")
             .or_else(|| advice.split_once("; then "))
@@ -137,11 +135,11 @@ impl Finding {
         let remedy = match kind {
             RemedyKind::Redeploy | RemedyKind::Generate
                 if table.is_some()
-                    && (kind == RemedyKind::Redeploy || advice.ends_with("--redeploy")) =>
+                    && (kind == RemedyKind::Redeploy || advice.ends_with("redeploy-triggers")) =>
             {
-                command(first, &["gen-triggers", "--redeploy", &named])
+                command(first, &["redeploy-triggers", &named])
             }
-            RemedyKind::Retire => command(first, &["gen-triggers", "--retire", &named]),
+            RemedyKind::Retire => command(first, &["disable-capture", &named]),
             RemedyKind::Generate => command(first, &["gen-triggers"]),
             RemedyKind::Install => command(None, &["install"]),
             RemedyKind::Sql | RemedyKind::Redeploy => Remedy::Sql { sql: advice },
@@ -194,11 +192,11 @@ mod tests {
             FindingCode::FunctionChanged,
             Some(table),
             String::new(),
-            "find out who changed it, then gen-triggers --redeploy x".to_owned(),
+            "find out who changed it, then redeploy-triggers x".to_owned(),
         );
         assert_eq!(
             finding.remedy.to_string(),
-            r#"find out who changed it; then gen-triggers --redeploy '"it'\''s".t'"#
+            r#"find out who changed it; then redeploy-triggers '"it'\''s".t'"#
         );
     }
 }

@@ -1,7 +1,6 @@
-//! The functions of the trail, compared with what the generator and the base schema write.
+//! Compares the functions of the trail with those of the generator and of the base schema.
 
 use serde_json::{Value, json};
-use threadline_core::capture::CaptureSql;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
@@ -11,7 +10,7 @@ use super::installed::InstalledObjects;
 use super::queries::FunctionRow;
 use crate::policy::DeployedPolicy;
 
-/// Functions that suspend capture or remove from the trail.
+/// Functions that suspend capture or remove records.
 const REMOVING: [&str; 6] = [
     "suspend_capture",
     "erase_values",
@@ -28,7 +27,7 @@ pub(crate) fn is_capture(function: &FunctionRow) -> bool {
         && function.name != "capture_truncate"
 }
 
-/// What is captured, for the statements that give findings.
+/// The captured tables, as a parameter of the statements of findings.
 pub(crate) fn captured(policies: &[DeployedPolicy]) -> Value {
     policies
         .iter()
@@ -38,14 +37,14 @@ pub(crate) fn captured(policies: &[DeployedPolicy]) -> Value {
                 "table_name": policy.name.name(),
                 "function": policy.function_oid,
                 "function_name": policy.function_name,
-                // A declaration that cannot be read has a finding of its own.
+                // An unreadable declaration has a finding of its own.
                 "declared": policy.declared.as_ref().ok(),
             })
         })
         .collect()
 }
 
-/// What is wrong with a capture function.
+/// The findings about a capture function.
 pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let signature = &function.signature;
@@ -77,7 +76,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
             Severity::Error,
             FindingCode::PolicyChanged,
             "carries a policy that its hash was not made of".to_owned(),
-            "find out who changed it, then gen-triggers --redeploy".to_owned(),
+            "find out who changed it, then redeploy-triggers".to_owned(),
         ),
         Some(policy) if policy.is_outdated() => add(
             Severity::Warning,
@@ -91,7 +90,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
                     Severity::Error,
                     FindingCode::FunctionChanged,
                     "has another body than the one that is generated".to_owned(),
-                    "find out who changed it, then gen-triggers --redeploy".to_owned(),
+                    "find out who changed it, then redeploy-triggers".to_owned(),
                 );
             }
             if policy.settings_changed {
@@ -102,7 +101,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
                         "has other settings than the ones that are generated: {}",
                         function.settings.join("; ")
                     ),
-                    "find out who changed it, then gen-triggers --redeploy".to_owned(),
+                    "find out who changed it, then redeploy-triggers".to_owned(),
                 );
             }
         }
@@ -145,25 +144,8 @@ fn table_it_is_on(function: &FunctionRow) -> Option<TableName> {
     Some(TableName::new(schema.clone(), name.clone()))
 }
 
-/// Whether the body or the settings of a function differ from what the generator writes.
-pub(crate) fn differs(function: &FunctionRow, sql: &CaptureSql<'_>) -> (bool, bool) {
-    let wanted = sql.function();
-    let same = |found: &str, (name, value): (&str, &str)| {
-        found
-            .split_once('=')
-            .is_some_and(|(other, stored)| other.eq_ignore_ascii_case(name) && stored == value)
-    };
-    let mut settings = vec![("search_path", "pg_catalog, pg_temp")];
-    settings.extend(wanted.settings);
-    let settings_are_same = settings.len() == function.settings.len()
-        && settings
-            .iter()
-            .all(|wanted| function.settings.iter().any(|found| same(found, *wanted)));
-    (wanted.body != function.body, !settings_are_same)
-}
-
-/// What is wrong with the functions of the base schema. Their texts are compared where the deployed
-/// schema is the one this release knows.
+/// The findings about functions of the base schema. Their texts are compared if the deployed schema version is the
+/// newest that this release knows.
 pub(super) fn trail_findings(
     functions: &[FunctionRow],
     installed: &InstalledObjects,
@@ -229,7 +211,7 @@ fn text_findings<'a>(
         })
 }
 
-/// Who may execute a function and should not.
+/// The findings about roles that may execute a function and should not.
 fn grant_findings(function: &FunctionRow, installed: &InstalledObjects) -> Vec<Finding> {
     let signature = &function.signature;
     let revoke = |role: &str| format!("REVOKE ALL ON ROUTINE {signature} FROM {role}");

@@ -1,15 +1,14 @@
-//! What the base schema creates, read from its own SQL: the functions, guards and indexes that a
-//! database should have, and who may execute which function.
+//! The functions, guards, indexes and grants that the base schema creates, parsed from its SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use threadline_core::storage::STORAGE_SCHEMA;
 
-/// What the SQL of the base schema creates.
+/// The objects that the base schema creates.
 #[derive(Debug, Default)]
 pub(crate) struct InstalledObjects {
-    /// By name; overloads share one.
+    /// Functions by name; overloads share one.
     pub(crate) functions: BTreeMap<String, Vec<InstalledFunction>>,
     /// The names of functions that every role may execute.
     pub(crate) public: BTreeSet<String>,
@@ -20,7 +19,7 @@ pub(crate) struct InstalledObjects {
 /// A function as its statement creates it.
 #[derive(Debug)]
 pub(crate) struct InstalledFunction {
-    /// What stands before the body.
+    /// The statement up to the body.
     header: String,
     /// As `pg_proc.prosrc` holds it; empty for a body that PostgreSQL stores parsed.
     pub(crate) body: String,
@@ -29,12 +28,12 @@ pub(crate) struct InstalledFunction {
 }
 
 impl InstalledFunction {
-    /// Whether it runs with the rights of its owner.
+    /// Whether it is SECURITY DEFINER.
     pub(crate) fn is_definer(&self) -> bool {
         self.header.contains("SECURITY DEFINER")
     }
 
-    /// Whether it has as many SET clauses, and that of the search path.
+    /// Whether it has this number of SET clauses, and the one of the search path.
     pub(crate) fn has_settings(&self, found: &[String]) -> bool {
         let wanted = self.header.split_whitespace().filter(|word| *word == "SET");
         wanted.count() == found.len()
@@ -48,7 +47,7 @@ impl InstalledFunction {
 }
 
 impl InstalledObjects {
-    /// Reads the SQL, whose statements begin at the beginning of a line.
+    /// Parses the SQL, whose statements begin at the start of a line.
     pub(crate) fn read(sql: &str) -> Self {
         let mut read = Self::default();
         for (at, line) in lines(sql) {
@@ -80,7 +79,7 @@ impl InstalledObjects {
         read
     }
 
-    /// The guards and indexes, as `findings/objects.sql` takes them.
+    /// The guards and indexes, as a parameter of `findings/objects.sql`.
     pub(crate) fn guards_and_indexes(&self) -> Value {
         json!({"triggers": self.triggers, "indexes": self.indexes})
     }
@@ -107,7 +106,7 @@ impl InstalledObjects {
     }
 }
 
-/// The lines with where they begin.
+/// The lines with their offsets.
 fn lines(sql: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     sql.split_inclusive('\n').map(move |line| {
@@ -142,7 +141,7 @@ fn names_of_functions(grant: &str) -> Vec<String> {
     names.map(|rest| until(rest, "(").to_owned()).collect()
 }
 
-/// What stands before the body of a function, the body if it is a text, and where the statement ends.
+/// The part of a function's statement before its body, the body if it is a string, and the end of the statement.
 fn split_body(sql: &str) -> (&str, &str, usize) {
     let first_end = sql.find(";\n").unwrap_or(sql.len());
     if let Some(begin) = sql.find(" AS $").filter(|begin| *begin < first_end) {

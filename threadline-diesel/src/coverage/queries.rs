@@ -1,5 +1,5 @@
-//! The statements of coverage, and what the database answers. They run under a search path of
-//! `pg_catalog` (see [`pin_settings`]), so their names mean the same whatever the session's is.
+//! The statements of coverage and their rows. They run with `search_path = pg_catalog` (see [`pin_settings`]),
+//! whatever the session's is.
 
 use chrono::{DateTime, Months, Utc};
 use diesel::pg::Pg;
@@ -11,7 +11,7 @@ use threadline_core::transaction::AuditTransactionId;
 
 pub(crate) type Statement = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
-/// Fragments that statements share, each named where it is put in.
+/// Fragments that statements share, with their placeholders.
 const FRAGMENTS: [(&str, &str); 3] = [
     ("@captured@", include_str!("findings/captured.sql")),
     (
@@ -37,7 +37,7 @@ const READ: [&str; 9] = [
     "audit_changes_id_seq",
 ];
 
-/// A statement of a file, with the fragments and the storage schema put in.
+/// A statement from a file, with fragments and the storage schema substituted.
 pub(crate) fn statement(sql: &str) -> Statement {
     let whole = FRAGMENTS.iter().fold(sql.to_owned(), |sql, (name, text)| {
         sql.replace(name, text.trim_end())
@@ -45,8 +45,8 @@ pub(crate) fn statement(sql: &str) -> Statement {
     diesel::sql_query(whole.replace("@threadline@", STORAGE_SCHEMA)).into_boxed::<Pg>()
 }
 
-/// Makes names mean the same in every session, until the transaction or savepoint is rolled back. Without
-/// JIT, because compiling these statements takes longer than running them.
+/// Sets the search path until the transaction or savepoint is rolled back, and disables JIT, because compiling these
+/// statements takes longer than running them.
 pub(crate) fn pin_settings() -> Statement {
     statement(
         "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), \
@@ -108,13 +108,13 @@ fn ids_of_partitioned_span() -> Vec<uuid::Uuid> {
         .collect()
 }
 
-/// A statement that gives findings.
+/// A statement of findings.
 #[derive(Debug)]
 pub(crate) struct FindingsQuery {
     sql: &'static str,
     /// The tables of the trail that it reads; others read the catalog alone.
     pub(crate) reads: &'static [&'static str],
-    /// What it looks for, in words.
+    /// What the statement looks for.
     pub(crate) looks_for: &'static str,
 }
 
@@ -146,10 +146,10 @@ findings_queries! {
     "order", "the order of changes", ["audit_changes", "audit_changes_id_seq"];
 }
 
-/// What the statements that give findings are asked with.
+/// The parameters of the statements of findings.
 #[derive(Debug)]
 pub(crate) struct FindingsParameters {
-    /// What is captured, as [`super::functions::captured`] gives it.
+    /// The captured tables, from [`super::functions::captured`].
     pub(crate) captured: Value,
     pub(crate) since: DateTime<Utc>,
     pub(crate) roles: Vec<String>,
@@ -171,19 +171,19 @@ impl FindingsQuery {
     }
 }
 
-/// A name: of a schema that exists, of a role that wrote.
+/// The name of a schema or a role.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct NameRow {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
 }
 
-/// What there is, and what the connected role may read of it.
+/// The trail, and the privileges of the connected role on it.
 #[derive(Debug, Clone, diesel::QueryableByName)]
 pub(crate) struct Access {
     #[diesel(sql_type = Bool)]
     pub(crate) is_installed: bool,
-    /// As SQL writes it.
+    /// The quoted name.
     #[diesel(sql_type = Text)]
     pub(crate) owner: String,
     #[diesel(sql_type = Bool)]
@@ -209,7 +209,7 @@ pub(crate) struct VersionRow {
     pub(crate) version: i32,
 }
 
-/// A table of the host's.
+/// A table of the host.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct HostTable {
     #[diesel(sql_type = Text)]

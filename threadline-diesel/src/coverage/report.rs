@@ -1,4 +1,4 @@
-//! The answer: every table, every finding, and the numbers.
+//! The report of coverage: tables, findings and their numbers.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,16 +12,16 @@ use super::finding::{Finding, Severity};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoverageStatus {
-    /// It is. How well, the findings say.
+    /// The table is captured. Findings tell how well.
     Captured,
-    /// It is not, knowingly.
+    /// The table is an expected gap.
     ExpectedGap,
-    /// It is not.
+    /// The table is not captured.
     NeedsCapture,
 }
 
 impl CoverageStatus {
-    /// In words.
+    /// The status for display.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl CoverageStatus {
     }
 }
 
-/// A table, and whether it is captured.
+/// A table and its status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TableCoverage {
@@ -41,41 +41,41 @@ pub struct TableCoverage {
     pub table: TableName,
     /// Whether it is captured.
     pub status: CoverageStatus,
-    /// Why it is not, where that is known.
+    /// The reason of an expected gap.
     pub reason: Option<String>,
 }
 
-/// How many tables and findings there are of each kind.
+/// The numbers of tables and findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct CoverageSummary {
-    /// Captured tables.
+    /// The number of captured tables.
     pub captured: usize,
-    /// Tables knowingly not captured.
+    /// The number of expected gaps.
     pub expected_gaps: usize,
-    /// Tables not captured.
+    /// The number of tables that need capture.
     pub needs_capture: usize,
-    /// Findings of severity error.
+    /// The number of errors.
     pub errors: usize,
-    /// Findings of severity warning.
+    /// The number of warnings.
     pub warnings: usize,
-    /// Findings of severity info.
+    /// The number of infos.
     pub infos: usize,
 }
 
-/// Which tables are captured, and what is wrong with that.
+/// Which tables are captured, and findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CoverageReport {
-    /// Of this JSON.
+    /// The version of this JSON format.
     pub format_version: u32,
-    /// When it was asked, by the client's clock.
+    /// When coverage was checked, by the client's clock.
     pub checked_at: DateTime<Utc>,
-    /// Every table of the schemas asked about, sorted by name. The trail's own are not listed.
+    /// All tables of the schemas, sorted by name, without those of the trail.
     pub tables: Vec<TableCoverage>,
-    /// What is wrong, or worth knowing, the worst first.
+    /// The findings, by descending severity.
     pub findings: Vec<Finding>,
-    /// The same in numbers.
+    /// The numbers of tables and findings.
     pub summary: CoverageSummary,
 }
 
@@ -105,8 +105,7 @@ impl CoverageReport {
         }
     }
 
-    /// Whether every table is captured or an expected gap, and nothing is an error: what `--strict`
-    /// asks for.
+    /// Whether every table is captured or an expected gap, and there are no errors, as `--strict` requires.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         self.summary.errors == 0 && self.summary.needs_capture == 0

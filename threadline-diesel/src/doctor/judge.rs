@@ -1,4 +1,4 @@
-//! What the answers to the doctor's questions mean.
+//! Judges the facts that the checks of the doctor read.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
@@ -11,13 +11,13 @@ use super::{Check, CheckStatus, Doctor};
 use crate::coverage::newest;
 use crate::coverage::queries::{VersionRow, statement};
 
-/// Clocks that are further apart make times in logs and in the trail hard to compare.
+/// The clock skew above which times in logs and in the trail are hard to compare.
 const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(2);
 
-/// A server process that is older than its connection by more than this was handed over.
+/// The age difference between server process and connection above which a pooler is assumed.
 const TOLERATED_AGE_SECONDS: f64 = 2.0;
 
-/// A query that judges itself.
+/// A fact that a check's statement returns.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct Fact {
     #[diesel(sql_type = Text)]
@@ -80,8 +80,7 @@ pub(crate) fn clock() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     statement("SELECT pg_catalog.clock_timestamp() AS server")
 }
 
-/// The server answered somewhere between two readings of the client's clock; only what lies
-/// outside is skew.
+/// The server's clock was read between two readings of the client's clock; only a time outside of them is skew.
 pub(crate) fn judge_clock(
     before: DateTime<Utc>,
     after: DateTime<Utc>,
@@ -118,7 +117,7 @@ pub(crate) fn judge_clock(
     judged
 }
 
-/// Who answers.
+/// The session of the connection.
 #[derive(Debug, diesel::QueryableByName)]
 pub(crate) struct Session {
     #[diesel(sql_type = Integer)]
@@ -137,9 +136,8 @@ pub(crate) fn session() -> BoxedSqlQuery<'static, Pg, SqlQuery> {
 }
 
 impl Doctor {
-    /// What is certain: one connection answered by two processes, and two connections answered by
-    /// one, are pooled by the transaction. What is likely: a process older than its connection. The
-    /// rest nobody can see from here.
+    /// Certain: one connection with two processes, or two connections with one process, use transaction pooling.
+    /// Likely: a process that is older than its connection is pooled. Otherwise a pooler cannot be detected.
     pub(crate) fn judge_pooler(&self, found: Result<Vec<Session>, Error>) -> Check {
         let session = match found.map(|sessions| sessions.into_iter().next()) {
             Ok(Some(session)) => session,
@@ -191,7 +189,7 @@ impl Doctor {
     }
 }
 
-/// `None` is no trail; no row, a trail that does not tell its schema version.
+/// `None` is no trail; no row is a trail without a readable schema version.
 pub(crate) fn judge_installation(found: &Result<Option<Vec<VersionRow>>, Error>) -> Check {
     let id = "installation";
     let version = match found {
@@ -231,12 +229,12 @@ mod tests {
 
     use super::*;
 
-    fn pooler(question: &Doctor, backend_pid: i32, age_seconds: f64) -> String {
+    fn pooler(query: &Doctor, backend_pid: i32, age_seconds: f64) -> String {
         let session = Session {
             backend_pid,
             age_seconds: Some(age_seconds),
         };
-        let judged = question.judge_pooler(Ok(vec![session]));
+        let judged = query.judge_pooler(Ok(vec![session]));
         judged.details[0]["mode"].as_str().unwrap().to_owned()
     }
 
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_journey_does_not_explain_is_skew() {
+    fn clock_skew_excludes_the_time_of_the_round_trip() {
         let at = |seconds: i64| DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap();
         let judged =
             |server: i64| judge_clock(at(0), at(10), Ok(vec![Clock { server: at(server) }]));

@@ -1,5 +1,5 @@
-//! The calls of the feed. Each is one statement, or a few that hold no lock between them: the last
-//! one changes the consumer's row only if it is still the version that was read.
+//! The functions of the feed. Each is one statement, or a few that hold no lock between them: the last one
+//! updates the consumer's row only if it is still the version that was read.
 
 use chrono::{DateTime, Utc};
 use diesel::OptionalExtension;
@@ -17,7 +17,7 @@ use super::{ConsumerName, FeedError, Lag, Start};
 ///
 /// # Errors
 /// [`FeedError::ConsumerExists`]; [`FeedError::NoSuchPlace`] if [`Start::After`] names an id that was
-/// not given out yet; or what the database says.
+/// not given out yet; or when the database reports an error.
 pub async fn create<C>(conn: &mut C, consumer: &ConsumerName, start: Start) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -41,7 +41,7 @@ where
 /// Drops a consumer. A worker that holds its lease gets [`FeedError::LeaseLost`].
 ///
 /// # Errors
-/// [`FeedError::NoSuchConsumer`], or what the database says.
+/// [`FeedError::NoSuchConsumer`], or when the database reports an error.
 pub async fn drop_consumer<C>(conn: &mut C, consumer: &ConsumerName) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -52,13 +52,13 @@ where
     }
 }
 
-/// Leases the next changes and actions of a consumer: no other worker gets them until the lease runs
-/// out or is given up. Outside of a transaction, or in one at the level `READ COMMITTED` that has
+/// Leases the next changes and actions of a consumer: no other worker receives them until the lease expires
+/// or is released. Call it outside a transaction, or in one with isolation level `READ COMMITTED` that has
 /// written nothing.
 ///
 /// # Errors
 /// [`FeedError::NoSuchConsumer`]; the refusals of [`FeedError`] where a lease could skip changes; or
-/// what the database says.
+/// when the database reports an error.
 pub async fn lease<C>(
     conn: &mut C,
     consumer: &ConsumerName,
@@ -111,7 +111,7 @@ where
         .ok_or_else(|| FeedError::NoSuchConsumer(consumer.clone()))
 }
 
-/// Leases the first items of what is settled; none if there are none.
+/// Leases the first final items; none if there are none.
 async fn take_batch<C>(
     conn: &mut C,
     consumer: &ConsumerName,
@@ -127,7 +127,7 @@ where
     while let Some(mut end) = find_end(conn, after_id, settled_id, size.limit()).await? {
         let items = read_items(conn, after_id, end.id).await?;
         if items.is_empty() {
-            // Retention removed them since they were counted.
+            // Retention removed them after they were counted.
             after_id = end.id;
             continue;
         }
@@ -152,9 +152,9 @@ where
     Ok(None)
 }
 
-/// Finds where a batch ends that begins after an id; none if there is nothing up to another. Looks
-/// at ranges of ids, each wider than the one before, because the index on ids is a BRIN: it finds a
-/// range, not the first of many.
+/// Finds the end of a batch that begins after an id; none if there are no items up to the other id. Reads
+/// ranges of ids of growing width, because the index on ids is a BRIN, which finds ranges, not the first
+/// rows.
 async fn find_end<C>(
     conn: &mut C,
     after_id: i64,
@@ -187,12 +187,12 @@ where
     Ok(None)
 }
 
-/// Acknowledges what was leased. In the transaction that stores its effects, each takes effect exactly
-/// once.
+/// Acknowledges a batch. Called in the transaction that stores the effects of the batch, it makes each item
+/// take effect exactly once.
 ///
 /// # Errors
-/// [`FeedError::LeaseLost`]: nothing was acknowledged, and the items are delivered again. Or what the
-/// database says.
+/// [`FeedError::LeaseLost`]: nothing was acknowledged, and the items are delivered again. Or
+/// when the database reports an error.
 pub async fn acknowledge<C>(conn: &mut C, token: &LeaseToken) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -203,10 +203,10 @@ where
     }
 }
 
-/// Prolongs a lease to a time from now. Gives until when, by the server's clock.
+/// Renews a lease. Returns when it expires, by the server's clock.
 ///
 /// # Errors
-/// [`FeedError::LeaseLost`], or what the database says.
+/// [`FeedError::LeaseLost`], or when the database reports an error.
 pub async fn renew<C>(
     conn: &mut C,
     token: &LeaseToken,
@@ -224,10 +224,10 @@ where
         .ok_or_else(|| FeedError::LeaseLost(token.consumer().clone()))
 }
 
-/// Gives a lease up: the same items can be leased again at once.
+/// Releases a lease: its items can be leased again at once.
 ///
 /// # Errors
-/// [`FeedError::LeaseLost`], or what the database says.
+/// [`FeedError::LeaseLost`], or when the database reports an error.
 pub async fn release<C>(conn: &mut C, token: &LeaseToken) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -238,10 +238,10 @@ where
     }
 }
 
-/// How far a consumer is.
+/// Reads how far a consumer is.
 ///
 /// # Errors
-/// [`FeedError::NoSuchConsumer`], or what the database says.
+/// [`FeedError::NoSuchConsumer`], or when the database reports an error.
 pub async fn lag<C>(conn: &mut C, consumer: &ConsumerName) -> Result<Lag, FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -256,10 +256,10 @@ where
     }
 }
 
-/// Every consumer and how far it is, by name.
+/// Reads how far all consumers are, by name.
 ///
 /// # Errors
-/// What the database says.
+/// When the database reports an error.
 pub async fn list<C>(conn: &mut C) -> Result<Vec<Lag>, FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -272,7 +272,7 @@ where
     Ok(lags)
 }
 
-/// Adds when the first item was captured that is not acknowledged.
+/// Adds when the first unacknowledged item was captured.
 async fn with_oldest<C>(conn: &mut C, row: LagRow) -> Result<Lag, FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -281,11 +281,11 @@ where
     Ok(Lag::new(row, first.and_then(|first| first.captured_at)))
 }
 
-/// The names of consumers that have not acknowledged every change and action recorded before an instant:
-/// those that a removal would overtake.
+/// Reads the names of consumers that have not acknowledged all changes and actions recorded before an instant.
+/// They would miss items that are removed.
 ///
 /// # Errors
-/// What the database says.
+/// When the database reports an error.
 pub async fn consumers_behind<C>(
     conn: &mut C,
     before: DateTime<Utc>,
@@ -297,11 +297,11 @@ where
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
-/// Wakes those who listen for changes. Call it after the commit: in a transaction it would have its
-/// commit wait for others that notify, and listeners only hear of it then.
+/// Notifies listeners. Call it after the commit: inside a transaction, its commit would wait for other
+/// transactions that notify, and listeners would be notified at commit only.
 ///
 /// # Errors
-/// What the database says.
+/// When the database reports an error.
 pub async fn wake<C>(conn: &mut C) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,

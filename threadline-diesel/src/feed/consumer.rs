@@ -1,11 +1,11 @@
-//! Names of consumers, and where they begin.
+//! Names and start positions of consumers.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a consumer, in bytes.
+/// The maximum length of a consumer name, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
 /// The name of a consumer: a lower-case letter or a digit, then those, `_`, `-` and `.`, at most 63
@@ -23,7 +23,7 @@ const MAX_NAME_BYTES: usize = 63;
 #[serde(try_from = "String", into = "String")]
 pub struct ConsumerName(String);
 
-/// A text that names no consumer.
+/// A text that is not a consumer name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` cannot name a consumer: use lower-case letters, digits, `_`, `-` and `.`, at most \
@@ -76,21 +76,21 @@ impl fmt::Display for ConsumerName {
     }
 }
 
-/// Where a new consumer begins.
+/// The start position of a new consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the oldest change or action in the trail.
+    /// The oldest change or action in the trail.
     Beginning,
-    /// With what is captured from now on. A change that was captured before, in a transaction that
-    /// has not committed yet, is not included.
+    /// Changes and actions that are captured from now on. Changes captured earlier by a transaction that has
+    /// not committed yet are not included.
     Now,
     /// After the change or action with this id.
     After(i64),
 }
 
 impl Start {
-    /// The id to begin after; none for the last one given out.
+    /// The id to begin after; none for the last assigned id.
     pub(crate) fn after_id(self) -> Option<i64> {
         match self {
             Self::Beginning => Some(0),
@@ -100,10 +100,10 @@ impl Start {
     }
 }
 
-/// A text that says no place to begin at.
+/// A text that is not a start position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no place to begin at: use `beginning`, `now`, or the id of the change to go on after"
+    "`{0}` is not a start position: use `beginning`, `now`, or the id of the change to continue after"
 )]
 pub struct InvalidStart(pub String);
 

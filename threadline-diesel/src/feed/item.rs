@@ -1,4 +1,4 @@
-//! What the feed delivers.
+//! The items of the feed.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -6,14 +6,14 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde::{Serialize, Serializer};
 
-use crate::change::{AuditAction, RecordedActor, TimelineEntry};
+use crate::models::{AuditAction, RecordedActor, TimelineEntry};
+use crate::query::timeline::entries_query::changes_between;
 use crate::schema::audit_actions;
-use crate::timeline::changes_between;
 
-/// A change or an action. Both take their place from one sequence, so one number orders them.
+/// A change or an action. Their ids come from one sequence, which orders them.
 ///
-/// Every action is delivered, whether or not rows were changed under it: a login, a refusal. The
-/// action of a change is also in the change's [`TimelineEntry`].
+/// Every action is delivered, also one without changes, such as a login. The action of a change is also in
+/// the change's [`TimelineEntry`].
 ///
 /// As JSON: `{"kind": "change", "id", "actor_ref", "changed_fields", "change", "transaction", "action"}`
 /// or `{"kind": "action", "id", "action"}`.
@@ -27,8 +27,7 @@ pub enum FeedItem {
 }
 
 impl FeedItem {
-    /// Its place in the order: a change's `id`, an action's `order_id`. For one consumer it only
-    /// grows.
+    /// The position in the order: a change's `id`, an action's `order_id`. It only increases for one consumer.
     #[must_use]
     pub fn id(&self) -> i64 {
         match self {

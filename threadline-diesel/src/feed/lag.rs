@@ -5,55 +5,55 @@ use serde::Serialize;
 
 use super::statements::LagRow;
 
-/// How far a consumer is, and what it waits for.
+/// How far a consumer is, and which transaction it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Lag {
-    /// Its name.
+    /// The name of the consumer.
     pub consumer: String,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// Changes and actions with ids up to this are acknowledged.
     pub acknowledged_to: i64,
-    /// The last id that was given out.
+    /// The last assigned id.
     pub last_id: i64,
-    /// How many changes and actions it is behind, at most: ids are also taken by what is rolled back.
+    /// An upper bound on the number of unacknowledged items: rolled-back transactions use ids, too.
     pub behind_at_most: i64,
-    /// When the first change or action that is not acknowledged was captured; none if there is none.
+    /// When the first unacknowledged item was captured; none if all are acknowledged.
     pub oldest_at: Option<DateTime<Utc>>,
-    /// Whether everything up to `acknowledged_to` is decided. It is not yet where a consumer began
-    /// while transactions ran that captured before its beginning: once it is, a copy of the tables
-    /// has what the consumer does not get.
+    /// Whether all transactions up to `acknowledged_to` have ended. A consumer that was created while
+    /// transactions ran does not receive the changes that they had captured. Once this is true, a copy of
+    /// the tables contains them.
     pub settled: bool,
-    /// Until when a worker has its lease.
+    /// When the lease of its worker expires.
     pub leased_until: Option<DateTime<Utc>>,
-    /// The role that has it.
+    /// The role that holds the lease.
     pub leased_by: Option<String>,
-    /// How often what comes after `acknowledged_to` was leased.
+    /// How often the items after `acknowledged_to` were leased.
     pub attempt: i32,
-    /// The oldest running transaction, if newer changes have to wait for it.
+    /// The oldest running transaction, if newer changes wait for it.
     pub waiting_for: Option<RunningTransaction>,
 }
 
 impl Lag {
-    /// How old the first change or action is that is not acknowledged; none if there is none.
+    /// The age of the first unacknowledged item; none if all are acknowledged.
     #[must_use]
     pub fn behind_for(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         self.oldest_at.map(|oldest| now - oldest)
     }
 }
 
-/// A transaction that runs and has written something.
+/// A running transaction that has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RunningTransaction {
-    /// Its xid.
+    /// The transaction's xid.
     pub xid: i64,
-    /// Its session's server process; none of a prepared transaction.
+    /// The process id of its backend; none for a prepared transaction.
     pub pid: Option<i32>,
-    /// Since when it runs, or is prepared; none if the role may not see other sessions.
+    /// When it began or was prepared; none if the role may not see other sessions.
     pub since: Option<DateTime<Utc>>,
-    /// The name it was prepared under.
+    /// The identifier of a prepared transaction.
     pub prepared: Option<String>,
 }
 

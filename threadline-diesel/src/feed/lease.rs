@@ -9,20 +9,20 @@ use uuid::Uuid;
 
 use super::consumer::ConsumerName;
 use super::item::FeedItem;
-use crate::change::TimelineEntry;
+use crate::models::TimelineEntry;
 
-/// The most items a batch can have.
+/// The maximum size of a batch.
 pub const MAX_BATCH_SIZE: u32 = 10_000;
 
-/// The longest a lease can last.
+/// The maximum duration of a lease.
 pub const MAX_LEASE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many changes and actions a batch has at most; 500 unless set. A transaction with more of them
-/// comes in several batches.
+/// The maximum number of items of a batch; 500 unless set. A transaction with more items is delivered in
+/// several batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
-/// A size a batch cannot have.
+/// A batch size out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a batch has 1 to {MAX_BATCH_SIZE} items, not {0}")]
 pub struct InvalidBatchSize(pub u32);
@@ -51,11 +51,11 @@ impl Default for BatchSize {
     }
 }
 
-/// How long a lease lasts; a minute unless set. A worker that needs longer renews it.
+/// The duration of a lease; one minute unless set. A worker that needs more time renews it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTime(Duration);
 
-/// A time a lease cannot last.
+/// A lease time out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a lease lasts for at least a millisecond and at most {MAX_LEASE_TIME:?}, not {0:?}")]
 pub struct InvalidLeaseTime(pub Duration);
@@ -85,7 +85,7 @@ impl Default for LeaseTime {
     }
 }
 
-/// Proof of a lease, to acknowledge, renew or release it. Can be stored or passed on as JSON.
+/// The token to acknowledge, renew or release a lease. It can be stored and passed on as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseToken {
     consumer: ConsumerName,
@@ -93,7 +93,7 @@ pub struct LeaseToken {
 }
 
 impl LeaseToken {
-    /// Whose lease it is.
+    /// The consumer of the lease.
     #[must_use]
     pub fn consumer(&self) -> &ConsumerName {
         &self.consumer
@@ -108,7 +108,7 @@ impl LeaseToken {
     }
 }
 
-/// Changes and actions that were leased.
+/// Leased changes and actions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Batch {
@@ -116,12 +116,11 @@ pub struct Batch {
     pub items: Vec<FeedItem>,
     /// The token that acknowledges them.
     pub token: LeaseToken,
-    /// Until when no other worker gets them, by the server's clock.
+    /// When the lease expires, by the server's clock.
     pub leased_until: DateTime<Utc>,
     /// How often these items were leased; more than 1 after a worker failed.
     pub attempt: i32,
-    /// Set if retention, since the consumer was created, removed changes captured before this
-    /// instant while the consumer may not have seen all of them.
+    /// Set if retention removed changes captured before this instant that the consumer may not have received.
     pub removed_before: Option<DateTime<Utc>>,
 }
 
@@ -136,16 +135,16 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Leased {
-    /// There are changes or actions.
+    /// A batch of changes and actions.
     Batch(Box<Batch>),
-    /// There are none.
+    /// There are no items.
     Empty,
-    /// There may be some, as soon as transactions that run now have ended.
+    /// Items may become available when the running transactions have ended.
     Waiting,
-    /// Another worker has the lease.
+    /// Another worker holds the lease.
     Held {
-        /// Until when at most, by the server's clock; unknown while the other is just leasing or
-        /// acknowledging.
+        /// When that lease expires at the latest, by the server's clock; unknown while the other worker is
+        /// leasing or acknowledging.
         until: Option<DateTime<Utc>>,
     },
 }

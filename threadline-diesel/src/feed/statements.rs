@@ -1,5 +1,4 @@
-//! The feed's statements, and the rows they give. Each is a transaction of its own unless the caller
-//! opened one.
+//! The statements of the feed and their rows. Each is a transaction of its own unless the caller opened one.
 
 use chrono::{DateTime, Utc};
 use diesel::data_types::PgInterval;
@@ -30,12 +29,12 @@ fn under(sql: &str, lease: &LeaseToken) -> Query {
     about(sql, lease.consumer()).bind::<SqlUuid, _>(lease.token())
 }
 
-/// The last id that was given out.
+/// The last assigned id.
 pub(crate) fn read_end() -> Query {
     query("SELECT last_id FROM @threadline@.audit_feed_end")
 }
 
-/// Adds a consumer; affects no row if there is one of this name.
+/// Adds a consumer; affects no row if one of this name exists.
 pub(crate) fn create(consumer: &ConsumerName, after_id: Option<i64>) -> Query {
     about(include_str!("sql/create.sql"), consumer).bind::<Nullable<BigInt>, _>(after_id)
 }
@@ -46,7 +45,7 @@ pub(crate) fn drop_consumer(consumer: &ConsumerName) -> Query {
     about(sql, consumer)
 }
 
-/// Reads what decides about a consumer's next lease: a [`StateRow`].
+/// Reads the state that a consumer's next lease depends on: a [`StateRow`].
 pub(crate) fn read_state(consumer: &ConsumerName) -> Query {
     about(include_str!("sql/state.sql"), consumer)
 }
@@ -59,8 +58,8 @@ pub(crate) fn read_extent(after_id: i64, to_id: i64, limit: i64) -> Query {
         .bind::<BigInt, _>(limit)
 }
 
-/// Records that nothing is left in what is settled, and sets a mark if one is given. Affects no row
-/// if the state is not the one that was read.
+/// Records that no final items are left, and sets the mark if one is passed. Affects no row if the state
+/// changed since it was read.
 pub(crate) fn mark(consumer: &ConsumerName, state: &StateRow, mark_id: Option<i64>) -> Query {
     about(include_str!("sql/mark.sql"), consumer)
         .bind::<Text, _>(state.version.clone())
@@ -68,8 +67,7 @@ pub(crate) fn mark(consumer: &ConsumerName, state: &StateRow, mark_id: Option<i6
         .bind::<Nullable<BigInt>, _>(mark_id)
 }
 
-/// Leases up to the end of a batch: a [`LeaseRow`], or none if the state is not the one that was
-/// read.
+/// Leases up to the end of a batch: a [`LeaseRow`], or none if the state changed since it was read.
 pub(crate) fn lease(
     consumer: &ConsumerName,
     state: &StateRow,
@@ -94,7 +92,7 @@ pub(crate) fn renew(token: &LeaseToken, time: PgInterval) -> Query {
     under(include_str!("sql/renew.sql"), token).bind::<Interval, _>(time)
 }
 
-/// Gives a lease up; affects no row if it is lost.
+/// Releases a lease; affects no row if it is lost.
 pub(crate) fn release(token: &LeaseToken) -> Query {
     under(include_str!("sql/release.sql"), token)
 }
@@ -110,29 +108,29 @@ pub(crate) fn read_behind(before: DateTime<Utc>) -> Query {
     query(include_str!("sql/behind.sql")).bind::<Timestamptz, _>(before)
 }
 
-/// Wakes listeners.
+/// Notifies listeners.
 pub(crate) fn wake() -> Query {
     query("SELECT pg_notify($1, '')").bind::<Text, _>(super::channel())
 }
 
-/// Where a batch ends.
+/// The end of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchEnd {
-    /// The last id that belongs to it.
+    /// The last id of the batch.
     pub(crate) id: i64,
-    /// When the last item up to that was captured; none if the batch ends where everything settled
-    /// does: the consumer's row has the time of that.
+    /// When the last item of the batch was captured; none if the batch ends at the last final id, whose
+    /// time is in the consumer's row.
     pub(crate) captured_at: Option<DateTime<Utc>>,
 }
 
-/// The last id that was given out.
+/// The last assigned id.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct EndRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) last_id: i64,
 }
 
-/// What `state.sql` gives.
+/// A row of `state.sql`.
 #[derive(Debug, QueryableByName)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a column")]
 pub(crate) struct StateRow {
@@ -163,24 +161,24 @@ pub(crate) struct StateRow {
 }
 
 impl StateRow {
-    /// Up to which id everything is committed, or never will be.
+    /// The id up to which all transactions have ended: the last final id.
     pub(crate) fn settled_id(&self) -> i64 {
         self.mark_id
             .filter(|_| self.mark_is_settled)
             .unwrap_or(self.settled_to)
     }
 
-    /// Whether the row does not say yet that everything settled is done with.
+    /// Whether the row does not record yet that all final items are acknowledged.
     pub(crate) fn has_advanced(&self) -> bool {
         self.mark_is_settled || self.acknowledged_to < self.settled_to
     }
 
-    /// Whether transactions run that its mark waits for.
+    /// Whether transactions that the mark waits for are running.
     pub(crate) fn must_wait(&self) -> bool {
         self.mark_id.is_some() && !self.mark_is_settled && !self.mark_is_foreign
     }
 
-    /// Refuses a lease that could skip changes, or deliver some that are rolled back later.
+    /// Rejects a lease that could skip changes, or deliver changes that are rolled back later.
     pub(crate) fn check(&self) -> Result<(), FeedError> {
         if !matches!(
             self.isolation.as_str(),
@@ -208,7 +206,7 @@ impl StateRow {
     }
 }
 
-/// What `extent.sql` gives.
+/// A row of `extent.sql`.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct ExtentRow {
     #[diesel(sql_type = BigInt)]
@@ -219,7 +217,7 @@ pub(crate) struct ExtentRow {
     pub(crate) last_at: Option<DateTime<Utc>>,
 }
 
-/// What `lease.sql` gives.
+/// A row of `lease.sql`.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct LeaseRow {
     #[diesel(sql_type = SqlUuid)]
@@ -232,21 +230,21 @@ pub(crate) struct LeaseRow {
     pub(crate) removed_before: Option<DateTime<Utc>>,
 }
 
-/// What `renew.sql` gives.
+/// A row of `renew.sql`.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct RenewedRow {
     #[diesel(sql_type = Timestamptz)]
     pub(crate) leased_until: DateTime<Utc>,
 }
 
-/// What `behind.sql` gives.
+/// A row of `behind.sql`.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct BehindRow {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
 }
 
-/// What `lag.sql` gives.
+/// A row of `lag.sql`.
 #[derive(Debug, QueryableByName)]
 pub(crate) struct LagRow {
     #[diesel(sql_type = Text)]

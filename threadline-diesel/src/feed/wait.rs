@@ -10,10 +10,10 @@ use futures_util::{FutureExt, StreamExt};
 
 /// A connection that listens for [`wake`](crate::feed::wake).
 ///
-/// Nothing wakes it unless the application does: a write costs no notification by itself. Without
-/// any it returns at every interval, which is polling. Start it before the first lease, so that
-/// nothing falls between the two. It takes a connection of its own, to the server itself:
-/// `PgBouncer` in transaction mode does not pass notifications on.
+/// Only the application sends notifications; a write does not notify by itself. Without notifications, each
+/// wait returns after its interval, which is polling. Start the listener before the first lease, so that no
+/// notification is missed. It needs a connection of its own, directly to the server: `PgBouncer` in
+/// transaction mode does not forward notifications.
 ///
 /// ```no_run
 /// # async fn example(url: &str, conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Listener {
 pub enum WakeReason {
     /// [`wake`](crate::feed::wake) was called since the last wait.
     Writer,
-    /// The interval was over.
+    /// The interval elapsed.
     Interval,
 }
 
@@ -60,18 +60,18 @@ impl Listener {
     /// Listens on a connection.
     ///
     /// # Errors
-    /// What the database says.
+    /// When the database reports an error.
     pub async fn start(mut conn: AsyncPgConnection) -> QueryResult<Self> {
         conn.batch_execute(&format!("LISTEN {}", super::channel()))
             .await?;
         Ok(Self { conn })
     }
 
-    /// Waits for a wake-up, at most for an interval. Several wake-ups since the last wait count as
+    /// Waits for a notification, at most for an interval. Several notifications since the last wait count as
     /// one.
     ///
     /// # Errors
-    /// What the connection says when it is lost.
+    /// When the connection is lost.
     pub async fn wait(&mut self, at_most: Duration) -> QueryResult<WakeReason> {
         let mut notifications = pin!(self.conn.notifications_stream());
         match tokio::time::timeout(at_most, notifications.next()).await {

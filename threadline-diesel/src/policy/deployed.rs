@@ -1,39 +1,38 @@
-//! The policies that deployed functions carry.
+//! Deployed policies, from the comments of capture functions.
 
 use serde_json::Value;
 use threadline_core::capture::{CaptureSql, GENERATOR_VERSION};
 use threadline_core::table::{AuditedTable, TableName};
 
-use crate::coverage::functions::differs;
 use crate::coverage::queries::FunctionRow;
 
-/// A capture function that is deployed, with the policy it carries.
+/// A deployed capture function and the policy in its comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeployedPolicy {
     /// The table it captures.
     pub name: TableName,
-    /// The generator's version.
+    /// The version of the generator.
     pub version: u32,
-    /// The hash it carries.
+    /// The hash in the comment.
     pub hash: Option<String>,
-    /// The declaration it carries, or why that cannot be read.
+    /// The declaration in the comment, or why it cannot be read.
     pub declared: Result<AuditedTable, String>,
-    /// The function, as SQL writes it.
+    /// The function's signature.
     pub function: String,
-    /// The columns that the table has now; none if it is gone.
+    /// The present columns of the table; none if it was dropped.
     pub present_columns: Vec<String>,
-    /// Whether its body is not the one that this release generates from the declaration. Known only of
-    /// policies of this release's generator.
+    /// Whether the body differs from what this release generates from the declaration. Only compared for policies of
+    /// this release's generator.
     pub body_changed: bool,
-    /// The same of its settings.
+    /// Whether the settings differ; compared like the body.
     pub settings_changed: bool,
     pub(crate) function_oid: u32,
     pub(crate) function_name: String,
 }
 
 impl DeployedPolicy {
-    /// The policy that a capture function carries as its comment, if that names a table.
+    /// The policy in a capture function's comment, if that names a table.
     pub(crate) fn read(function: &FunctionRow) -> Option<Self> {
         let mut policy: Value = serde_json::from_str(function.comment.as_deref()?).ok()?;
         let name = &policy["table"]["name"];
@@ -59,13 +58,13 @@ impl DeployedPolicy {
             && read.version == GENERATOR_VERSION
         {
             (read.body_changed, read.settings_changed) =
-                differs(function, &CaptureSql::new(declared));
+                compare_function(function, &CaptureSql::new(declared));
         }
         Some(read)
     }
 
-    /// Whether the declaration is not the one that the hash was made of, or the function is that of
-    /// another table. Known only of policies of this release's generator.
+    /// Whether the declaration does not match the hash, or the function is that of another table. Only compared for
+    /// policies of this release's generator.
     #[must_use]
     pub fn is_forged(&self) -> bool {
         self.version == GENERATOR_VERSION
@@ -85,9 +84,26 @@ impl DeployedPolicy {
         self.version < GENERATOR_VERSION
     }
 
-    /// Whether the function is not the one that was generated.
+    /// Whether the function differs from the generated one.
     #[must_use]
     pub fn changed_by_hand(&self) -> bool {
         self.body_changed || self.settings_changed
     }
+}
+
+/// Whether the body or the settings of a function differ from what the generator writes.
+fn compare_function(function: &FunctionRow, sql: &CaptureSql<'_>) -> (bool, bool) {
+    let wanted = sql.function();
+    let same = |found: &str, (name, value): (&str, &str)| {
+        found
+            .split_once('=')
+            .is_some_and(|(other, stored)| other.eq_ignore_ascii_case(name) && stored == value)
+    };
+    let mut settings = vec![("search_path", "pg_catalog, pg_temp")];
+    settings.extend(wanted.settings);
+    let settings_are_same = settings.len() == function.settings.len()
+        && settings
+            .iter()
+            .all(|wanted| function.settings.iter().any(|found| same(found, *wanted)));
+    (wanted.body != function.body, !settings_are_same)
 }

@@ -1,4 +1,4 @@
-//! How two declarations of a table differ.
+//! Differences between two declarations of a table.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use threadline_core::table::{ActorPolicy, AuditedTable, Column, ColumnRule};
 
 use super::{ColumnComparison, PolicyStatus};
 
-/// What a declaration says of a column.
+/// A column of a declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ColumnPolicy {
-    /// What is stored of it.
+    /// Its rule.
     pub rule: ColumnRule,
     /// Its type.
     pub column_type: ColumnType,
@@ -46,41 +46,41 @@ pub enum PolicyDifference {
     Rule {
         /// The column.
         column: String,
-        /// In the code.
+        /// The declared value.
         declared: ColumnRule,
-        /// In the database.
+        /// The deployed value.
         deployed: ColumnRule,
     },
     /// A column has another type.
     Type {
         /// The column.
         column: String,
-        /// In the code.
+        /// The declared value.
         declared: ColumnType,
-        /// In the database.
+        /// The deployed value.
         deployed: ColumnType,
     },
-    /// The columns are in another order, which changes nothing that is stored.
+    /// The columns have another order, which does not change what is stored.
     ColumnOrder,
-    /// Rows are told apart by other columns.
+    /// The key has other columns.
     Key {
-        /// In the code.
+        /// The declared value.
         declared: Vec<String>,
-        /// In the database.
+        /// The deployed value.
         deployed: Vec<String>,
     },
     /// Masked values have another placeholder.
     MaskWith {
-        /// In the code.
+        /// The declared value.
         declared: String,
-        /// In the database.
+        /// The deployed value.
         deployed: String,
     },
-    /// Whether writes without an actor are refused.
+    /// Whether writes without an actor are rejected.
     Actor {
-        /// In the code.
+        /// The declared value.
         declared: ActorPolicy,
-        /// In the database.
+        /// The deployed value.
         deployed: ActorPolicy,
     },
 }
@@ -135,7 +135,7 @@ impl fmt::Display for PolicyDifference {
     }
 }
 
-/// A value as JSON has it, without quotes around a word.
+/// A value as JSON, a string without its quotes.
 fn shown<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
@@ -148,7 +148,7 @@ fn shown<T: Serialize>(value: &T) -> String {
     }
 }
 
-/// How what is deployed differs from what is declared; nothing where both are the same.
+/// The differences between deployed and declared; empty if both are equal.
 #[must_use]
 pub fn differences(declared: &AuditedTable, deployed: &AuditedTable) -> Vec<PolicyDifference> {
     use PolicyDifference as Difference;
@@ -215,7 +215,7 @@ fn column_differences(declared: &AuditedTable, deployed: &AuditedTable) -> Vec<P
     found
 }
 
-/// The columns of both sides, each with what they say of it.
+/// The columns of both declarations.
 pub(super) fn columns(
     declared: Option<&AuditedTable>,
     deployed: Option<&AuditedTable>,

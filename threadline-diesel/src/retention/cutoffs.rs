@@ -1,22 +1,22 @@
-//! What a policy means at an instant.
+//! The cut-offs of a policy at an instant.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use threadline_core::retention::{Keep, RetentionPolicy};
 use threadline_core::table::TableName;
 
-use super::statements::Partition;
+use super::partition::Partition;
 
-/// The instants before which things have expired; none is never.
+/// The instants before which records have expired; none means never.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Cutoffs {
-    /// Of changes of tables without a rule of their own.
+    /// For changes of tables without a rule of their own.
     pub(crate) changes: Option<DateTime<Utc>>,
-    /// Of tables with one.
+    /// For changes of tables with their own rule.
     pub(crate) tables: Vec<TableCutoff>,
-    /// Of transactions that have lost their last change.
+    /// For transactions that have lost their last change.
     pub(crate) transactions: Option<DateTime<Utc>>,
-    /// Of actions.
+    /// For actions.
     pub(crate) actions: Option<DateTime<Utc>>,
 }
 
@@ -57,7 +57,7 @@ impl Cutoffs {
         rules.fold(self.changes, Option::max)
     }
 
-    /// Transactions without changes go if they began before this, whatever their changes were of.
+    /// Transactions without changes expire if they began before this, whichever tables they changed.
     pub(crate) fn emptied_transactions(&self) -> Option<DateTime<Utc>> {
         Some(self.transactions?.min(self.newest()?))
     }

@@ -1,14 +1,14 @@
-//! How a purge goes about it.
+//! Options of a purge.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The most rows one step may remove.
+/// The maximum number of rows that a step removes.
 pub const MAX_BATCH_SIZE: u32 = 100_000;
 
-/// How many rows a step removes at most. It removes fewer where that takes longer than 50 ms.
+/// The maximum number of rows that a step removes. A step that would take longer than 50 ms removes fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
@@ -25,7 +25,7 @@ impl BatchSize {
         }
     }
 
-    /// The rows of a batch that is to have at most so many.
+    /// The number of rows, limited by another maximum.
     pub(crate) fn rows_up_to(self, most: u32) -> i32 {
         i32::try_from(self.0.min(most)).unwrap_or(i32::MAX)
     }
@@ -38,28 +38,28 @@ impl Default for BatchSize {
     }
 }
 
-/// A size a batch cannot have.
+/// A batch size out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a batch has 1 to {MAX_BATCH_SIZE} rows, not {0}")]
 pub struct InvalidBatchSize(pub u32);
 
-/// What becomes of changes that consumers of the feed have not acknowledged.
+/// Whether changes are removed that consumers of the feed have not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FeedConsumers {
-    /// A purge that would remove such changes is refused.
+    /// A purge that would remove such changes is rejected.
     #[default]
     Block,
-    /// They are removed like all others.
+    /// They are removed like other changes.
     Ignore,
 }
 
-/// Asks a purge to stop after the step it is in. Clones ask the same purge.
+/// Signals a purge to stop after its current step. Clones signal the same purge.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal(Arc<AtomicBool>);
 
 impl StopSignal {
-    /// A signal nobody has given yet.
+    /// A signal that has not been given.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -77,7 +77,7 @@ impl StopSignal {
     }
 }
 
-/// How a purge goes about it. The defaults disturb nobody.
+/// Options of a purge. The defaults leave room for other work on the server.
 ///
 /// ```
 /// use std::time::Duration;
@@ -125,77 +125,77 @@ impl PurgeOptions {
         Self::default()
     }
 
-    /// How many rows a step removes at most; 10,000 by default.
+    /// Sets the maximum number of rows that a step removes; 10,000 by default.
     #[must_use]
     pub const fn batch_size(mut self, rows: BatchSize) -> Self {
         self.batch_size = rows;
         self
     }
 
-    /// How long it rests after each step; 50 ms by default.
+    /// Sets the pause after each step; 50 ms by default.
     #[must_use]
     pub const fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 
-    /// Stops after so many steps. The next purge goes on.
+    /// Stops after this number of steps. The next purge continues.
     #[must_use]
     pub const fn max_batches(mut self, batches: NonZeroU64) -> Self {
         self.max_batches = Some(batches);
         self
     }
 
-    /// For how long nobody else purges if this one dies; a minute by default. Every step renews it,
-    /// and pauses come on top.
+    /// Sets how long other purges wait if this process dies; a minute by default. Each step renews the lease,
+    /// and pauses are added to it.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How long it waits for a table's lock before it lets others pass; 50 ms by default. It is also
-    /// the longest that a writer waits for a partition to be dropped. At least 1 ms.
+    /// Sets the `lock_timeout` for dropping a partition; 50 ms by default, at least 1 ms. Writers wait no longer than
+    /// this for the drop.
     #[must_use]
     pub fn lock_wait(mut self, wait: Duration) -> Self {
         self.lock_wait = wait.max(Duration::from_millis(1));
         self
     }
 
-    /// How often it asks for the lock before a partition is left to the next purge; 20 by default.
+    /// Sets how often the lock is requested before the partition is left to the next purge; 20 by default.
     #[must_use]
     pub fn lock_attempts(mut self, attempts: u16) -> Self {
         self.lock_attempts = i32::from(attempts.max(1));
         self
     }
 
-    /// What becomes of changes that consumers of the feed have not acknowledged.
+    /// Whether changes are removed that consumers of the feed have not acknowledged.
     #[must_use]
     pub const fn feed_consumers(mut self, consumers: FeedConsumers) -> Self {
         self.feed_consumers = consumers;
         self
     }
 
-    /// How many months' partitions are made ahead; 3 by default.
+    /// Sets for how many months ahead partitions are created; 3 by default.
     #[must_use]
     pub const fn months_ahead(mut self, months: u8) -> Self {
         self.months_ahead = months;
         self
     }
 
-    /// Stops after the step it is in when the signal is given. The next purge goes on.
+    /// Stops after the current step when the signal is given. The next purge continues.
     #[must_use]
     pub fn stop_signal(mut self, signal: StopSignal) -> Self {
         self.stop = signal;
         self
     }
 
-    /// Whether it is to stop after so many steps.
+    /// Whether the limit of steps is reached.
     pub(crate) fn limit_reached(&self, steps: u64) -> bool {
         self.stop.is_given() || self.max_batches.is_some_and(|most| steps >= most.get())
     }
 
-    /// How long it rests after somebody else had the lock: long enough for whoever waited behind.
+    /// The pause after a failed lock request: long enough for the transactions that were queued behind it.
     pub(crate) fn rest_after_lock(&self) -> Duration {
         self.pause.max(self.lock_wait * 4)
     }

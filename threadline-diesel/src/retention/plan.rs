@@ -1,4 +1,4 @@
-//! What a purge would remove.
+//! The plan of a purge.
 
 use std::collections::BTreeMap;
 
@@ -6,65 +6,65 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use threadline_core::table::TableName;
 
-/// A kind of thing that is expired.
+/// A kind of expired record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Expired {
-    /// Changes that go with their whole partition.
+    /// Changes that are removed with their partition.
     PartitionOfChanges,
-    /// Changes that go by rows.
+    /// Changes that are deleted.
     Changes,
-    /// Transactions whose last change goes.
+    /// Transactions whose last change is removed.
     Transactions,
     /// Actions.
     Actions,
 }
 
-/// A part of what is expired.
+/// A part of the expired records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExpiredPart {
-    /// What it is.
+    /// The kind of record.
     pub what: Expired,
-    /// The partition that holds it; none for transactions in the default partition.
+    /// The partition; none for transactions in the default partition.
     pub partition: Option<String>,
     /// When the partition begins; none for the default partition.
     pub from: Option<DateTime<Utc>>,
     /// When the partition ends, exclusive.
     pub to: Option<DateTime<Utc>>,
-    /// The table, of changes.
+    /// The table, for changes.
     pub table: Option<TableName>,
-    /// What is older than this is expired.
+    /// The cut-off: older records are expired.
     pub before: Option<DateTime<Utc>>,
-    /// How many rows.
+    /// The number of rows.
     pub rows: i64,
-    /// About how many bytes on disk, where that can be said.
+    /// The estimated size on disk in bytes, if known.
     pub bytes: Option<i64>,
 }
 
-/// Something to know before a purge.
+/// A notice about a purge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice {
-    /// The policy is not enabled, so a purge is refused.
+    /// The policy is not enabled, so a purge is rejected.
     Disabled,
-    /// Consumers of the feed have not acknowledged all of it, so a purge is refused.
+    /// Consumers of the feed have not acknowledged all of it, so a purge is rejected.
     FeedBehind,
     /// Changes outlive the actions that explain them.
     LosesReasons,
-    /// Rows whose last record goes get a new one: a baseline with their last image.
+    /// Rows whose last record is removed get a baseline with their last image.
     KeepsLastImages,
 }
 
-/// What a purge would remove now, part by part, and what it would leave.
+/// The records that a purge would remove now, part by part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetentionPlan {
     /// The parts: changes by partition and table, then transactions, then actions.
     pub parts: Vec<ExpiredPart>,
-    /// What to know before.
+    /// Notices about the purge.
     pub notices: Vec<Notice>,
 }
 
@@ -75,14 +75,14 @@ impl RetentionPlan {
         self.parts.is_empty()
     }
 
-    /// How many rows of a kind are expired.
+    /// The number of expired rows of a kind.
     #[must_use]
     pub fn rows(&self, what: Expired) -> i64 {
         let parts = self.parts.iter().filter(|part| part.what == what);
         parts.map(|part| part.rows).sum()
     }
 
-    /// From when on the trail of each table will be complete, of those that lose changes.
+    /// The new audit horizon of each table that loses changes.
     #[must_use]
     pub fn horizons(&self) -> BTreeMap<TableName, DateTime<Utc>> {
         let tables = self

@@ -1,4 +1,4 @@
-//! What a purge would remove, counted. Reads, and changes nothing.
+//! Plans a purge: counts expired records, and writes nothing.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -9,14 +9,15 @@ use threadline_core::retention::{LastImages, RetentionPolicy};
 use threadline_core::table::TableName;
 
 use super::cutoffs::Cutoffs;
+use super::partition::Partition;
 use super::plan::{Expired, ExpiredPart, Notice, RetentionPlan};
 use super::purge::{cutoffs, is_feed_behind};
-use super::statements::{self, Partition, Query, query};
+use super::statements::{self, Query, query};
 use super::walk::tables_in;
-use crate::error::ReadError;
+use crate::query::error::ReadError;
 
-/// What a purge under a policy would remove now. Counts everything that has expired, so it takes as long
-/// as reading that takes; changes nothing.
+/// Plans a purge under a policy. Counts all expired records, so it takes as long as reading them; writes
+/// nothing.
 ///
 /// # Errors
 /// [`ReadError`] when the database says no: it takes SELECT on the trail.
@@ -49,7 +50,7 @@ where
     let notices = [
         (!policy.is_enabled(), Notice::Disabled),
         (is_feed_behind, Notice::FeedBehind),
-        (policy.loses_reasons(), Notice::LosesReasons),
+        (policy.actions_expire_first(), Notice::LosesReasons),
         (
             policy.last_images() == LastImages::Kept,
             Notice::KeepsLastImages,
@@ -276,7 +277,7 @@ struct SizeRow {
 }
 
 impl SizeRow {
-    /// About the bytes of so many of the rows.
+    /// The estimated size of this number of rows.
     fn share(&self, rows: i64) -> i64 {
         let all = i128::from(self.rows.max(rows).max(1));
         i64::try_from(i128::from(self.bytes) * i128::from(rows) / all).unwrap_or(self.bytes)

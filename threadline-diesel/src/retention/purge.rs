@@ -1,4 +1,4 @@
-//! The calls of retention that change something: maintenance, and a purge from its lease to its end.
+//! Executes maintenance of partitions, and purges.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -13,9 +13,9 @@ use super::{
     FeedConsumers, Maintenance, PurgeOptions, PurgeOutcome, PurgeStep, RetentionError,
     RetentionRun, RunState, statements, steps,
 };
-use crate::error::ReadError;
+use crate::query::error::ReadError;
 
-/// Makes partitions ahead, and moves rows out of the default partitions.
+/// Creates partitions ahead, and moves rows out of the default partitions.
 ///
 /// # Errors
 /// [`RetentionError`] when the database says no, or the connection is in a transaction.
@@ -60,7 +60,7 @@ where
     Ok(done)
 }
 
-/// Puts the partitions in order, then removes what has expired under a policy.
+/// Maintains the partitions, then removes the expired records under a policy.
 ///
 /// # Errors
 /// [`RetentionError`] when the policy is not enabled, another purge is at work, or something fails,
@@ -98,7 +98,7 @@ where
     purged
 }
 
-/// The newest runs, newest first.
+/// Reads the newest runs, newest first.
 ///
 /// # Errors
 /// [`RetentionError`] when the database says no.
@@ -111,8 +111,8 @@ where
     Ok(runs.collect::<Result<_, _>>()?)
 }
 
-/// From when on the trail of a table is complete: when capture of it was first enabled, or the last
-/// purge's cut-off. None if it was never captured.
+/// Reads the audit horizon of a table: when capture was first enabled, or the cut-off of the last purge. None if
+/// the table was never captured.
 ///
 /// # Errors
 /// [`ReadError`] when the database says no.
@@ -172,7 +172,7 @@ where
     Ok(PurgeOutcome { maintenance, run })
 }
 
-/// Begins a run, after marking one as abandoned whose lease has run out.
+/// Marks a run with an expired lease as abandoned, then begins a run.
 async fn begin<C>(
     conn: &mut C,
     policy: &RetentionPolicy,
@@ -186,7 +186,7 @@ where
         return Err(RetentionError::FeedBehind);
     }
     steps::abandon().execute(conn).await?;
-    // A policy and instants are made of numbers and texts, so they can always be written.
+    // A policy and its instants serialize without errors: they consist of numbers and texts.
     let policy = serde_json::to_value(policy).unwrap_or_default();
     let stored = serde_json::to_value(&cutoffs).unwrap_or_default();
     let begun = steps::begin(policy, stored, options)
@@ -203,7 +203,7 @@ where
     })
 }
 
-/// What a policy means now, by the server's clock.
+/// The cut-offs of a policy now, by the server's clock.
 pub(super) async fn cutoffs<C>(
     conn: &mut C,
     policy: &RetentionPolicy,
@@ -217,7 +217,7 @@ where
     Ok(Cutoffs::new(policy, row.instant.unwrap_or_default()))
 }
 
-/// Whether consumers of the feed have not acknowledged everything that has expired.
+/// Whether consumers of the feed have not acknowledged all expired items.
 pub(super) async fn is_feed_behind<C>(conn: &mut C, cutoffs: &Cutoffs) -> diesel::QueryResult<bool>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -228,7 +228,7 @@ where
     Ok(row.answer)
 }
 
-/// Steps are committed one by one, which the caller's transaction would prevent.
+/// Rejects a connection inside a transaction: steps are committed one by one.
 fn refuse_in_transaction<C>(conn: &mut C) -> Result<(), RetentionError>
 where
     C: AsyncConnection<Backend = Pg>,

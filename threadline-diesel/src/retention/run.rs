@@ -1,4 +1,4 @@
-//! A purge and its steps, as they are recorded.
+//! Recorded runs of purges, and their steps.
 
 use std::str::FromStr;
 
@@ -7,30 +7,30 @@ use serde::Serialize;
 
 use crate::json::StoredJson;
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunState {
-    /// It is at work, or died and its lease has not run out.
+    /// Running, or its process died and its lease has not expired.
     Running,
-    /// Nothing that was expired when it began is left, but for partitions that it postponed.
+    /// Everything that had expired at its start was removed, except postponed partitions.
     Completed,
-    /// It was asked to stop; the next one goes on.
+    /// Stopped by a signal or a limit; the next run continues.
     Stopped,
-    /// It failed; the next one goes on.
+    /// Failed; the next run continues.
     Failed,
-    /// It died; the next one found that.
+    /// Its process died; the next run marked it.
     Abandoned,
 }
 
 /// A state this release does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no state of a retention run that this release knows")]
+#[error("`{0}` is not a state of a retention run that this release knows")]
 pub struct UnknownRunState(pub String);
 
 impl RunState {
-    /// Its name, as it is stored.
+    /// The name, as it is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,9 +64,9 @@ impl FromStr for RunState {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RetentionRun {
-    /// Its number.
+    /// The id of the run.
     pub id: i64,
-    /// How it stands.
+    /// The state of the run.
     pub state: RunState,
     /// When it began.
     pub started_at: DateTime<Utc>,
@@ -76,41 +76,41 @@ pub struct RetentionRun {
     pub started_by: String,
     /// The policy it ran under.
     pub policy: StoredJson,
-    /// How many steps it took.
+    /// The number of steps.
     pub steps: i64,
-    /// How many changes it removed.
+    /// The number of removed changes.
     pub changes: i64,
-    /// How many transactions it removed.
+    /// The number of removed transactions.
     pub transactions: i64,
-    /// How many actions it removed.
+    /// The number of removed actions.
     pub actions: i64,
-    /// How many last images it kept, as new baselines.
+    /// The number of last images that were kept as new baselines.
     pub baselines: i64,
-    /// How many partitions it dropped.
+    /// The number of dropped partitions.
     pub partitions: i64,
-    /// Expired partitions that were in use for too long and are left to the next run.
+    /// Expired partitions that could not be locked and are left to the next run.
     pub postponed: Vec<String>,
-    /// What it did when it failed.
+    /// The step that failed.
     pub failure: Option<String>,
 }
 
-/// What a step did.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepKind {
-    /// Removed rows.
+    /// Deleted rows.
     Removed,
     /// Dropped a partition.
     Dropped,
-    /// Found a partition in use; tries again.
+    /// Could not lock a partition; tries again.
     Locked,
-    /// Found a partition in use too often; leaves it to the next run.
+    /// Could not lock a partition too often; leaves it to the next run.
     Postponed,
 }
 
 impl StepKind {
-    /// Its name.
+    /// The name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -128,27 +128,27 @@ impl StepKind {
 pub struct PurgeStep {
     /// The run.
     pub run: i64,
-    /// What it did.
+    /// The kind of step.
     pub kind: StepKind,
-    /// The partition, if it was about one.
+    /// The partition, if the step is about one.
     pub partition: Option<String>,
-    /// How many changes it removed.
+    /// The number of removed changes.
     pub changes: i64,
-    /// How many transactions it removed.
+    /// The number of removed transactions.
     pub transactions: i64,
-    /// How many actions it removed.
+    /// The number of removed actions.
     pub actions: i64,
 }
 
-/// What was done to the partitions.
+/// The outcome of maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Maintenance {
-    /// How many partitions were made ahead.
+    /// The number of created partitions.
     pub created: i64,
-    /// How many rows were moved out of default partitions.
+    /// The number of rows that were moved out of default partitions.
     pub moved: i64,
-    /// Whether something is left to do: a table was in use all the time, or a default partition has more
-    /// rows of a period than are moved at once.
+    /// Whether work is left: a table could not be locked, or a default partition has more rows of a period than are
+    /// moved at once.
     pub unfinished: bool,
 }

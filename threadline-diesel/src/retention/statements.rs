@@ -1,17 +1,17 @@
-//! The statements that retention reads with, and the rows they give. They run with the caller's rights.
+//! The statements by which retention reads, and their rows. They run with the caller's privileges.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
-use threadline_core::identifier::quote_identifier;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 use uuid::Uuid;
 
 use super::cutoffs::Cutoffs;
 use super::options::PurgeOptions;
+use super::partition::Partition;
 
 pub(crate) type Query = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
@@ -51,42 +51,7 @@ pub(crate) fn partitions(parent: &'static str) -> Query {
     .bind::<Text, _>(parent)
 }
 
-#[derive(Debug, Clone, QueryableByName)]
-pub(crate) struct Partition {
-    #[diesel(sql_type = Text, column_name = partition_name)]
-    pub(crate) name: String,
-    #[diesel(sql_type = Nullable<Timestamptz>, column_name = from_instant)]
-    pub(crate) from: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>, column_name = to_instant)]
-    pub(crate) to: Option<DateTime<Utc>>,
-}
-
-impl Partition {
-    /// Whether it begins before an instant, as the default partition always does.
-    pub(crate) fn begins_before(&self, instant: DateTime<Utc>) -> bool {
-        self.from.is_none_or(|from| from < instant)
-    }
-
-    /// Whether it has ended by an instant.
-    pub(crate) fn ends_by(&self, instant: DateTime<Utc>) -> bool {
-        self.to.is_some_and(|to| to <= instant)
-    }
-
-    /// Whether it is for a time that another one is for, too. A default partition is for none.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let starts_before_end = |one: &Self, other: &Self| match (one.from, other.to) {
-            (Some(from), Some(to)) => from < to,
-            _ => false,
-        };
-        starts_before_end(self, other) && starts_before_end(other, self)
-    }
-
-    pub(crate) fn relation(&self) -> String {
-        format!("@threadline@.{}", quote_identifier(&self.name))
-    }
-}
-
-/// The tables that have changes in a partition, each found by one step down the index.
+/// The tables that have changes in a partition, by a loose index scan.
 pub(crate) fn tables_in(partition: &Partition) -> Query {
     query(&format!(
         "WITH RECURSIVE found AS (\
@@ -124,7 +89,7 @@ pub(crate) fn id_before(instant: DateTime<Utc>) -> Uuid {
     Uuid::from_u64_pair(micros.cast_unsigned().saturating_sub(1), u64::MAX)
 }
 
-/// Whether the transactions of a time have changes.
+/// Whether transactions in a range of time have changes.
 pub(crate) fn have_changes(from: DateTime<Utc>, to: DateTime<Utc>) -> Query {
     query(
         "SELECT EXISTS (SELECT FROM @threadline@.audit_changes \

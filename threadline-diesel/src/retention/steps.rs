@@ -1,5 +1,5 @@
-//! The steps of a purge and the record of its run: statements, and the rows they give. They run with the
-//! caller's rights; the functions that remove have the owner's.
+//! The statements of a purge's steps and of the record of its run. They run with the caller's privileges; the
+//! functions that remove records are SECURITY DEFINER.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -14,7 +14,7 @@ use super::run::{RetentionRun, RunState, UnknownRunState};
 use super::statements::{Query, query};
 use crate::json::StoredJson;
 
-/// Marks a run as abandoned whose lease has run out. A step that is at work holds the row.
+/// Marks a run with an expired lease as abandoned. A running step holds a lock on the row.
 pub(crate) fn abandon() -> Query {
     query(
         "UPDATE @threadline@.audit_retention_runs \
@@ -24,7 +24,7 @@ pub(crate) fn abandon() -> Query {
     )
 }
 
-/// Begins a run, unless another one is at work.
+/// Begins a run, unless another is running.
 pub(crate) fn begin(
     policy: serde_json::Value,
     cutoffs: serde_json::Value,
@@ -46,7 +46,7 @@ pub(crate) struct RunId {
     pub(crate) id: i64,
 }
 
-/// The run that is at work.
+/// The run that is running.
 pub(crate) fn holder() -> Query {
     query("SELECT id, lease_until FROM @threadline@.audit_retention_runs WHERE state = 'running'")
 }
@@ -63,7 +63,7 @@ fn lease_seconds(options: &PurgeOptions) -> f64 {
     (options.lease + options.rest_after_lock()).as_secs_f64()
 }
 
-/// What one step is to do.
+/// The work of one step.
 #[derive(Debug, Clone)]
 pub(crate) enum Work {
     Changes {
@@ -90,7 +90,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// What it does, for the record of a failure.
+    /// A description of the step, for the record of a failure.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Changes { table, .. } => format!("removing changes of {table}"),
@@ -100,8 +100,8 @@ impl Work {
         }
     }
 
-    /// The call that removes, and how many changes, transactions, actions and baselines it says, and
-    /// the last transaction it looked at.
+    /// The function call, and the expressions of its numbers of changes, transactions, actions and baselines, and of
+    /// the last transaction that it read.
     fn sql(&self) -> (&'static str, [&'static str; 5]) {
         const NONE: &str = "0::bigint";
         const NO_ID: &str = "NULL::uuid";
@@ -147,7 +147,7 @@ impl Work {
     }
 }
 
-/// One step: what it removes, the run's counts and its lease, in one statement and so in one
+/// One step: removes records and updates the run's counts and lease, in one statement and so in one
 /// transaction. The run's row is locked first; no row comes back if the run is no longer running.
 pub(crate) fn step(run: i64, options: &PurgeOptions, work: &Work) -> Query {
     let (call, [changes, transactions, actions, baselines, last_id]) = work.sql();

@@ -1,5 +1,5 @@
-//! Removing what has expired, step by step. Each step is one statement and so one transaction: whatever
-//! kills a purge, nothing is counted that is not removed, and the next purge finds what is left.
+//! Removes expired records step by step. Each step is one statement and so one transaction: if a purge is killed,
+//! the counts match the removed records, and the next purge continues.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,14 +12,15 @@ use threadline_core::table::TableName;
 use threadline_core::telemetry;
 
 use super::cutoffs::Cutoffs;
-use super::statements::{self, Partition};
+use super::partition::Partition;
+use super::statements;
 use super::steps::{self, StepRow, Work};
 use super::{MAX_BATCH_SIZE, PurgeOptions, PurgeStep, RetentionError, StepKind};
 
-/// About how long a step takes that removes rows; the batches are made to fit.
+/// The target duration of a step that deletes rows; the batch size is adjusted to it.
 const STEP_TIME: Duration = Duration::from_millis(50);
 
-/// The rows of the first batch, and the least that a batch is made smaller to.
+/// The size of the first batch, and the minimum size.
 const FIRST_BATCH: u32 = 1_000;
 const LEAST_BATCH: u32 = 100;
 
@@ -35,7 +36,7 @@ impl From<diesel::result::Error> for Halt {
     }
 }
 
-/// A purge at work on what has expired.
+/// A running purge.
 pub(super) struct Walk<'a, C> {
     conn: &'a mut C,
     run: i64,
@@ -73,7 +74,7 @@ where
         }
     }
 
-    /// Removes everything that has expired.
+    /// Removes all expired records.
     pub(super) async fn work(&mut self) -> Result<(), Halt> {
         if let Some(newest) = self.cutoffs.newest() {
             self.purge_changes(newest).await?;
@@ -87,8 +88,7 @@ where
         Ok(())
     }
 
-    /// Drops the partitions that have expired as a whole, then removes rows of the others, then drops
-    /// those that this emptied.
+    /// Drops partitions that have expired as a whole, then deletes rows of the others, then drops the emptied ones.
     async fn purge_changes(&mut self, newest: DateTime<Utc>) -> Result<(), Halt> {
         let mut tables = BTreeSet::new();
         let mut left = Vec::new();
@@ -139,9 +139,8 @@ where
         }
     }
 
-    /// Drops the partitions of transactions without changes. Of others, transactions go with their
-    /// last change; those that stayed for their own time, or lost their changes with a partition, are
-    /// searched for here.
+    /// Drops partitions of transactions without changes. In other partitions, a transaction is removed with its last
+    /// change; those that have a retention of their own, or lost their changes with a partition, are removed here.
     async fn purge_transactions(&mut self, before: DateTime<Utc>) -> Result<(), Halt> {
         let changes = self.partitions("audit_changes").await?;
         for partition in self.partitions("audit_transactions").await? {
@@ -202,7 +201,7 @@ where
         Ok(())
     }
 
-    /// Drops a partition, or leaves it to the next run if it is in use for too long.
+    /// Drops a partition, or leaves it to the next run if it cannot be locked.
     async fn drop(&mut self, partition: &Partition, counts: &'static str) -> Result<(), Halt> {
         let name = &partition.name;
         let work = Work::Drop {
@@ -221,7 +220,7 @@ where
         Ok(())
     }
 
-    /// One step, and the rest after it.
+    /// Executes one step and the pause after it.
     async fn step(&mut self, work: &Work, partition: Option<&String>) -> Result<StepRow, Halt> {
         if self.options.limit_reached(self.steps) {
             return Err(Halt::Stopped);
@@ -275,12 +274,12 @@ where
         (self.progress)(&step);
     }
 
-    /// How many rows the next batch has.
+    /// The size of the next batch.
     fn batch(&self) -> i32 {
         self.options.batch_size.rows_up_to(self.batch)
     }
 
-    /// Makes the next batch larger or smaller, so that it takes about [`STEP_TIME`].
+    /// Adjusts the size of the next batch, so that it takes about [`STEP_TIME`].
     fn fit_batch(&mut self, taken: Duration) {
         self.batch = if taken > STEP_TIME {
             (self.batch / 2).max(LEAST_BATCH)

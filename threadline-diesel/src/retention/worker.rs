@@ -1,4 +1,4 @@
-//! A task that purges now and then, for hosts that want it in their own process.
+//! A task that purges periodically, for hosts that run it in their own process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 
 use super::{PurgeOptions, StopSignal, maintain_partitions, purge};
 
-/// Purges now and then, in a tokio task. Many instances of a host may run one: a lease in the
-/// database lets one of them purge at a time. It takes a connection only while it works, and holds
-/// nothing in a session, so it may be behind PgBouncer in transaction mode.
+/// Purges periodically in a tokio task. Each instance of a host may run one: a lease in the database lets one of
+/// them purge at a time. It takes a connection only while it purges, and has no session state, so it works
+/// behind PgBouncer in transaction mode.
 ///
-/// With a policy that is not enabled it only keeps the partitions in order.
+/// With a policy that is not enabled it only maintains the partitions.
 ///
 /// ```no_run
 /// # use threadline_core::retention::{Keep, RetentionPolicy};
@@ -49,7 +49,7 @@ where
     C: AsyncConnection<Backend = Pg> + Send + 'static,
     E: Send + 'static,
 {
-    /// A worker for a policy, with a way to get a connection, for instance from a pool.
+    /// A worker for a policy, with a function that returns a connection, for instance from a pool.
     pub fn new(policy: RetentionPolicy, connect: Connect) -> Self {
         Self {
             policy,
@@ -60,29 +60,29 @@ where
         }
     }
 
-    /// How long it waits between one purge and the next; an hour by default.
+    /// Sets the pause between purges; an hour by default.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Up to how much longer it waits, at random, also before the first: so that many instances do
-    /// not ask at the same moment. Five minutes by default.
+    /// Sets the maximum random delay that is added to each pause, and waited before the first purge, so that many
+    /// instances do not start at the same time. Five minutes by default.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// How it goes about a purge. A stop signal among the options is replaced by the worker's own.
+    /// Sets the options of a purge. The worker replaces their stop signal by its own.
     #[must_use]
     pub fn options(mut self, options: PurgeOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Starts it, on the tokio runtime this is called in.
+    /// Starts the worker on the current tokio runtime.
     pub fn start(mut self) -> RunningWorker {
         let stop = StopSignal::new();
         let wake = Arc::new(Notify::new());
@@ -94,7 +94,7 @@ where
     async fn work(mut self, stop: StopSignal, wake: Arc<Notify>) {
         let mut wait = random_part_of(self.jitter);
         loop {
-            // Whether it is woken or has waited long enough is all the same.
+            // Being woken and a timeout are handled alike.
             let _ = tokio::time::timeout(wait, wake.notified()).await;
             if stop.is_given() {
                 return;
@@ -108,7 +108,7 @@ where
     }
 }
 
-/// What goes wrong is told by events and by the run's record; the next purge tries again.
+/// Errors are reported by events and by the record of the run; the next purge tries again.
 async fn purge_once<C>(conn: &mut C, policy: &RetentionPolicy, options: &PurgeOptions)
 where
     C: AsyncConnection<Backend = Pg>,
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// A worker that is running. Dropped, it runs on.
+/// A running worker. It keeps running if this is dropped.
 #[derive(Debug)]
 pub struct RunningWorker {
     stop: StopSignal,
@@ -129,16 +129,16 @@ pub struct RunningWorker {
 }
 
 impl RunningWorker {
-    /// Lets it purge now instead of when its interval is over.
+    /// Makes the worker purge now instead of after its pause.
     pub fn purge_now(&self) {
         self.wake.notify_one();
     }
 
-    /// Lets it finish the step it is in, and waits until it has ended.
+    /// Stops the worker after its current step, and waits until it has ended.
     pub async fn stop(self) {
         self.stop.stop();
         self.wake.notify_one();
-        // It ends in no other way but by a panic of the host's own connection function.
+        // The task fails only by a panic in the host's connection function.
         let _ = self.task.await;
     }
 }

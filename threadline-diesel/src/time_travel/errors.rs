@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use threadline_core::table::TableName;
 
-use crate::as_of::UnknownColumn;
+use crate::query::as_of::UnknownColumn;
 
 /// A query could not be answered as of an instant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeTravelError {
     /// There is no such table in the database.
-    #[error("table {0} does not exist, so there are no columns to see it by")]
+    #[error("table {0} does not exist, so its columns are not known")]
     NoSuchTable(TableName),
     /// The instant lies before what is known of a table.
     #[error(
@@ -23,13 +23,13 @@ pub enum TimeTravelError {
     BeforeHorizon {
         /// The table.
         table: TableName,
-        /// The instant that was asked for.
+        /// The instant.
         instant: DateTime<Utc>,
-        /// Where its trail begins.
+        /// The audit horizon of the table.
         horizon: Option<DateTime<Utc>>,
     },
-    /// The trail does not tell exactly what rows there were.
-    #[error("the rows of table {table} cannot be told exactly: {detail}")]
+    /// The trail does not determine the rows exactly.
+    #[error("the rows of table {table} are not known exactly: {detail}")]
     Inexact {
         /// The table.
         table: TableName,
@@ -47,7 +47,7 @@ pub enum TimeTravelError {
         /// Why.
         reason: String,
     },
-    /// The query read relations as they are now.
+    /// The query read present rows.
     #[error(
         "the query read {} as they are now, by a name with a schema, a view or a function; name audited \
          tables with `.table::<Model>()` or `.tables([…])`, and without their schema in the query",
@@ -55,9 +55,9 @@ pub enum TimeTravelError {
     )]
     PresentDay(Vec<String>),
     /// Two tables of one name: the query cannot tell them apart without their schemas.
-    #[error("tables {0} and {1} have the same name; ask about one of them at a time")]
+    #[error("tables {0} and {1} have the same name; query one of them at a time")]
     SameName(TableName, TableName),
-    /// The query reads a value that the trail does not have.
+    /// The query read a value that the trail does not have.
     #[error(
         "column {} of table {table} is not known of every row as of the instant: {}; leave it out of the \
          query, or `.allow_unknown_columns()`",
@@ -67,7 +67,7 @@ pub enum TimeTravelError {
     UnknownColumn {
         /// The table.
         table: TableName,
-        /// The column of which the query read a value that is not known.
+        /// The column whose value is not known.
         column: UnknownColumn,
     },
     /// The connection is inside a transaction.

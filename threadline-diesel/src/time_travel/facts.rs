@@ -1,4 +1,4 @@
-//! What the trail and the catalogs say of a table, and which records make it as of an instant.
+//! Facts about a table from the trail and the catalogs, and which records determine its rows as of an instant.
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::Jsonb;
@@ -8,10 +8,10 @@ use threadline_core::table::TableName;
 use super::{Gaps, TimeTravel, TimeTravelError};
 use crate::json::StoredJson;
 
-/// The statement that asks for [`Facts`]; its parameters are schema and name.
+/// The statement that reads [`Facts`]; its parameters are schema and name.
 pub(crate) const FACTS: &str = include_str!("facts.sql");
 
-/// The row that it gives.
+/// Its row.
 #[derive(Debug, diesel::QueryableByName)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub(crate) struct FactsRow {
@@ -19,7 +19,7 @@ pub(crate) struct FactsRow {
     pub(crate) facts: StoredJson,
 }
 
-/// What is known of a table, at any instant.
+/// Facts about a table that do not depend on the instant.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Facts {
     relation: Option<i64>,
@@ -51,7 +51,7 @@ pub(crate) struct ColumnFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ImageValue {
-    /// As it is in the image.
+    /// The value in the image.
     Json,
     /// As `row_from_image` reads it, whatever `lc_monetary` is.
     Money,
@@ -110,23 +110,23 @@ enum Event {
     Suspended,
 }
 
-/// Which records make a table as of an instant.
+/// Which records determine the rows of a table as of an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Records {
     /// Only changes with greater ids count.
     pub(crate) after: i64,
     /// Only changes with smaller ids count.
     pub(crate) before: Option<i64>,
-    /// Whether row keys tell rows apart at any moment.
+    /// Whether row keys are unique at every instant.
     pub(crate) by_key: bool,
-    /// Whether records after the instant tell of rows that have none before it.
+    /// Whether records after the instant show rows without a record before it.
     pub(crate) with_later: bool,
-    /// Partitions that were truncated alone, by the last time that they were.
+    /// Partitions that were truncated separately, with their last truncate.
     pub(crate) truncated_partitions: Vec<Truncation>,
 }
 
 impl Facts {
-    /// Which records make the table as of the instant.
+    /// Which records determine the rows as of the instant.
     pub(crate) fn records(
         &self,
         travel: &TimeTravel,
@@ -146,7 +146,7 @@ impl Facts {
             });
         };
         let end = boundaries.iter().find(|one| one.at > instant);
-        // The instant at which the trail knew all rows that are as old as the boundary.
+        // The instant at which the trail had all rows that existed at the boundary.
         let settled = self.baseline(start, end).or(self.last_purge);
         let gap = self.gap(instant, start, end, settled);
         if let (Some(reason), Gaps::Refused) = (&gap, travel.gaps) {

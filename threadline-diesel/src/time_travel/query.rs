@@ -1,10 +1,10 @@
-//! The host's query, with the tables as they were in front of it.
+//! The host's query, prefixed with the tables as of the instant.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 
-/// A query over tables as they were.
+/// A query on tables as of an instant.
 #[derive(Debug)]
 pub struct AsOfQuery<Q> {
     expressions: String,
@@ -47,7 +47,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for AsOfQuery<Q> {
 
 impl<Q> QueryId for AsOfQuery<Q> {
     type QueryId = ();
-    // The same type stands for any instant.
+    // One type for different SQL.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -1,4 +1,4 @@
-//! Running a query as of an instant.
+//! Executes a query as of an instant.
 
 use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
@@ -12,13 +12,11 @@ use super::facts::{FACTS, Facts, FactsRow};
 use super::query::AsOfQuery;
 use super::source::Source;
 use super::{TimeTravel, TimeTravelError};
-use crate::as_of::rendered;
+use crate::query::sql_fragment::render_sql;
 
 const LOCKED: &str = include_str!("locked.sql");
 
-/// What a query gives as of an instant.
-///
-/// Runs in a transaction of its own, which is read only.
+/// Loads a query as of an instant, in a read-only transaction of its own.
 ///
 /// # Errors
 /// [`TimeTravelError`] when the answer would not be exact, the connection is inside a transaction, or
@@ -49,7 +47,7 @@ where
     Ok(rows)
 }
 
-/// The first row of what a query gives as of an instant: of a count, the count.
+/// Loads the first row of a query as of an instant, for example a count.
 ///
 /// # Errors
 /// As [`time_travel`]; and [`NotFound`](diesel::result::Error::NotFound) where there is no row.
@@ -82,12 +80,12 @@ where
     AsOfQuery<Q>: LoadQuery<'query, C, U> + 'query,
     U: Send,
 {
-    // Compiling a query takes several times as long as running it here.
+    // JIT compilation takes several times as long as running the query.
     conn.batch_execute(
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off",
     )
     .await?;
-    let sql = rendered(&query)?;
+    let sql = render_sql(&query)?;
     let sources = sources(conn, travel, &sql).await?;
     let mut expressions = Vec::new();
     for source in &sources {
@@ -109,7 +107,7 @@ where
     }
 }
 
-/// What stands for the tables whose names are in the query.
+/// The sources of the tables whose names occur in the query.
 async fn sources<C>(
     conn: &mut C,
     travel: &TimeTravel,
@@ -147,7 +145,7 @@ where
     Ok(sources)
 }
 
-/// The conditions of rows in partitions; none where one is no partition now.
+/// The partition constraints; none for a table that is not a partition now.
 async fn bounds<C>(
     conn: &mut C,
     partitions: Vec<String>,
@@ -171,7 +169,7 @@ where
     Ok(found?.into_iter().map(|row| row.bounds).collect())
 }
 
-/// Says of PostgreSQL's error which column is not known, if it is about one.
+/// Converts PostgreSQL's error: names the column, if a value is not known.
 fn unknown_column(sources: &[Source], error: diesel::result::Error) -> TimeTravelError {
     if let diesel::result::Error::DatabaseError(_, information) = &error {
         let found = sources

@@ -1,4 +1,4 @@
-//! The SQL of a table as of an instant, made from the trail.
+//! The SQL that computes a table as of an instant from the trail.
 
 use std::fmt::Write as _;
 
@@ -8,9 +8,9 @@ use threadline_core::table::TableName;
 
 use super::facts::{ColumnFacts, Facts, ImageValue, Records};
 use super::{TimeTravel, TimeTravelError, UnknownColumns};
-use crate::as_of::{UnknownColumn, UnknownReason};
+use crate::query::as_of::{UnknownColumn, UnknownReason};
 
-/// Where a value that no integer type reads begins to say which column is not known.
+/// The prefix of a text that no integer type can read; the rest names the column that is not known.
 const UNKNOWN: &str = "not known as of the instant: ";
 
 /// A table as of an instant.
@@ -47,7 +47,7 @@ impl Source {
         &self.table
     }
 
-    /// The partitions that were truncated alone.
+    /// The partitions that were truncated separately.
     pub(crate) fn truncated_partitions(&self) -> Vec<String> {
         self.records
             .truncated_partitions
@@ -56,8 +56,7 @@ impl Source {
             .collect()
     }
 
-    /// The common table expression. `bounds` are the conditions of rows in the truncated partitions, in
-    /// their order.
+    /// The common table expression. `bounds` are the constraints of the truncated partitions, in their order.
     pub(crate) fn expression(&self, bounds: &[Option<String>]) -> Result<String, TimeTravelError> {
         let images = if self.records.by_key {
             self.images_by_key()
@@ -77,7 +76,7 @@ impl Source {
                 return Err(TimeTravelError::Inexact {
                     table: self.table.clone(),
                     detail: format!(
-                        "{} was truncated alone, and which rows it held is not known now",
+                        "{} was truncated separately, and the rows that it had are not known now",
                         truncated.partition.as_deref().unwrap_or_default()
                     ),
                 });
@@ -116,7 +115,7 @@ impl Source {
         condition
     }
 
-    /// The condition on row keys that narrows the table.
+    /// The condition on row keys that restricts the table.
     fn of_keys(&self, key: &str) -> String {
         self.keys.as_ref().map_or_else(String::new, |keys| {
             let keys: Vec<_> = keys.iter().map(|key| quote_literal(key)).collect();
@@ -129,7 +128,7 @@ impl Source {
         let instant = &self.instant;
         let mut sql = format!(
             // Hashing the ids of the last changes is faster than sorting images, as DISTINCT ON does.
-            // OFFSET 0 keeps conditions of the query from being evaluated on images that do not count.
+            // OFFSET 0 prevents the query's conditions from being evaluated on outdated images.
             "(SELECT change.id AS \"change id\", change.data_after AS image \
              FROM {STORAGE_SCHEMA}.audit_changes AS change \
              WHERE {of_change}{of_keys} AND change.captured_at <= {instant} AND change.op <> 'delete' \
@@ -156,7 +155,7 @@ impl Source {
         sql
     }
 
-    /// Rows without a record at or before the instant: the first record after it tells what it found.
+    /// Rows without a record at or before the instant: the first record after it shows the row before it.
     fn images_from_later_records(&self) -> String {
         let instant = &self.instant;
         format!(
@@ -195,9 +194,9 @@ impl Source {
         )
     }
 
-    /// Where no key tells rows apart at any moment: every change adds the image after it and takes away
-    /// the one before. The images that are left are the rows. A negative number says that the trail did
-    /// not know a row, and raises an error.
+    /// For keys that are not unique at every instant: each change adds the image after it and subtracts the image
+    /// before it, and the remaining images are the rows. A negative count means that a row is not in the trail,
+    /// and raises an error.
     fn images_by_counting(&self) -> String {
         let instant = &self.instant;
         let visible = format!(
@@ -281,7 +280,7 @@ impl Source {
         format!("{}.{}", self.table, column.name)
     }
 
-    /// The column that an error of PostgreSQL's is about, if it is one that is not known.
+    /// The column that an error of PostgreSQL names, if its value is not known.
     pub(crate) fn unknown_column(&self, message: &str) -> Option<UnknownColumn> {
         let (_, about) = message.split_once(UNKNOWN)?;
         self.facts.columns.iter().find_map(|column| {

@@ -1,18 +1,18 @@
 //! CSV as in RFC 4180.
 //!
-//! Written here and not by the crate `csv`, which decides about quotes without knowing NULL: only
-//! an unquoted empty field beside a quoted one tells NULL from the empty string.
+//! The crate `csv` is not used, because it cannot quote the empty string and leave NULL unquoted,
+//! which is how CSV distinguishes the two.
 
 use std::io::{self, Write};
 
+use crate::buffer::EncodeBuffer;
 use crate::error::ExportError;
 use crate::format::{ActionColumns, CsvOptions, FormulaGuard};
 use crate::record::{Record, column_names};
-use crate::sink::Sink;
 
-/// Records, each ended by CR LF.
+/// The encoder of CSV. Records end with CR LF.
 pub(super) struct CsvRows {
-    sink: Sink,
+    buffer: EncodeBuffer,
     guard: FormulaGuard,
     line: Vec<u8>,
 }
@@ -21,10 +21,10 @@ impl CsvRows {
     pub(super) fn start(
         options: CsvOptions,
         actions: ActionColumns,
-        sink: Sink,
+        buffer: EncodeBuffer,
     ) -> Result<Self, ExportError> {
         let mut rows = Self {
-            sink,
+            buffer,
             guard: options.formula_guard,
             line: Vec::new(),
         };
@@ -38,18 +38,18 @@ impl CsvRows {
         self.write_line(texts.iter().map(Option::as_deref))
     }
 
-    pub(super) fn sink(&mut self) -> &mut Sink {
-        &mut self.sink
+    pub(super) fn buffer(&mut self) -> &mut EncodeBuffer {
+        &mut self.buffer
     }
 
-    pub(super) fn finish(self) -> Sink {
-        self.sink
+    pub(super) fn finish(self) -> EncodeBuffer {
+        self.buffer
     }
 
     fn write_line<'t>(&mut self, texts: impl Iterator<Item = Option<&'t str>>) -> io::Result<()> {
         self.line.clear();
-        for (place, text) in texts.enumerate() {
-            if place > 0 {
+        for (index, text) in texts.enumerate() {
+            if index > 0 {
                 self.line.push(b',');
             }
             if let Some(text) = text {
@@ -57,13 +57,13 @@ impl CsvRows {
             }
         }
         self.line.extend_from_slice(b"\r\n");
-        self.sink.write_all(&self.line)
+        self.buffer.write_all(&self.line)
     }
 }
 
-/// A field that is not NULL.
+/// Appends a field that is not NULL.
 fn push_field(line: &mut Vec<u8>, text: &str, guard: FormulaGuard) {
-    let guarded = guard == FormulaGuard::On && looks_like_a_formula(text);
+    let guarded = guard == FormulaGuard::On && needs_guard(text);
     let quoted = needs_quotes(text);
     if quoted {
         line.push(b'"');
@@ -82,8 +82,8 @@ fn push_field(line: &mut Vec<u8>, text: &str, guard: FormulaGuard) {
     }
 }
 
-/// The empty string, so that it is not NULL; what RFC 4180 demands; and what other separators or
-/// trimming readers would fall over.
+/// Whether a field is quoted: the empty string, to distinguish it from NULL; characters that RFC 4180
+/// requires to be quoted; other common separators; and white space that some readers trim.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty()
         || text
@@ -93,8 +93,8 @@ fn needs_quotes(text: &str) -> bool {
         || text.ends_with(char::is_whitespace)
 }
 
-/// What spreadsheets run, or what would come back as something else once the guard is taken off.
-fn looks_like_a_formula(text: &str) -> bool {
+/// Whether a spreadsheet may evaluate a text as a formula, or the text begins like a guarded one.
+fn needs_guard(text: &str) -> bool {
     let first = text.trim_start().chars().next();
     matches!(
         first,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_stand_where_a_reader_needs_them() {
+    fn fields_are_quoted_where_needed() {
         let plain = |text| field(text, FormulaGuard::Off);
         assert_eq!(plain("plain"), "plain");
         assert_eq!(plain(""), r#""""#);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn formulas_are_disarmed_and_come_back() {
+    fn formulas_are_guarded_by_an_apostrophe() {
         for text in [
             "=cmd()", "+1", "-1", "@x", "\t=1", "\n=1", " =1", "＝1", "'=1", "''", "'",
         ] {

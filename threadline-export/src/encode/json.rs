@@ -1,54 +1,57 @@
-//! JSON, as one document and as lines.
+//! JSON documents, and NDJSON.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::buffer::EncodeBuffer;
 use crate::manifest::Summary;
 use crate::record::Record;
-use crate::sink::Sink;
 
-/// The version of the JSON document. Fields may join without a new one.
+/// The version of the JSON document. New fields do not change it.
 const FORMAT_VERSION: u32 = 1;
 
-/// A document whose trailer says what is in it.
+/// The encoder of a JSON document, which ends with the summary.
 pub(super) struct JsonRows {
-    sink: Sink,
+    buffer: EncodeBuffer,
     empty: bool,
 }
 
 impl JsonRows {
-    pub(super) fn start(mut sink: Sink) -> Result<Self, crate::ExportError> {
-        write!(sink, r#"{{"format_version":{FORMAT_VERSION},"changes":["#)
+    pub(super) fn start(mut buffer: EncodeBuffer) -> Result<Self, crate::ExportError> {
+        write!(buffer, r#"{{"format_version":{FORMAT_VERSION},"changes":["#)
             .map_err(crate::ExportError::Write)?;
-        Ok(Self { sink, empty: true })
+        Ok(Self {
+            buffer,
+            empty: true,
+        })
     }
 
     pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        self.sink
+        self.buffer
             .write_all(if self.empty { b"\n" } else { b",\n" })?;
         self.empty = false;
-        write_json(&mut self.sink, record)
+        write_json(&mut self.buffer, record)
     }
 
-    pub(super) fn sink(&mut self) -> &mut Sink {
-        &mut self.sink
+    pub(super) fn buffer(&mut self) -> &mut EncodeBuffer {
+        &mut self.buffer
     }
 
-    pub(super) fn finish(mut self, summary: &Summary) -> io::Result<Sink> {
-        self.sink.write_all(b"\n],\"manifest\":")?;
-        write_json(&mut self.sink, summary)?;
-        self.sink.write_all(b"}\n")?;
-        Ok(self.sink)
+    pub(super) fn finish(mut self, summary: &Summary) -> io::Result<EncodeBuffer> {
+        self.buffer.write_all(b"\n],\"manifest\":")?;
+        write_json(&mut self.buffer, summary)?;
+        self.buffer.write_all(b"}\n")?;
+        Ok(self.buffer)
     }
 }
 
-/// An object a line.
-pub(super) struct NdjsonRows(Sink);
+/// The encoder of NDJSON: one object per line.
+pub(super) struct NdjsonRows(EncodeBuffer);
 
 impl NdjsonRows {
-    pub(super) fn start(sink: Sink) -> Self {
-        Self(sink)
+    pub(super) fn start(buffer: EncodeBuffer) -> Self {
+        Self(buffer)
     }
 
     pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
@@ -56,15 +59,15 @@ impl NdjsonRows {
         self.0.write_all(b"\n")
     }
 
-    pub(super) fn sink(&mut self) -> &mut Sink {
+    pub(super) fn buffer(&mut self) -> &mut EncodeBuffer {
         &mut self.0
     }
 
-    pub(super) fn finish(self) -> Sink {
+    pub(super) fn finish(self) -> EncodeBuffer {
         self.0
     }
 }
 
-fn write_json<T: Serialize>(sink: &mut Sink, value: &T) -> io::Result<()> {
-    serde_json::to_writer(sink, value).map_err(io::Error::from)
+fn write_json<T: Serialize>(buffer: &mut EncodeBuffer, value: &T) -> io::Result<()> {
+    serde_json::to_writer(buffer, value).map_err(io::Error::from)
 }

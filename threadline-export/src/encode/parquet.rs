@@ -1,4 +1,4 @@
-//! Parquet: typed columns, zstd, row groups of bounded size.
+//! Parquet with typed columns, zstd compression and row groups of limited size.
 
 mod columns;
 
@@ -12,27 +12,27 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use self::columns::Columns;
+use crate::buffer::EncodeBuffer;
 use crate::error::ExportError;
 use crate::format::ActionColumns;
 use crate::manifest::Summary;
 use crate::record::Record;
-use crate::sink::Sink;
 
-/// Under this key the file's metadata hold the summary, as JSON.
+/// The metadata key of the summary, whose value is JSON.
 const SUMMARY_KEY: &str = "threadline.export";
 
-/// A row group is held in memory, encoded, until it is full.
+/// The limits of a row group, which is held in memory in encoded form.
 const ROW_GROUP_ROWS: usize = 100_000;
 const ROW_GROUP_BYTES: usize = 12 * 1024 * 1024;
 
-/// Changes are held in memory as they are until there are so many.
+/// The limits of a batch of changes, which is held in memory unencoded.
 const BATCH_ROWS: usize = 1024;
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// There is a dictionary in memory for each column.
+/// The maximum size of a dictionary; there is one in memory for each column.
 const DICTIONARY_BYTES: usize = 128 * 1024;
 
-/// Columns whose values hardly repeat.
+/// Columns whose values are mostly distinct.
 const WITHOUT_DICTIONARY: [&str; 5] = [
     "id",
     "captured_at",
@@ -41,20 +41,20 @@ const WITHOUT_DICTIONARY: [&str; 5] = [
     "data_after",
 ];
 
-/// Columns nobody looks for by range, whose extremes are large.
+/// Columns with large values, which are not searched by range.
 const WITHOUT_STATISTICS: [&str; 4] = ["table_pk", "changed_from", "data_after", "meta"];
 
-/// A file whose metadata say what is in it.
+/// The encoder of Parquet. The file's metadata have the summary.
 pub(super) struct ParquetRows {
-    writer: ArrowWriter<Sink>,
+    writer: ArrowWriter<EncodeBuffer>,
     schema: Arc<Schema>,
     columns: Columns,
 }
 
 impl ParquetRows {
-    pub(super) fn start(actions: ActionColumns, sink: Sink) -> Result<Self, ExportError> {
+    pub(super) fn start(actions: ActionColumns, buffer: EncodeBuffer) -> Result<Self, ExportError> {
         let schema = Arc::new(columns::schema(actions));
-        let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties()))?;
+        let writer = ArrowWriter::try_new(buffer, Arc::clone(&schema), Some(properties()))?;
         Ok(Self {
             writer,
             schema,
@@ -70,12 +70,12 @@ impl ParquetRows {
         Ok(())
     }
 
-    /// The writer counts what it wrote by itself, so what has arrived may be taken away.
-    pub(super) fn sink(&mut self) -> &mut Sink {
+    /// The buffer can be cleared at any time, because the Parquet writer tracks offsets itself.
+    pub(super) fn buffer(&mut self) -> &mut EncodeBuffer {
         self.writer.inner_mut()
     }
 
-    pub(super) fn finish(mut self, summary: &Summary) -> Result<Sink, ExportError> {
+    pub(super) fn finish(mut self, summary: &Summary) -> Result<EncodeBuffer, ExportError> {
         self.write_batch()?;
         let summary = serde_json::to_string(summary).map_err(std::io::Error::from);
         self.writer.append_key_value_metadata(KeyValue::new(

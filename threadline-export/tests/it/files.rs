@@ -1,4 +1,4 @@
-//! Exports in files.
+//! Exports to files.
 
 use std::fs;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::Timeline;
 use threadline_export::{Export, ExportError, Manifest, manifest_path};
 
 use crate::harness::{Trail, block_on};
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -29,7 +29,7 @@ fn export_to(trail: &Trail, path: &Path) -> Result<Manifest, ExportError> {
     })
 }
 
-/// The digest as another tool finds it.
+/// The digest computed by Python.
 fn sha256sum(path: &Path) -> String {
     let script =
         "import hashlib,sys; print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())";
@@ -43,33 +43,33 @@ fn sha256sum(path: &Path) -> String {
 }
 
 #[test]
-fn the_manifest_beside_a_file_tells_what_is_in_it() {
+fn the_manifest_file_describes_the_export() {
     let trail = Trail::with_changes(3);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notes.ndjson");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.ndjson");
     let manifest = export_to(&trail, &path).unwrap();
     assert_eq!(
-        names(folder.path()),
+        names(directory.path()),
         ["notes.ndjson", "notes.ndjson.manifest.json"]
     );
-    let told: Value = serde_json::from_slice(&fs::read(manifest_path(&path)).unwrap()).unwrap();
-    assert_eq!(told, serde_json::to_value(&manifest).unwrap());
-    assert_eq!(told["sha256"], sha256sum(&path));
-    assert_eq!(told["bytes"], fs::metadata(&path).unwrap().len());
-    assert_eq!(told["row_count"], 3);
-    assert_eq!(told["cut"], false);
-    assert_eq!(told["format"]["name"], "ndjson");
+    let read: Value = serde_json::from_slice(&fs::read(manifest_path(&path)).unwrap()).unwrap();
+    assert_eq!(read, serde_json::to_value(&manifest).unwrap());
+    assert_eq!(read["sha256"], sha256sum(&path));
+    assert_eq!(read["bytes"], fs::metadata(&path).unwrap().len());
+    assert_eq!(read["row_count"], 3);
+    assert_eq!(read["cut"], false);
+    assert_eq!(read["format"]["name"], "ndjson");
     assert_eq!(
-        told["filters"]["table"],
+        read["filters"]["table"],
         serde_json::to_value(&manifest.summary.filters["table"]).unwrap()
     );
 }
 
 #[test]
-fn the_manifest_speaks_of_the_compressed_bytes() {
+fn the_manifest_has_size_and_digest_after_compression() {
     let trail = Trail::with_changes(3);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notes.json.gz");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.json.gz");
     let manifest = block_on(async {
         Export::new(Timeline::new())
             .format(threadline_export::Format::Json)
@@ -83,43 +83,43 @@ fn the_manifest_speaks_of_the_compressed_bytes() {
 }
 
 #[test]
-fn a_file_is_replaced_by_a_complete_one_only() {
+fn a_failed_export_leaves_the_existing_file() {
     let trail = Trail::with_changes(5_000);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("export");
-    fs::write(&path, "the old one").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("export");
+    fs::write(&path, "old").unwrap();
     let failed = block_on(async {
         let mut conn = trail.connect().await;
         let export = Export::new(Timeline::new());
-        let killed = |done: threadline_export::Progress| {
-            if done.rows > 0 {
+        let kill = |progress: threadline_export::Progress| {
+            if progress.rows > 0 {
                 trail.run(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                      WHERE datname = current_database() AND pid <> pg_backend_pid()",
                 );
             }
         };
-        export.write_file(&mut conn, &path, killed).await
+        export.write_file(&mut conn, &path, kill).await
     });
     assert!(
         matches!(failed, Err(ExportError::Database(_))),
         "{failed:?}"
     );
-    assert_eq!(names(folder.path()), ["export"]);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "the old one");
+    assert_eq!(names(directory.path()), ["export"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     export_to(&trail, &path).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5_000);
 }
 
 #[test]
-fn an_export_that_is_dropped_half_way_leaves_nothing() {
+fn a_dropped_export_leaves_no_files() {
     let trail = Trail::with_changes(5_000);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("export");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("export");
     block_on(async {
         let mut conn = trail.connect().await;
         let export = Export::new(Timeline::new());
-        // Waits for a lock until it is dropped.
+        // The export waits for this lock until it is dropped.
         let mut holder = trail.connect().await;
         diesel_async::SimpleAsyncConnection::batch_execute(
             &mut holder,
@@ -129,37 +129,37 @@ fn an_export_that_is_dropped_half_way_leaves_nothing() {
         .unwrap();
         let running = export.write_file(&mut conn, &path, |_| {});
         let stopped = tokio::time::timeout(Duration::from_millis(300), running).await;
-        assert!(stopped.is_err(), "it waits");
+        assert!(stopped.is_err(), "the export waits");
     });
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(names(directory.path()), [""; 0]);
 }
 
 #[test]
-fn what_is_no_file_is_not_replaced_by_one() {
+fn paths_that_are_not_regular_files_are_rejected() {
     let trail = Trail::with_changes(1);
-    let folder = tempfile::tempdir().unwrap();
-    for path in [folder.path(), Path::new("/dev/null"), Path::new("/")] {
-        let refused = export_to(&trail, path);
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path(), Path::new("/dev/null"), Path::new("/")] {
+        let rejected = export_to(&trail, path);
         assert!(
-            matches!(refused, Err(ExportError::NotAFile(_))),
-            "{refused:?}"
+            matches!(rejected, Err(ExportError::NotAFile(_))),
+            "{rejected:?}"
         );
     }
-    let missing = export_to(&trail, &folder.path().join("missing/export"));
+    let missing = export_to(&trail, &directory.path().join("missing/export"));
     assert!(
         matches!(missing, Err(ExportError::File { .. })),
         "{missing:?}"
     );
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(names(directory.path()), [""; 0]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_keeps_its_place_and_only_the_owner_reads_an_export() {
+fn a_symbolic_link_is_followed_and_exports_are_private() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let trail = Trail::with_changes(1);
-    let folder = tempfile::tempdir().unwrap();
-    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("file"), directory.path().join("link"));
     fs::write(&file, "").unwrap();
     symlink(&file, &link).unwrap();
     export_to(&trail, &link).unwrap();

@@ -1,11 +1,11 @@
-//! A database with a trail to export.
+//! Databases with a trail to export.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline_core::capture::CaptureMigration;
-use threadline_diesel::nonblocking::introspect;
+use threadline_diesel::introspect;
 use threadline_export::{Export, Manifest};
 use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
 
@@ -66,8 +66,8 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// A table, captured as introspection finds it.
-    pub(crate) fn of(table: &str, columns: &str) -> Self {
+    /// Creates a database with one table, captured as introspection describes it.
+    pub(crate) fn with_table(table: &str, columns: &str) -> Self {
         let trail = Self {
             database: server().1.create_database().expect("a database"),
         };
@@ -76,17 +76,17 @@ impl Trail {
         trail
     }
 
-    /// Puts a table under capture as introspection finds it.
+    /// Enables capture of a table as introspection describes it.
     pub(crate) fn capture(&self, table: &str) {
         let name = table.parse().expect("a table name");
-        let described = block_on(async { introspect(&mut self.connect().await, &name).await })
+        let table = block_on(async { introspect(&mut self.connect().await, &name).await })
             .expect("a table");
-        self.run(CaptureMigration::new([&described], |_| None).up());
+        self.run(CaptureMigration::new([&table], |_| None).up());
     }
 
-    /// A trail of 60,000 changes of two tables, half of them of one correlation and one actor, 100 of
-    /// another, without capture.
-    pub(crate) fn of_60_000_changes() -> Self {
+    /// Creates a trail of 60,000 changes of two tables. One correlation and its actor have half of the
+    /// changes, another one has 100. The changes are inserted, not captured.
+    pub(crate) fn with_60_000_changes() -> Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
             let template = server().0.template("many_changes", |url| {
@@ -101,9 +101,9 @@ impl Trail {
         }
     }
 
-    /// A table with so many changes.
+    /// Creates a database with a table that has this number of changes.
     pub(crate) fn with_changes(count: u32) -> Self {
-        let trail = Self::of("notes", "id int PRIMARY KEY, body text");
+        let trail = Self::with_table("notes", "id int PRIMARY KEY, body text");
         trail.run(&format!(
             "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, {count}) AS n"
         ));
@@ -122,14 +122,14 @@ impl Trail {
         }
     }
 
-    pub(crate) fn ask(&self, sql: &str) -> String {
+    pub(crate) fn query(&self, sql: &str) -> String {
         self.database
             .query_text(sql)
             .expect("an answer")
             .expect("a value")
     }
 
-    /// What an export writes, and its manifest.
+    /// The output of an export, and its manifest.
     pub(crate) fn export(&self, export: &Export) -> (String, Manifest) {
         let mut bytes = Vec::new();
         let manifest = block_on(async {
@@ -144,15 +144,15 @@ impl Trail {
     }
 }
 
-/// A writer that does something before its first byte, and may fail after so many.
-pub(crate) struct Interfering<F> {
+/// A writer that runs a closure before the first write and fails when `room` bytes are exceeded.
+pub(crate) struct HookedWriter<F> {
     pub(crate) first: Option<F>,
     pub(crate) room: usize,
     pub(crate) failure: io::ErrorKind,
     pub(crate) written: Vec<u8>,
 }
 
-impl<F: FnOnce()> Write for Interfering<F> {
+impl<F: FnOnce()> Write for HookedWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(first) = self.first.take() {
             first();

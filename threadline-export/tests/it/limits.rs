@@ -1,9 +1,8 @@
-//! What an export says about how much it has.
+//! The maximum number of changes, and counts.
 
 use std::num::NonZeroU64;
 
-use threadline_diesel::change::Op;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::{Op, Timeline};
 use threadline_export::{CsvOptions, Export, Format, count};
 
 use crate::harness::{Trail, block_on};
@@ -13,7 +12,7 @@ fn at_most(rows: u64) -> Export {
 }
 
 #[test]
-fn an_export_is_cut_exactly_where_there_is_more_than_its_limit() {
+fn an_export_is_cut_only_if_more_changes_match_than_its_limit() {
     let trail = Trail::with_changes(5);
     for (limit, rows, cut) in [
         (4, 4, true),
@@ -31,7 +30,7 @@ fn an_export_is_cut_exactly_where_there_is_more_than_its_limit() {
 }
 
 #[test]
-fn a_limit_on_the_edge_of_a_portion_is_exact_too() {
+fn a_limit_at_the_size_of_a_fetch_is_exact() {
     let trail = Trail::with_changes(4_001);
     for (limit, cut) in [(1_999, true), (2_000, true), (4_000, true), (4_001, false)] {
         let (text, manifest) = trail.export(&at_most(limit));
@@ -44,7 +43,7 @@ fn a_limit_on_the_edge_of_a_portion_is_exact_too() {
 }
 
 #[test]
-fn nothing_is_cut_unless_asked_for() {
+fn an_export_without_a_limit_is_complete() {
     let trail = Trail::with_changes(12_000);
     let (text, manifest) = trail.export(&Export::new(Timeline::new()));
     assert_eq!(
@@ -55,15 +54,15 @@ fn nothing_is_cut_unless_asked_for() {
 }
 
 #[test]
-fn an_empty_export_says_so_in_every_format() {
+fn an_empty_export_is_valid_in_every_format() {
     let trail = Trail::with_changes(1);
-    let nothing = Export::new(Timeline::new().op(Op::Delete));
-    assert_eq!(trail.export(&nothing).0, "");
+    let empty = Export::new(Timeline::new().op(Op::Delete));
+    assert_eq!(trail.export(&empty).0, "");
     let csv = trail
-        .export(&nothing.clone().format(Format::Csv(CsvOptions::new())))
+        .export(&empty.clone().format(Format::Csv(CsvOptions::new())))
         .0;
     assert_eq!(csv.lines().count(), 1);
-    let json = trail.export(&nothing.format(Format::Json)).0;
+    let json = trail.export(&empty.format(Format::Json)).0;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["changes"], serde_json::json!([]));
     assert_eq!(json["manifest"]["row_count"], 0);
@@ -74,10 +73,10 @@ fn an_empty_export_says_so_in_every_format() {
 }
 
 #[test]
-fn counting_goes_by_the_same_filters_as_exporting() {
+fn counts_are_equal_to_the_size_of_exports() {
     let trail = Trail::with_changes(7);
     trail.run("UPDATE notes SET body = '' WHERE id < 3");
-    for question in [
+    for timeline in [
         Timeline::new(),
         Timeline::new().op(Op::Update),
         Timeline::new().row(
@@ -85,10 +84,10 @@ fn counting_goes_by_the_same_filters_as_exporting() {
             &threadline_core::row_key::RowKeyText::from_values(vec!["1".into()]),
         ),
         Timeline::new().actor("user:1".parse().unwrap()),
-        Timeline::new().action("nothing.of_the_kind"),
+        Timeline::new().action("unused.action"),
     ] {
-        let counted = block_on(async { count(&mut trail.connect().await, &question).await });
-        let exported = trail.export(&Export::new(question)).1.summary.row_count;
+        let counted = block_on(async { count(&mut trail.connect().await, &timeline).await });
+        let exported = trail.export(&Export::new(timeline)).1.summary.row_count;
         assert_eq!(counted.unwrap(), exported);
     }
 }

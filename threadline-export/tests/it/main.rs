@@ -1,9 +1,5 @@
-//! Exports from a real `PostgreSQL`, read back by tools that others wrote.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+//! Exports from a `PostgreSQL` server, read back by independent tools.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod files;
 mod harness;

@@ -1,33 +1,33 @@
-//! How changes are found: in the order they are exported in, without sorting the trail.
+//! The query plans of exports: changes are read in order, without sorting the trail.
 
 use diesel::dsl::sql;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::Timeline;
 use threadline_export::{Export, Order, count};
 
 use crate::harness::{Trail, block_on, server_log};
 
-/// Has the server write the plan of everything it runs into its log.
-async fn explaining(conn: &mut AsyncPgConnection) -> bool {
-    let explained = conn
+/// Has the server log the plans of all statements. Returns false if it does not support that.
+async fn log_plans(conn: &mut AsyncPgConnection) -> bool {
+    let enabled = conn
         .batch_execute(
             "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;
              SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off",
         )
         .await;
-    if explained.is_err() {
-        eprintln!("skipped: this PostgreSQL comes without auto_explain, so plans cannot be seen");
+    if enabled.is_err() {
+        eprintln!("skipped: this PostgreSQL does not have auto_explain");
     }
-    explained.is_ok()
+    enabled.is_ok()
 }
 
-/// The plan of an export's cursor, and how many changes it gave; none where plans cannot be seen.
+/// The plan of an export's cursor and the number of changes; `None` if plans cannot be logged.
 fn plan_of(trail: &Trail, export: &Export) -> Option<(String, u64)> {
     let before = server_log().len();
     let (rows, session) = block_on(async {
         let mut conn = trail.connect().await;
-        if !explaining(&mut conn).await {
+        if !log_plans(&mut conn).await {
             return None;
         }
         let done = export.write_to(&mut conn, &mut Vec::new(), |_| {}).await;
@@ -36,20 +36,20 @@ fn plan_of(trail: &Trail, export: &Export) -> Option<(String, u64)> {
             .await;
         Some((done.unwrap().summary.row_count, session.unwrap()))
     })?;
-    // Tests that run beside this one write into the same log.
+    // Concurrent tests write to the same log.
     let log = server_log();
-    let ours = format!("[{session}] LOG:");
+    let prefix = format!("[{session}] LOG:");
     let plan = log[before..]
-        .split(&ours)
+        .split(&prefix)
         .find(|entry| entry.contains("DECLARE threadline_export"))
         .expect("the plan of the cursor");
     let end = plan.find("] LOG:").unwrap_or(plan.len());
     Some((plan[..end].to_owned(), rows))
 }
 
-fn assert_in_order(trail: &Trail, question: &Timeline, rows: u64) {
+fn assert_no_sort(trail: &Trail, timeline: &Timeline, rows: u64) {
     for order in [Order::OldestFirst, Order::NewestFirst] {
-        let export = Export::new(question.clone()).order(order);
+        let export = Export::new(timeline.clone()).order(order);
         let Some((plan, found)) = plan_of(trail, &export) else {
             return;
         };
@@ -62,32 +62,32 @@ fn assert_in_order(trail: &Trail, question: &Timeline, rows: u64) {
 
 #[test]
 fn the_whole_trail_is_read_in_order_without_a_sort() {
-    assert_in_order(&Trail::of_60_000_changes(), &Timeline::new(), 60_000);
+    assert_no_sort(&Trail::with_60_000_changes(), &Timeline::new(), 60_000);
 }
 
 #[test]
 fn a_table_is_read_in_order_without_a_sort() {
     let letters = Timeline::new().table("letters".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), &letters, 30_000);
+    assert_no_sort(&Trail::with_60_000_changes(), &letters, 30_000);
 }
 
 #[test]
 fn a_correlation_of_half_the_trail_is_read_in_order_without_a_sort() {
     let bulk = Timeline::new().correlation_id("bulk".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), &bulk, 30_000);
+    assert_no_sort(&Trail::with_60_000_changes(), &bulk, 30_000);
 }
 
 #[test]
 fn an_actor_of_half_the_trail_is_read_in_order_without_a_sort() {
     let bulk = Timeline::new().actor("user:bulk".parse().unwrap());
-    assert_in_order(&Trail::of_60_000_changes(), &bulk, 30_000);
+    assert_no_sort(&Trail::with_60_000_changes(), &bulk, 30_000);
 }
 
 #[test]
-fn a_small_correlation_is_found_by_its_index_and_nothing_else_is_read() {
+fn a_small_correlation_is_found_by_its_index() {
     let rare = Timeline::new().correlation_id("rare".parse().unwrap());
     let export = Export::new(rare);
-    let Some((plan, rows)) = plan_of(&Trail::of_60_000_changes(), &export) else {
+    let Some((plan, rows)) = plan_of(&Trail::with_60_000_changes(), &export) else {
         return;
     };
     assert_eq!(rows, 100);
@@ -97,22 +97,22 @@ fn a_small_correlation_is_found_by_its_index_and_nothing_else_is_read() {
 }
 
 #[test]
-fn newest_first_is_oldest_first_backwards() {
+fn newest_first_reverses_oldest_first() {
     let trail = Trail::with_changes(4_100);
     let lines = |order| -> Vec<String> {
         let (text, manifest) = trail.export(&Export::new(Timeline::new()).order(order));
         assert_eq!(manifest.summary.order, order);
         text.lines().map(str::to_owned).collect()
     };
-    let mut backwards = lines(Order::NewestFirst);
-    backwards.reverse();
-    assert_eq!(lines(Order::OldestFirst), backwards);
+    let mut reversed = lines(Order::NewestFirst);
+    reversed.reverse();
+    assert_eq!(lines(Order::OldestFirst), reversed);
 }
 
 #[test]
-fn every_way_of_finding_changes_finds_the_same() {
-    let trail = Trail::of_60_000_changes();
-    for (question, filter) in [
+fn every_access_path_finds_the_same_changes() {
+    let trail = Trail::with_60_000_changes();
+    for (timeline, filter) in [
         (
             Timeline::new().correlation_id("bulk".parse().unwrap()),
             "t.correlation_id = 'bulk'",
@@ -132,13 +132,13 @@ fn every_way_of_finding_changes_finds_the_same() {
         ),
         (Timeline::new().request_id("none".parse().unwrap()), "false"),
     ] {
-        let expected = trail.ask(&format!(
+        let expected = trail.query(&format!(
             "SELECT COALESCE(string_agg(c.id::text, ',' ORDER BY c.captured_at, c.id), '')
              FROM threadline.audit_changes AS c
              JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id WHERE {filter}"
         ));
-        let counted = block_on(async { count(&mut trail.connect().await, &question).await });
-        let (text, manifest) = trail.export(&Export::new(question));
+        let counted = block_on(async { count(&mut trail.connect().await, &timeline).await });
+        let (text, manifest) = trail.export(&Export::new(timeline));
         assert_eq!(counted.unwrap(), manifest.summary.row_count);
         let found: Vec<String> = text
             .lines()

@@ -1,4 +1,4 @@
-"""Reads an export with other people's readers and compares it with the trail, value by value.
+"""Reads an export with independent readers and compares every value with the trail.
 
 Usage: read_back.py FORMAT EXPORT TRAIL. TRAIL is JSON: a list of rows, each an object of texts and
 nulls. Documents are compared with their numbers as they are written.
@@ -16,7 +16,7 @@ DOCUMENTS = {
 
 
 def document(text):
-    """A document whose numbers are their own text."""
+    """Parses JSON; numbers stay text."""
     return json.loads(text, parse_float=lambda n: ("number", n), parse_int=lambda n: ("number", n))
 
 
@@ -30,7 +30,7 @@ def from_csv(path, guarded):
 
 
 def from_object(row):
-    """An object of an export, as a row of the trail."""
+    """Converts an object of an export into a row of the trail."""
     return {
         name: str(value[1]) if isinstance(value, tuple) and name not in DOCUMENTS else value
         for name, value in row.items()
@@ -62,7 +62,7 @@ def from_parquet(path):
 
 
 def from_duckdb(kind, path):
-    """DuckDB tells NULL from the empty string in CSV too."""
+    """Reads a CSV with DuckDB, which distinguishes NULL from the empty string."""
     import duckdb
 
     session = duckdb.connect()
@@ -117,7 +117,7 @@ def read(kind, path):
 
 
 def expected(row, kind):
-    """A row of the trail as this reader can give it."""
+    """Converts a row of the trail into the form of the reader."""
     in_csv = kind.startswith("csv")
     return {
         name: ("" if in_csv else None)

@@ -1,4 +1,4 @@
-//! Exports, read back by tools that others wrote, are the trail value by value.
+//! Exports read by independent tools have exactly the values of the trail.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,16 @@ use std::sync::OnceLock;
 
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
-use threadline_core::action::Action;
+use threadline_core::action;
 use threadline_core::actor::ActorRef;
 use threadline_core::context::AuditContext;
-use threadline_diesel::nonblocking::audited;
-use threadline_diesel::timeline::Timeline;
-use threadline_diesel::write::{AuditError, AuditedWrite};
+use threadline_diesel::{AuditError, AuditedWrite, Timeline, audited};
 use threadline_export::{ActionColumns, CsvOptions, Export, Format, FormulaGuard};
 
 use crate::harness::{Trail, block_on};
 
-/// Texts that have broken exports elsewhere.
-const HOSTILE: [&str; 16] = [
+/// Texts that exports often escape incorrectly.
+const SPECIAL_TEXTS: [&str; 16] = [
     "",
     " ",
     "'",
@@ -37,7 +35,7 @@ const HOSTILE: [&str; 16] = [
     "NULL",
 ];
 
-/// An actor of the trail as JSON documents have it.
+/// Converts an actor into its JSON form.
 const ACTOR_JSON: &str = r#"
     CREATE FUNCTION actor_json(actor text) RETURNS text LANGUAGE sql RETURN
         CASE WHEN actor = 'anonymous' THEN '{"type": "anonymous"}' ELSE (
@@ -45,7 +43,7 @@ const ACTOR_JSON: &str = r#"
             FROM regexp_match(actor, '^([^:]*):(.*)$') AS parts WHERE parts IS NOT NULL
         ) END"#;
 
-/// The trail as PostgreSQL itself writes it: every value a text.
+/// The trail as JSON from PostgreSQL, with every value as text.
 const AS_TEXT: &str = r#"
     SELECT json_agg(json_build_object(
         'id', c.id::text,
@@ -85,7 +83,7 @@ const AS_TEXT: &str = r#"
     LEFT JOIN threadline.audit_transactions AS t ON t.id = c.transaction_id
     LEFT JOIN threadline.audit_actions AS a ON a.id = c.action_id"#;
 
-/// Types with values that exports elsewhere change or lose, as SQL.
+/// Values, as SQL, that exports often change or lose, by type.
 const HARD_VALUES: &[(&str, &[&str])] = &[
     ("bool", &["true", "false"]),
     ("int8", &["9223372036854775807", "'-9223372036854775808'"]),
@@ -168,12 +166,12 @@ const HARD_VALUES: &[(&str, &[&str])] = &[
     ("jsonb[]", &[r#"'{"[1,2]","{}",NULL}'"#]),
 ];
 
-/// A row for each value, in a column for each type; and each value goes again.
+/// Inserts a row for each value, sets the value to NULL and deletes some rows.
 fn write_hard_values(trail: &Trail) {
     let columns: Vec<_> = HARD_VALUES
         .iter()
         .enumerate()
-        .map(|(place, (of, _))| format!("c{place} {of}"))
+        .map(|(index, (of, _))| format!("c{index} {of}"))
         .collect();
     trail.run(&format!(
         "CREATE TABLE hard (id int PRIMARY KEY, {})",
@@ -181,38 +179,38 @@ fn write_hard_values(trail: &Trail) {
     ));
     trail.capture("hard");
     let mut id = 0;
-    for (place, (of, values)) in HARD_VALUES.iter().enumerate() {
+    for (index, (of, values)) in HARD_VALUES.iter().enumerate() {
         for value in *values {
             id += 1;
             trail.run(&format!(
-                "INSERT INTO hard (id, c{place}) VALUES ({id}, {value}::{of});
-                 UPDATE hard SET c{place} = NULL WHERE id = {id}"
+                "INSERT INTO hard (id, c{index}) VALUES ({id}, {value}::{of});
+                 UPDATE hard SET c{index} = NULL WHERE id = {id}"
             ));
         }
     }
     trail.run("DELETE FROM hard WHERE id % 2 = 0");
 }
 
-/// Every op, every kind of attribution, and every hostile text wherever a text can be.
-fn hostile_trail() -> Trail {
-    let trail = Trail::of(
-        "hostile",
+/// A trail with all ops and attributions, and the texts in all places where a text can be.
+fn special_trail() -> Trail {
+    let trail = Trail::with_table(
+        "special",
         "id bigint PRIMARY KEY, body text, amount numeric, at timestamptz, \"=f()\" text[]",
     );
     trail.run(
-        "INSERT INTO hostile VALUES
+        "INSERT INTO special VALUES
              (1, NULL, 12345678901234567890.123456789012345678901234567890, 'infinity', NULL),
              (2, '', 1.10, '2026-01-01 00:00:00.000001+05:30', ARRAY['', NULL, '\"']),
              (3, repeat('long \"text\" ', 100000), 0.000, '-infinity', '{}'),
              (9223372036854775807, 'x', 'NaN', NULL, NULL);
-         UPDATE hostile SET amount = 1e-20, \"=f()\" = ARRAY['=1'] WHERE id = 1;
-         DELETE FROM hostile WHERE id = 2;
-         SET application_name = '=HYPERLINK(\"http://x\")'; UPDATE hostile SET body = 'y'",
+         UPDATE special SET amount = 1e-20, \"=f()\" = ARRAY['=1'] WHERE id = 1;
+         DELETE FROM special WHERE id = 2;
+         SET application_name = '=HYPERLINK(\"http://x\")'; UPDATE special SET body = 'y'",
     );
-    for (number, text) in HOSTILE.into_iter().enumerate() {
+    for (number, text) in SPECIAL_TEXTS.into_iter().enumerate() {
         block_on(write(&trail, i64::try_from(number).unwrap() + 100, text)).unwrap();
     }
-    trail.run("TRUNCATE hostile");
+    trail.run("TRUNCATE special");
     write_hard_values(&trail);
     trail
 }
@@ -223,14 +221,13 @@ async fn write(trail: &Trail, id: i64, text: &str) -> Result<(), AuditError> {
     if let Ok(represented) = ActorRef::user(text) {
         context = context.on_behalf_of(represented);
     }
-    let action = Action::new("hostile.write")
-        .unwrap()
+    let action = action!("special.write")
         .comment(text)
         .reason(text)
         .verb("=write");
     let write = AuditedWrite::new(context).action(action);
     audited(&mut trail.connect().await, &write, async |conn| {
-        diesel::sql_query("INSERT INTO hostile VALUES ($1, $2)")
+        diesel::sql_query("INSERT INTO special VALUES ($1, $2)")
             .bind::<diesel::sql_types::BigInt, _>(id)
             .bind::<Text, _>(text)
             .execute(conn)
@@ -241,11 +238,11 @@ async fn write(trail: &Trail, id: i64, text: &str) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// Exports everything and has another tool compare it with the trail.
+/// Exports the trail and compares the export with the trail in Python.
 fn assert_reads_back(python: &Path, kind: &str, file_name: &str, export: &Export) {
-    let trail = hostile_trail();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(file_name);
+    let trail = special_trail();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(file_name);
     let export = export.clone().action_columns(ActionColumns::With);
     block_on(async {
         export
@@ -253,9 +250,9 @@ fn assert_reads_back(python: &Path, kind: &str, file_name: &str, export: &Export
             .await
     })
     .unwrap();
-    let expected = folder.path().join("trail.json");
+    let expected = directory.path().join("trail.json");
     trail.run(ACTOR_JSON);
-    fs::write(&expected, trail.ask(AS_TEXT)).unwrap();
+    fs::write(&expected, trail.query(AS_TEXT)).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/read_back.py");
     let output = Command::new(python)
         .arg(script)
@@ -263,11 +260,11 @@ fn assert_reads_back(python: &Path, kind: &str, file_name: &str, export: &Export
         .args([&path, &expected])
         .output();
     let output = output.expect("python3 runs");
-    let changes = trail.ask("SELECT count(*) FROM threadline.audit_changes");
-    assert_eq!(said(&output).trim(), format!("{changes} rows agree"));
+    let changes = trail.query("SELECT count(*) FROM threadline.audit_changes");
+    assert_eq!(stdout(&output).trim(), format!("{changes} rows agree"));
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),
@@ -278,20 +275,20 @@ fn said(output: &Output) -> String {
     text(&output.stdout)
 }
 
-fn everything() -> Export {
+fn full_export() -> Export {
     Export::new(Timeline::new())
 }
 
 #[test]
 fn python_reads_guarded_csv_back_exactly() {
-    let export = everything().format(Format::Csv(CsvOptions::new()));
+    let export = full_export().format(Format::Csv(CsvOptions::new()));
     assert_reads_back(Path::new("python3"), "csv", "trail.csv", &export);
 }
 
 #[test]
 fn python_reads_unguarded_csv_back_exactly() {
     let options = CsvOptions::new().formula_guard(FormulaGuard::Off);
-    let export = everything().format(Format::Csv(options));
+    let export = full_export().format(Format::Csv(options));
     assert_reads_back(Path::new("python3"), "csv-unguarded", "trail.csv", &export);
 }
 
@@ -301,19 +298,19 @@ fn python_reads_ndjson_back_exactly() {
         Path::new("python3"),
         "ndjson",
         "trail.ndjson",
-        &everything(),
+        &full_export(),
     );
 }
 
 #[test]
 fn python_reads_the_json_document_back_exactly() {
-    let export = everything().format(Format::Json);
+    let export = full_export().format(Format::Json);
     assert_reads_back(Path::new("python3"), "json", "trail.json.out", &export);
 }
 
 #[test]
 fn python_reads_gzipped_ndjson_back_exactly() {
-    let export = everything().compression(threadline_export::Compression::Gzip);
+    let export = full_export().compression(threadline_export::Compression::Gzip);
     assert_reads_back(Path::new("python3"), "ndjson", "trail.ndjson.gz", &export);
 }
 
@@ -322,7 +319,7 @@ fn pyarrow_reads_parquet_back_exactly() {
     let Some(python) = python_with_readers() else {
         return;
     };
-    let export = everything().format(Format::Parquet);
+    let export = full_export().format(Format::Parquet);
     assert_reads_back(python, "parquet", "trail.parquet", &export);
 }
 
@@ -331,28 +328,28 @@ fn duckdb_reads_parquet_back_exactly() {
     let Some(python) = python_with_readers() else {
         return;
     };
-    let export = everything().format(Format::Parquet);
+    let export = full_export().format(Format::Parquet);
     assert_reads_back(python, "duckdb-parquet", "trail.parquet", &export);
 }
 
 #[test]
-fn duckdb_reads_csv_back_exactly_null_and_the_empty_string_included() {
+fn duckdb_reads_csv_back_exactly_with_null_and_empty_strings() {
     let Some(python) = python_with_readers() else {
         return;
     };
     let options = CsvOptions::new().formula_guard(FormulaGuard::Off);
-    let export = everything().format(Format::Csv(options));
+    let export = full_export().format(Format::Csv(options));
     assert_reads_back(python, "duckdb-csv", "trail.csv", &export);
 }
 
-/// A Python with pyarrow and `DuckDB` in an environment of its own, which stays for the next time.
-/// Where there is neither Python nor a network to get them from, it says so.
+/// A Python virtual environment with pyarrow and `DuckDB`, kept for later runs. `None` if it cannot be
+/// created, as without a network.
 fn python_with_readers() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON.get_or_init(make_python_with_readers).as_deref()
+    PYTHON.get_or_init(create_python_with_readers).as_deref()
 }
 
-fn make_python_with_readers() -> Option<PathBuf> {
+fn create_python_with_readers() -> Option<PathBuf> {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
     let python = environment.join("bin/python");
     let succeeds = |command: &mut Command| {
@@ -363,22 +360,22 @@ fn make_python_with_readers() -> Option<PathBuf> {
     if works() {
         return Some(python);
     }
-    let made = succeeds(
+    let created = succeeds(
         Command::new("python3")
             .args(["-m", "venv"])
             .arg(&environment),
     ) && succeeds(
         Command::new(&python).args(["-m", "pip", "install", "-q", "pyarrow", "duckdb"]),
     );
-    if made && works() {
+    if created && works() {
         return Some(python);
     }
     eprintln!("skipped: pyarrow and DuckDB could not be installed with Python's venv and pip");
     None
 }
 
-/// Turns the trail as PostgreSQL writes it into objects as an export has them, and compares.
-const SAME_IN_JQ: &str = r#"
+/// Converts the trail into the form of an export and compares both.
+const COMPARE_IN_JQ: &str = r#"
     ["table_pk", "changed_fields", "changed_from", "data_after", "actor_ref", "on_behalf_of", "meta"]
         as $documents
     | ["id"] as $numbers
@@ -395,41 +392,41 @@ const SAME_IN_JQ: &str = r#"
 #[test]
 fn jq_reads_ndjson_back_exactly() {
     if Command::new("jq").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no jq here");
+        eprintln!("skipped: jq is not installed");
         return;
     }
-    let trail = hostile_trail();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trail.ndjson");
-    let export = everything().action_columns(ActionColumns::With);
+    let trail = special_trail();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("trail.ndjson");
+    let export = full_export().action_columns(ActionColumns::With);
     block_on(async {
         export
             .write_file(&mut trail.connect().await, &path, |_| {})
             .await
     })
     .unwrap();
-    let expected = folder.path().join("trail.json");
+    let expected = directory.path().join("trail.json");
     trail.run(ACTOR_JSON);
-    fs::write(&expected, trail.ask(AS_TEXT)).unwrap();
+    fs::write(&expected, trail.query(AS_TEXT)).unwrap();
     let output = Command::new("jq")
         .args(["-n", "-r", "--slurpfile", "trail"])
         .arg(&expected)
         .args(["--slurpfile", "export"])
         .arg(&path)
-        .arg(SAME_IN_JQ)
+        .arg(COMPARE_IN_JQ)
         .output()
         .unwrap();
-    let changes = trail.ask("SELECT count(*) FROM threadline.audit_changes");
-    assert_eq!(said(&output).trim(), format!("{changes} rows agree"));
+    let changes = trail.query("SELECT count(*) FROM threadline.audit_changes");
+    assert_eq!(stdout(&output).trim(), format!("{changes} rows agree"));
 }
 
 #[test]
-fn csv_tells_null_from_the_empty_string() {
+fn csv_distinguishes_null_from_the_empty_string() {
     let trail = Trail::with_changes(1);
     trail.run("SET application_name = ''; UPDATE notes SET body = ''");
-    let (csv, _) = trail.export(&everything().format(Format::Csv(CsvOptions::new())));
-    // From request_id to meta all is NULL, application_name is empty, and what follows is NULL.
-    let user = trail.ask("SELECT current_user");
+    let (csv, _) = trail.export(&full_export().format(Format::Csv(CsvOptions::new())));
+    // The columns from request_id to meta are NULL, application_name is empty, the rest is NULL.
+    let user = trail.query("SELECT current_user");
     let expected = format!(r#"Z,,,,,,,{user},"","#);
     assert!(csv.ends_with(&format!("{expected}\r\n")), "{csv}");
 }

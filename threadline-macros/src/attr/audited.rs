@@ -1,4 +1,4 @@
-//! Our own attributes, on the struct and on its fields.
+//! Parsing of `#[audited(...)]` on a struct and its fields.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,10 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Field, Ident, LitStr, Path, Token, parenthesized, token};
 
-use super::{at_end_of_entry, diesel, entries, unquoted};
-use crate::ast::{Redaction, Rule};
+use super::{Redaction, Rule, diesel, entries, is_end_of_entry, parse_quoted};
 use crate::errors::Errors;
-use crate::nearest::nearest;
 
-/// What may stand in `#[audited(...)]` on a struct, and how it is written.
+/// The options of `#[audited(...)]` on a struct, each with its syntax.
 const OPTIONS: [(&str, &str); 7] = [
     ("exclude", "exclude(column, ...)"),
     ("mask", "mask(column, ...)"),
@@ -22,14 +20,14 @@ const OPTIONS: [(&str, &str); 7] = [
     ("crate", "crate = path"),
 ];
 
-/// The options of a model, its rules apart.
+/// The options of a model other than rules.
 #[derive(Default)]
 pub struct ModelOptions {
-    /// What stands in for masked values.
+    /// The placeholder for masked values.
     pub mask_with: Option<LitStr>,
-    /// What is there or not.
+    /// The options without a value.
     pub flags: Vec<Flag>,
-    /// Where the generated code finds its support; the facade if nothing is said.
+    /// The path of the crate that the expansion refers to; `::threadline` by default.
     pub root: Option<Path>,
 }
 
@@ -38,7 +36,7 @@ pub struct ModelOptions {
 pub enum Flag {
     /// The table has no key.
     NoKey,
-    /// A write without an actor fails.
+    /// Writes without an actor fail.
     RequireActor,
 }
 
@@ -52,16 +50,16 @@ impl Flag {
     }
 }
 
-/// Reads the attributes of a struct.
+/// Parses the attributes of a struct.
 pub fn model(attributes: &[Attribute], errors: &mut Errors) -> (ModelOptions, Vec<Redaction>) {
-    let mut model = ModelReader::default();
+    let mut model = ModelParser::default();
     each_option(attributes, errors, |name, input, errors| {
-        model.read(name, input, errors)
+        model.parse(name, input, errors)
     });
     (model.options, model.redactions)
 }
 
-/// Reads the attributes of a field.
+/// Parses the attributes of a field.
 pub fn field(field: &Field, errors: &mut Errors) -> Vec<Redaction> {
     let column = diesel::column_name(&field.attrs).or_else(|| field.ident.clone());
     let mut redactions = Vec::new();
@@ -71,15 +69,15 @@ pub fn field(field: &Field, errors: &mut Errors) -> Vec<Redaction> {
         redactions.push(Redaction {
             rule,
             column,
-            culprit: name.span(),
+            span: name.span(),
         });
         Ok(())
     });
     redactions
 }
 
-/// Visits the options of all `#[audited(...)]` attributes; the visitor reads what follows the
-/// name.
+/// Visits the options of all `#[audited(...)]` attributes. The visitor parses the tokens after the
+/// option's name.
 fn each_option(
     attributes: &[Attribute],
     errors: &mut Errors,
@@ -89,37 +87,37 @@ fn each_option(
         if !attribute.path().is_ident("audited") {
             continue;
         }
-        let read = attribute.parse_args_with(|input: ParseStream| {
+        let parsed = attribute.parse_args_with(|input: ParseStream| {
             if input.is_empty() {
                 return Err(syn::Error::new_spanned(
                     attribute.path(),
-                    "write an option into `#[audited(...)]`, or remove it",
+                    "expected an option in `#[audited(...)]`",
                 ));
             }
             entries(input, errors, |input, errors| {
                 let name = input.call(Ident::parse_any).map_err(|error| {
-                    syn::Error::new(error.span(), "write the name of an option")
+                    syn::Error::new(error.span(), "expected the name of an option")
                 })?;
                 visit(&name, input, errors)
             });
             Ok(())
         });
-        if let Err(error) = read {
+        if let Err(error) = parsed {
             errors.push(error);
         }
     }
 }
 
-/// Gathers the options of a struct, over all its attributes.
+/// Collects the options of a struct from all its attributes.
 #[derive(Default)]
-struct ModelReader {
+struct ModelParser {
     options: ModelOptions,
     redactions: Vec<Redaction>,
     seen: BTreeSet<String>,
 }
 
-impl ModelReader {
-    fn read(&mut self, name: &Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<()> {
+impl ModelParser {
+    fn parse(&mut self, name: &Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<()> {
         let text = name.to_string();
         if let Some(rule) = Rule::from_name(&text) {
             self.redact(rule, name, input, errors)?;
@@ -134,7 +132,7 @@ impl ModelReader {
             }
         }
         if !self.seen.insert(text) {
-            errors.at(name.span(), format!("write `{name}` once for a struct"));
+            errors.at(name.span(), format!("duplicate option `{name}`"));
         }
         Ok(())
     }
@@ -147,21 +145,21 @@ impl ModelReader {
         errors: &mut Errors,
     ) -> syn::Result<()> {
         if !input.peek(token::Paren) {
-            let message = format!("write `{name}(column, ...)`: on a struct a rule names columns");
+            let message =
+                format!("expected `{name}(column, ...)`: on a struct, a rule lists columns");
             return Err(syn::Error::new(name.span(), message));
         }
         let columns;
         parenthesized!(columns in input);
         if columns.is_empty() {
-            let message =
-                format!("write `{name}(column, ...)`: a rule without columns does nothing");
+            let message = format!("`{name}` lists no columns: write `{name}(column, ...)`");
             return Err(syn::Error::new(name.span(), message));
         }
         entries(&columns, errors, |input, _| {
             let column = column(input)?;
             self.redactions.push(Redaction {
                 rule,
-                culprit: column.span(),
+                span: column.span(),
                 column,
             });
             Ok(())
@@ -170,31 +168,31 @@ impl ModelReader {
     }
 }
 
-/// Reads a column's identifier, and says how to write what is nearly one.
+/// Parses a column's identifier. Errors say how to write quoted names and keywords.
 fn column(input: ParseStream) -> syn::Result<Ident> {
     if input.peek(LitStr) {
         let quoted: LitStr = input.parse()?;
-        let message = match unquoted(&quoted) {
-            Ok(column) => format!("write `{column}`: a rule names a column as `table!` does"),
-            Err(_) => "write the column's identifier in `table!`, without quotes".to_owned(),
+        let message = match parse_quoted(&quoted) {
+            Ok(column) => format!("expected the column's identifier without quotes: `{column}`"),
+            Err(_) => "expected the column's identifier in `table!`, without quotes".to_owned(),
         };
         return Err(syn::Error::new(quoted.span(), message));
     }
     let keyword = input.fork().call(Ident::parse_any);
     input.parse().map_err(|error| match keyword {
         Ok(keyword) => {
-            let message = format!("write `r#{keyword}`: `{keyword}` alone is a keyword");
+            let message = format!("`{keyword}` is a keyword: write `r#{keyword}`");
             syn::Error::new(keyword.span(), message)
         }
-        Err(_) => syn::Error::new(error.span(), "write the name of a column"),
+        Err(_) => syn::Error::new(error.span(), "expected a column"),
     })
 }
 
 fn no_value(name: &Ident, input: ParseStream) -> syn::Result<()> {
-    if at_end_of_entry(input) {
+    if is_end_of_entry(input) {
         return Ok(());
     }
-    Err(input.error(format!("write `{name}` alone: it takes no value")))
+    Err(input.error(format!("`{name}` takes no value")))
 }
 
 fn mask_with(input: ParseStream) -> syn::Result<LitStr> {
@@ -202,7 +200,7 @@ fn mask_with(input: ParseStream) -> syn::Result<LitStr> {
     text.map_err(|error| {
         syn::Error::new(
             error.span(),
-            "write `mask_with = \"...\"`: the text that stands in for masked values",
+            "expected `mask_with = \"...\"`: the placeholder for masked values",
         )
     })
 }
@@ -214,7 +212,7 @@ fn root(input: ParseStream) -> syn::Result<Path> {
     path.map_err(|error| {
         syn::Error::new(
             error.span(),
-            "write `crate = path`: where `threadline` is found, without quotes",
+            "expected `crate = path`: the path of the `threadline` crate, without quotes",
         )
     })
 }
@@ -222,34 +220,32 @@ fn root(input: ParseStream) -> syn::Result<Path> {
 fn unknown_option(name: &Ident) -> syn::Error {
     let names = OPTIONS.map(|(option, _)| option);
     let known = OPTIONS.map(|(_, usage)| format!("`{usage}`")).join(", ");
-    let message = match nearest(&name.to_string(), &names) {
-        Some(meant) => {
-            format!("write `{meant}`: there is no option `{name}`; the options are {known}")
+    let message = match closest(&name.to_string(), &names) {
+        Some(option) => {
+            format!("unknown option `{name}`: did you mean `{option}`? The options are {known}")
         }
-        None => format!("write one of {known}: there is no option `{name}`"),
+        None => format!("unknown option `{name}`: the options are {known}"),
     };
     syn::Error::new(name.span(), message)
 }
 
-/// Reads a rule on a field, which stands alone.
+/// Parses a rule on a field, which takes no arguments.
 fn field_rule(name: &Ident, input: ParseStream) -> syn::Result<Rule> {
     let text = name.to_string();
     let message = match Rule::from_name(&text) {
-        Some(rule) if at_end_of_entry(input) => return Ok(rule),
-        Some(_) => {
-            format!(
-                "write `#[audited({name})]`: a rule on a field is for its column; a list of columns \
-                 stands on the struct"
-            )
-        }
-        None if OPTIONS.iter().any(|(option, _)| *option == text) => {
-            format!("write `{name}` on the struct: a field takes `exclude`, `mask` or `ignore`")
-        }
-        None => match nearest(&text, &Rule::NAMES) {
-            Some(meant) => format!("write `{meant}`: there is no rule `{name}` for a field"),
-            None => format!(
-                "write `exclude`, `mask` or `ignore`: there is no rule `{name}` for a field"
-            ),
+        Some(rule) if is_end_of_entry(input) => return Ok(rule),
+        Some(_) => format!(
+            "a rule on a field takes no arguments: write `#[audited({name})]`, or list columns on \
+             the struct"
+        ),
+        None if OPTIONS.iter().any(|(option, _)| *option == text) => format!(
+            "`{name}` is an option of the struct: a field takes `exclude`, `mask` or `ignore`"
+        ),
+        None => match closest(&text, &Rule::NAMES) {
+            Some(rule) => format!("unknown rule `{name}`: did you mean `{rule}`?"),
+            None => {
+                format!("unknown rule `{name}`: a field takes `exclude`, `mask` or `ignore`")
+            }
         },
     };
     Err(syn::Error::new(name.span(), message))
@@ -258,8 +254,20 @@ fn field_rule(name: &Ident, input: ParseStream) -> syn::Result<Rule> {
 fn no_column(name: &Ident, rule: Rule) -> syn::Error {
     let rule = rule.name();
     let message = format!(
-        "write `#[diesel(column_name = ...)]` on the field, or `{rule}(column)` on the struct: a \
-         field without a name has no column"
+        "a tuple field has no column name: add `#[diesel(column_name = ...)]`, or write \
+         `{rule}(column)` on the struct"
     );
     syn::Error::new(name.span(), message)
+}
+
+/// The candidate with the smallest Levenshtein distance to a word, if the distance is at most two
+/// and at most half the word's length.
+fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let limit = 2.min(word.chars().count() / 2);
+    candidates
+        .iter()
+        .map(|&candidate| (strsim::levenshtein(word, candidate), candidate))
+        .filter(|&(distance, _)| distance <= limit)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
 }

@@ -1,5 +1,5 @@
-//! The part of Diesel's attributes that concerns us. Diesel's own derives judge the rest, so what
-//! is not understood here is passed over.
+//! The options of `#[diesel(...)]` that the derive uses. All others are skipped without validation,
+//! which is left to Diesel's own derives.
 
 use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
@@ -7,18 +7,18 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, LitStr, Path, Token, Type, parenthesized};
 
-use super::{at_end_of_entry, skip_entry, unquoted};
+use super::{is_end_of_entry, parse_quoted, skip_entry};
 
-/// The table of a model, as Diesel knows it.
+/// What `#[diesel(...)]` says about a model's table.
 #[derive(Default)]
 pub struct ModelTable {
-    /// `table_name`; an error when it is there and is no path.
+    /// The path of `table_name`, or an error if its value is not a path.
     pub name: Option<syn::Result<Path>>,
-    /// `primary_key`.
+    /// The columns of `primary_key`.
     pub primary_key: Option<Vec<Ident>>,
 }
 
-/// Reads `table_name` and `primary_key`.
+/// Parses `table_name` and `primary_key`.
 pub fn model(attributes: &[Attribute]) -> ModelTable {
     let mut table = ModelTable::default();
     options(attributes, |name, input| {
@@ -32,7 +32,7 @@ pub fn model(attributes: &[Attribute]) -> ModelTable {
     table
 }
 
-/// Reads the `column_name` of a field.
+/// Parses the `column_name` of a field.
 pub fn column_name(attributes: &[Attribute]) -> Option<Ident> {
     let mut column = None;
     options(attributes, |name, input| {
@@ -47,7 +47,8 @@ pub fn column_name(attributes: &[Attribute]) -> Option<Ident> {
     column
 }
 
-/// Visits the options of all `#[diesel(...)]` attributes; the visitor reads what follows the name.
+/// Visits the options of all `#[diesel(...)]` attributes. The visitor parses the tokens after the
+/// option's name.
 fn options(
     attributes: &[Attribute],
     mut visit: impl FnMut(&Ident, ParseStream) -> syn::Result<()>,
@@ -56,7 +57,7 @@ fn options(
         if !attribute.path().is_ident("diesel") {
             continue;
         }
-        // An attribute that cannot be read is for Diesel to report.
+        // Diesel's derives report attributes that cannot be parsed.
         let _ = attribute.parse_args_with(|input: ParseStream| {
             while !input.is_empty() {
                 if let Ok(name) = input.call(Ident::parse_any) {
@@ -76,7 +77,7 @@ fn table_name(input: ParseStream) -> syn::Result<Path> {
     path.map_err(|error| {
         syn::Error::new(
             error.span(),
-            "write `table_name = path::to::table`: the path of the module that `table!` makes",
+            "expected the path of the module that `table!` generates: `table_name = path::to::table`",
         )
     })
 }
@@ -88,28 +89,28 @@ fn primary_key(input: ParseStream) -> syn::Result<Vec<Ident>> {
     Ok(columns.into_iter().collect())
 }
 
-/// A column's identifier, which Diesel also takes in quotes.
+/// Parses a column's identifier; Diesel also accepts it in quotes.
 fn identifier(input: ParseStream) -> syn::Result<Ident> {
     if input.peek(LitStr) {
-        return unquoted(&input.parse()?);
+        return parse_quoted(&input.parse()?);
     }
     input.parse()
 }
 
-/// Passes over the value of an option: arguments in parentheses, or whatever stands behind `=`.
+/// Skips the value of an option: arguments in parentheses, or the type or expression after `=`.
 ///
-/// A value may have commas outside of any bracket, as in `sql_type = Map<Text, Text>`; only
-/// reading it as what it is finds its end.
+/// A value can have commas outside of brackets, as in `sql_type = Map<Text, Text>`, so its end is
+/// found by parsing it.
 fn skip_value(input: ParseStream) {
     if input.parse::<Token![=]>().is_ok() && !skip_as::<Type>(input) {
         skip_as::<Expr>(input);
     }
 }
 
-/// Passes over a syntax, if that leads to the end of the entry.
+/// Skips a `T` if the entry ends after it.
 fn skip_as<T: Parse>(input: ParseStream) -> bool {
     let ahead = input.fork();
-    let is_value = ahead.parse::<T>().is_ok() && at_end_of_entry(&ahead);
+    let is_value = ahead.parse::<T>().is_ok() && is_end_of_entry(&ahead);
     if is_value {
         input.advance_to(&ahead);
     }
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_diesel_s_other_derives_are_passed_over() {
+    fn other_diesel_options_are_skipped() {
         let attributes: [Attribute; 8] = [
             parse_quote!(#[diesel(check_for_backend(diesel::pg::Pg))]),
             parse_quote!(#[diesel(belongs_to(User, foreign_key = author_id), belongs_to(Blog<'_>))]),
@@ -148,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_name_in_quotes_is_an_error_and_not_a_missing_name() {
+    fn a_quoted_table_name_is_an_error() {
         let attributes = [parse_quote!(#[diesel(table_name = "members")])];
-        assert!(table_of(&attributes).starts_with("error: write `table_name = path::to::table`"));
+        assert!(table_of(&attributes).starts_with("error: expected the path of the module"));
         assert_eq!(table_of(&[]), "none");
     }
 
     #[test]
-    fn a_column_name_is_read_bare_raw_and_quoted() {
+    fn column_names_are_parsed_bare_raw_and_quoted() {
         for (attribute, column) in [
             (parse_quote!(#[diesel(column_name = kind)]), "kind"),
             (

@@ -7,7 +7,7 @@ use threadline_core::context::AuditContext;
 
 use crate::extract::{Audit, MissingAuditContext};
 
-/// actix-web itself makes `Option<Audit>` of it.
+/// `Option<Audit>` is an extractor too, by actix-web's implementation for `Option`.
 impl FromRequest for Audit {
     type Error = MissingAuditContext;
     type Future = Ready<Result<Self, MissingAuditContext>>;

@@ -11,10 +11,9 @@ use http::HeaderName;
 use threadline_core::actor::ActorRef;
 use threadline_core::context::AuditContext;
 
-use super::Edge;
 use crate::actor::{Resolution, ResolveActor};
+use crate::context_rules::ContextRules;
 use crate::header::Headers;
-use crate::overrides::ContextOverrides;
 
 impl Headers for HeaderMap {
     fn values(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> {
@@ -23,30 +22,17 @@ impl Headers for HeaderMap {
     }
 }
 
-impl Edge {
-    fn context(&self, request: &ServiceRequest) -> AuditContext {
-        let overrides = match &self.overrides {
-            Some(overrides) => overrides(request),
-            None => ContextOverrides::default(),
-        };
-        let known = request.extensions_mut().remove::<AuditContext>();
-        let peer = || request.peer_addr().map(|address| address.ip());
-        self.rules
-            .context(known, request.headers(), peer, overrides)
-    }
-}
-
-/// The service [`AuditContextMiddleware`](super::AuditContextMiddleware) makes.
+/// The service of [`AuditContextMiddleware`](super::AuditContextMiddleware).
 pub struct AuditContextService<S, R> {
     pub(super) inner: Rc<S>,
-    pub(super) edge: Edge,
+    pub(super) rules: ContextRules<ServiceRequest>,
     pub(super) resolver: Arc<R>,
 }
 
 impl<S, R> fmt::Debug for AuditContextService<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditContextService")
-            .field("edge", &self.edge)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }
@@ -66,19 +52,19 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        // The resolver sees the extensions as they came in, an outer layer's context included.
         let resolution = self.resolver.resolve(&request);
-        let context = self.edge.context(&request);
+        let outer = request.extensions().get::<AuditContext>().cloned();
+        let context = self.rules.context(&request, request.headers(), outer);
         match resolution {
-            Resolution::Now(Ok(actor)) => {
-                attach(&request, context, actor);
+            Resolution::Ready(Ok(actor)) => {
+                set_context(&request, context, actor);
                 Box::pin(self.inner.call(request))
             }
-            Resolution::Now(Err(error)) => Box::pin(std::future::ready(Err(error))),
-            Resolution::Later(actor) => {
+            Resolution::Ready(Err(error)) => Box::pin(std::future::ready(Err(error))),
+            Resolution::Pending(actor) => {
                 let inner = Rc::clone(&self.inner);
                 Box::pin(async move {
-                    attach(&request, context, actor.await?);
+                    set_context(&request, context, actor.await?);
                     inner.call(request).await
                 })
             }
@@ -86,7 +72,7 @@ where
     }
 }
 
-fn attach(request: &ServiceRequest, mut context: AuditContext, actor: Option<ActorRef>) {
+fn set_context(request: &ServiceRequest, mut context: AuditContext, actor: Option<ActorRef>) {
     if let Some(actor) = actor {
         context = context.with_actor(actor);
     }

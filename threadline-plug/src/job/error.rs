@@ -1,35 +1,35 @@
 use threadline_core::actor::InvalidActor;
 use threadline_core::context::InvalidContextId;
 
-/// Why a value is no [`JobContext`](super::JobContext).
+/// The error for a value that is not a [`JobContext`](super::JobContext).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidJobContext {
-    /// It is neither an object nor null.
-    #[error("a job's context is an object")]
+    /// The value is neither an object nor null.
+    #[error("the context of a job must be an object")]
     NotAnObject,
-    /// A field is of another JSON type.
-    #[error("`{field}` of a job's context must be {expected}")]
+    /// A field has another JSON type.
+    #[error("`{field}` in the context of a job must be {expected}")]
     WrongType {
         /// The field.
         field: &'static str,
-        /// What it should hold.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A field names no actor.
-    #[error("`{field}` of a job's context names no actor")]
+    /// A field is not an actor.
+    #[error("`{field}` in the context of a job is not an actor")]
     Actor {
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         source: InvalidActor,
     },
-    /// A field is no id.
-    #[error("`{field}` of a job's context is no id")]
+    /// A field is not an id.
+    #[error("`{field}` in the context of a job is not an id")]
     Id {
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         source: InvalidContextId,
     },
 }

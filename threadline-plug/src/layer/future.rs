@@ -8,18 +8,18 @@ use pin_project_lite::pin_project;
 use threadline_core::context::AuditContext;
 use tower_service::Service;
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::service::with_context;
-use crate::actor::Resolved;
+use crate::actor::ActorResult;
 
-/// A request, and the service that is ready for it, while it is asked who is behind it.
-pub(super) struct Waiting<S, B> {
+/// A request whose actor is being resolved, and the service that is ready for it.
+pub(super) struct PendingRequest<S, B> {
     inner: S,
     request: Request<B>,
     context: AuditContext,
 }
 
-impl<S, B> Waiting<S, B> {
+impl<S, B> PendingRequest<S, B> {
     pub(super) fn new(inner: S, request: Request<B>, context: AuditContext) -> Self {
         Self {
             inner,
@@ -30,7 +30,7 @@ impl<S, B> Waiting<S, B> {
 }
 
 pin_project! {
-    /// The response of an [`AuditContextService`](super::AuditContextService).
+    /// The response future of [`AuditContextService`](super::AuditContextService).
     pub struct AuditContextFuture<S, F, ReqBody>
     where
         S: Service<Request<ReqBody>>,
@@ -46,11 +46,11 @@ pin_project! {
     where
         S: Service<Request<ReqBody>>,
     {
-        // Empty only after completion.
-        Resolving { #[pin] actor: F, waiting: Option<Waiting<S, ReqBody>> },
+        // `None` after completion.
+        Resolving { #[pin] actor: F, pending: Option<PendingRequest<S, ReqBody>> },
         Calling { #[pin] response: S::Future },
-        // Empty only after completion.
-        Refused { response: Option<S::Response> },
+        // `None` after completion.
+        Rejected { response: Option<S::Response> },
     }
 }
 
@@ -63,15 +63,15 @@ where
         Self { state }
     }
 
-    pub(super) fn refused(response: S::Response) -> Self {
+    pub(super) fn rejected(response: S::Response) -> Self {
         let response = Some(response);
-        let state = State::Refused { response };
+        let state = State::Rejected { response };
         Self { state }
     }
 
-    pub(super) fn resolving(actor: F, waiting: Waiting<S, ReqBody>) -> Self {
-        let waiting = Some(waiting);
-        let state = State::Resolving { actor, waiting };
+    pub(super) fn resolving(actor: F, pending: PendingRequest<S, ReqBody>) -> Self {
+        let pending = Some(pending);
+        let state = State::Resolving { actor, pending };
         Self { state }
     }
 }
@@ -79,32 +79,32 @@ where
 impl<S, F, ReqBody, ResBody> Future for AuditContextFuture<S, F, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    F: Future<Output = Resolved<Refusal<ResBody>>>,
+    F: Future<Output = ActorResult<Rejection<ResBody>>>,
 {
     type Output = Result<S::Response, S::Error>;
 
-    /// Stays pending when polled again after completion.
+    /// Returns `Poll::Pending` if it is polled after completion.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
             let response = match state.as_mut().project() {
                 StateProjection::Calling { response } => return response.poll(cx),
-                StateProjection::Refused { response } => {
+                StateProjection::Rejected { response } => {
                     return response
                         .take()
                         .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
                 }
-                StateProjection::Resolving { actor, waiting } => {
-                    if waiting.is_none() {
+                StateProjection::Resolving { actor, pending } => {
+                    if pending.is_none() {
                         return Poll::Pending;
                     }
                     let resolved = ready!(actor.poll(cx));
-                    match (resolved, waiting.take()) {
-                        (Ok(actor), Some(mut waiting)) => {
-                            let request = with_context(waiting.request, waiting.context, actor);
-                            waiting.inner.call(request)
+                    match (resolved, pending.take()) {
+                        (Ok(actor), Some(mut pending)) => {
+                            let request = with_context(pending.request, pending.context, actor);
+                            pending.inner.call(request)
                         }
-                        (Err(refusal), _) => return Poll::Ready(Ok(refusal.into_response())),
+                        (Err(rejection), _) => return Poll::Ready(Ok(rejection.into_response())),
                         (Ok(_), None) => return Poll::Pending,
                     }
                 }
@@ -122,7 +122,7 @@ where
         let state = match &self.state {
             State::Resolving { .. } => "resolving",
             State::Calling { .. } => "calling",
-            State::Refused { .. } => "refused",
+            State::Rejected { .. } => "rejected",
         };
         f.debug_struct("AuditContextFuture")
             .field("state", &state)

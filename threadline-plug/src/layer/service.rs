@@ -9,56 +9,40 @@ use threadline_core::actor::ActorRef;
 use threadline_core::context::AuditContext;
 use tower_service::Service;
 
-use super::Edge;
-use super::future::{AuditContextFuture, Waiting};
-use super::refusal::Refusal;
+use super::future::{AuditContextFuture, PendingRequest};
+use super::rejection::Rejection;
 use crate::actor::{Resolution, ResolveActor};
-use crate::overrides::ContextOverrides;
+use crate::context_rules::ContextRules;
 
-/// The service [`AuditContextLayer`](super::AuditContextLayer) makes.
+/// The service of [`AuditContextLayer`](super::AuditContextLayer).
 pub struct AuditContextService<S, R> {
     inner: S,
-    edge: Arc<Edge>,
+    rules: Arc<ContextRules<Parts>>,
     resolver: Arc<R>,
 }
 
 impl<S, R> AuditContextService<S, R> {
-    pub(super) fn new(inner: S, edge: Arc<Edge>, resolver: Arc<R>) -> Self {
+    pub(super) fn new(inner: S, rules: Arc<ContextRules<Parts>>, resolver: Arc<R>) -> Self {
         Self {
             inner,
-            edge,
+            rules,
             resolver,
         }
     }
 
-    /// The service within.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service within, to change.
+    /// The inner service, mutable.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service within, alone.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-}
-
-impl Edge {
-    fn context(&self, parts: &mut Parts) -> AuditContext {
-        let overrides = match &self.overrides {
-            Some(overrides) => overrides(parts),
-            None => ContextOverrides::default(),
-        };
-        let known = parts.extensions.remove::<AuditContext>();
-        let peer = || {
-            let peer = self.peer.as_ref()?;
-            peer(parts).map(|address| address.ip())
-        };
-        self.rules.context(known, &parts.headers, peer, overrides)
     }
 }
 
@@ -69,7 +53,7 @@ where
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            edge: Arc::clone(&self.edge),
+            rules: Arc::clone(&self.rules),
             resolver: Arc::clone(&self.resolver),
         }
     }
@@ -82,7 +66,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditContextService")
             .field("inner", &self.inner)
-            .field("edge", &self.edge)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }
@@ -90,7 +74,7 @@ where
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for AuditContextService<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    R: ResolveActor<Parts, Refusal<ResBody>>,
+    R: ResolveActor<Parts, Rejection<ResBody>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -101,22 +85,24 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        // The resolver sees the extensions as they came in, an outer layer's context included.
+        let (parts, body) = request.into_parts();
         let resolution = self.resolver.resolve(&parts);
-        let context = self.edge.context(&mut parts);
+        let outer = parts.extensions.get::<AuditContext>().cloned();
+        let context = self.rules.context(&parts, &parts.headers, outer);
         let request = Request::from_parts(parts, body);
         match resolution {
-            Resolution::Now(Ok(actor)) => {
+            Resolution::Ready(Ok(actor)) => {
                 let request = with_context(request, context, actor);
                 AuditContextFuture::calling(self.inner.call(request))
             }
-            Resolution::Now(Err(refusal)) => AuditContextFuture::refused(refusal.into_response()),
-            Resolution::Later(actor) => {
-                // Only this one was polled ready; the clone it leaves behind was not.
+            Resolution::Ready(Err(rejection)) => {
+                AuditContextFuture::rejected(rejection.into_response())
+            }
+            Resolution::Pending(actor) => {
+                // Call the service that was polled ready and keep the clone, which was not.
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
-                AuditContextFuture::resolving(actor, Waiting::new(inner, request, context))
+                AuditContextFuture::resolving(actor, PendingRequest::new(inner, request, context))
             }
         }
     }

@@ -1,29 +1,27 @@
-//! `actions`: what the application says it did.
+//! `actions`: recorded actions.
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::ContextId;
-use threadline_diesel::actions::Actions;
-use threadline_diesel::change::AuditAction;
-use threadline_diesel::terms::MetaPattern;
+use threadline_diesel::query::MetaPattern;
+use threadline_diesel::{Actions, AuditAction};
 
-use super::lists::{Asked, Output, load_page, print_page};
-use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs, action_status};
+use super::page::{PageRequest, load_page};
+use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_action_status, parse_instant};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::instant::instant;
-use crate::show::show_actions;
+use crate::output::page::print_page;
+use crate::output::table::show_actions;
 
 #[derive(Debug, Args)]
 pub(crate) struct ActionsArgs {
     /// Only actions of this name.
     #[arg(long)]
     name: Option<String>,
-    /// Only actions that ended like this: ok or error.
-    #[arg(long, value_name = "STATUS", value_parser = action_status)]
+    /// Only actions with this status: ok or error.
+    #[arg(long, value_name = "STATUS", value_parser = parse_action_status)]
     status: Option<ActionStatus>,
     /// Only actions of this category.
     #[arg(long)]
@@ -46,14 +44,14 @@ pub(crate) struct ActionsArgs {
     /// Only actions of this job.
     #[arg(long, value_name = "ID")]
     job: Option<ContextId>,
-    /// Only actions with these facts in their meta: `{"tenant": 7}`.
+    /// Only actions with these fields in meta: `{"tenant": 7}`.
     #[arg(long, value_name = "JSON")]
     meta: Option<MetaPattern>,
     /// Only actions recorded at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     from: Option<DateTime<Utc>>,
-    /// Only actions recorded at this instant or before.
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    /// Only actions recorded at this instant or earlier.
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     to: Option<DateTime<Utc>>,
     #[command(flatten)]
     page: PageArgs,
@@ -63,46 +61,54 @@ pub(crate) struct ActionsArgs {
     database: DatabaseArgs,
 }
 
-/// An action as `--json` prints it.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(super) struct ActionDocument<'a>(&'a AuditAction);
-
-impl<'a> From<&'a AuditAction> for ActionDocument<'a> {
-    fn from(action: &'a AuditAction) -> Self {
-        Self(action)
-    }
-}
-
 pub(crate) async fn run(args: ActionsArgs) -> Result<Answer, Failure> {
-    let output = Output::from(&args.output);
-    let asked = Asked::new(&args.page, output)?;
+    let format = args.output.format();
+    let request = PageRequest::new(&args.page, format)?;
     let mut conn = connect(&args.database).await?;
-    let question = question(args);
-    let page = load_page(&mut conn, &question, &asked, show_actions).await?;
-    print_page::<_, ActionDocument<'_>>(&page, output, "no actions match", show_actions)?;
+    let question = filtered_actions(args);
+    let page = load_page(&mut conn, &question, &request, show_actions).await?;
+    print_page::<_, &AuditAction>(&page, format, "no actions match", show_actions)?;
     Ok(Answer::Fine)
 }
 
-fn question(args: ActionsArgs) -> Actions {
-    type Narrow<T> = fn(Actions, T) -> Actions;
-    fn with<T>(question: Actions, given: Option<T>, narrow: Narrow<T>) -> Actions {
-        match given {
-            Some(value) => narrow(question, value),
-            None => question,
-        }
+/// The actions with these filters.
+fn filtered_actions(args: ActionsArgs) -> Actions {
+    let mut question = Actions::new();
+    if let Some(name) = args.name {
+        question = question.name(name);
     }
-    let question = Actions::new();
-    let question = with(question, args.name, Actions::name);
-    let question = with(question, args.status, Actions::status);
-    let question = with(question, args.category, Actions::category);
-    let question = with(question, args.actor, Actions::actor);
-    let question = with(question, args.actor_type, Actions::actor_type);
-    let question = with(question, args.on_behalf_of, Actions::on_behalf_of);
-    let question = with(question, args.correlation, Actions::correlation_id);
-    let question = with(question, args.request, Actions::request_id);
-    let question = with(question, args.job, Actions::job_id);
-    let question = with(question, args.meta, Actions::meta);
-    let question = with(question, args.from, Actions::from);
-    with(question, args.to, Actions::to)
+    if let Some(status) = args.status {
+        question = question.status(status);
+    }
+    if let Some(category) = args.category {
+        question = question.category(category);
+    }
+    if let Some(actor) = args.actor {
+        question = question.actor(actor);
+    }
+    if let Some(actor_type) = args.actor_type {
+        question = question.actor_type(actor_type);
+    }
+    if let Some(on_behalf_of) = args.on_behalf_of {
+        question = question.on_behalf_of(on_behalf_of);
+    }
+    if let Some(correlation) = args.correlation {
+        question = question.correlation_id(correlation);
+    }
+    if let Some(request) = args.request {
+        question = question.request_id(request);
+    }
+    if let Some(job) = args.job {
+        question = question.job_id(job);
+    }
+    if let Some(meta) = args.meta {
+        question = question.meta(meta);
+    }
+    if let Some(from) = args.from {
+        question = question.from(from);
+    }
+    if let Some(to) = args.to {
+        question = question.to(to);
+    }
+    question
 }

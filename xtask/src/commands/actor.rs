@@ -2,27 +2,26 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 use threadline_core::actor::ActorRef;
-use threadline_diesel::change::AuditTransaction;
-use threadline_diesel::transactions::actor_history;
+use threadline_diesel::AuditTransaction;
+use threadline_diesel::query::actor_history;
 
-use super::lists::{Asked, Output, load_page, print_page};
-use crate::cli::{DatabaseArgs, ListOutputArgs, PageArgs};
+use super::page::{PageRequest, load_page};
+use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_instant};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::instant::instant;
-use crate::show::show_transactions;
+use crate::output::page::print_page;
+use crate::output::table::show_transactions;
 
 #[derive(Debug, Args)]
 pub(crate) struct ActorArgs {
     /// The actor: `user:42`.
     actor: ActorRef,
     /// Only transactions begun at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     from: Option<DateTime<Utc>>,
-    /// Only transactions begun at this instant or before.
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    /// Only transactions begun at this instant or earlier.
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     to: Option<DateTime<Utc>>,
     #[command(flatten)]
     page: PageArgs,
@@ -30,17 +29,6 @@ pub(crate) struct ActorArgs {
     output: ListOutputArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-}
-
-/// A transaction as `--json` prints it.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(super) struct TransactionDocument<'a>(&'a AuditTransaction);
-
-impl<'a> From<&'a AuditTransaction> for TransactionDocument<'a> {
-    fn from(transaction: &'a AuditTransaction) -> Self {
-        Self(transaction)
-    }
 }
 
 pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
@@ -51,15 +39,10 @@ pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
     if let Some(to) = args.to {
         question = question.to(to);
     }
-    let output = Output::from(&args.output);
-    let asked = Asked::new(&args.page, output)?;
+    let format = args.output.format();
+    let request = PageRequest::new(&args.page, format)?;
     let mut conn = connect(&args.database).await?;
-    let page = load_page(&mut conn, &question, &asked, show_transactions).await?;
-    print_page::<_, TransactionDocument<'_>>(
-        &page,
-        output,
-        "no transactions match",
-        show_transactions,
-    )?;
+    let page = load_page(&mut conn, &question, &request, show_transactions).await?;
+    print_page::<_, &AuditTransaction>(&page, format, "no transactions match", show_transactions)?;
     Ok(Answer::Fine)
 }

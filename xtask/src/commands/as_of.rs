@@ -1,93 +1,110 @@
-//! `as-of`: what one row was as of an instant.
-
-use std::io::{self, Write, stdout};
+//! `as-of`: one row as of an instant.
 
 use anyhow::Context;
-use threadline_diesel::as_of::{AsOf, ChangeRef, KnownRow, document_as_of};
+use chrono::{DateTime, Utc};
+use clap::Args;
 use threadline_diesel::json::StoredJson;
-use threadline_diesel::nonblocking;
+use threadline_diesel::query::{ChangeRef, KnownRow};
+use threadline_diesel::{AsOf, DocumentAsOf};
 
-use super::subject::{Subject, resolve_key};
-use crate::cli::AsOfArgs;
+use super::empty_answer::EmptyAnswer;
+use super::row_key::resolve_key;
+use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{new_table, plain, print_json, shown_value};
+use crate::output::json::print_json;
+use crate::output::table::{NO_ACTOR, new_table};
+use crate::output::text::{escape, print_line};
+use crate::output::timeline::show_value;
+
+#[derive(Debug, Args)]
+pub(crate) struct AsOfArgs {
+    #[command(flatten)]
+    row: RowArgs,
+    /// The instant: `2026-01-31T12:00:00Z`.
+    #[arg(value_parser = parse_instant)]
+    instant: DateTime<Utc>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
+    let RowArgs { table, key } = args.row;
     let mut conn = connect(&args.database).await?;
-    let key = resolve_key(&mut conn, &args.table, &args.key).await?;
-    let question = document_as_of(args.table.clone(), &key, args.instant);
-    let answer = nonblocking::document_as_of(&mut conn, &question)
+    let row_key = resolve_key(&mut conn, &table, &key).await?;
+    let question = DocumentAsOf::new(table.clone(), &row_key, args.instant);
+    let answer = threadline_diesel::document_as_of(&mut conn, &question)
         .await
         .context("cannot read the trail")?;
     if matches!(&answer, AsOf::NotYetKnown(horizon) if horizon.first.is_none()) {
-        let subject = Subject {
-            table: args.table,
-            key: Some(args.key),
+        let target = EmptyAnswer {
+            table,
+            key: Some(key),
             column: None,
             value: None,
         };
-        subject.why_nothing(&mut conn).await?;
+        target.explain(&mut conn).await?;
     }
     if args.output.json {
-        print_json(&answer).context("cannot print")?;
+        print_json(&answer)?;
     } else {
-        print_answer(&answer).context("cannot print")?;
+        print_line(&show_answer(&answer))?;
     }
-    Ok(match answer {
-        AsOf::NotYetKnown(_) => Answer::Bad,
-        _ => Answer::Fine,
-    })
+    Ok(Answer::fine_if(!matches!(answer, AsOf::NotYetKnown(_))))
 }
 
-fn print_answer(answer: &AsOf<StoredJson>) -> io::Result<()> {
-    let mut out = stdout().lock();
+fn show_answer(answer: &AsOf<StoredJson>) -> String {
     match answer {
-        AsOf::Row(known) => writeln!(out, "{}", shown_row(known)),
-        AsOf::Deleted(change) => writeln!(out, "it was gone by then: {}", shown_change(change)),
+        AsOf::Row(known) => show_row(known),
+        AsOf::Deleted(change) => format!("the row was deleted before: {}", show_change(change)),
         AsOf::NotYetKnown(horizon) => match &horizon.first {
-            Some(first) => writeln!(
-                out,
-                "nothing was known of it yet: its trail begins with {}",
-                shown_change(first)
+            Some(first) => format!(
+                "the row is not known at this instant: its trail begins with {}",
+                show_change(first)
             ),
-            None => writeln!(out, "nothing is known of it"),
+            None => "no changes are recorded for this row".to_owned(),
         },
-        _ => Ok(()),
+        _ => "this release cannot show the answer; use --json".to_owned(),
     }
 }
 
-fn shown_row(known: &KnownRow<StoredJson>) -> String {
+fn show_row(known: &KnownRow<StoredJson>) -> String {
     let mut table = new_table();
     table.set_header(["column", "value"]);
     for (name, value) in known.row.fields() {
         let shown = if value.is_null() {
             String::new()
         } else {
-            shown_value(&value)
+            show_value(&value)
         };
-        table.add_row([plain(&name), shown]);
+        table.add_row([escape(&name), shown]);
     }
-    let told = if known.later {
-        "no record yet; told by what came next,"
+    let relation = if known.later {
+        "not recorded yet; known from"
     } else {
         "since"
     };
-    let mut text = format!("{table}\n\n{told} {}", shown_change(&known.change));
+    let mut text = format!("{table}\n\n{relation} {}", show_change(&known.change));
     if !known.unknown.is_empty() {
-        let unknown: Vec<_> = known.unknown.iter().map(ToString::to_string).collect();
+        let unknown: Vec<_> = known
+            .unknown
+            .iter()
+            .map(|column| escape(&column.to_string()))
+            .collect();
         text.push_str("\nnot known: ");
         text.push_str(&unknown.join(", "));
     }
     text
 }
 
-/// A change on one line: what, when, by whom.
-fn shown_change(change: &ChangeRef) -> String {
-    let actor = change.actor.as_ref().map_or_else(
-        || "— nobody —".to_owned(),
-        |actor| plain(&actor.to_string()),
-    );
+/// Operation, instant, actor and transaction of a change on one line.
+fn show_change(change: &ChangeRef) -> String {
+    let actor = change
+        .actor
+        .as_ref()
+        .map_or_else(|| NO_ACTOR.to_owned(), |actor| escape(&actor.to_string()));
     format!(
         "{} at {} by {actor}, transaction {}",
         change.op,

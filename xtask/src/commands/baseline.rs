@@ -1,75 +1,56 @@
-//! `baseline`: records the rows that are older than capture.
+//! `baseline`: records the rows that existed before capture.
 
-use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use diesel_async::AsyncPgConnection;
-use serde::Serialize;
 use threadline_core::action::Action;
 use threadline_core::actor::ActorRef;
 use threadline_core::context::AuditContext;
 use threadline_core::table::TableName;
 use threadline_diesel::baseline::{
-    BASELINE_ACTION, Baseline, BaselineOutcome, BaselineProgress, BatchSize, DEFAULT_BATCH_SIZE,
-    RunState, Selection,
+    BASELINE_ACTION, Baseline, BaselineOutcome, BatchSize, DEFAULT_BATCH_SIZE, RunState, Selection,
 };
-use threadline_diesel::capture_start::{CaptureStart, TableCaptureStart};
-use threadline_diesel::nonblocking::{capture_start, record_baseline};
+use threadline_diesel::capture_start::CaptureStart;
+use threadline_diesel::documents::BaselineDocument;
+use threadline_diesel::{capture_start, record_baseline};
 
-use super::continuity::{shown_baseline, shown_beginning};
-use crate::cli::{DatabaseArgs, OutputArgs};
+use super::continuity::{show_baseline, show_capture_start};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::print_json;
-
-/// How often the progress line changes.
-const METER_INTERVAL: Duration = Duration::from_millis(200);
+use crate::output::json::print_json;
+use crate::output::progress::Progress;
+use crate::output::text::{escape, print_line};
 
 #[derive(Debug, Args)]
 pub(crate) struct BaselineArgs {
     /// The table.
     #[arg(long)]
-    pub(crate) table: TableName,
-    /// Record; without it, only say what would be recorded.
+    table: TableName,
+    /// Record the rows. Without this option, only show how many would be recorded.
     #[arg(long, requires = "actor")]
-    pub(crate) execute: bool,
-    /// Who records it: `admin:rita`.
+    execute: bool,
+    /// The actor who records them: `admin:rita`.
     #[arg(long)]
-    pub(crate) actor: Option<ActorRef>,
-    /// Why.
+    actor: Option<ActorRef>,
+    /// The reason, stored with the action.
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Record every row as it is, also those with history.
+    reason: Option<String>,
+    /// Record all rows, including those with history.
     #[arg(long)]
-    pub(crate) all: bool,
-    /// How many rows a transaction looks at, at most 10000.
+    all: bool,
+    /// The number of rows per transaction, up to 10000.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_SIZE)]
-    pub(crate) batch_size: u32,
+    batch_size: u32,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    output: OutputArgs,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-}
-
-/// The answer as `--json` prints it. Stable: fields may be added.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum BaselineDocument<'a> {
-    Planned {
-        executed: bool,
-        would_record: i64,
-        continuity: &'a TableCaptureStart,
-    },
-    Done {
-        executed: bool,
-        #[serde(flatten)]
-        outcome: &'a BaselineOutcome,
-    },
+    database: DatabaseArgs,
 }
 
 impl BaselineArgs {
@@ -83,8 +64,7 @@ impl BaselineArgs {
 }
 
 pub(crate) async fn run(args: BaselineArgs) -> Result<Answer, Failure> {
-    let size =
-        BatchSize::new(args.batch_size).map_err(|wrong| Failure::usage(wrong.to_string()))?;
+    let size = BatchSize::new(args.batch_size).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
     match args.actor.clone().filter(|_| args.execute) {
         None => plan(&mut conn, &args).await,
@@ -92,18 +72,16 @@ pub(crate) async fn run(args: BaselineArgs) -> Result<Answer, Failure> {
     }
 }
 
-/// Says what would be recorded.
+/// Shows how many rows a baseline would record.
 async fn plan(conn: &mut AsyncPgConnection, args: &BaselineArgs) -> Result<Answer, Failure> {
     let question = CaptureStart::new().table(args.table.clone());
-    let tables = capture_start(conn, &question)
-        .await
-        .context("cannot count rows")?;
+    let tables = capture_start(conn, &question).await?;
     let Some((table, rows)) = tables
         .first()
         .and_then(|table| table.rows.map(|rows| (table, rows)))
     else {
         return Err(anyhow!(
-            "table {} is not captured, or has no key: there is nothing a baseline could record",
+            "table {} is not captured, or has no key: a baseline cannot record its rows",
             args.table
         )
         .into());
@@ -113,32 +91,24 @@ async fn plan(conn: &mut AsyncPgConnection, args: &BaselineArgs) -> Result<Answe
         _ => rows.unknown_count,
     };
     if args.output.json {
-        let document = BaselineDocument::Planned {
-            executed: false,
-            would_record,
-            continuity: table,
-        };
-        print_json(&document).context("cannot print")?;
+        print_json(&BaselineDocument::plan(would_record, table))?;
         return Ok(Answer::Fine);
     }
-    let mut out = stdout().lock();
-    writeln!(
-        out,
+    print_line(&format!(
         "table {}: captured since {}, {} rows, {} of them without history, last baseline: {}\n\
-         {would_record} rows would be recorded, {} a transaction; nothing was. Add --execute \
-         --actor to do it.",
-        table.table,
-        shown_beginning(table),
+         {would_record} rows would be recorded, {} per transaction; add --execute --actor to record \
+         them",
+        escape(&table.table.to_string()),
+        show_capture_start(table),
         rows.row_count,
         rows.unknown_count,
-        shown_baseline(table),
+        show_baseline(table),
         args.batch_size,
-    )
-    .context("cannot print")?;
+    ))?;
     Ok(Answer::Fine)
 }
 
-/// Records, until it is done or somebody presses Ctrl-C.
+/// Records rows until all are recorded or Ctrl-C is pressed.
 async fn record(
     conn: &mut AsyncPgConnection,
     args: &BaselineArgs,
@@ -154,15 +124,18 @@ async fn record(
         .selection(args.selection())
         .batch_size(size);
     let stop = Arc::new(AtomicBool::new(false));
-    let pressed = Arc::clone(&stop);
+    let interrupted = Arc::clone(&stop);
     let watcher = tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            pressed.store(true, Ordering::Relaxed);
+            interrupted.store(true, Ordering::Relaxed);
         }
     });
-    let mut meter = Meter::default();
+    let line = Progress::message();
     let recorded = record_baseline(conn, &baseline, |progress| {
-        meter.show(progress);
+        line.set_message(&format!(
+            "{} rows read, {} recorded, {} locked by other transactions",
+            progress.rows_seen, progress.rows_recorded, progress.rows_left
+        ));
         if stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {
@@ -171,69 +144,32 @@ async fn record(
     })
     .await;
     watcher.abort();
-    meter.clear();
+    drop(line);
     let outcome = recorded.context("cannot record a baseline")?;
-    report(&outcome, args.output.json).context("cannot print")?;
-    Ok(match outcome.state {
-        RunState::Finished => Answer::Fine,
-        _ => Answer::Bad,
-    })
+    print_outcome(&outcome, args.output.json)?;
+    Ok(Answer::fine_if(outcome.state == RunState::Finished))
 }
 
-fn report(outcome: &BaselineOutcome, as_json: bool) -> io::Result<()> {
+fn print_outcome(outcome: &BaselineOutcome, as_json: bool) -> io::Result<()> {
     if as_json {
-        print_json(&BaselineDocument::Done {
-            executed: true,
-            outcome,
-        })?;
+        print_json(&BaselineDocument::outcome(outcome))?;
     } else {
-        writeln!(
-            stdout(),
-            "baseline run {} of table {}: {}, {} rows recorded of {} looked at",
+        print_line(&format!(
+            "baseline run {} of table {}: {}, {} rows recorded of {} read",
             outcome.run,
-            outcome.table,
+            escape(&outcome.table.to_string()),
             outcome.state.as_str(),
             outcome.rows_recorded,
             outcome.rows_seen
-        )?;
+        ))?;
     }
     match outcome.state {
         RunState::Finished => {}
         _ if outcome.rows_left > 0 => eprintln!(
-            "{} rows were left out, because others had them locked; run it again to go on",
+            "{} rows were skipped because other transactions had locked them; run it again to continue",
             outcome.rows_left
         ),
-        _ => eprintln!("stopped; run it again to go on"),
+        _ => eprintln!("stopped; run it again to continue"),
     }
     Ok(())
-}
-
-/// A line on standard error that says how far it is, if somebody is there to read it.
-#[derive(Debug, Default)]
-struct Meter {
-    shown: Option<Instant>,
-}
-
-impl Meter {
-    fn show(&mut self, progress: &BaselineProgress) {
-        let recent = |shown: Instant| shown.elapsed() < METER_INTERVAL;
-        if !stderr().is_terminal() || self.shown.is_some_and(recent) {
-            return;
-        }
-        // Whether anybody can read it must not decide about the baseline.
-        let _ = write!(
-            stderr(),
-            "\r\x1b[K{} rows looked at, {} recorded, {} locked by others",
-            progress.rows_seen,
-            progress.rows_recorded,
-            progress.rows_left
-        );
-        self.shown = Some(Instant::now());
-    }
-
-    fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-    }
 }

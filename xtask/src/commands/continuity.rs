@@ -1,39 +1,31 @@
-//! `continuity`: since when tables are known, and how many of their rows are older.
+//! `continuity`: when capture of tables started, and which rows have no history.
 
 use std::io::{self, Write, stdout};
 
-use anyhow::Context;
-use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 use threadline_core::table::TableName;
 use threadline_diesel::capture_start::{CaptureStart, Counting, TableCaptureStart};
-use threadline_diesel::nonblocking;
+use threadline_diesel::documents::ContinuityDocument;
 
-use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{new_table, print_json};
+use crate::output::json::print_json;
+use crate::output::table::new_table;
+use crate::output::text::{escape, show_instant};
 
 #[derive(Debug, Args)]
 pub(crate) struct ContinuityArgs {
     /// Only this table.
     #[arg(long)]
-    pub(crate) table: Option<TableName>,
-    /// Do not count rows, which reads whole tables.
+    table: Option<TableName>,
+    /// Do not count rows. Counting reads whole tables.
     #[arg(long)]
-    pub(crate) no_count: bool,
+    no_count: bool,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    output: OutputArgs,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-}
-
-/// The answer as `--json` prints it. Stable: fields may be added.
-#[derive(Debug, Serialize)]
-struct ContinuityDocument<'a> {
-    unbroken: bool,
-    tables: &'a [TableCaptureStart],
+    database: DatabaseArgs,
 }
 
 pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
@@ -45,28 +37,20 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
         question = question.table(table);
     }
     let mut conn = connect(&args.database).await?;
-    let tables = nonblocking::capture_start(&mut conn, &question)
-        .await
-        .context("cannot tell since when tables are known")?;
-    let missing = args.table.filter(|_| tables.is_empty());
-    let unbroken = missing.is_none() && tables.iter().all(TableCaptureStart::is_unbroken);
+    let tables = threadline_diesel::capture_start(&mut conn, &question).await?;
+    let document = ContinuityDocument::new(&tables, args.table.as_ref());
     if args.output.json {
-        let document = ContinuityDocument {
-            unbroken,
-            tables: &tables,
-        };
-        print_json(&document).context("cannot print")?;
+        print_json(&document)?;
     } else {
-        print(&tables).context("cannot print")?;
+        print_tables(&tables)?;
     }
-    if let Some(missing) = missing {
-        eprintln!("table {missing} is not captured");
+    if let Some(missing) = args.table.filter(|_| tables.is_empty()) {
+        eprintln!("table {} is not captured", escape(&missing.to_string()));
     }
-    Ok(if unbroken { Answer::Fine } else { Answer::Bad })
+    Ok(Answer::fine_if(document.unbroken))
 }
 
-/// The tables, for people.
-fn print(tables: &[TableCaptureStart]) -> io::Result<()> {
+fn print_tables(tables: &[TableCaptureStart]) -> io::Result<()> {
     let mut out = stdout().lock();
     if tables.is_empty() {
         return writeln!(out, "no table is captured");
@@ -86,55 +70,51 @@ fn print(tables: &[TableCaptureStart]) -> io::Result<()> {
             None => ("?".to_owned(), "?".to_owned()),
         };
         shown.add_row([
-            table.table.to_string(),
-            shown_beginning(table),
+            escape(&table.table.to_string()),
+            show_capture_start(table),
             rows,
             unknown,
             table.baselined_rows.to_string(),
-            shown_baseline(table),
+            show_baseline(table),
         ]);
     }
     writeln!(out, "{shown}")?;
     for table in tables {
+        let name = escape(&table.table.to_string());
         if !table.captured {
-            writeln!(out, "{}: not captured now, see coverage", table.table)?;
+            writeln!(out, "{name}: no longer captured, see coverage")?;
         } else if !table.has_key {
-            writeln!(out, "{}: no key, so its rows have no history", table.table)?;
+            writeln!(out, "{name}: no key, so its rows have no history")?;
         } else if !table.is_unbroken() {
             writeln!(
                 out,
-                "{}: `baseline --table {}` would record the rows without history",
-                table.table, table.table
+                "{name}: `baseline --table {name}` records the rows without history"
             )?;
         }
     }
     Ok(())
 }
 
-/// Since when a table is known, as well as that is known.
-pub(super) fn shown_beginning(table: &TableCaptureStart) -> String {
+/// When capture of a table started, or the first record if that is not known.
+pub(super) fn show_capture_start(table: &TableCaptureStart) -> String {
     match (table.captured_since, table.first_recorded_at) {
-        (Some(since), _) => shown_instant(since),
-        (None, Some(first)) => format!("at the latest {}", shown_instant(first)),
+        (Some(since), _) => show_instant(since),
+        (None, Some(first)) => format!("at the latest {}", show_instant(first)),
         (None, None) => "unknown".to_owned(),
     }
 }
 
-/// The newest baseline and how far it came.
-pub(super) fn shown_baseline(table: &TableCaptureStart) -> String {
+/// State, end and actor of the newest baseline.
+pub(super) fn show_baseline(table: &TableCaptureStart) -> String {
     table.baseline.as_ref().map_or_else(
         || "none".to_owned(),
         |last| {
             format!(
                 "{} {} by {}",
                 last.state.as_str(),
-                shown_instant(last.ended_at.unwrap_or(last.started_at)),
-                last.started_by
+                show_instant(last.ended_at.unwrap_or(last.started_at)),
+                escape(&last.started_by)
             )
         },
     )
-}
-
-fn shown_instant(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%d %H:%M:%S").to_string()
 }

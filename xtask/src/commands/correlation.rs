@@ -1,29 +1,27 @@
-//! `correlation`: everything that an id strings together.
+//! `correlation`: the transactions, actions and changes of a correlation.
 
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 
-use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
 use threadline_core::context::ContextId;
-use threadline_diesel::correlation::{Correlation, CorrelationBundle};
-use threadline_diesel::nonblocking;
-use threadline_diesel::page::PageSize;
+use threadline_diesel::documents::CorrelationDocument;
+use threadline_diesel::query::{CorrelationBundle, DEFAULT_PAGE_SIZE};
+use threadline_diesel::{Correlation, PageSize};
 
-use super::actions::ActionDocument;
-use super::actor::TransactionDocument;
-use super::lists::{PageDocument, unanswered};
-use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{EntryDocument, print_json, show_actions, show_timeline, show_transactions};
+use crate::output::json::print_json;
+use crate::output::table::{show_actions, show_transactions};
+use crate::output::text::escape;
+use crate::output::timeline::show_timeline;
 
 #[derive(Debug, Args)]
 pub(crate) struct CorrelationArgs {
-    /// The correlation's id.
+    /// The id of the correlation.
     id: ContextId,
-    /// How many entries of each kind to show, at most 10000.
-    #[arg(long, value_name = "N", default_value_t = threadline_diesel::page::DEFAULT_PAGE_SIZE)]
+    /// Show at most this number of entries of each kind, up to 10000.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PAGE_SIZE)]
     limit: u32,
     #[command(flatten)]
     output: OutputArgs,
@@ -31,38 +29,24 @@ pub(crate) struct CorrelationArgs {
     database: DatabaseArgs,
 }
 
-/// A bundle as `--json` prints it: three pages. Stable: fields may be added.
-#[derive(Debug, Serialize)]
-struct BundleDocument<'a> {
-    transactions: PageDocument<'a, TransactionDocument<'a>>,
-    actions: PageDocument<'a, ActionDocument<'a>>,
-    changes: PageDocument<'a, EntryDocument<'a>>,
-}
-
 pub(crate) async fn run(args: CorrelationArgs) -> Result<Answer, Failure> {
-    let size = PageSize::new(args.limit).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-    let question = Correlation::of(args.id.clone()).page_size(size);
+    let size = PageSize::new(args.limit).map_err(Failure::usage)?;
+    let question = Correlation::new(args.id.clone()).page_size(size);
     let mut conn = connect(&args.database).await?;
-    let bundle = nonblocking::correlation_bundle(&mut conn, &question)
-        .await
-        .map_err(unanswered)?;
+    let bundle = threadline_diesel::correlation(&mut conn, &question).await?;
     if args.output.json {
-        print_json(&BundleDocument {
-            transactions: PageDocument::of(&bundle.transactions),
-            actions: PageDocument::of(&bundle.actions),
-            changes: PageDocument::of(&bundle.changes),
-        })
-        .context("cannot print")?;
+        print_json(&CorrelationDocument::from(&bundle))?;
     } else {
-        print(&args.id, &bundle).context("cannot print")?;
+        print(&args.id, &bundle)?;
     }
     Ok(Answer::Fine)
 }
 
-fn print(id: &ContextId, bundle: &CorrelationBundle) -> std::io::Result<()> {
+fn print(id: &ContextId, bundle: &CorrelationBundle) -> io::Result<()> {
     let mut out = stdout().lock();
+    let id = escape(&id.to_string());
     if bundle.is_empty() {
-        return writeln!(out, "nothing is known of correlation {id}");
+        return writeln!(out, "nothing is recorded for correlation {id}");
     }
     let parts = [
         (
@@ -81,8 +65,8 @@ fn print(id: &ContextId, bundle: &CorrelationBundle) -> std::io::Result<()> {
             format!("timeline --correlation {id}"),
         ),
     ];
-    for (place, (shown, has_more, rest)) in parts.iter().enumerate() {
-        if place > 0 {
+    for (index, (shown, has_more, rest)) in parts.iter().enumerate() {
+        if index > 0 {
             writeln!(out)?;
         }
         writeln!(out, "{shown}")?;

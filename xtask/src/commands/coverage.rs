@@ -1,56 +1,53 @@
-//! `coverage`: which tables are captured, and what is wrong with that.
+//! `coverage`: which tables are captured, and what is wrong with their capture.
 
-use std::io::{Write, stdout};
-
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use diesel_async::AsyncPgConnection;
 use threadline_core::expected_gap::ExpectedGap;
-use threadline_core::table::InvalidTableName;
-use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport};
-use threadline_diesel::nonblocking;
+use threadline_core::registry::registered_tables;
+use threadline_core::table::{AuditedTable, ColumnRule, InvalidTableName, TableName};
+use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport, FindingCode, Remedy};
 use threadline_diesel::policy::DeployedPolicy;
 
-use crate::Host;
-use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::args::{DatabaseArgs, OutputArgs, parse_instant};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::instant::instant;
-use crate::report::{complete_commands, show_coverage};
-use crate::show::print_json;
+use crate::host::Host;
+use crate::output::json::print_json;
+use crate::output::report::show_coverage;
+use crate::output::text::print_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct CoverageArgs {
-    /// Exit with 1 on errors and on tables that need capture.
+    /// Exit 1 on errors and on tables that need capture.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    question: CoverageQuestionArgs,
+    scope: CoverageScopeArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
-/// What is asked; the same for `coverage` and `verify`.
+/// The scope of the report; shared with `verify`.
 #[derive(Debug, Args)]
-pub(crate) struct CoverageQuestionArgs {
-    /// Only tables of this schema; can be given more than once.
+pub(super) struct CoverageScopeArgs {
+    /// Only tables of this schema; may be repeated.
     #[arg(long, value_name = "SCHEMA")]
     schema: Vec<String>,
-    /// Tables of every schema, which is so unless --schema says otherwise.
+    /// Tables of all schemas, the default.
     #[arg(long, conflicts_with = "schema")]
     all_schemas: bool,
-    /// A role the application logs in as, to be looked at though it has not written yet.
+    /// A login role of the application, checked even if it has not written yet.
     #[arg(long, value_name = "ROLE")]
     application_role: Vec<String>,
-    /// Look at what was recorded at this instant or later; a day ago unless set.
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    /// Check records since this instant; by default of the last day.
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     since: Option<DateTime<Utc>>,
 }
 
-impl CoverageQuestionArgs {
+impl CoverageScopeArgs {
     fn question(self, gaps: &[ExpectedGap]) -> Result<Coverage, InvalidTableName> {
         let mut question = gaps
             .iter()
@@ -71,44 +68,95 @@ impl CoverageQuestionArgs {
 
 pub(crate) async fn run(host: Host, args: CoverageArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
-    let policies = deployed(&mut conn).await?;
-    let report = ask(host, &mut conn, args.question, &policies).await?;
+    let policies = load_policies(&mut conn).await?;
+    let report = load_coverage(host, &mut conn, args.scope, &policies).await?;
     if args.output.json {
-        print_json(&report).context("cannot print")?;
+        print_json(&report)?;
     } else {
-        writeln!(stdout(), "{}", show_coverage(&report)).context("cannot print")?;
+        print_line(&show_coverage(&report))?;
     }
-    if args.strict && !report.is_in_order() {
-        return Ok(Answer::Bad);
-    }
-    Ok(Answer::Fine)
+    Ok(Answer::fine_if(!args.strict || report.is_in_order()))
 }
 
-/// What is deployed.
-pub(crate) async fn deployed(conn: &mut AsyncPgConnection) -> Result<Vec<DeployedPolicy>, Failure> {
-    nonblocking::deployed_policies(conn).await.map_err(failed)
+/// The deployed policies.
+pub(super) async fn load_policies(
+    conn: &mut AsyncPgConnection,
+) -> Result<Vec<DeployedPolicy>, Failure> {
+    threadline_diesel::deployed_policies(conn)
+        .await
+        .map_err(coverage_failure)
 }
 
-/// Coverage with the host's expected gaps, and with commands that are exact for this host.
-pub(crate) async fn ask(
+/// The coverage report with the host's expected gaps and complete remedies.
+pub(super) async fn load_coverage(
     host: Host,
     conn: &mut AsyncPgConnection,
-    args: CoverageQuestionArgs,
+    scope: CoverageScopeArgs,
     policies: &[DeployedPolicy],
 ) -> Result<CoverageReport, Failure> {
-    let question = args
+    let question = scope
         .question(host.expected_gaps)
-        .map_err(|wrong| Failure::usage(format!("an expected gap is wrong: {wrong}")))?;
-    let mut report = nonblocking::coverage(conn, &question)
+        .map_err(|wrong| Failure::usage(format!("invalid expected gap: {wrong}")))?;
+    let mut report = threadline_diesel::coverage(conn, &question)
         .await
-        .map_err(failed)?;
-    complete_commands(&mut report, policies);
+        .map_err(coverage_failure)?;
+    complete_remedies(&mut report, policies);
     Ok(report)
 }
 
-fn failed(error: CoverageError) -> Failure {
+fn coverage_failure(error: CoverageError) -> Failure {
     match error {
-        CoverageError::NoSuchSchema(_) => Failure::usage(error.to_string()),
+        CoverageError::NoSuchSchema(_) => Failure::usage(error),
         error => Failure::CouldNotRun(anyhow::Error::new(error)),
     }
+}
+
+/// Adds `--tables` and the deployed redaction rules to `gen-triggers` in remedies for tables that the code
+/// does not declare.
+fn complete_remedies(report: &mut CoverageReport, policies: &[DeployedPolicy]) {
+    let declared = registered_tables().unwrap_or_default();
+    for finding in &mut report.findings {
+        let Some(table) = finding.table.clone() else {
+            continue;
+        };
+        if finding.code == FindingCode::TableRenamed
+            || declared.iter().any(|known| known.name() == &table)
+        {
+            continue;
+        }
+        if let Remedy::Command { first, arguments } = &mut finding.remedy
+            && arguments.as_slice() == ["gen-triggers"]
+        {
+            let policy = policies.iter().find(|policy| policy.name == table);
+            arguments.extend(["--tables".to_owned(), table.to_string()]);
+            arguments.extend(policy.map(rule_options).unwrap_or_default());
+            *first = (finding.code == FindingCode::ColumnUnclassified).then(|| {
+                "add --mask or --exclude for it if it must not be stored in clear".to_owned()
+            });
+        }
+    }
+}
+
+/// The redaction rules of a policy as options, for columns that still exist.
+fn rule_options(policy: &DeployedPolicy) -> Vec<String> {
+    let option = |rule| match rule {
+        ColumnRule::Mask => Some("--mask"),
+        ColumnRule::Exclude => Some("--exclude"),
+        ColumnRule::Ignore => Some("--ignore"),
+        _ => None,
+    };
+    let columns = policy.declared.as_ref().map(AuditedTable::columns);
+    columns
+        .unwrap_or_default()
+        .iter()
+        .filter(|column| policy.present_columns.contains(&column.name))
+        .filter_map(|column| Some((option(column.rule)?, column)))
+        .flat_map(|(option, column)| {
+            // TableName quotes both parts; the schema alone has no type that quotes it.
+            let of_schema = TableName::new(policy.name.schema(), "").to_string();
+            let schema = of_schema.strip_suffix("\"\"").unwrap_or_default();
+            let column = TableName::new(policy.name.name(), &column.name);
+            [option.to_owned(), format!("{schema}{column}")]
+        })
+        .collect()
 }

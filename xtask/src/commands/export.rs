@@ -1,9 +1,7 @@
 //! `export`: changes as files and streams for other programs.
 
-mod meter;
-
 use std::fs;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{self, IsTerminal, stderr, stdout};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -11,17 +9,20 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use diesel_async::AsyncPgConnection;
 use serde_json::json;
-use threadline_diesel::timeline::Timeline;
+use threadline_diesel::Timeline;
 use threadline_export::{
     ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Manifest,
     Order, count,
 };
 
-use self::meter::{Meter, Terminal};
-use crate::cli::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
+use super::empty_answer::check_table;
+use super::timeline::filtered_timeline;
+use crate::args::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::print_json;
+use crate::output::json::print_json;
+use crate::output::progress::Progress;
+use crate::output::text::print_line;
 
 #[derive(Debug, Args)]
 #[expect(
@@ -30,47 +31,47 @@ use crate::show::print_json;
 )]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
-    pub(crate) filters: TimelineFilterArgs,
-    /// How changes are written.
+    filters: TimelineFilterArgs,
+    /// The file format.
     #[arg(long, value_enum, default_value_t = FormatName::Csv)]
-    pub(crate) format: FormatName,
-    /// Compress with gzip. Parquet is compressed by itself.
+    format: FormatName,
+    /// Compress with gzip. Parquet has its own compression.
     #[arg(long)]
-    pub(crate) gzip: bool,
-    /// The file to write, with its manifest beside it; `-` is standard output.
+    gzip: bool,
+    /// The file to write; its manifest is written beside it. `-` is standard output.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
-    pub(crate) output: PathBuf,
-    /// Write the manifest there, for an export to standard output.
+    output: PathBuf,
+    /// The file for the manifest of an export to standard output.
     #[arg(long, value_name = "FILE")]
-    pub(crate) manifest: Option<PathBuf>,
-    /// The newest change first, as in a timeline; the oldest is, otherwise.
+    manifest: Option<PathBuf>,
+    /// Write the newest change first. By default the oldest is first.
     #[arg(long)]
-    pub(crate) newest_first: bool,
-    /// Export no more changes than this, the first in the order, and say whether there were more.
+    newest_first: bool,
+    /// Export at most this number of changes, and report whether more match.
     #[arg(long, value_name = "N")]
-    pub(crate) max_rows: Option<NonZeroU64>,
-    /// Write CSV for programs: text that spreadsheets would run as a formula stays as it is.
+    max_rows: Option<NonZeroU64>,
+    /// Do not escape text in CSV that a spreadsheet would run as a formula.
     #[arg(long)]
-    pub(crate) no_formula_guard: bool,
+    no_formula_guard: bool,
     /// Add the columns of the action in force.
     #[arg(long)]
-    pub(crate) with_actions: bool,
-    /// Count the changes and write nothing.
+    with_actions: bool,
+    /// Only count the changes.
     #[arg(long)]
-    pub(crate) dry_run: bool,
+    dry_run: bool,
     #[command(flatten)]
-    pub(crate) report: OutputArgs,
+    report: OutputArgs,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FormatName {
-    /// Comma-separated values, with a header.
+    /// Comma-separated values with a header.
     Csv,
-    /// One document, with a manifest at its end.
+    /// One document that ends with the manifest.
     Json,
-    /// An object a line.
+    /// One object per line.
     Ndjson,
     /// Typed columns for analysis.
     #[cfg(feature = "parquet")]
@@ -78,34 +79,34 @@ pub(crate) enum FormatName {
 }
 
 pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
-    check(&args)?;
+    check_options(&args)?;
     let mut conn = connect(&args.database).await?;
-    let question = args.filters.clone().question(&mut conn).await?;
-    // Before a file is written that holds nothing because of a slip of the pen.
-    if let Some(subject) = args.filters.subject()
-        && subject.check_table(&mut conn).await? == Answer::Bad
+    let question = filtered_timeline(&mut conn, args.filters.clone()).await?;
+    // A misspelt table must not create an empty file.
+    if let Some(table) = &args.filters.table
+        && check_table(&mut conn, table).await? == Answer::Bad
     {
         return Ok(Answer::Bad);
     }
     if args.dry_run {
         let rows = count(&mut conn, &question).await.context("cannot count")?;
-        show_count(rows, args.max_rows, args.report.json).context("cannot print")?;
+        print_count(rows, args.max_rows, args.report.json)?;
         return Ok(Answer::Fine);
     }
-    let export = export(&args, question.clone());
+    let export = build_export(&args, question.clone());
     let manifest = if is_stdout(&args.output) {
-        to_stdout(&export, &mut conn, args.manifest.as_deref()).await?
+        write_stdout(&export, &mut conn, args.manifest.as_deref()).await?
     } else {
-        let total = expected(&mut conn, &question, args.max_rows).await?;
-        let manifest = to_file(&export, &mut conn, &args.output, total).await?;
-        report(&manifest, &args.output, args.report.json).context("cannot print")?;
+        let total = count_for_progress(&mut conn, &question, args.max_rows).await?;
+        let manifest = write_file(&export, &mut conn, &args.output, total).await?;
+        print_manifest(&manifest, &args.output, args.report.json)?;
         manifest
     };
-    warn_if_cut(&manifest);
+    warn_if_limited(&manifest);
     Ok(Answer::Fine)
 }
 
-fn export(args: &ExportArgs, question: Timeline) -> Export {
+fn build_export(args: &ExportArgs, question: Timeline) -> Export {
     let mut export = Export::new(question).format(format(args));
     if args.gzip {
         export = export.compression(Compression::Gzip);
@@ -117,31 +118,30 @@ fn export(args: &ExportArgs, question: Timeline) -> Export {
         export = export.order(Order::NewestFirst);
     }
     match args.max_rows {
-        Some(most) => export.max_rows(most),
+        Some(limit) => export.max_rows(limit),
         None => export,
     }
 }
 
-/// Writes without holding up the thread, so that Ctrl-C is heard also when nobody reads on.
-async fn to_stdout(
+/// Exports to standard output. Asynchronous, so that Ctrl-C works while the pipe is full.
+async fn write_stdout(
     export: &Export,
     conn: &mut AsyncPgConnection,
     manifest_path: Option<&Path>,
 ) -> Result<Manifest, Failure> {
-    let terminal = if stdout().is_terminal() {
-        Terminal::Taken
+    let line = if stdout().is_terminal() {
+        Progress::hidden()
     } else {
-        Terminal::Free
+        Progress::changes(None)
     };
-    let mut meter = Meter::new(terminal, None);
     let mut out = tokio::io::stdout();
     let outcome = tokio::select! {
-        outcome = export.write_to_async(conn, &mut out, |done| meter.show(done)) => {
+        outcome = export.write_to_async(conn, &mut out, |done| line.set_count(done.rows)) => {
             outcome.map_err(|error| anyhow::Error::new(error).context("cannot export"))
         }
         _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped: the export is not complete")),
     };
-    meter.clear();
+    drop(line);
     let manifest = outcome?;
     if let Some(path) = manifest_path {
         write_manifest(path, &manifest)
@@ -156,34 +156,34 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
     Ok(fs::write(path, text)?)
 }
 
-async fn to_file(
+async fn write_file(
     export: &Export,
     conn: &mut AsyncPgConnection,
     path: &Path,
     total: Option<u64>,
 ) -> Result<Manifest, Failure> {
-    let mut meter = Meter::new(Terminal::Free, total);
+    let line = Progress::changes(total);
     let outcome = tokio::select! {
-        outcome = export.write_file(conn, path, |done| meter.show(done)) => {
-            outcome.map_err(refused)
+        outcome = export.write_file(conn, path, |done| line.set_count(done.rows)) => {
+            outcome.map_err(export_failure)
         }
         _ = tokio::signal::ctrl_c() => {
             Err(anyhow!("stopped: nothing was written to {}", path.display()).into())
         }
     };
-    meter.clear();
+    drop(line);
     outcome
 }
 
-/// Refuses what would not do what was meant.
-fn check(args: &ExportArgs) -> Result<(), Failure> {
+/// Rejects options that contradict each other.
+fn check_options(args: &ExportArgs) -> Result<(), Failure> {
     if args.no_formula_guard && args.format != FormatName::Csv {
         return Err(Failure::usage("--no-formula-guard is for --format csv"));
     }
     #[cfg(feature = "parquet")]
     if args.gzip && args.format == FormatName::Parquet {
         return Err(Failure::usage(
-            "Parquet is compressed by itself: leave --gzip out",
+            "Parquet has its own compression: omit --gzip",
         ));
     }
     if args.manifest.is_some() && (args.dry_run || !is_stdout(&args.output)) {
@@ -202,7 +202,7 @@ fn check(args: &ExportArgs) -> Result<(), Failure> {
     }
     if is_binary(args) && stdout().is_terminal() {
         return Err(Failure::usage(
-            "this is not text for a terminal: name a file with --output, or pipe it on",
+            "the output is binary: name a file with --output, or pipe it",
         ));
     }
     Ok(())
@@ -234,59 +234,55 @@ fn format(args: &ExportArgs) -> Format {
     }
 }
 
-/// How many changes there will be, where somebody watches: counting takes its time.
-async fn expected(
+/// The number of changes to export, if a terminal shows progress; counting takes time.
+async fn count_for_progress(
     conn: &mut AsyncPgConnection,
     question: &Timeline,
-    most: Option<NonZeroU64>,
+    limit: Option<NonZeroU64>,
 ) -> Result<Option<u64>, Failure> {
     if !stderr().is_terminal() {
         return Ok(None);
     }
     let rows = count(conn, question).await.context("cannot count")?;
-    Ok(Some(most.map_or(rows, |most| rows.min(most.get()))))
+    Ok(Some(limit.map_or(rows, |limit| rows.min(limit.get()))))
 }
 
-fn refused(error: ExportError) -> Failure {
+fn export_failure(error: ExportError) -> Failure {
     match error {
-        ExportError::NotAFile(_) => Failure::usage(error.to_string()),
+        ExportError::NotAFile(_) => Failure::usage(error),
         other => Failure::CouldNotRun(anyhow::Error::new(other).context("cannot export")),
     }
 }
 
-fn show_count(rows: u64, most: Option<NonZeroU64>, as_json: bool) -> std::io::Result<()> {
+fn print_count(rows: u64, limit: Option<NonZeroU64>, as_json: bool) -> io::Result<()> {
     if as_json {
-        return print_json(&json!({ "row_count": rows, "max_rows": most }));
+        return print_json(&json!({ "row_count": rows, "max_rows": limit }));
     }
-    match most {
-        Some(most) if most.get() < rows => {
-            writeln!(
-                stdout(),
-                "{rows} changes match, of which {most} would be exported"
-            )
-        }
-        _ => writeln!(stdout(), "{rows} changes match"),
+    match limit {
+        Some(limit) if limit.get() < rows => print_line(&format!(
+            "{rows} changes match, of which {limit} would be exported"
+        )),
+        _ => print_line(&format!("{rows} changes match")),
     }
 }
 
-fn report(manifest: &Manifest, output: &Path, as_json: bool) -> std::io::Result<()> {
+fn print_manifest(manifest: &Manifest, output: &Path, as_json: bool) -> io::Result<()> {
     if as_json {
         return print_json(manifest);
     }
-    writeln!(
-        stdout(),
+    print_line(&format!(
         "wrote {} changes ({} bytes, SHA-256 {}) to {}",
         manifest.summary.row_count,
         manifest.bytes,
         manifest.sha256,
         output.display()
-    )
+    ))
 }
 
-fn warn_if_cut(manifest: &Manifest) {
+fn warn_if_limited(manifest: &Manifest) {
     if manifest.summary.cut {
         eprintln!(
-            "warning: cut after {} changes, as --max-rows says; there are more",
+            "warning: stopped after {} changes because of --max-rows; more match",
             manifest.summary.row_count
         );
     }

@@ -1,6 +1,5 @@
 //! `feed`: consumers of the feed.
 
-use std::io::{self, Write, stdout};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,16 +7,18 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_diesel::feed::{
-    self, Batch, BatchSize, ConsumerName, FeedError, Lag, LeaseTime, Leased, Start,
+    self, BatchSize, ConsumerName, FeedError, Lag, LeaseTime, Leased, Start,
 };
 
-use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{new_table, print_json};
+use crate::output::json::{print_json, print_ndjson};
+use crate::output::table::new_table;
+use crate::output::text::{escape, print_line};
 
-/// How long `read` waits before it asks again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two attempts of `read` to lease a batch.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct FeedArgs {
@@ -27,15 +28,15 @@ pub(crate) struct FeedArgs {
 
 #[derive(Debug, Subcommand)]
 enum FeedCommand {
-    /// Show every consumer and how far it is.
+    /// Show all consumers and their positions.
     List(ListArgs),
-    /// Make a consumer.
+    /// Create a consumer.
     Create(CreateArgs),
-    /// Drop a consumer and forget how far it is.
+    /// Drop a consumer and its position.
     Drop(DropArgs),
-    /// Show how far a consumer is, and what it waits for.
+    /// Show the position of a consumer, and the transaction it waits for.
     Lag(LagArgs),
-    /// Lease the next changes and actions of a consumer and print them as JSON, one a line.
+    /// Lease the next changes and actions of a consumer and print them as JSON, one per line.
     Read(ReadArgs),
 }
 
@@ -49,10 +50,10 @@ struct ListArgs {
 
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// Its name: lower-case letters, digits, `_`, `-` and `.`.
+    /// The name of the consumer: lower-case letters, digits, `_`, `-` and `.`.
     consumer: ConsumerName,
-    /// Where it begins: `beginning`, `now`, or the id of the change or action to go on after.
-    #[arg(long, value_name = "PLACE", default_value = "beginning")]
+    /// The start position: `beginning`, `now`, or the id of the change or action to start after.
+    #[arg(long, value_name = "POSITION", default_value = "beginning")]
     start: Start,
     #[command(flatten)]
     database: DatabaseArgs,
@@ -60,9 +61,9 @@ struct CreateArgs {
 
 #[derive(Debug, Args)]
 struct DropArgs {
-    /// Its name.
+    /// The name of the consumer.
     consumer: ConsumerName,
-    /// Drop it, and do not only show what would be forgotten.
+    /// Drop the consumer, instead of showing it.
     #[arg(long)]
     execute: bool,
     #[command(flatten)]
@@ -71,9 +72,9 @@ struct DropArgs {
 
 #[derive(Debug, Args)]
 struct LagArgs {
-    /// Its name.
+    /// The name of the consumer.
     consumer: ConsumerName,
-    /// Exit with 1 when the first change or action it has not acknowledged is older than this.
+    /// Exit 1 if the oldest change or action that is not acknowledged is older than this.
     #[arg(long, value_name = "SECONDS")]
     max_behind: Option<u32>,
     #[command(flatten)]
@@ -84,18 +85,18 @@ struct LagArgs {
 
 #[derive(Debug, Args)]
 struct ReadArgs {
-    /// Its name.
+    /// The name of the consumer.
     consumer: ConsumerName,
-    /// How many changes and actions to read, at most 10000.
+    /// Read at most this number of changes and actions, up to 10000.
     #[arg(long, value_name = "N", default_value_t = 500)]
     limit: u32,
-    /// Acknowledge what was printed. Without it the same lines come again.
+    /// Acknowledge the printed lines. Without this option, the next read prints them again.
     #[arg(long)]
     acknowledge: bool,
-    /// How long the lease lasts while they are printed.
+    /// The duration of the lease while the lines are printed.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     lease: u32,
-    /// How long to wait for running transactions that newer changes depend on.
+    /// The time to wait for running transactions that hold back newer changes.
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     wait: u32,
     #[command(flatten)]
@@ -118,11 +119,11 @@ async fn list(args: &ListArgs) -> Result<Answer, Failure> {
         .await
         .context("cannot read the consumers")?;
     if args.output.json {
-        print_json(&consumers).context("cannot print")?;
+        print_json(&consumers)?;
     } else if consumers.is_empty() {
-        writeln!(stdout(), "there are no consumers").context("cannot print")?;
+        print_line("there are no consumers")?;
     } else {
-        writeln!(stdout(), "{}", show_lags(&consumers)).context("cannot print")?;
+        print_line(&show_lags(&consumers))?;
     }
     Ok(Answer::Fine)
 }
@@ -131,15 +132,15 @@ async fn create(args: &CreateArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
     match feed::create(&mut conn, &args.consumer, args.start).await {
         Ok(()) => {
-            writeln!(stdout(), "created {}", args.consumer).context("cannot print")?;
+            print_line(&format!("created {}", args.consumer))?;
             Ok(Answer::Fine)
         }
         Err(exists @ FeedError::ConsumerExists(_)) => {
             eprintln!("{exists}");
             Ok(Answer::Bad)
         }
-        Err(error @ FeedError::NoSuchPlace { .. }) => Err(Failure::usage(error.to_string())),
-        Err(error) => Err(could_not(error, "cannot create the consumer")),
+        Err(error @ FeedError::NoSuchPlace { .. }) => Err(Failure::usage(error)),
+        Err(error) => Err(could_not_run(error, "cannot create the consumer")),
     }
 }
 
@@ -148,21 +149,18 @@ async fn drop_consumer(args: &DropArgs) -> Result<Answer, Failure> {
     let Some(lag) = lag_of(&mut conn, &args.consumer).await? else {
         return Ok(Answer::Bad);
     };
-    writeln!(stdout(), "{}", show_lags(std::slice::from_ref(&lag))).context("cannot print")?;
+    print_line(&show_lags(std::slice::from_ref(&lag)))?;
     if !args.execute {
-        writeln!(
-            stdout(),
-            "nothing was dropped: --execute forgets that {} is at {}",
-            args.consumer,
-            lag.acknowledged_to
-        )
-        .context("cannot print")?;
+        print_line(&format!(
+            "nothing was dropped; --execute drops {} and its position {}",
+            args.consumer, lag.acknowledged_to
+        ))?;
         return Ok(Answer::Fine);
     }
     feed::drop_consumer(&mut conn, &args.consumer)
         .await
-        .map_err(|error| could_not(error, "cannot drop the consumer"))?;
-    writeln!(stdout(), "dropped {}", args.consumer).context("cannot print")?;
+        .map_err(|error| could_not_run(error, "cannot drop the consumer"))?;
+    print_line(&format!("dropped {}", args.consumer))?;
     Ok(Answer::Fine)
 }
 
@@ -172,20 +170,21 @@ async fn lag(args: &LagArgs) -> Result<Answer, Failure> {
         return Ok(Answer::Bad);
     };
     if args.output.json {
-        print_json(&lag).context("cannot print")?;
+        print_json(&lag)?;
     } else {
-        writeln!(stdout(), "{}", show_lags(std::slice::from_ref(&lag))).context("cannot print")?;
+        print_line(&show_lags(std::slice::from_ref(&lag)))?;
     }
-    let most = args
+    let max_behind = args
         .max_behind
         .map(|seconds| TimeDelta::seconds(i64::from(seconds)));
-    Ok(match (lag.behind_for(Utc::now()), most) {
-        (Some(behind), Some(most)) if behind > most => Answer::Bad,
-        _ => Answer::Fine,
-    })
+    let is_late = match (lag.behind_for(Utc::now()), max_behind) {
+        (Some(behind), Some(max)) => behind > max,
+        _ => false,
+    };
+    Ok(Answer::fine_if(!is_late))
 }
 
-/// How far a consumer is; says so where there is none.
+/// The lag of a consumer; an error message if it does not exist.
 async fn lag_of(
     conn: &mut AsyncPgConnection,
     consumer: &ConsumerName,
@@ -196,19 +195,21 @@ async fn lag_of(
             eprintln!("{unknown}");
             Ok(None)
         }
-        Err(error) => Err(could_not(error, "cannot read the consumer")),
+        Err(error) => Err(could_not_run(error, "cannot read the consumer")),
     }
 }
 
 async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
-    let size = BatchSize::new(args.limit).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-    let time = LeaseTime::new(Duration::from_secs(u64::from(args.lease)))
-        .map_err(|wrong| Failure::usage(wrong.to_string()))?;
+    let size = BatchSize::new(args.limit).map_err(Failure::usage)?;
+    let time =
+        LeaseTime::new(Duration::from_secs(u64::from(args.lease))).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
-    let give_up = Instant::now() + Duration::from_secs(u64::from(args.wait));
+    let deadline = Instant::now() + Duration::from_secs(u64::from(args.wait));
     let leased = loop {
         match feed::lease(&mut conn, &args.consumer, time, size).await {
-            Ok(Leased::Waiting) if Instant::now() < give_up => tokio::time::sleep(PAUSE).await,
+            Ok(Leased::Waiting) if Instant::now() < deadline => {
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
             leased => break leased,
         }
     };
@@ -217,58 +218,50 @@ async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
             eprintln!("{unknown}");
             return Ok(Answer::Bad);
         }
-        leased => leased.map_err(|error| could_not(error, "cannot lease"))?,
+        leased => leased.map_err(|error| could_not_run(error, "cannot lease"))?,
     };
     let batch = match leased {
         Leased::Batch(batch) => batch,
         Leased::Held { until } => {
-            let until = until.map_or_else(String::new, |until| format!(" until {}", shown(until)));
+            let until = until.map_or_else(String::new, |until| {
+                format!(" until {}", show_rfc3339(until))
+            });
             eprintln!("another worker has the lease of {}{until}", args.consumer);
             return Ok(Answer::Bad);
         }
         Leased::Waiting => {
-            eprintln!("nothing yet: newer changes wait for running transactions; see `feed lag`");
+            eprintln!("no changes yet: newer ones wait for running transactions; see `feed lag`");
             return Ok(Answer::Fine);
         }
         _ => return Ok(Answer::Fine),
     };
     if let Some(instant) = batch.removed_before {
         eprintln!(
-            "warning: retention removed changes captured before {}, perhaps before {} saw them",
-            shown(instant),
+            "warning: retention removed changes captured before {}; {} may not have read all of them",
+            show_rfc3339(instant),
             args.consumer
         );
     }
-    let printed = print_batch(&batch).context("cannot print");
-    // Only what was printed whole is done with.
+    let printed = print_ndjson(&batch.items);
+    // A batch that was printed in part is not acknowledged.
     let ended = if args.acknowledge && printed.is_ok() {
         feed::acknowledge(&mut conn, &batch.token).await
     } else {
         feed::release(&mut conn, &batch.token).await
     };
     printed?;
-    ended.map_err(|error| could_not(error, "cannot end the lease"))?;
+    ended.map_err(|error| could_not_run(error, "cannot end the lease"))?;
     Ok(Answer::Fine)
 }
 
-fn print_batch(batch: &Batch) -> io::Result<()> {
-    let mut out = io::BufWriter::new(stdout().lock());
-    for item in &batch.items {
-        serde_json::to_writer(&mut out, item)?;
-        writeln!(out)?;
-    }
-    out.flush()
+fn could_not_run(error: FeedError, context: &'static str) -> Failure {
+    Failure::CouldNotRun(anyhow::Error::new(error).context(context))
 }
 
-fn could_not(error: FeedError, what: &'static str) -> Failure {
-    Failure::CouldNotRun(anyhow::Error::new(error).context(what))
-}
-
-fn shown(instant: DateTime<Utc>) -> String {
+fn show_rfc3339(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Consumers as a table for people.
 fn show_lags(lags: &[Lag]) -> String {
     let mut table = new_table();
     table.set_header(["consumer", "at", "behind", "oldest", "lease", "waits for"]);
@@ -279,31 +272,34 @@ fn show_lags(lags: &[Lag]) -> String {
             lag.acknowledged_to.to_string(),
             match lag.behind_at_most {
                 0 => String::from("0"),
-                most => format!("at most {most}"),
+                limit => format!("at most {limit}"),
             },
             lag.behind_for(now)
                 .map_or_else(String::new, |behind| format!("{} s", behind.num_seconds())),
             match (&lag.leased_by, lag.leased_until) {
-                (Some(by), Some(until)) if until > now => format!("{by} until {}", shown(until)),
+                (Some(by), Some(until)) if until > now => {
+                    format!("{} until {}", escape(by), show_rfc3339(until))
+                }
                 _ => String::new(),
             },
-            shown_waiting(lag),
+            show_blocker(lag),
         ]);
     }
     table.to_string()
 }
 
-fn shown_waiting(lag: &Lag) -> String {
+/// The transaction that holds back newer changes.
+fn show_blocker(lag: &Lag) -> String {
     let Some(running) = &lag.waiting_for else {
         return String::new();
     };
     let who = match (&running.prepared, running.pid) {
-        (Some(name), _) => format!("prepared transaction {name}"),
+        (Some(name), _) => format!("prepared transaction {}", escape(name)),
         (None, Some(pid)) => format!("process {pid}"),
         (None, None) => format!("transaction {}", running.xid),
     };
     match running.since {
-        Some(since) => format!("{who} since {}", shown(since)),
+        Some(since) => format!("{who} since {}", show_rfc3339(since)),
         None => who,
     }
 }

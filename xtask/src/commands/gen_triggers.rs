@@ -1,85 +1,104 @@
-//! `gen-triggers`: the migration that puts tables under capture.
+//! `gen-triggers`: the migration that captures tables.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stdout};
 
-use anyhow::Context;
 use chrono::Utc;
+use clap::Args;
 use threadline_core::capture::{CaptureMigration, GeneratedPolicy};
 use threadline_core::registry::registered_tables;
 use threadline_core::table::{AuditedTable, TableName};
+use threadline_diesel::introspect;
 use threadline_diesel::introspection::IntrospectionError;
-use threadline_diesel::nonblocking::introspect;
 
-use super::redeploy;
-use crate::cli::GenTriggersArgs;
+use crate::args::{DatabaseArgs, MigrationsDirArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::OnDisk;
+use crate::output::text::print_line;
+
+#[derive(Debug, Args)]
+pub(crate) struct GenTriggersArgs {
+    /// Capture these tables as the database defines them, instead of those that the code declares:
+    /// `a,b,schema.c`, quoted as in SQL.
+    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+    tables: Vec<TableName>,
+    /// Never store this column: `table.column` or `schema.table.column`.
+    #[arg(long, value_name = "COLUMN")]
+    exclude: Vec<String>,
+    /// Store a placeholder instead of the values of this column.
+    #[arg(long, value_name = "COLUMN")]
+    mask: Vec<String>,
+    /// Store this column, but record no update that changes it alone.
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+    #[command(flatten)]
+    migrations: MigrationsDirArgs,
+    /// Print up.sql for all tables instead of writing a migration.
+    #[arg(long, conflicts_with = "check")]
+    print: bool,
+    /// Write nothing; exit 1 if a migration is missing.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
-    if !args.redeploy.is_empty() {
-        return redeploy::redeploy(&args).await;
-    }
-    if !args.retire.is_empty() {
-        return redeploy::retire(&args);
-    }
     let rules = Rules::parse(&args)?;
-    let tables = rules.apply(declared_tables(&args).await?)?;
+    let tables = rules.apply(load_tables(&args).await?)?;
     if args.print {
         let migration = CaptureMigration::new(&tables, |_| None);
-        stdout()
-            .write_all(as_transaction(migration.up()).as_bytes())
-            .context("cannot print")?;
+        stdout().write_all(as_transaction(migration.up()).as_bytes())?;
         return Ok(Answer::Fine);
     }
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
-    let deployed = OnDisk::read(&dir);
-    let lagging: Vec<_> = tables
-        .iter()
-        .filter(|table| deployed.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
-        .collect();
-    let mut out = stdout();
+    let on_disk = OnDisk::read(&dir);
     if args.tables.is_empty() {
-        for forgotten in deployed.tables_not_in(&tables) {
+        for table in on_disk.tables_not_in(&tables) {
             eprintln!(
-                "warning: table {forgotten} is captured by a migration, but no longer declared; \
-                 its capture stays until `gen-triggers --retire {forgotten}` takes it off"
+                "warning: a migration captures table {table}, but the code no longer declares it; run \
+                 `disable-capture {table}` to end its capture"
             );
         }
     }
+    let lagging: Vec<_> = tables
+        .iter()
+        .filter(|table| on_disk.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
+        .collect();
     if lagging.is_empty() {
-        writeln!(out, "the migrations are up to date with the code").context("cannot print")?;
+        print_line("the migrations are up to date with the code")?;
         return Ok(Answer::Fine);
     }
     if args.check {
         for table in &lagging {
-            writeln!(out, "table {} is not captured as declared", table.name())
-                .context("cannot print")?;
+            print_line(&format!(
+                "table {} is not captured as declared",
+                table.name()
+            ))?;
         }
-        writeln!(out, "run gen-triggers and commit the migration").context("cannot print")?;
+        print_line("run gen-triggers and commit the migration")?;
         return Ok(Answer::Bad);
     }
-    let migration = CaptureMigration::new(lagging.iter().copied(), |table| deployed.sql(table));
+    let migration = CaptureMigration::new(lagging.iter().copied(), |table| on_disk.sql(table));
     let written = dir.write(
         &dir.next_version(Utc::now()),
         "threadline_capture",
         migration.up(),
         migration.down(),
     )?;
-    writeln!(out, "wrote {}", written.display()).context("cannot print")?;
+    print_line(&format!("wrote {}", written.display()))?;
     for table in lagging {
-        writeln!(out, "  captures {}", table.name()).context("cannot print")?;
+        print_line(&format!("  captures {}", table.name()))?;
     }
     Ok(Answer::Fine)
 }
 
-/// The tables to capture: those that were named, as the database has them, or those the code
-/// declares.
-async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failure> {
+/// The tables of `--tables` as the database defines them, or else those that the code declares.
+async fn load_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failure> {
     if args.tables.is_empty() {
-        let tables = registered_tables().map_err(|wrong| Failure::usage(wrong.to_string()))?;
+        let tables = registered_tables().map_err(Failure::usage)?;
         if tables.is_empty() {
             return Err(Failure::usage(
                 "the code declares no audited table: derive Audited on its models and link them \
@@ -88,16 +107,16 @@ async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Fa
         }
         return Ok(tables);
     }
-    let mut conn = connect(&args.database).await?;
     let mut names = args.tables.clone();
     names.sort();
-    let twice = names.windows(2).find_map(|pair| match pair {
+    let duplicate = names.windows(2).find_map(|pair| match pair {
         [one, other] if one == other => Some(one),
         _ => None,
     });
-    if let Some(table) = twice {
+    if let Some(table) = duplicate {
         return Err(Failure::usage(format!("table {table} is named twice")));
     }
+    let mut conn = connect(&args.database).await?;
     let mut tables = Vec::new();
     for name in names {
         let table = introspect(&mut conn, &name)
@@ -106,18 +125,18 @@ async fn declared_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Fa
                 IntrospectionError::Database(error) => {
                     Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
                 }
-                other => Failure::usage(other.to_string()),
+                other => Failure::usage(other),
             })?;
         tables.push(table);
     }
     Ok(tables)
 }
 
-/// Rules from the command line, by table.
+/// The redaction rules on the command line, by table.
 #[derive(Debug, Default)]
 struct Rules(BTreeMap<TableName, TableRules>);
 
-/// The columns of a table that have a rule.
+/// The columns of a table with a rule.
 #[derive(Debug, Default)]
 struct TableRules {
     exclude: Vec<String>,
@@ -143,7 +162,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Adds the rules to their tables. A rule without its table is an error: the column would be
+    /// Adds the rules to their tables. A rule for another table is an error, because its column would be
     /// stored in clear.
     fn apply(mut self, tables: Vec<AuditedTable>) -> Result<Vec<AuditedTable>, Failure> {
         let mut with_rules = Vec::new();
@@ -151,8 +170,8 @@ impl Rules {
             with_rules.push(match self.0.remove(table.name()) {
                 Some(rules) => table
                     .redact(rules.exclude, rules.mask)
-                    .and_then(|table| table.ignoring(rules.ignore))
-                    .map_err(|wrong| Failure::usage(wrong.to_string()))?,
+                    .and_then(|table| table.ignore(rules.ignore))
+                    .map_err(Failure::usage)?,
                 None => table,
             });
         }
@@ -165,13 +184,11 @@ impl Rules {
     }
 }
 
-/// `table.column` or `schema.table.column`, parts quoted as in SQL.
+/// Parses `table.column` or `schema.table.column`, quoted as in SQL.
 fn parse_column(text: &str) -> Result<(TableName, String), Failure> {
-    let wrong = || {
+    TableName::split_column(text).ok_or_else(|| {
         Failure::usage(format!(
-            "`{text}` names no column: write table.column or schema.table.column"
+            "`{text}` is not a column; write table.column or schema.table.column"
         ))
-    };
-    let (table, column) = TableName::split_column(text).ok_or_else(wrong)?;
-    Ok((table, column))
+    })
 }

@@ -1,75 +1,99 @@
-//! `history`: the changes of one row, or when a field of it came to a value.
+//! `history`: the changes of one row, or of one field of it.
 
-use anyhow::Context;
-use threadline_diesel::change::TimelineEntry;
-use threadline_diesel::history::{HistoryNotes, row_timeline};
-use threadline_diesel::moments::{HasMoments, row_moment};
-use threadline_diesel::nonblocking;
-use threadline_diesel::terms::FieldValue;
+use clap::{ArgAction, Args};
+use threadline_diesel::documents::{EntryDocument, HistoryDocument};
+use threadline_diesel::query::{ColumnName, FieldValue, HistoryNotes};
+use threadline_diesel::{FieldHistory, ReadError, Timeline, TimelineEntry};
 
-use super::lists::{Asked, Output, load_page, print_page};
-use super::subject::{Subject, resolve_key};
-use crate::cli::HistoryArgs;
+use super::empty_answer::EmptyAnswer;
+use super::page::{PageRequest, load_page};
+use super::row_key::resolve_key;
+use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, RowArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{EntryDocument, plain, show_history};
+use crate::output::json::print_json;
+use crate::output::page::{ListFormat, print_page};
+use crate::output::text::{escape, show_instant};
+use crate::output::timeline::show_history;
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    row: RowArgs,
+    /// Only changes that set this column.
+    #[arg(long, value_name = "COLUMN")]
+    field: Option<ColumnName>,
+    /// Only changes that set the column to this value, in its stored form, texts without quotes.
+    #[arg(long, value_name = "VALUE", requires = "field", action = ArgAction::Set)]
+    became: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    output: ListOutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
+    let RowArgs { table, key } = args.row;
     let mut conn = connect(&args.database).await?;
-    let key = resolve_key(&mut conn, &args.table, &args.key).await?;
-    let question = match args.field.clone() {
-        None => row_timeline(args.table.clone(), &key),
+    let row_key = resolve_key(&mut conn, &table, &key).await?;
+    let row = Timeline::new().row(table.clone(), &row_key);
+    let query = match args.field.clone() {
+        None => row,
         Some(field) => {
-            let mut moment = row_moment(args.table.clone(), &key).field(field);
+            let mut changes = FieldHistory::new(row, field);
             if let Some(value) = &args.became {
-                let value = FieldValue::typed(value);
-                moment = moment.became(value.map_err(|wrong| Failure::usage(wrong.to_string()))?);
+                changes = changes.set_to(FieldValue::typed(value).map_err(Failure::usage)?);
             }
-            moment.timeline()
+            changes.into()
         }
     };
-    let subject = Subject {
-        table: args.table,
-        key: Some(args.key),
+    let target = EmptyAnswer {
+        table,
+        key: Some(key),
         column: args.field,
         value: args.became,
     };
-    let notes = nonblocking::history_notes(&mut conn, &subject.table, &key)
+    let notes = threadline_diesel::history_notes(&mut conn, &target.table, &row_key)
         .await
-        .context("cannot read the trail")?;
-    let output = Output::from(&args.output);
-    let asked = Asked::new(&args.page, output)?;
+        .map_err(ReadError::from)?;
+    let format = args.output.format();
+    let request = PageRequest::new(&args.page, format)?;
     let show = |entries: &[TimelineEntry]| show_history(entries, &notes.moves);
-    let page = load_page(&mut conn, &question, &asked, show).await?;
-    if page.entries.is_empty() && subject.why_nothing(&mut conn).await? == Answer::Bad {
+    let page = load_page(&mut conn, &query, &request, show).await?;
+    if page.entries.is_empty() && target.explain(&mut conn).await? == Answer::Bad {
         return Ok(Answer::Bad);
     }
-    print_page::<_, EntryDocument<'_>>(&page, output, "no changes match", show)?;
+    if format == ListFormat::Json {
+        print_json(&HistoryDocument::new(&page, &notes))?;
+    } else {
+        print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", show)?;
+    }
     print_notes(&notes);
     Ok(Answer::Fine)
 }
 
-/// Says on standard error what the changes do not say themselves.
+/// Prints facts about the row that no single change states, on standard error.
 fn print_notes(notes: &HistoryNotes) {
-    const INSTANT: &str = "%Y-%m-%d %H:%M:%S UTC";
     for other in &notes.earlier_holders {
         eprintln!(
-            "until {} this was the key of another row, which became `{}`",
-            other.until.format(INSTANT),
-            plain(&other.became)
+            "until {} UTC this was the key of another row, which became `{}`",
+            show_instant(other.until),
+            escape(&other.next_key)
         );
     }
     if let Some(truncated) = &notes.truncated {
         eprintln!(
-            "the table was truncated at {}, and this row with it: `diff {}` says by whom",
-            truncated.at.format(INSTANT),
+            "the table was truncated at {} UTC, which removed this row: see `diff {}`",
+            show_instant(truncated.at),
             truncated.change_id
         );
     }
     if let Some(defined) = &notes.key_defined_at {
         eprintln!(
-            "the key of the table was defined anew at {}: earlier changes have other keys and are not shown",
-            defined.format(INSTANT)
+            "the key of the table was redefined at {} UTC: earlier changes have other keys and are not shown",
+            show_instant(*defined)
         );
     }
 }

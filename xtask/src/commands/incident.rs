@@ -1,22 +1,34 @@
-//! `incident`: everything about one transaction.
+//! `incident`: one transaction with its actions and changes.
 
-use anyhow::Context;
-use threadline_diesel::incident::Incident;
-use threadline_diesel::nonblocking::incident_bundle;
-use threadline_diesel::page::{Cursor, PageSize};
+use clap::Args;
+use threadline_core::transaction::AuditTransactionId;
+use threadline_diesel::documents::IncidentDocument;
+use threadline_diesel::{Cursor, Incident, PageSize, incident};
 
-use super::diff::{IncidentDocument, rules};
-use super::lists::unanswered;
-use crate::cli::IncidentArgs;
+use super::diff::deployed_rules;
+use crate::args::{DatabaseArgs, OutputArgs, PageArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{print_incident, print_json};
+use crate::output::incident::show_incident;
+use crate::output::json::print_json;
+use crate::output::text::print_line;
+
+#[derive(Debug, Args)]
+pub(crate) struct IncidentArgs {
+    /// The id of the audit transaction.
+    transaction_id: AuditTransactionId,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 pub(crate) async fn run(args: IncidentArgs) -> Result<Answer, Failure> {
-    let mut question = Incident::of(args.transaction_id);
+    let mut question = Incident::new(args.transaction_id);
     if let Some(limit) = args.page.limit {
-        let size = PageSize::new(limit).map_err(|wrong| Failure::usage(wrong.to_string()))?;
-        question = question.page_size(size);
+        question = question.page_size(PageSize::new(limit).map_err(Failure::usage)?);
     }
     if let Some(cursor) = &args.page.after {
         question = question.after(Cursor::from_text(cursor));
@@ -25,18 +37,15 @@ pub(crate) async fn run(args: IncidentArgs) -> Result<Answer, Failure> {
         question = question.before(Cursor::from_text(cursor));
     }
     let mut conn = connect(&args.database).await?;
-    let bundle = incident_bundle(&mut conn, question)
-        .await
-        .map_err(unanswered)?;
-    let Some(bundle) = bundle else {
+    let Some(bundle) = incident(&mut conn, question).await? else {
         eprintln!("there is no audit transaction {}", args.transaction_id);
         return Ok(Answer::Bad);
     };
     if args.output.json {
-        let rules = rules(&mut conn).await;
-        print_json(&IncidentDocument::new(&bundle, &rules)).context("cannot print")?;
+        let rules = deployed_rules(&mut conn).await;
+        print_json(&IncidentDocument::new(&bundle, &rules))?;
     } else {
-        print_incident(&bundle).context("cannot print")?;
+        print_line(&show_incident(&bundle))?;
     }
     Ok(Answer::Fine)
 }

@@ -1,20 +1,18 @@
-//! `policy`: what the code declares, what the migrations deploy, what is deployed.
+//! `policy`: compares the policies of the code, the migrations and the database.
 
-use std::io::{Write, stdout};
-
-use anyhow::Context;
 use clap::Args;
 use threadline_core::registry::registered_tables;
 use threadline_diesel::policy::{DeployedPolicy, PolicyReport, PolicySources};
 
-use super::coverage::deployed;
-use crate::cli::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
+use super::coverage::load_policies;
+use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
-use crate::report::show_policy;
-use crate::show::print_json;
+use crate::output::json::print_json;
+use crate::output::report::show_policy;
+use crate::output::text::print_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -29,26 +27,22 @@ pub(crate) struct PolicyArgs {
 pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
     let mut conn = connect(&args.database).await?;
-    let report = compare(&dir, deployed(&mut conn).await?)?;
+    let report = compare_policies(&dir, load_policies(&mut conn).await?)?;
     if args.output.json {
-        print_json(&report).context("cannot print")?;
+        print_json(&report)?;
     } else {
-        writeln!(stdout(), "{}", show_policy(&report)).context("cannot print")?;
+        print_line(&show_policy(&report))?;
     }
-    Ok(if report.is_in_order() {
-        Answer::Fine
-    } else {
-        Answer::Bad
-    })
+    Ok(Answer::fine_if(report.is_in_order()))
 }
 
-/// Compares what is known here. A host without models declares nothing, and a folder without
-/// migrations says nothing.
-pub(crate) fn compare(
+/// Compares the deployed policies with the code, if it declares tables, and with the migrations, if there are
+/// any.
+pub(super) fn compare_policies(
     dir: &MigrationsDir,
     policies: Vec<DeployedPolicy>,
 ) -> Result<PolicyReport, Failure> {
-    let declared = registered_tables().map_err(|wrong| Failure::usage(wrong.to_string()))?;
+    let declared = registered_tables().map_err(Failure::usage)?;
     let mut sources = PolicySources::deployed(policies);
     if !declared.is_empty() {
         sources = sources.declared(declared);

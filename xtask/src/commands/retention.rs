@@ -1,6 +1,5 @@
-//! `retention`: what is expired, removing it, and what was removed.
+//! `retention`: shows and removes expired records, and shows past purges.
 
-use std::io::{IsTerminal, Write, stderr};
 use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,39 +7,40 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
-use threadline_core::retention::{Keep, RetentionPolicy};
+use threadline_core::retention::{InvalidRetention, Keep, RetentionPolicy};
 use threadline_core::table::TableName;
 use threadline_diesel::retention::{
-    BatchSize, FeedConsumers, PurgeOptions, PurgeStep, RetentionError, RunState, StopSignal,
-    plan_retention, purge_with_progress, retention_runs,
+    BatchSize, FeedConsumers, PurgeOptions, RetentionError, RunState, StopSignal, plan_retention,
+    purge_with_progress, retention_runs,
 };
 
-use crate::Host;
-use crate::cli::{DatabaseArgs, OutputArgs};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::print_json;
-use crate::show_retention::{print_outcome, print_plan, print_runs};
+use crate::host::Host;
+use crate::output::json::print_json;
+use crate::output::progress::Progress;
+use crate::output::retention::{print_outcome, print_plan, print_runs};
 
-/// How many runs are shown.
+/// How many runs `retention runs` shows.
 const SHOWN_RUNS: u32 = 40;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RetentionCommand {
     /// Show what a purge would remove.
     Plan(PlanArgs),
-    /// Remove what is expired. Shows the plan, and removes nothing, without --execute.
+    /// Remove expired records. Without --execute, show the plan and remove nothing.
     Purge(PurgeArgs),
     /// Show the newest purges, newest first.
     Runs(RunsArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyArgs {
-    /// Keep changes for so many days, instead of what the code's policy says.
+pub(crate) struct RetentionPolicyArgs {
+    /// Keep changes for this number of days, instead of the policy in the code.
     #[arg(long, value_name = "DAYS")]
     keep_days: Option<u32>,
-    /// Keep a table's changes for another time: `table=days` or `table=forever`.
+    /// Keep the changes of a table for another period: `table=days` or `table=forever`.
     #[arg(long, value_name = "TABLE=DAYS", requires = "keep_days")]
     keep: Vec<TableKeep>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct PolicyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
-    policy: PolicyArgs,
+    policy: RetentionPolicyArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -58,20 +58,20 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArgs {
     #[command(flatten)]
-    policy: PolicyArgs,
-    /// Remove it, instead of showing what would be removed.
+    policy: RetentionPolicyArgs,
+    /// Remove the records, instead of showing the plan.
     #[arg(long)]
     execute: bool,
-    /// How many rows a step removes at most, up to 100000.
+    /// The most rows that a step removes, up to 100000.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     batch_size: u32,
-    /// How many milliseconds it rests after a step.
+    /// The pause after a step, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 50)]
     pause_ms: u64,
-    /// Stop after so many steps; the next purge goes on.
+    /// Stop after this number of steps; the next purge continues.
     #[arg(long, value_name = "N")]
     max_batches: Option<NonZeroU64>,
-    /// Remove also what consumers of the feed have not acknowledged.
+    /// Also remove changes that consumers of the feed have not acknowledged.
     #[arg(long)]
     ignore_feed: bool,
     #[command(flatten)]
@@ -88,7 +88,7 @@ pub(crate) struct RunsArgs {
     database: DatabaseArgs,
 }
 
-/// A table and how long it is kept.
+/// A table and how long its changes are kept.
 #[derive(Debug, Clone)]
 struct TableKeep(TableName, Keep);
 
@@ -97,7 +97,7 @@ impl FromStr for TableKeep {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong =
-            || format!("`{text}` says no table and time: write table=days or table=forever");
+            || format!("`{text}` is not a period for a table; write table=days or table=forever");
         let (table, days) = text.rsplit_once('=').ok_or_else(wrong)?;
         let table = table
             .parse::<TableName>()
@@ -114,7 +114,7 @@ impl FromStr for TableKeep {
 pub(crate) async fn run(host: Host, command: RetentionCommand) -> Result<Answer, Failure> {
     match command {
         RetentionCommand::Plan(args) => {
-            let policy = policy(host, &args.policy)?;
+            let policy = build_policy(host, &args.policy)?;
             let mut conn = connect(&args.database).await?;
             plan(&mut conn, &policy, &args.output).await
         }
@@ -125,19 +125,18 @@ pub(crate) async fn run(host: Host, command: RetentionCommand) -> Result<Answer,
                 .await
                 .context("cannot read the runs")?;
             if args.output.json {
-                print_json(&runs).context("cannot print")?;
+                print_json(&runs)?;
             } else {
-                print_runs(&runs).context("cannot print")?;
+                print_runs(&runs)?;
             }
             Ok(Answer::Fine)
         }
     }
 }
 
-/// The policy of the command line, or else the code's.
-fn policy(host: Host, args: &PolicyArgs) -> Result<RetentionPolicy, Failure> {
-    let wrong =
-        |error: threadline_core::retention::InvalidRetention| Failure::usage(error.to_string());
+/// The policy of the options, or else of the code.
+fn build_policy(host: Host, args: &RetentionPolicyArgs) -> Result<RetentionPolicy, Failure> {
+    let wrong = |error: InvalidRetention| Failure::usage(error);
     if let Some(days) = args.keep_days {
         let mut policy = RetentionPolicy::keep(Keep::days(days).map_err(wrong)?);
         for TableKeep(table, keep) in &args.keep {
@@ -147,7 +146,7 @@ fn policy(host: Host, args: &PolicyArgs) -> Result<RetentionPolicy, Failure> {
     }
     let Some(policy) = host.retention else {
         return Err(Failure::usage(
-            "there is no retention policy: pass --keep-days, or give the code's with \
+            "there is no retention policy: pass --keep-days, or name the function of the code in \
              xtask!(my_app; retention: my_app::retention_policy)",
         ));
     };
@@ -163,21 +162,20 @@ async fn plan(
         .await
         .context("cannot plan the purge")?;
     if output.json {
-        print_json(&plan).context("cannot print")?;
+        print_json(&plan)?;
     } else {
-        print_plan(&plan).context("cannot print")?;
+        print_plan(&plan)?;
     }
     Ok(Answer::Fine)
 }
 
 async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
-    let policy = policy(host, &args.policy)?;
-    let batch_size =
-        BatchSize::new(args.batch_size).map_err(|wrong| Failure::usage(wrong.to_string()))?;
+    let policy = build_policy(host, &args.policy)?;
+    let batch_size = BatchSize::new(args.batch_size).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
     if !args.execute {
         let answer = plan(&mut conn, &policy, &args.output).await?;
-        eprintln!("nothing was removed: say --execute to remove it");
+        eprintln!("nothing was removed; add --execute to remove the records");
         return Ok(answer);
     }
     let stop = StopSignal::new();
@@ -191,54 +189,33 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
     if args.ignore_feed {
         options = options.feed_consumers(FeedConsumers::Ignore);
     }
-    // Ctrl-C ends it after the step it is in.
+    // Ctrl-C stops the purge after the current step.
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.stop();
         }
     });
-    let mut meter = Meter::default();
-    let purged =
-        purge_with_progress(&mut conn, &policy, &options, &mut |step| meter.show(step)).await;
-    meter.clear();
+    let line = Progress::message();
+    let mut removed = 0;
+    let purged = purge_with_progress(&mut conn, &policy, &options, &mut |step| {
+        removed += step.changes;
+        let partition = step.partition.as_deref().unwrap_or_default();
+        line.set_message(&format!(
+            "{removed} changes removed, {} {partition}",
+            step.kind.as_str()
+        ));
+    })
+    .await;
+    drop(line);
     let outcome = purged.map_err(|error| match error {
-        RetentionError::Disabled | RetentionError::FeedBehind => Failure::usage(error.to_string()),
+        RetentionError::Disabled | RetentionError::FeedBehind => Failure::usage(error),
         other => Failure::CouldNotRun(anyhow::Error::new(other).context("cannot purge")),
     })?;
     if args.output.json {
-        print_json(&outcome).context("cannot print")?;
+        print_json(&outcome)?;
     } else {
-        print_outcome(&outcome).context("cannot print")?;
+        print_outcome(&outcome)?;
     }
-    let is_done = outcome.run.state == RunState::Completed && outcome.run.postponed.is_empty();
-    Ok(if is_done { Answer::Fine } else { Answer::Bad })
-}
-
-/// One line of progress, on a terminal.
-#[derive(Debug, Default)]
-struct Meter {
-    changes: i64,
-    is_shown: bool,
-}
-
-impl Meter {
-    fn show(&mut self, step: &PurgeStep) {
-        self.changes += step.changes;
-        if stderr().is_terminal() {
-            self.is_shown = true;
-            let partition = step.partition.as_deref().unwrap_or_default();
-            let _ = write!(
-                stderr(),
-                "\r\x1b[2K{} changes removed, {} {partition}",
-                self.changes,
-                step.kind.as_str()
-            );
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            let _ = write!(stderr(), "\r\x1b[2K");
-        }
-    }
+    let is_complete = outcome.run.state == RunState::Completed && outcome.run.postponed.is_empty();
+    Ok(Answer::fine_if(is_complete))
 }

@@ -1,55 +1,105 @@
 //! `timeline`: changes across tables.
 
-use diesel_async::AsyncPgConnection;
-use threadline_diesel::timeline::Timeline;
+use std::time::Duration;
 
-use super::follow::follow;
-use super::lists::{Asked, Output, load_page, print_page};
-use super::subject::Subject;
-use crate::cli::{ListOutputArgs, PageArgs, TimelineArgs};
+use clap::Args;
+use diesel_async::AsyncPgConnection;
+use threadline_diesel::documents::EntryDocument;
+use threadline_diesel::follow::{BLIND_WINDOW, Follow};
+use threadline_diesel::{Timeline, TimelineEntry};
+
+use super::empty_answer::EmptyAnswer;
+use super::page::{PageRequest, load_page};
+use super::row_key::resolve_key;
+use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, TimelineFilterArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
-use crate::show::{EntryDocument, show_timeline};
+use crate::output::json::print_ndjson;
+use crate::output::page::{ListFormat, print_page};
+use crate::output::text::print_line;
+use crate::output::timeline::{show_more_of_timeline, show_timeline};
+
+/// The pause between two reads of `--follow`.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    #[command(flatten)]
+    filters: TimelineFilterArgs,
+    /// Keep running and print changes as they are committed, oldest first, until interrupted.
+    #[arg(long, conflicts_with_all = ["after", "before", "limit", "from", "to", "json"])]
+    follow: bool,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    output: ListOutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
 
 pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
-    let subject = args.filters.subject();
+    let target = EmptyAnswer::from_filters(&args.filters);
     let mut conn = connect(&args.database).await?;
-    let question = args.filters.question(&mut conn).await?;
+    let question = filtered_timeline(&mut conn, args.filters).await?;
+    let format = args.output.format();
     if args.follow {
-        if let Some(subject) = &subject
-            && subject.why_nothing(&mut conn).await? == Answer::Bad
+        if let Some(target) = &target
+            && target.explain(&mut conn).await? == Answer::Bad
         {
             return Ok(Answer::Bad);
         }
-        return follow(&mut conn, question, Output::from(&args.output)).await;
+        return follow(&mut conn, question, format).await;
     }
-    answer(
-        &mut conn,
-        &question,
-        subject.as_ref(),
-        &args.page,
-        &args.output,
-    )
-    .await
-}
-
-/// Loads a page of a timeline and prints it.
-pub(super) async fn answer(
-    conn: &mut AsyncPgConnection,
-    question: &Timeline,
-    subject: Option<&Subject>,
-    page: &PageArgs,
-    output: &ListOutputArgs,
-) -> Result<Answer, Failure> {
-    let output = Output::from(output);
-    let asked = Asked::new(page, output)?;
-    let page = load_page(conn, question, &asked, show_timeline).await?;
+    let request = PageRequest::new(&args.page, format)?;
+    let page = load_page(&mut conn, &question, &request, show_timeline).await?;
     if page.entries.is_empty()
-        && let Some(subject) = subject
-        && subject.why_nothing(conn).await? == Answer::Bad
+        && let Some(target) = &target
+        && target.explain(&mut conn).await? == Answer::Bad
     {
         return Ok(Answer::Bad);
     }
-    print_page::<_, EntryDocument<'_>>(&page, output, "no changes match", show_timeline)?;
+    print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", show_timeline)?;
     Ok(Answer::Fine)
+}
+
+/// The timeline with these filters.
+pub(super) async fn filtered_timeline(
+    conn: &mut AsyncPgConnection,
+    filters: TimelineFilterArgs,
+) -> Result<Timeline, Failure> {
+    let row_key = match (&filters.table, &filters.key) {
+        (Some(table), Some(key)) => Some(resolve_key(conn, table, key).await?),
+        _ => None,
+    };
+    Ok(filters.into_timeline(row_key.as_ref()))
+}
+
+/// Prints changes as they are committed, until Ctrl-C.
+async fn follow(
+    conn: &mut AsyncPgConnection,
+    question: Timeline,
+    format: ListFormat,
+) -> Result<Answer, Failure> {
+    let mut follow = Follow::start(conn, question).await?;
+    if !follow.sees_all_transactions() {
+        eprintln!(
+            "warning: this role cannot see when transactions of other roles started, so changes of \
+             transactions that run longer than {} minutes can be missed; grant it pg_read_all_stats",
+            BLIND_WINDOW.num_minutes()
+        );
+    }
+    let mut show: fn(&[TimelineEntry]) -> String = show_timeline;
+    loop {
+        let entries = follow.read_new(conn).await?;
+        if format == ListFormat::Ndjson {
+            print_ndjson(entries.iter().map(EntryDocument::from))?;
+        } else if !entries.is_empty() {
+            print_line(&show(&entries))?;
+            show = show_more_of_timeline;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Answer::Fine),
+        }
+    }
 }

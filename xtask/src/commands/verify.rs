@@ -1,91 +1,57 @@
-//! `verify`: are the migrations, coverage and policy in order? Yes or no.
+//! `verify`: checks migrations, coverage and policy.
 
-use std::io::{Write, stdout};
-
-use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
 use threadline_core::capture::GeneratedPolicy;
 use threadline_core::registry::registered_tables;
-use threadline_diesel::coverage::CoverageReport;
-use threadline_diesel::policy::PolicyReport;
+use threadline_diesel::documents::{MigrationsDocument, VerificationDocument};
 
-use super::coverage::{CoverageQuestionArgs, ask, deployed};
-use super::policy::compare;
-use crate::Host;
-use crate::cli::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
+use super::coverage::{CoverageScopeArgs, load_coverage, load_policies};
+use super::policy::compare_policies;
+use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
+use crate::host::Host;
 use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
-use crate::report::{show_coverage, show_policy};
-use crate::show::print_json;
+use crate::output::json::print_json;
+use crate::output::report::show_verification;
+use crate::output::text::print_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     migrations: MigrationsDirArgs,
     #[command(flatten)]
-    question: CoverageQuestionArgs,
+    scope: CoverageScopeArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
-/// What `--json` prints. Stable: fields may be added.
-#[derive(Debug, Serialize)]
-struct Verdict {
-    format_version: u32,
-    verified: bool,
-    migrations: MigrationsReport,
-    coverage: CoverageReport,
-    policy: PolicyReport,
-}
-
-/// Whether the migrations on disk are what the code asks for.
-#[derive(Debug, Serialize)]
-struct MigrationsReport {
-    /// `ok`, `lagging`, or `not_checked` where the code declares no table.
-    status: &'static str,
-    /// What is not as declared, for a person.
-    problems: Vec<String>,
-}
-
 pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure> {
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
     let migrations = check_migrations(&dir)?;
     let mut conn = connect(&args.database).await?;
-    let policies = deployed(&mut conn).await?;
-    let coverage = ask(host, &mut conn, args.question, &policies).await?;
-    let policy = compare(&dir, policies)?;
-    let verdict = Verdict {
-        format_version: 1,
-        verified: migrations.status != "lagging" && coverage.is_in_order() && policy.is_in_order(),
-        migrations,
-        coverage,
-        policy,
-    };
+    let policies = load_policies(&mut conn).await?;
+    let coverage = load_coverage(host, &mut conn, args.scope, &policies).await?;
+    let policy = compare_policies(&dir, policies)?;
+    let verification = VerificationDocument::new(migrations, coverage, policy);
     if args.output.json {
-        print_json(&verdict).context("cannot print")?;
+        print_json(&verification)?;
     } else {
-        writeln!(stdout(), "{}", show(&verdict)).context("cannot print")?;
+        print_line(&show_verification(&verification))?;
     }
-    Ok(if verdict.verified {
-        Answer::Fine
-    } else {
-        Answer::Bad
-    })
+    Ok(Answer::fine_if(verification.verified))
 }
 
-/// What `gen-triggers --check` asks, and whether something is captured that is not declared.
-fn check_migrations(dir: &MigrationsDir) -> Result<MigrationsReport, Failure> {
-    let declared = registered_tables().map_err(|wrong| Failure::usage(wrong.to_string()))?;
+/// Whether the migrations capture the declared tables, and no others.
+fn check_migrations(dir: &MigrationsDir) -> Result<MigrationsDocument, Failure> {
+    let declared = registered_tables().map_err(Failure::usage)?;
     if declared.is_empty() {
-        return Ok(MigrationsReport {
-            status: "not_checked",
-            problems: vec!["the code declares no audited table".to_owned()],
-        });
+        return Ok(MigrationsDocument::not_checked(
+            "the code declares no audited table",
+        ));
     }
     let on_disk = OnDisk::read(dir);
     let mut problems: Vec<_> = declared
@@ -100,31 +66,8 @@ fn check_migrations(dir: &MigrationsDir) -> Result<MigrationsReport, Failure> {
         .collect();
     problems.extend(on_disk.tables_not_in(&declared).map(|table| {
         format!(
-            "table {table} is captured by a migration, but not declared: gen-triggers --retire {table}"
+            "a migration captures table {table}, but the code does not declare it: disable-capture {table}"
         )
     }));
-    Ok(MigrationsReport {
-        status: if problems.is_empty() { "ok" } else { "lagging" },
-        problems,
-    })
-}
-
-fn show(verdict: &Verdict) -> String {
-    let mut parts = vec![
-        show_coverage(&verdict.coverage),
-        show_policy(&verdict.policy),
-    ];
-    let problems = &verdict.migrations.problems;
-    let status = verdict.migrations.status.replace('_', " ");
-    parts.push(if problems.is_empty() {
-        format!("migrations: {status}")
-    } else {
-        format!("migrations: {status}\n    {}", problems.join("\n    "))
-    });
-    parts.push(if verdict.verified {
-        "verified: yes".to_owned()
-    } else {
-        "verified: no".to_owned()
-    });
-    parts.join("\n\n")
+    Ok(MigrationsDocument::checked(problems))
 }

@@ -24,7 +24,7 @@ fn captured_orders() -> Database {
 }
 
 #[test]
-fn the_trail_can_be_read_by_people_and_by_machines() {
+fn timeline_history_and_incident_print_text_and_json() {
     let database = captured_orders();
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
@@ -36,7 +36,7 @@ fn the_trail_can_be_read_by_people_and_by_machines() {
     );
     assert!(
         !shown.contains('\u{1b}'),
-        "a terminal must not act on stored values: {shown:?}"
+        "unescaped control character: {shown:?}"
     );
 
     let page: serde_json::Value =
@@ -73,7 +73,7 @@ fn the_trail_can_be_read_by_people_and_by_machines() {
 }
 
 #[test]
-fn lists_go_both_ways_and_come_as_lines() {
+fn lists_have_cursors_in_both_directions_and_ndjson() {
     let database = captured_orders();
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
@@ -110,7 +110,7 @@ fn lists_go_both_ways_and_come_as_lines() {
     );
     let nothing = run(&["correlation", "none"]);
     assert_eq!(code(&nothing), 0);
-    assert!(out(&nothing).contains("nothing is known of correlation none"));
+    assert!(out(&nothing).contains("nothing is recorded for correlation none"));
     assert_eq!(out(&run(&["actions"])), "no actions match\n");
 }
 
@@ -136,9 +136,9 @@ fn a_table_that_is_not_captured_is_a_bad_answer() {
     );
 }
 
-/// H 3.4.32: a transaction that begins first and commits last.
+/// A transaction that begins first and commits last.
 #[test]
-fn following_prints_what_commits_late() {
+fn timeline_follow_prints_changes_that_commit_late() {
     use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
     use std::io::{BufRead, BufReader};
 
@@ -181,7 +181,7 @@ fn following_prints_what_commits_late() {
             }
         }
     });
-    // What is there when it begins is no news, so there is news until it has some.
+    // Changes that exist at the start are not printed; insert until one is.
     let interval = std::time::Duration::from_millis(100);
     let mut n = 10;
     let first = loop {
@@ -193,9 +193,9 @@ fn following_prints_what_commits_late() {
         if let Ok(key) = keys.recv_timeout(interval) {
             break key;
         }
-        assert!(following.try_wait().unwrap().is_none(), "it goes on");
+        assert!(following.try_wait().unwrap().is_none(), "it is running");
     };
-    assert_ne!(first, "2", "what is not committed is not printed");
+    assert_ne!(first, "2", "an uncommitted change was printed");
     run(&mut late, "COMMIT");
     let late = keys.iter().find(|key| key == "2");
     assert_eq!(late.as_deref(), Some("2"));
@@ -204,7 +204,7 @@ fn following_prints_what_commits_late() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_pipe_exits_with_0() {
     let database = captured_orders();
     let script = format!(
         "{} timeline --json | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}",
@@ -219,7 +219,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn a_diff_is_a_document_for_machines_and_readable_for_people() {
+fn diff_prints_text_and_json() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
@@ -235,7 +235,7 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
     database
         .execute_script("INSERT INTO orders VALUES (1, 'open', '4111'); UPDATE orders SET status = 'paid', card = '4222'")
         .unwrap();
-    // The policy and the insert are before it in the order of capture.
+    // Ids 1 and 2 are the policy and the insert.
     let people = run(&["diff", "3"]);
     assert_eq!(code(&people), 0, "{}", err(&people));
     for line in [
@@ -260,7 +260,7 @@ fn a_diff_is_a_document_for_machines_and_readable_for_people() {
 }
 
 #[test]
-fn a_row_as_of_an_instant_is_shown_or_said_to_be_unknown() {
+fn as_of_shows_a_row_its_deletion_or_the_start_of_its_trail() {
     let database = installed(ORDERS);
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
@@ -297,7 +297,7 @@ fn a_row_as_of_an_instant_is_shown_or_said_to_be_unknown() {
     let later = run(&["as-of", "orders", "1", "2099-01-01T00:00:00Z"]);
     assert_eq!(code(&later), 0);
     assert!(
-        out(&later).contains("it was gone by then: delete at"),
+        out(&later).contains("the row was deleted before: delete at"),
         "{}",
         out(&later)
     );

@@ -319,38 +319,50 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not inherited: each partition has its own.
-CREATE FUNCTION threadline.guard_truncate() RETURNS trigger
+-- Refuses what it is a trigger for. Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not
+-- inherited: each partition has its own.
+CREATE FUNCTION threadline.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME
+    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
 END
 $guard$;
+
+-- Revokes every privilege that others than the owner have on an object, for example by default privileges.
+CREATE FUNCTION threadline.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END
+        FROM aclexplode(acl) AS granted WHERE granted.grantee <> owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantee);
+    END LOOP;
+END
+$revoke$;
 
 -- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
 -- default privileges of the owner are.
 CREATE FUNCTION threadline.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
-    statement text;
+    reader text;
 BEGIN
     EXECUTE format(
         'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
-        'FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate()', partition
+        'FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()', partition
     );
-    FOR statement IN
-        SELECT DISTINCT format(
-            CASE WHEN class.oid = partition THEN 'REVOKE ALL ON %s FROM %s CASCADE' ELSE 'GRANT SELECT ON %s TO %s' END,
-            partition, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-        )
-        FROM pg_class AS class CROSS JOIN aclexplode(class.relacl) AS acl
-        WHERE acl.grantee <> class.relowner
-            AND (class.oid = partition OR class.oid = parent AND acl.privilege_type = 'SELECT')
-        ORDER BY 1 DESC -- REVOKE, then GRANT
+    PERFORM threadline.revoke_all(partition::text, relowner, relacl) FROM pg_class WHERE oid = partition;
+    FOR reader IN
+        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+        FROM pg_class CROSS JOIN aclexplode(relacl) AS acl
+        WHERE oid = parent AND acl.grantee <> relowner AND acl.privilege_type = 'SELECT'
     LOOP
-        EXECUTE statement;
+        EXECUTE format('GRANT SELECT ON %s TO %s', partition, reader);
     END LOOP;
 END
 $protect$;
@@ -491,22 +503,22 @@ END
 $maintain$;
 
 -- The default partitions, and the first partitions: this period and those of the next three months.
-CREATE TABLE threadline.audit_changes_default PARTITION OF threadline.audit_changes DEFAULT;
-CREATE TABLE threadline.audit_transactions_default PARTITION OF threadline.audit_transactions DEFAULT;
-CREATE TABLE threadline.audit_actions_default PARTITION OF threadline.audit_actions DEFAULT;
 DO $$
+DECLARE
+    parent text;
 BEGIN
-    PERFORM threadline.protect_partition('threadline.audit_changes', 'threadline.audit_changes_default'),
-        threadline.protect_partition('threadline.audit_transactions', 'threadline.audit_transactions_default'),
-        threadline.protect_partition('threadline.audit_actions', 'threadline.audit_actions_default'),
-        threadline.create_partitions(now(), 3);
+    FOREACH parent IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+        EXECUTE format('CREATE TABLE threadline.%1$I PARTITION OF threadline.%2$I DEFAULT', parent || '_default', parent);
+        PERFORM threadline.protect_partition('threadline.' || parent, 'threadline.' || parent || '_default');
+    END LOOP;
+    PERFORM threadline.create_partitions(now(), 3);
 END
 $$;
 
 -- Who and why: the context that the application sets for its transaction.
 --
 -- Any role can set the settings threadline.actor_ref, threadline.context and threadline.action_id, so
--- their values are untrusted input. parse_context is the only place that reads them.
+-- their values are untrusted input. record_transaction is the only function that parses them.
 
 -- The id of the running transaction: its start, then its xid. Computed, so that every caller in the
 -- transaction gets the same id without a look-up.
@@ -517,137 +529,155 @@ RETURN encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex'):
 -- An actor {"type", "id"} as the trail stores it: type:id, or anonymous. Null if it is not an actor.
 -- The limit of an id is MAX_ACTOR_ID_BYTES in the library.
 CREATE FUNCTION threadline.actor_text(actor jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF jsonb_typeof(actor) IS DISTINCT FROM 'object' THEN
-        RETURN NULL;
-    ELSIF actor ->> 'type' = 'anonymous' THEN
-        RETURN 'anonymous';
-    ELSIF actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system')
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN actor ->> 'type' = 'anonymous' THEN 'anonymous'
+    WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system')
         AND jsonb_typeof(actor -> 'id') IN ('string', 'number')
         AND octet_length(actor ->> 'id') BETWEEN 1 AND 512
-    THEN
-        RETURN concat(actor ->> 'type', ':', actor ->> 'id');
-    END IF;
+    THEN (actor ->> 'type') || ':' || (actor ->> 'id')
+END;
+
+-- The value of a setting as JSON; null if it is not JSON, or longer than 64 kB.
+CREATE FUNCTION threadline.setting_as_jsonb(value text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN CASE WHEN octet_length(value) <= 65536 THEN value::jsonb END;
+EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END
 $$;
 
-CREATE TYPE threadline.audit_context AS (
-    actor          text,
-    on_behalf_of   text,
-    action_id      uuid, -- in force
-    root_action_id uuid, -- outermost
-    request_id     text,
-    correlation_id text,
-    job_id         text,
-    context        jsonb, -- the rest, and in context_error what was malformed
-    is_malformed   boolean
-);
-
--- Parses the three settings. Fields that are malformed or too long stay in `context` as they came and
--- are named in its context_error; they do not affect the other fields. Never raises an error.
--- Runs inside record_change, under its search path.
-CREATE FUNCTION threadline.parse_context() RETURNS threadline.audit_context
-LANGUAGE plpgsql STABLE AS $$
+-- Makes sure that the running transaction has its row, and returns the actor in force. Called when the
+-- marker does not match: at the first change of a transaction, and after the context changed.
+--
+-- A context that is malformed stays in the column `context` as it came, with what is wrong in its field
+-- context_error; its other fields count. Never raises an error because of a setting.
+CREATE FUNCTION threadline.record_transaction(this_transaction uuid, settings text) RETURNS text
+LANGUAGE plpgsql AS $$
 DECLARE
-    actor_setting   text := current_setting('threadline.actor_ref', true);
-    context_setting text := current_setting('threadline.context', true);
-    action_setting  text := current_setting('threadline.action_id', true);
-    parsed threadline.audit_context;
+    setting text;
     given jsonb;
+    actor text;
+    represented text;
+    root_action uuid;
+    request text;
+    correlation text;
+    job text;
     problem text;
-    field text;
-    max_id_bytes CONSTANT integer := 256; -- MAX_ID_BYTES in the library
-    max_setting_bytes CONSTANT integer := 65536;
+    marked text;
 BEGIN
-    IF actor_setting <> '' THEN
-        BEGIN
-            IF octet_length(actor_setting) <= max_setting_bytes THEN
-                parsed.actor := threadline.actor_text(actor_setting::jsonb);
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON
-        END;
-        IF parsed.actor IS NULL THEN
-            problem := concat('threadline.actor_ref: ', left(actor_setting, 1024));
-        END IF;
-    END IF;
-
-    IF action_setting <> '' THEN
-        IF action_setting ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
-            parsed.action_id := action_setting::uuid;
-        ELSE
-            problem := concat_ws(E'\n', problem, 'threadline.action_id: ' || left(action_setting, 1024));
-        END IF;
-    END IF;
-
-    IF context_setting <> '' THEN
-        BEGIN
-            IF octet_length(context_setting) <= max_setting_bytes THEN
-                given := context_setting::jsonb;
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON
-        END;
-        IF jsonb_typeof(given) IS DISTINCT FROM 'object' THEN
-            problem := concat_ws(E'\n', problem, 'threadline.context: ' || left(context_setting, 1024));
+    IF settings <> concat(txid_current(), '|||') THEN
+        setting := current_setting('threadline.actor_ref', true);
+        IF setting <> '' THEN
+            given := threadline.setting_as_jsonb(setting);
+            actor := threadline.actor_text(given);
             given := NULL;
-        ELSE
-            parsed.request_id := given ->> 'request_id';
-            parsed.correlation_id := given ->> 'correlation_id';
-            parsed.job_id := given ->> 'job_id';
-            IF octet_length(context_setting) > max_id_bytes THEN
-                IF octet_length(parsed.request_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'request_id: longer than 256 bytes');
-                    parsed.request_id := NULL;
+            IF actor IS NULL THEN
+                problem := concat('threadline.actor_ref: ', left(setting, 1024));
+            END IF;
+        END IF;
+        setting := current_setting('threadline.action_id', true);
+        IF setting <> '' THEN
+            IF setting ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+                root_action := setting;
+            ELSE
+                problem := concat_ws(E'\n', problem, 'threadline.action_id: ' || left(setting, 1024));
+            END IF;
+        END IF;
+        setting := current_setting('threadline.context', true);
+        IF setting <> '' THEN
+            given := threadline.setting_as_jsonb(setting);
+            IF jsonb_typeof(given) IS DISTINCT FROM 'object' THEN
+                problem := concat_ws(E'\n', problem, 'threadline.context: ' || left(setting, 1024));
+                given := NULL;
+            ELSE
+                request := given ->> 'request_id';
+                correlation := given ->> 'correlation_id';
+                job := given ->> 'job_id';
+                IF octet_length(setting) > 256 THEN -- MAX_ID_BYTES in the library
+                    problem := concat_ws(E'\n', problem,
+                        CASE WHEN octet_length(request) > 256 THEN 'request_id: longer than 256 bytes' END,
+                        CASE WHEN octet_length(correlation) > 256 THEN 'correlation_id: longer than 256 bytes' END,
+                        CASE WHEN octet_length(job) > 256 THEN 'job_id: longer than 256 bytes' END
+                    );
                 END IF;
-                IF octet_length(parsed.correlation_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'correlation_id: longer than 256 bytes');
-                    parsed.correlation_id := NULL;
+                IF given ? 'on_behalf_of' THEN
+                    represented := threadline.actor_text(given -> 'on_behalf_of');
+                    IF represented IS NULL AND given ->> 'on_behalf_of' IS NOT NULL THEN
+                        problem := concat_ws(E'\n', problem, 'on_behalf_of: not an actor');
+                    END IF;
                 END IF;
-                IF octet_length(parsed.job_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'job_id: longer than 256 bytes');
-                    parsed.job_id := NULL;
+                IF given ? 'action_id' THEN
+                    IF given ->> 'action_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+                        root_action := given ->> 'action_id';
+                    ELSE
+                        problem := concat_ws(E'\n', problem, 'action_id: not a uuid');
+                    END IF;
+                END IF;
+                IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
+                    problem := concat_ws(E'\n', problem, (
+                        SELECT string_agg(left(field, 64) || ': not a field of the context', E'\n')
+                        FROM jsonb_object_keys(given) AS field
+                        WHERE field <> ALL ('{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[])
+                    ));
+                END IF;
+                IF coalesce(problem, '') = '' THEN
+                    given := nullif(given - '{request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[], '{}');
                 END IF;
             END IF;
-            IF given ? 'on_behalf_of' THEN
-                parsed.on_behalf_of := threadline.actor_text(given -> 'on_behalf_of');
-                IF parsed.on_behalf_of IS NULL AND given ->> 'on_behalf_of' IS NOT NULL THEN
-                    problem := concat_ws(E'\n', problem, 'on_behalf_of: not an actor');
-                ELSE
-                    given := given - 'on_behalf_of';
-                END IF;
-            END IF;
-            IF given ? 'action_id' THEN
-                IF given ->> 'action_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
-                    parsed.root_action_id := given ->> 'action_id';
-                    given := given - 'action_id';
-                ELSE
-                    problem := concat_ws(E'\n', problem, 'action_id: not a uuid');
-                END IF;
-            END IF;
-            IF problem IS NULL THEN
-                given := given - '{request_id,correlation_id,job_id}'::text[];
-            END IF;
-            -- A misspelt field is stored, and named.
-            IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
-                FOR field IN SELECT jsonb_object_keys(
-                    given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[]
-                ) LOOP
-                    problem := concat_ws(E'\n', problem, left(field, 64) || ': not a field of the context');
-                END LOOP;
-            END IF;
+        END IF;
+        IF problem <> '' THEN
+            given := coalesce(given, '{}') || jsonb_build_object('context_error', problem);
+            request := CASE WHEN octet_length(request) <= 256 THEN request END;
+            correlation := CASE WHEN octet_length(correlation) <= 256 THEN correlation END;
+            job := CASE WHEN octet_length(job) <= 256 THEN job END;
         END IF;
     END IF;
 
-    parsed.root_action_id := coalesce(parsed.root_action_id, parsed.action_id);
-    parsed.is_malformed := problem IS NOT NULL;
-    IF parsed.is_malformed THEN
-        given := coalesce(given, '{}') || jsonb_build_object('context_error', problem);
+    INSERT INTO threadline.audit_transactions (
+        id, occurred_at, actor, on_behalf_of, action_id, request_id, correlation_id, job_id, context,
+        xid, db_user, application_name, client_addr, backend_pid
+    ) VALUES (
+        this_transaction, clock_timestamp(), actor, represented, root_action, request, correlation, job, given,
+        pg_current_xact_id(), session_user, current_setting('application_name'), inet_client_addr(),
+        pg_backend_pid()
+    ) ON CONFLICT DO NOTHING;
+    IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
+        -- The transaction has its row, and the context changed: fill in what the row does not know
+        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
+        UPDATE threadline.audit_transactions AS recorded
+        SET action_id = coalesce(recorded.action_id, root_action),
+            request_id = coalesce(recorded.request_id, request),
+            correlation_id = coalesce(recorded.correlation_id, correlation),
+            job_id = coalesce(recorded.job_id, job),
+            context = coalesce(given || recorded.context || CASE
+                WHEN jsonb_typeof(given -> 'meta') = 'object' AND jsonb_typeof(recorded.context -> 'meta') = 'object'
+                THEN jsonb_build_object('meta', (given -> 'meta') || (recorded.context -> 'meta'))
+                ELSE '{}'
+            END, recorded.context, given)
+        WHERE recorded.id = this_transaction
+            AND (
+                recorded.action_id IS NULL AND root_action IS NOT NULL
+                OR recorded.request_id IS NULL AND request IS NOT NULL
+                OR recorded.correlation_id IS NULL AND correlation IS NOT NULL
+                OR recorded.job_id IS NULL AND job IS NOT NULL
+                OR (recorded.context @> given) IS FALSE
+                OR recorded.context IS NULL AND given IS NOT NULL
+            );
     END IF;
-    parsed.context := nullif(given, '{}');
-    RETURN parsed;
+
+    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
+    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
+    -- for a malformed context, every change comes here.
+    IF coalesce(problem, '') = '' AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
+        -- An assignment, because PERFORM would run the executor.
+        marked := concat(
+            set_config('threadline.recorded', concat(settings, '|', actor), true),
+            setval('threadline.capture_session', txid_current())
+        );
+    END IF;
+    RETURN actor;
 END
 $$;
 
@@ -755,11 +785,7 @@ BEGIN
             'context', current_setting('threadline.context', true),
             'action_id', current_setting('threadline.action_id', true)
         );
-        BEGIN
-            outer_context := before ->> 'context';
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON; capture records that
-        END;
+        outer_context := threadline.setting_as_jsonb(before ->> 'context');
         -- The context names the outermost action, the setting the one in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
             outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
@@ -832,64 +858,14 @@ BEGIN
 END
 $$;
 
--- Makes sure that the running transaction has its row, and returns the context in force. Called when
--- the marker does not match: at the first change of a transaction, and after the context changed.
-CREATE FUNCTION threadline.record_transaction(this_transaction uuid, settings text)
-RETURNS threadline.audit_context
-LANGUAGE plpgsql AS $$
-DECLARE
-    given threadline.audit_context;
-    marked text;
-BEGIN
-    IF settings <> concat(txid_current(), '|||') THEN
-        given := threadline.parse_context();
-    END IF;
-    INSERT INTO threadline.audit_transactions (
-        id, occurred_at, actor, on_behalf_of, action_id, request_id, correlation_id, job_id, context,
-        xid, db_user, application_name, client_addr, backend_pid
-    ) VALUES (
-        this_transaction, clock_timestamp(), given.actor, given.on_behalf_of, given.root_action_id,
-        given.request_id, given.correlation_id, given.job_id, given.context,
-        pg_current_xact_id(), session_user, current_setting('application_name'), inet_client_addr(),
-        pg_backend_pid()
-    ) ON CONFLICT DO NOTHING;
-    IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
-        -- The transaction has its row, and the context changed: fill in what the row does not know
-        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
-        UPDATE threadline.audit_transactions AS recorded
-        SET action_id = coalesce(recorded.action_id, given.root_action_id),
-            request_id = coalesce(recorded.request_id, given.request_id),
-            correlation_id = coalesce(recorded.correlation_id, given.correlation_id),
-            job_id = coalesce(recorded.job_id, given.job_id),
-            context = coalesce(given.context || recorded.context || CASE
-                WHEN jsonb_typeof(given.context -> 'meta') = 'object'
-                    AND jsonb_typeof(recorded.context -> 'meta') = 'object'
-                THEN jsonb_build_object('meta', (given.context -> 'meta') || (recorded.context -> 'meta'))
-                ELSE '{}'
-            END, recorded.context, given.context)
-        WHERE recorded.id = this_transaction
-            AND (
-                recorded.action_id IS NULL AND given.root_action_id IS NOT NULL
-                OR recorded.request_id IS NULL AND given.request_id IS NOT NULL
-                OR recorded.correlation_id IS NULL AND given.correlation_id IS NOT NULL
-                OR recorded.job_id IS NULL AND given.job_id IS NOT NULL
-                OR (recorded.context @> given.context) IS FALSE
-                OR recorded.context IS NULL AND given.context IS NOT NULL
-            );
-    END IF;
-    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
-    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
-    -- for a malformed context, every change comes here.
-    IF given.is_malformed IS NOT TRUE AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
-        -- An assignment, because PERFORM would run the executor.
-        marked := concat(
-            set_config('threadline.recorded', concat(settings, '|', given.actor), true),
-            setval('threadline.capture_session', txid_current())
-        );
-    END IF;
-    RETURN given;
-END
-$$;
+-- The policy that a table is captured under, or was last; null if it never was.
+CREATE FUNCTION threadline.current_enrolment(of_schema text, of_table text) RETURNS threadline.audit_enrolments
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT enrolled FROM threadline.audit_enrolments AS enrolled
+    WHERE enrolled.table_name = of_table AND enrolled.table_schema = of_schema AND enrolled.event = 'enabled'
+    ORDER BY enrolled.order_id DESC LIMIT 1;
+END;
 
 -- Whether the running transaction suspended capture of a table. Only the record counts, because any role
 -- can write the setting.
@@ -922,34 +898,34 @@ DECLARE
         '|', current_setting('threadline.action_id', true)
     );
     marker text := current_setting('threadline.recorded', true);
-    is_recorded boolean := false;
+    is_marked boolean;
     actor text;
     action_id uuid;
-    given threadline.audit_context;
     moved_before timestamptz;
     captured_at timestamptz;
 BEGIN
     IF starts_with(marker, settings) THEN
         BEGIN
-            is_recorded := currval('threadline.capture_session') = txid_current();
+            is_marked := currval('threadline.capture_session') = txid_current();
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
             NULL; -- this session recorded nothing, or DISCARD SEQUENCES
         END;
     END IF;
-    IF is_recorded THEN
+    IF is_marked THEN
         actor := nullif(substr(marker, length(settings) + 2), '');
-        IF current_setting('threadline.action_id', true) <> '' THEN
-            action_id := current_setting('threadline.action_id', true);
-        END IF;
     ELSE
         IF current_setting('threadline.suspended', true) <> '' THEN
             IF threadline.is_suspended(this_transaction, table_schema, table_name) THEN
                 RETURN false;
             END IF;
         END IF;
-        given := threadline.record_transaction(this_transaction, settings);
-        actor := given.actor;
-        action_id := given.action_id;
+        actor := threadline.record_transaction(this_transaction, settings);
+    END IF;
+    IF current_setting('threadline.action_id', true) <> '' THEN
+        -- The marker is set for valid settings only.
+        IF is_marked OR current_setting('threadline.action_id', true) ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+            action_id := current_setting('threadline.action_id', true);
+        END IF;
     END IF;
     IF actor_required AND actor IS NULL THEN
         RAISE EXCEPTION 'unattributed write to %.% refused: no valid actor is set in this transaction',
@@ -960,9 +936,10 @@ BEGIN
     END IF;
     IF command_id IS NOT NULL THEN
         PERFORM set_config('threadline.nested', 'on', true);
-        moved_before := threadline.later_change(
-            this_transaction, table_schema, table_name, row_key, command_id
-        );
+        SELECT min(change.captured_at) INTO moved_before FROM threadline.audit_changes AS change
+        WHERE change.table_name = record_change.table_name AND change.row_key = record_change.row_key
+            AND change.table_schema = record_change.table_schema
+            AND change.transaction_id = this_transaction AND change.command_id > record_change.command_id;
     END IF;
     captured_at := coalesce(moved_before, clock_timestamp());
     INSERT INTO threadline.audit_changes (
@@ -992,42 +969,27 @@ $$;
 -- Order within a statement. PostgreSQL fires the AFTER triggers of a foreign key's action at the end of
 -- the outer statement, but those of a statement in a trigger at once. So where both change one row, the
 -- later change is captured first. The commands of the transaction tell: capture functions pass the
--- command that made a change where triggers write audited rows, and null otherwise.
-
--- When the first of the changes was captured that were made after a command, but captured before.
-CREATE FUNCTION threadline.later_change(
-    this_transaction uuid, of_schema text, of_table text, of_key text, command integer
-) RETURNS timestamptz
-LANGUAGE sql STABLE
-RETURN (
-    SELECT min(change.captured_at) FROM threadline.audit_changes AS change
-    WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
-        AND change.transaction_id = this_transaction AND change.command_id > command
-);
-
--- Gives those changes new ids, so that they follow the change that was just recorded.
+-- command that made a change where triggers write audited rows, and null otherwise. record_change gives
+-- an earlier change the time of the first later one, and this gives the later ones new ids.
 CREATE FUNCTION threadline.move_later_changes(
     this_transaction uuid, of_schema text, of_table text, of_key text, command integer
 ) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    later record;
-    new_id bigint;
-BEGIN
-    FOR later IN
-        SELECT change.captured_at, change.id FROM threadline.audit_changes AS change
-        WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
-            AND change.transaction_id = this_transaction AND change.command_id > command
-        ORDER BY change.id
-    LOOP
-        new_id := nextval('threadline.audit_changes_id_seq');
-        UPDATE threadline.audit_changes SET id = new_id
-        WHERE captured_at = later.captured_at AND id = later.id;
-        UPDATE threadline.audit_key_changes SET change_id = new_id
-        WHERE captured_at = later.captured_at AND change_id = later.id;
-    END LOOP;
-END
-$$;
+LANGUAGE sql
+BEGIN ATOMIC
+    WITH later AS MATERIALIZED (
+        SELECT ordered.*, nextval('threadline.audit_changes_id_seq') AS new_id FROM (
+            SELECT change.captured_at, change.id FROM threadline.audit_changes AS change
+            WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
+                AND change.transaction_id = this_transaction AND change.command_id > command
+            ORDER BY change.id
+        ) AS ordered
+    ), key_changes AS (
+        UPDATE threadline.audit_key_changes AS change SET change_id = later.new_id
+        FROM later WHERE change.captured_at = later.captured_at AND change.change_id = later.id
+    )
+    UPDATE threadline.audit_changes AS change SET id = later.new_id
+    FROM later WHERE change.captured_at = later.captured_at AND change.id = later.id;
+END;
 
 -- Capture of a change that the generated function of the table cannot store: a column was renamed,
 -- dropped or given another type since, or a value is too large for jsonb. Builds a query from the catalog
@@ -1098,11 +1060,7 @@ CREATE FUNCTION threadline.fallback_query(relation oid, policy jsonb, max_bytes 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
     WITH enrolment AS (
-        SELECT enrolled.relation, enrolled.key_columns, enrolled.key_attnums
-        FROM threadline.audit_enrolments AS enrolled
-        WHERE enrolled.table_schema = policy #>> '{name,schema}'
-            AND enrolled.table_name = policy #>> '{name,name}' AND enrolled.event = 'enabled'
-        ORDER BY enrolled.order_id DESC LIMIT 1
+        SELECT * FROM threadline.current_enrolment(policy #>> '{name,schema}', policy #>> '{name,name}')
     ), key_column AS (
         -- By attribute number, so that a renamed column keeps its place; partitions and children have
         -- the names of the enrolled table. By name where that table is another one, as after a restore.
@@ -1125,16 +1083,12 @@ RETURN (
             CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
             CASE
                 WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
-                WHEN max_bytes IS NOT NULL AND attribute.atttypid = 'bytea'::regtype THEN format(
-                    'CASE WHEN octet_length(%1$s.%2$I) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
-                    'octet_length(%1$s.%2$I), encode(sha256(%1$s.%2$I), ''hex''))) ELSE to_jsonb(%1$s.%2$I) END',
-                    side.alias, attribute.attname, max_bytes
-                )
                 WHEN max_bytes IS NOT NULL THEN format(
-                    'CASE WHEN octet_length(%1$s.%2$I::text) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
-                    'octet_length(%1$s.%2$I::text), encode(sha256(convert_to(%1$s.%2$I::text, getdatabaseencoding())), ''hex''))) '
-                    'ELSE to_jsonb(%4$s) END',
-                    side.alias, attribute.attname, max_bytes,
+                    'CASE WHEN octet_length(%1$s) > %2$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s), encode(sha256(%1$s), ''hex''))) ELSE to_jsonb(%3$s) END',
+                    format(CASE attribute.atttypid WHEN 'bytea'::regtype THEN '%s.%I'
+                        ELSE 'convert_to(%s.%I::text, getdatabaseencoding())' END, side.alias, attribute.attname),
+                    max_bytes,
                     threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
                 )
                 ELSE threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
@@ -1238,12 +1192,9 @@ DECLARE
     last record;
 BEGIN
     -- The audited table has its name, or, renamed since, the oid under which it was enrolled.
-    IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1]) OR TG_RELID = (
-        SELECT enrolment.relation FROM threadline.audit_enrolments AS enrolment
-        WHERE enrolment.table_schema = TG_ARGV[0] AND enrolment.table_name = TG_ARGV[1]
-            AND enrolment.event = 'enabled'
-        ORDER BY enrolment.order_id DESC LIMIT 1
-    ) THEN
+    IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1])
+        OR TG_RELID = (threadline.current_enrolment(TG_ARGV[0], TG_ARGV[1])).relation
+    THEN
         -- TRUNCATE locks the inheritance children that it empties; TRUNCATE ONLY does not. (Where the
         -- transaction had locked them before, ONLY cannot be seen.)
         IF EXISTS (
@@ -1358,22 +1309,6 @@ BEGIN
 END
 $$;
 
--- Whether a unique index over exactly these columns, all NOT NULL, tells rows apart at any time.
-CREATE FUNCTION threadline.is_unique_key(relation regclass, key text[]) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (
-    SELECT FROM pg_index AS index
-    WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
-        AND index.indpred IS NULL AND index.indexprs IS NULL
-        AND (
-            SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
-            FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-            JOIN pg_attribute AS attribute
-                ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-            WHERE part.position <= index.indnkeyatts
-        ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
-);
-
 -- Raises an error where a declaration contradicts the table.
 CREATE FUNCTION threadline.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1451,7 +1386,17 @@ BEGIN
         RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
             coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
             USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
-    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT threadline.is_unique_key(relation, key) THEN
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT EXISTS (
+        SELECT FROM pg_index AS index
+        WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
+            AND index.indpred IS NULL AND index.indexprs IS NULL
+            AND (
+                SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
+                FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+                JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+                WHERE part.position <= index.indnkeyatts
+            ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
+    ) THEN
         RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
             USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
     END IF;
@@ -1511,36 +1456,25 @@ DECLARE
     shown text := format('%I.%I', table_schema, table_name);
     root regclass := to_regclass(shown);
     policy jsonb := threadline.policy_of(format('threadline.%I()', function_name)::regprocedure);
-    previous threadline.audit_enrolments;
-    enrolled threadline.audit_enrolments;
-    grantee text;
+    previous threadline.audit_enrolments := threadline.current_enrolment(table_schema, table_name);
+    transaction_id uuid := threadline.current_transaction_id();
+    order_id bigint;
+    key_columns text[];
+    key_attnums smallint[];
+    key_since bigint;
+    columns jsonb;
+    was_captured boolean;
+    table_was_empty boolean;
 BEGIN
     PERFORM threadline.check_declaration(shown, root, policy -> 'table');
     PERFORM threadline.lock_for_enrolment(shown);
     -- A role that could execute a trigger function could put it on another table and forge changes.
-    FOR grantee IN
-        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END
-        FROM pg_proc CROSS JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
-        WHERE pg_proc.oid = format('threadline.%I()', function_name)::regprocedure AND privilege.grantee <> proowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION threadline.%I() FROM %s', function_name, grantee);
-    END LOOP;
-    enrolled.was_captured := threadline.create_triggers(root, policy -> 'table', function_name);
+    PERFORM threadline.revoke_all(format('FUNCTION threadline.%I()', function_name), proowner, coalesce(proacl, acldefault('f', proowner)))
+    FROM pg_proc WHERE oid = format('threadline.%I()', function_name)::regprocedure;
+    was_captured := threadline.create_triggers(root, policy -> 'table', function_name);
 
-    SELECT * INTO previous FROM threadline.audit_enrolments AS before
-    WHERE before.table_schema = enable_capture.table_schema AND before.table_name = enable_capture.table_name
-        AND before.event = 'enabled'
-    ORDER BY before.order_id DESC LIMIT 1;
-    enrolled.transaction_id := threadline.current_transaction_id();
-    enrolled.table_schema := table_schema;
-    enrolled.table_name := table_name;
-    enrolled.event := 'enabled';
-    enrolled.recorded_at := clock_timestamp();
-    enrolled.recorded_by := session_user;
-    enrolled.relation := root;
-    enrolled.policy_hash := policy ->> 'hash';
     SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
-    INTO enrolled.key_columns, enrolled.key_attnums
+    INTO key_columns, key_attnums
     FROM jsonb_array_elements_text(
         CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
     ) WITH ORDINALITY AS part (name, position)
@@ -1548,32 +1482,37 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object(
         'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',
         'type', format_type(attribute.atttypid, attribute.atttypmod)
-    ) ORDER BY attribute.attnum) INTO enrolled.columns
+    ) ORDER BY attribute.attnum) INTO columns
     FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
         AND NOT attribute.attisdropped;
-    enrolled.partition_columns := ARRAY(
-        SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
-        CROSS JOIN LATERAL unnest(partitioned.partattrs::smallint[]) AS part (attnum)
-        JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attnum = part.attnum
-        WHERE partitioned.partrelid = root
-    );
     -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
     -- where the relation is another (restored from a dump, created again), columns of the same names.
-    enrolled.key_since := CASE
+    key_since := CASE
         WHEN previous.order_id IS NULL THEN 0
-        WHEN previous.relation = root::oid AND previous.key_attnums = enrolled.key_attnums
-            OR previous.relation <> root::oid AND previous.key_columns = enrolled.key_columns
+        WHEN previous.relation = root::oid AND previous.key_attnums = key_attnums
+            OR previous.relation <> root::oid AND previous.key_columns = key_columns
         THEN previous.key_since
     END;
-    IF enrolled.key_since IS NULL THEN
+    IF key_since IS NULL THEN
         -- No change of the old key may get an id after the new definition.
         PERFORM threadline.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
     END IF;
-    enrolled.order_id := nextval('threadline.audit_changes_id_seq');
-    enrolled.key_since := coalesce(enrolled.key_since, enrolled.order_id);
-    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO enrolled.table_was_empty;
-    INSERT INTO threadline.audit_enrolments SELECT (enrolled).*;
+    order_id := nextval('threadline.audit_changes_id_seq');
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO table_was_empty;
+    INSERT INTO threadline.audit_enrolments (
+        order_id, transaction_id, table_schema, table_name, event, recorded_at, recorded_by, relation, policy_hash,
+        key_columns, key_attnums, key_since, columns, was_captured, table_was_empty, partition_columns
+    ) VALUES (
+        order_id, transaction_id, table_schema, table_name, 'enabled', clock_timestamp(), session_user, root,
+        policy ->> 'hash', key_columns, key_attnums, coalesce(key_since, order_id), columns, was_captured, table_was_empty,
+        ARRAY(
+            SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
+            JOIN pg_attribute AS attribute
+                ON attribute.attrelid = root AND attribute.attnum = ANY (partitioned.partattrs::smallint[])
+            WHERE partitioned.partrelid = root
+        )
+    );
 END
 $$;
 
@@ -1648,15 +1587,6 @@ BEGIN
 END
 $$;
 
--- Refuses every change of what suspends, removes and enrols.
-CREATE FUNCTION threadline.guard_record() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege';
-END
-$$;
-
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_transactions
     FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('id');
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_changes
@@ -1667,13 +1597,13 @@ CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_key_changes
     FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
 
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_actions
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_key_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 
 CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_enrolments
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
@@ -2169,10 +2099,8 @@ DECLARE
     since bigint;
     partition_columns text[];
 BEGIN
-    SELECT e.key_since, e.partition_columns INTO since, partition_columns
-    FROM threadline.audit_enrolments AS e
-    WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-    ORDER BY e.order_id DESC LIMIT 1;
+    SELECT COALESCE(e.key_since, 0), e.partition_columns INTO since, partition_columns
+    FROM threadline.current_enrolment(of_schema, of_table) AS e;
 
     RETURN QUERY
     SELECT k.change_id, k.previous_key, k.change_id, k.row_key, k.captured_at,
@@ -2180,7 +2108,7 @@ BEGIN
     FROM threadline.audit_key_changes AS k
     JOIN threadline.audit_changes AS c ON c.captured_at = k.captured_at AND c.id = k.change_id
     WHERE k.table_name = of_table AND k.table_schema = of_schema
-        AND (k.previous_key = of_key OR k.row_key = of_key) AND k.change_id > COALESCE(since, 0);
+        AND (k.previous_key = of_key OR k.row_key = of_key) AND k.change_id > since;
 
     IF cardinality(partition_columns) > 0 THEN
         RETURN QUERY
@@ -2193,11 +2121,11 @@ BEGIN
                 SELECT DISTINCT own.transaction_id, own.table_pk - partition_columns AS rest_of_key
                 FROM threadline.audit_changes AS own
                 WHERE own.table_name = of_table AND own.table_schema = of_schema AND own.row_key = of_key
-                    AND own.op IN ('delete', 'insert') AND own.id > COALESCE(since, 0)
+                    AND own.op IN ('delete', 'insert') AND own.id > since
             ) AS own
             JOIN threadline.audit_changes AS c ON c.transaction_id = own.transaction_id
                 AND c.table_name = of_table AND c.table_schema = of_schema AND c.op IN ('delete', 'insert')
-                AND c.table_pk - partition_columns = own.rest_of_key AND c.id > COALESCE(since, 0)
+                AND c.table_pk - partition_columns = own.rest_of_key AND c.id > since
             WINDOW by_id AS (PARTITION BY c.transaction_id ORDER BY c.id)
         ) AS pair
         WHERE pair.op = 'delete' AND pair.next_op = 'insert' AND of_key IN (pair.row_key, pair.next_key)
@@ -2218,11 +2146,7 @@ SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_variable
 DECLARE
     highest CONSTANT bigint := 9223372036854775807;
-    since bigint := COALESCE((
-        SELECT e.key_since FROM threadline.audit_enrolments AS e
-        WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-        ORDER BY e.order_id DESC LIMIT 1
-    ), 0);
+    since bigint := COALESCE((threadline.current_enrolment(of_schema, of_table)).key_since, 0);
     here text := of_key;
     upper_id bigint := highest;
     seen record;
@@ -2663,26 +2587,18 @@ RETURN 1;
 
 -- Takes back what default privileges granted on the new objects.
 DO $$
-DECLARE
-    granted record;
 BEGIN
-    FOR granted IN
-        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END AS grantee
-        FROM (
-            SELECT relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = 'threadline'::regnamespace
-            UNION ALL
-            SELECT nspowner, nspacl FROM pg_namespace WHERE nspname = 'threadline'
-            UNION ALL
-            SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = 'threadline'::regnamespace
-        ) AS object
-        CROSS JOIN LATERAL aclexplode(object.acl) AS privilege
-        WHERE privilege.grantee <> object.owner
-    LOOP
-        EXECUTE format('REVOKE ALL ON SCHEMA threadline FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA threadline FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA threadline FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA threadline FROM %s', granted.grantee);
-    END LOOP;
+    PERFORM threadline.revoke_all(object.name, object.owner, object.acl)
+    FROM (
+        SELECT 'SCHEMA threadline' AS name, nspowner AS owner, nspacl AS acl FROM pg_namespace
+        WHERE nspname = 'threadline'
+        UNION ALL
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END || oid::regclass, relowner, relacl FROM pg_class
+        WHERE relnamespace = 'threadline'::regnamespace
+        UNION ALL
+        SELECT 'FUNCTION ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+        WHERE pronamespace = 'threadline'::regnamespace
+    ) AS object;
 END
 $$;
 
@@ -2695,7 +2611,7 @@ GRANT EXECUTE ON FUNCTION threadline.record_action(jsonb, jsonb, jsonb) TO PUBLI
 GRANT EXECUTE ON FUNCTION threadline.current_transaction_id() TO PUBLIC;
 -- Readers. These read with the rights of their caller, or nothing at all.
 GRANT EXECUTE ON FUNCTION threadline.schema_version(), threadline.policy_of(oid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_key(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION threadline.row_key(text[]), threadline.current_enrolment(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.trail_partitions(), threadline.transaction_id_from(timestamptz),
     threadline.action_id_from(timestamptz), threadline.transaction_began_at(uuid),
     threadline.action_recorded_at(uuid) TO PUBLIC;

@@ -77,7 +77,7 @@ BEGIN
     END IF;
 
     is_recorded := threadline.record_change(
-        lower(TG_OP), 'public', 'invoice_lines', table_pk, row_key, previous_key, data_after, changed_from,
+        lower(TG_OP COLLATE "C"), 'public', 'invoice_lines', table_pk, row_key, previous_key, data_after, changed_from,
         false, command_id
     );
     RETURN NULL;
@@ -173,7 +173,7 @@ BEGIN
     END IF;
 
     is_recorded := threadline.record_change(
-        lower(TG_OP), 'public', 'invoices', table_pk, row_key, previous_key, data_after, changed_from,
+        lower(TG_OP COLLATE "C"), 'public', 'invoices', table_pk, row_key, previous_key, data_after, changed_from,
         false, command_id
     );
     RETURN NULL;
@@ -259,7 +259,7 @@ BEGIN
     END IF;
 
     is_recorded := threadline.record_change(
-        lower(TG_OP), 'public', 'members', table_pk, row_key, previous_key, data_after, changed_from,
+        lower(TG_OP COLLATE "C"), 'public', 'members', table_pk, row_key, previous_key, data_after, changed_from,
         false, command_id
     );
     RETURN NULL;
@@ -340,7 +340,7 @@ BEGIN
     END IF;
 
     is_recorded := threadline.record_change(
-        lower(TG_OP), 'public', 'organizations', table_pk, row_key, previous_key, data_after, changed_from,
+        lower(TG_OP COLLATE "C"), 'public', 'organizations', table_pk, row_key, previous_key, data_after, changed_from,
         false, command_id
     );
     RETURN NULL;

@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
-use threadline::change::RecordedActor;
-use threadline::prelude::Timeline;
-use threadline::timeline::Attribution;
+use threadline::Timeline;
+use threadline::models::RecordedActor;
+use threadline::query::Attribution;
 
 use crate::harness::{Asking, RITA, Saas, actors, member, tables};
 

@@ -13,10 +13,8 @@ use http_body_util::BodyExt;
 use saas::app::App;
 use saas::database;
 use serde_json::{Value, json};
-use threadline::change::{AuditAction, TimelineEntry};
-use threadline::nonblocking;
-use threadline::prelude::Timeline;
 use threadline::schema::audit_actions;
+use threadline::{AuditAction, Timeline, TimelineEntry};
 use threadline_testdb::{Cluster, Database, Error, Progress, ServerBinaries};
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
@@ -172,7 +170,7 @@ impl Saas {
 
     /// The first page of a timeline, oldest change first.
     pub(crate) async fn changes(&self, question: Timeline) -> anyhow::Result<Vec<TimelineEntry>> {
-        let page = nonblocking::timeline(&mut self.conn().await?, &question).await?;
+        let page = threadline::timeline(&mut self.conn().await?, &question).await?;
         Ok(page.entries.into_iter().rev().collect())
     }
 

@@ -3,8 +3,7 @@
 use axum::http::StatusCode;
 use saas::models::Member;
 use serde_json::json;
-use threadline::nonblocking;
-use threadline::prelude::history;
+use threadline::History;
 
 use crate::harness::{Asking, Saas, password_of};
 
@@ -58,8 +57,8 @@ async fn that_an_address_changed_is_known_and_a_password_alone_is_an_action() ->
         saas.ask(change, wishes, StatusCode::NO_CONTENT).await?;
     }
 
-    let question = history::<Member>("alice")?;
-    let page = nonblocking::history(&mut saas.conn().await?, &question).await?;
+    let question = History::<Member>::new("alice")?;
+    let page = threadline::history(&mut saas.conn().await?, &question).await?;
     let changed: Vec<_> = page
         .entries
         .iter()

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use threadline::prelude::Timeline;
+use threadline::Timeline;
 
 use crate::harness::{Asking, Saas, tables};
 

@@ -58,38 +58,50 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not inherited: each partition has its own.
-CREATE FUNCTION @threadline@.guard_truncate() RETURNS trigger
+-- Refuses what it is a trigger for. Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not
+-- inherited: each partition has its own.
+CREATE FUNCTION @threadline@.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
-    RAISE EXCEPTION 'the audit trail is append-only: TRUNCATE of %.% refused', TG_TABLE_SCHEMA, TG_TABLE_NAME
+    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
 END
 $guard$;
+
+-- Revokes every privilege that others than the owner have on an object, for example by default privileges.
+CREATE FUNCTION @threadline@.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END
+        FROM aclexplode(acl) AS granted WHERE granted.grantee <> owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantee);
+    END LOOP;
+END
+$revoke$;
 
 -- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
 -- default privileges of the owner are.
 CREATE FUNCTION @threadline@.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
-    statement text;
+    reader text;
 BEGIN
     EXECUTE format(
         'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
-        'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate()', partition
+        'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()', partition
     );
-    FOR statement IN
-        SELECT DISTINCT format(
-            CASE WHEN class.oid = partition THEN 'REVOKE ALL ON %s FROM %s CASCADE' ELSE 'GRANT SELECT ON %s TO %s' END,
-            partition, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-        )
-        FROM pg_class AS class CROSS JOIN aclexplode(class.relacl) AS acl
-        WHERE acl.grantee <> class.relowner
-            AND (class.oid = partition OR class.oid = parent AND acl.privilege_type = 'SELECT')
-        ORDER BY 1 DESC -- REVOKE, then GRANT
+    PERFORM @threadline@.revoke_all(partition::text, relowner, relacl) FROM pg_class WHERE oid = partition;
+    FOR reader IN
+        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+        FROM pg_class CROSS JOIN aclexplode(relacl) AS acl
+        WHERE oid = parent AND acl.grantee <> relowner AND acl.privilege_type = 'SELECT'
     LOOP
-        EXECUTE statement;
+        EXECUTE format('GRANT SELECT ON %s TO %s', partition, reader);
     END LOOP;
 END
 $protect$;
@@ -230,14 +242,14 @@ END
 $maintain$;
 
 -- The default partitions, and the first partitions: this period and those of the next three months.
-CREATE TABLE @threadline@.audit_changes_default PARTITION OF @threadline@.audit_changes DEFAULT;
-CREATE TABLE @threadline@.audit_transactions_default PARTITION OF @threadline@.audit_transactions DEFAULT;
-CREATE TABLE @threadline@.audit_actions_default PARTITION OF @threadline@.audit_actions DEFAULT;
 DO $$
+DECLARE
+    parent text;
 BEGIN
-    PERFORM @threadline@.protect_partition('@threadline@.audit_changes', '@threadline@.audit_changes_default'),
-        @threadline@.protect_partition('@threadline@.audit_transactions', '@threadline@.audit_transactions_default'),
-        @threadline@.protect_partition('@threadline@.audit_actions', '@threadline@.audit_actions_default'),
-        @threadline@.create_partitions(now(), 3);
+    FOREACH parent IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
+        EXECUTE format('CREATE TABLE @threadline@.%1$I PARTITION OF @threadline@.%2$I DEFAULT', parent || '_default', parent);
+        PERFORM @threadline@.protect_partition('@threadline@.' || parent, '@threadline@.' || parent || '_default');
+    END LOOP;
+    PERFORM @threadline@.create_partitions(now(), 3);
 END
 $$;

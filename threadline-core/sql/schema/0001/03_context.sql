@@ -1,7 +1,7 @@
 -- Who and why: the context that the application sets for its transaction.
 --
 -- Any role can set the settings threadline.actor_ref, threadline.context and threadline.action_id, so
--- their values are untrusted input. parse_context is the only place that reads them.
+-- their values are untrusted input. record_transaction is the only function that parses them.
 
 -- The id of the running transaction: its start, then its xid. Computed, so that every caller in the
 -- transaction gets the same id without a look-up.
@@ -12,136 +12,154 @@ RETURN encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex'):
 -- An actor {"type", "id"} as the trail stores it: type:id, or anonymous. Null if it is not an actor.
 -- The limit of an id is MAX_ACTOR_ID_BYTES in the library.
 CREATE FUNCTION @threadline@.actor_text(actor jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF jsonb_typeof(actor) IS DISTINCT FROM 'object' THEN
-        RETURN NULL;
-    ELSIF actor ->> 'type' = 'anonymous' THEN
-        RETURN 'anonymous';
-    ELSIF actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system')
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN actor ->> 'type' = 'anonymous' THEN 'anonymous'
+    WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system')
         AND jsonb_typeof(actor -> 'id') IN ('string', 'number')
         AND octet_length(actor ->> 'id') BETWEEN 1 AND 512
-    THEN
-        RETURN concat(actor ->> 'type', ':', actor ->> 'id');
-    END IF;
+    THEN (actor ->> 'type') || ':' || (actor ->> 'id')
+END;
+
+-- The value of a setting as JSON; null if it is not JSON, or longer than 64 kB.
+CREATE FUNCTION @threadline@.setting_as_jsonb(value text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN CASE WHEN octet_length(value) <= 65536 THEN value::jsonb END;
+EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END
 $$;
 
-CREATE TYPE @threadline@.audit_context AS (
-    actor          text,
-    on_behalf_of   text,
-    action_id      uuid, -- in force
-    root_action_id uuid, -- outermost
-    request_id     text,
-    correlation_id text,
-    job_id         text,
-    context        jsonb, -- the rest, and in context_error what was malformed
-    is_malformed   boolean
-);
-
--- Parses the three settings. Fields that are malformed or too long stay in `context` as they came and
--- are named in its context_error; they do not affect the other fields. Never raises an error.
--- Runs inside record_change, under its search path.
-CREATE FUNCTION @threadline@.parse_context() RETURNS @threadline@.audit_context
-LANGUAGE plpgsql STABLE AS $$
+-- Makes sure that the running transaction has its row, and returns the actor in force. Called when the
+-- marker does not match: at the first change of a transaction, and after the context changed.
+--
+-- A context that is malformed stays in the column `context` as it came, with what is wrong in its field
+-- context_error; its other fields count. Never raises an error because of a setting.
+CREATE FUNCTION @threadline@.record_transaction(this_transaction uuid, settings text) RETURNS text
+LANGUAGE plpgsql AS $$
 DECLARE
-    actor_setting   text := current_setting('threadline.actor_ref', true);
-    context_setting text := current_setting('threadline.context', true);
-    action_setting  text := current_setting('threadline.action_id', true);
-    parsed @threadline@.audit_context;
+    setting text;
     given jsonb;
+    actor text;
+    represented text;
+    root_action uuid;
+    request text;
+    correlation text;
+    job text;
     problem text;
-    field text;
-    max_id_bytes CONSTANT integer := 256; -- MAX_ID_BYTES in the library
-    max_setting_bytes CONSTANT integer := 65536;
+    marked text;
 BEGIN
-    IF actor_setting <> '' THEN
-        BEGIN
-            IF octet_length(actor_setting) <= max_setting_bytes THEN
-                parsed.actor := @threadline@.actor_text(actor_setting::jsonb);
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON
-        END;
-        IF parsed.actor IS NULL THEN
-            problem := concat('threadline.actor_ref: ', left(actor_setting, 1024));
-        END IF;
-    END IF;
-
-    IF action_setting <> '' THEN
-        IF action_setting ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
-            parsed.action_id := action_setting::uuid;
-        ELSE
-            problem := concat_ws(E'\n', problem, 'threadline.action_id: ' || left(action_setting, 1024));
-        END IF;
-    END IF;
-
-    IF context_setting <> '' THEN
-        BEGIN
-            IF octet_length(context_setting) <= max_setting_bytes THEN
-                given := context_setting::jsonb;
-            END IF;
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON
-        END;
-        IF jsonb_typeof(given) IS DISTINCT FROM 'object' THEN
-            problem := concat_ws(E'\n', problem, 'threadline.context: ' || left(context_setting, 1024));
+    IF settings <> concat(txid_current(), '|||') THEN
+        setting := current_setting('threadline.actor_ref', true);
+        IF setting <> '' THEN
+            given := @threadline@.setting_as_jsonb(setting);
+            actor := @threadline@.actor_text(given);
             given := NULL;
-        ELSE
-            parsed.request_id := given ->> 'request_id';
-            parsed.correlation_id := given ->> 'correlation_id';
-            parsed.job_id := given ->> 'job_id';
-            IF octet_length(context_setting) > max_id_bytes THEN
-                IF octet_length(parsed.request_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'request_id: longer than 256 bytes');
-                    parsed.request_id := NULL;
+            IF actor IS NULL THEN
+                problem := concat('threadline.actor_ref: ', left(setting, 1024));
+            END IF;
+        END IF;
+        setting := current_setting('threadline.action_id', true);
+        IF setting <> '' THEN
+            IF setting ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+                root_action := setting;
+            ELSE
+                problem := concat_ws(E'\n', problem, 'threadline.action_id: ' || left(setting, 1024));
+            END IF;
+        END IF;
+        setting := current_setting('threadline.context', true);
+        IF setting <> '' THEN
+            given := @threadline@.setting_as_jsonb(setting);
+            IF jsonb_typeof(given) IS DISTINCT FROM 'object' THEN
+                problem := concat_ws(E'\n', problem, 'threadline.context: ' || left(setting, 1024));
+                given := NULL;
+            ELSE
+                request := given ->> 'request_id';
+                correlation := given ->> 'correlation_id';
+                job := given ->> 'job_id';
+                IF octet_length(setting) > 256 THEN -- MAX_ID_BYTES in the library
+                    problem := concat_ws(E'\n', problem,
+                        CASE WHEN octet_length(request) > 256 THEN 'request_id: longer than 256 bytes' END,
+                        CASE WHEN octet_length(correlation) > 256 THEN 'correlation_id: longer than 256 bytes' END,
+                        CASE WHEN octet_length(job) > 256 THEN 'job_id: longer than 256 bytes' END
+                    );
                 END IF;
-                IF octet_length(parsed.correlation_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'correlation_id: longer than 256 bytes');
-                    parsed.correlation_id := NULL;
+                IF given ? 'on_behalf_of' THEN
+                    represented := @threadline@.actor_text(given -> 'on_behalf_of');
+                    IF represented IS NULL AND given ->> 'on_behalf_of' IS NOT NULL THEN
+                        problem := concat_ws(E'\n', problem, 'on_behalf_of: not an actor');
+                    END IF;
                 END IF;
-                IF octet_length(parsed.job_id) > max_id_bytes THEN
-                    problem := concat_ws(E'\n', problem, 'job_id: longer than 256 bytes');
-                    parsed.job_id := NULL;
+                IF given ? 'action_id' THEN
+                    IF given ->> 'action_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+                        root_action := given ->> 'action_id';
+                    ELSE
+                        problem := concat_ws(E'\n', problem, 'action_id: not a uuid');
+                    END IF;
+                END IF;
+                IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
+                    problem := concat_ws(E'\n', problem, (
+                        SELECT string_agg(left(field, 64) || ': not a field of the context', E'\n')
+                        FROM jsonb_object_keys(given) AS field
+                        WHERE field <> ALL ('{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[])
+                    ));
+                END IF;
+                IF coalesce(problem, '') = '' THEN
+                    given := nullif(given - '{request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[], '{}');
                 END IF;
             END IF;
-            IF given ? 'on_behalf_of' THEN
-                parsed.on_behalf_of := @threadline@.actor_text(given -> 'on_behalf_of');
-                IF parsed.on_behalf_of IS NULL AND given ->> 'on_behalf_of' IS NOT NULL THEN
-                    problem := concat_ws(E'\n', problem, 'on_behalf_of: not an actor');
-                ELSE
-                    given := given - 'on_behalf_of';
-                END IF;
-            END IF;
-            IF given ? 'action_id' THEN
-                IF given ->> 'action_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
-                    parsed.root_action_id := given ->> 'action_id';
-                    given := given - 'action_id';
-                ELSE
-                    problem := concat_ws(E'\n', problem, 'action_id: not a uuid');
-                END IF;
-            END IF;
-            IF problem IS NULL THEN
-                given := given - '{request_id,correlation_id,job_id}'::text[];
-            END IF;
-            -- A misspelt field is stored, and named.
-            IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
-                FOR field IN SELECT jsonb_object_keys(
-                    given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[]
-                ) LOOP
-                    problem := concat_ws(E'\n', problem, left(field, 64) || ': not a field of the context');
-                END LOOP;
-            END IF;
+        END IF;
+        IF problem <> '' THEN
+            given := coalesce(given, '{}') || jsonb_build_object('context_error', problem);
+            request := CASE WHEN octet_length(request) <= 256 THEN request END;
+            correlation := CASE WHEN octet_length(correlation) <= 256 THEN correlation END;
+            job := CASE WHEN octet_length(job) <= 256 THEN job END;
         END IF;
     END IF;
 
-    parsed.root_action_id := coalesce(parsed.root_action_id, parsed.action_id);
-    parsed.is_malformed := problem IS NOT NULL;
-    IF parsed.is_malformed THEN
-        given := coalesce(given, '{}') || jsonb_build_object('context_error', problem);
+    INSERT INTO @threadline@.audit_transactions (
+        id, occurred_at, actor, on_behalf_of, action_id, request_id, correlation_id, job_id, context,
+        xid, db_user, application_name, client_addr, backend_pid
+    ) VALUES (
+        this_transaction, clock_timestamp(), actor, represented, root_action, request, correlation, job, given,
+        pg_current_xact_id(), session_user, current_setting('application_name'), inet_client_addr(),
+        pg_backend_pid()
+    ) ON CONFLICT DO NOTHING;
+    IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
+        -- The transaction has its row, and the context changed: fill in what the row does not know
+        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
+        UPDATE @threadline@.audit_transactions AS recorded
+        SET action_id = coalesce(recorded.action_id, root_action),
+            request_id = coalesce(recorded.request_id, request),
+            correlation_id = coalesce(recorded.correlation_id, correlation),
+            job_id = coalesce(recorded.job_id, job),
+            context = coalesce(given || recorded.context || CASE
+                WHEN jsonb_typeof(given -> 'meta') = 'object' AND jsonb_typeof(recorded.context -> 'meta') = 'object'
+                THEN jsonb_build_object('meta', (given -> 'meta') || (recorded.context -> 'meta'))
+                ELSE '{}'
+            END, recorded.context, given)
+        WHERE recorded.id = this_transaction
+            AND (
+                recorded.action_id IS NULL AND root_action IS NOT NULL
+                OR recorded.request_id IS NULL AND request IS NOT NULL
+                OR recorded.correlation_id IS NULL AND correlation IS NOT NULL
+                OR recorded.job_id IS NULL AND job IS NOT NULL
+                OR (recorded.context @> given) IS FALSE
+                OR recorded.context IS NULL AND given IS NOT NULL
+            );
     END IF;
-    parsed.context := nullif(given, '{}');
-    RETURN parsed;
+
+    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
+    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
+    -- for a malformed context, every change comes here.
+    IF coalesce(problem, '') = '' AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
+        -- An assignment, because PERFORM would run the executor.
+        marked := concat(
+            set_config('threadline.recorded', concat(settings, '|', actor), true),
+            setval('@threadline@.capture_session', txid_current())
+        );
+    END IF;
+    RETURN actor;
 END
 $$;

@@ -102,11 +102,7 @@ BEGIN
             'context', current_setting('threadline.context', true),
             'action_id', current_setting('threadline.action_id', true)
         );
-        BEGIN
-            outer_context := before ->> 'context';
-        EXCEPTION WHEN OTHERS THEN
-            NULL; -- not JSON; capture records that
-        END;
+        outer_context := @threadline@.setting_as_jsonb(before ->> 'context');
         -- The context names the outermost action, the setting the one in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
             outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id

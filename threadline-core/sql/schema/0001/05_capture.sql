@@ -22,64 +22,14 @@ BEGIN
 END
 $$;
 
--- Makes sure that the running transaction has its row, and returns the context in force. Called when
--- the marker does not match: at the first change of a transaction, and after the context changed.
-CREATE FUNCTION @threadline@.record_transaction(this_transaction uuid, settings text)
-RETURNS @threadline@.audit_context
-LANGUAGE plpgsql AS $$
-DECLARE
-    given @threadline@.audit_context;
-    marked text;
-BEGIN
-    IF settings <> concat(txid_current(), '|||') THEN
-        given := @threadline@.parse_context();
-    END IF;
-    INSERT INTO @threadline@.audit_transactions (
-        id, occurred_at, actor, on_behalf_of, action_id, request_id, correlation_id, job_id, context,
-        xid, db_user, application_name, client_addr, backend_pid
-    ) VALUES (
-        this_transaction, clock_timestamp(), given.actor, given.on_behalf_of, given.root_action_id,
-        given.request_id, given.correlation_id, given.job_id, given.context,
-        pg_current_xact_id(), session_user, current_setting('application_name'), inet_client_addr(),
-        pg_backend_pid()
-    ) ON CONFLICT DO NOTHING;
-    IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
-        -- The transaction has its row, and the context changed: fill in what the row does not know
-        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
-        UPDATE @threadline@.audit_transactions AS recorded
-        SET action_id = coalesce(recorded.action_id, given.root_action_id),
-            request_id = coalesce(recorded.request_id, given.request_id),
-            correlation_id = coalesce(recorded.correlation_id, given.correlation_id),
-            job_id = coalesce(recorded.job_id, given.job_id),
-            context = coalesce(given.context || recorded.context || CASE
-                WHEN jsonb_typeof(given.context -> 'meta') = 'object'
-                    AND jsonb_typeof(recorded.context -> 'meta') = 'object'
-                THEN jsonb_build_object('meta', (given.context -> 'meta') || (recorded.context -> 'meta'))
-                ELSE '{}'
-            END, recorded.context, given.context)
-        WHERE recorded.id = this_transaction
-            AND (
-                recorded.action_id IS NULL AND given.root_action_id IS NOT NULL
-                OR recorded.request_id IS NULL AND given.request_id IS NOT NULL
-                OR recorded.correlation_id IS NULL AND given.correlation_id IS NOT NULL
-                OR recorded.job_id IS NULL AND given.job_id IS NOT NULL
-                OR (recorded.context @> given.context) IS FALSE
-                OR recorded.context IS NULL AND given.context IS NOT NULL
-            );
-    END IF;
-    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
-    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
-    -- for a malformed context, every change comes here.
-    IF given.is_malformed IS NOT TRUE AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
-        -- An assignment, because PERFORM would run the executor.
-        marked := concat(
-            set_config('threadline.recorded', concat(settings, '|', given.actor), true),
-            setval('@threadline@.capture_session', txid_current())
-        );
-    END IF;
-    RETURN given;
-END
-$$;
+-- The policy that a table is captured under, or was last; null if it never was.
+CREATE FUNCTION @threadline@.current_enrolment(of_schema text, of_table text) RETURNS @threadline@.audit_enrolments
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT enrolled FROM @threadline@.audit_enrolments AS enrolled
+    WHERE enrolled.table_name = of_table AND enrolled.table_schema = of_schema AND enrolled.event = 'enabled'
+    ORDER BY enrolled.order_id DESC LIMIT 1;
+END;
 
 -- Whether the running transaction suspended capture of a table. Only the record counts, because any role
 -- can write the setting.
@@ -112,34 +62,34 @@ DECLARE
         '|', current_setting('threadline.action_id', true)
     );
     marker text := current_setting('threadline.recorded', true);
-    is_recorded boolean := false;
+    is_marked boolean;
     actor text;
     action_id uuid;
-    given @threadline@.audit_context;
     moved_before timestamptz;
     captured_at timestamptz;
 BEGIN
     IF starts_with(marker, settings) THEN
         BEGIN
-            is_recorded := currval('@threadline@.capture_session') = txid_current();
+            is_marked := currval('@threadline@.capture_session') = txid_current();
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
             NULL; -- this session recorded nothing, or DISCARD SEQUENCES
         END;
     END IF;
-    IF is_recorded THEN
+    IF is_marked THEN
         actor := nullif(substr(marker, length(settings) + 2), '');
-        IF current_setting('threadline.action_id', true) <> '' THEN
-            action_id := current_setting('threadline.action_id', true);
-        END IF;
     ELSE
         IF current_setting('threadline.suspended', true) <> '' THEN
             IF @threadline@.is_suspended(this_transaction, table_schema, table_name) THEN
                 RETURN false;
             END IF;
         END IF;
-        given := @threadline@.record_transaction(this_transaction, settings);
-        actor := given.actor;
-        action_id := given.action_id;
+        actor := @threadline@.record_transaction(this_transaction, settings);
+    END IF;
+    IF current_setting('threadline.action_id', true) <> '' THEN
+        -- The marker is set for valid settings only.
+        IF is_marked OR current_setting('threadline.action_id', true) ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+            action_id := current_setting('threadline.action_id', true);
+        END IF;
     END IF;
     IF actor_required AND actor IS NULL THEN
         RAISE EXCEPTION 'unattributed write to %.% refused: no valid actor is set in this transaction',
@@ -150,9 +100,10 @@ BEGIN
     END IF;
     IF command_id IS NOT NULL THEN
         PERFORM set_config('threadline.nested', 'on', true);
-        moved_before := @threadline@.later_change(
-            this_transaction, table_schema, table_name, row_key, command_id
-        );
+        SELECT min(change.captured_at) INTO moved_before FROM @threadline@.audit_changes AS change
+        WHERE change.table_name = record_change.table_name AND change.row_key = record_change.row_key
+            AND change.table_schema = record_change.table_schema
+            AND change.transaction_id = this_transaction AND change.command_id > record_change.command_id;
     END IF;
     captured_at := coalesce(moved_before, clock_timestamp());
     INSERT INTO @threadline@.audit_changes (
@@ -182,39 +133,24 @@ $$;
 -- Order within a statement. PostgreSQL fires the AFTER triggers of a foreign key's action at the end of
 -- the outer statement, but those of a statement in a trigger at once. So where both change one row, the
 -- later change is captured first. The commands of the transaction tell: capture functions pass the
--- command that made a change where triggers write audited rows, and null otherwise.
-
--- When the first of the changes was captured that were made after a command, but captured before.
-CREATE FUNCTION @threadline@.later_change(
-    this_transaction uuid, of_schema text, of_table text, of_key text, command integer
-) RETURNS timestamptz
-LANGUAGE sql STABLE
-RETURN (
-    SELECT min(change.captured_at) FROM @threadline@.audit_changes AS change
-    WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
-        AND change.transaction_id = this_transaction AND change.command_id > command
-);
-
--- Gives those changes new ids, so that they follow the change that was just recorded.
+-- command that made a change where triggers write audited rows, and null otherwise. record_change gives
+-- an earlier change the time of the first later one, and this gives the later ones new ids.
 CREATE FUNCTION @threadline@.move_later_changes(
     this_transaction uuid, of_schema text, of_table text, of_key text, command integer
 ) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    later record;
-    new_id bigint;
-BEGIN
-    FOR later IN
-        SELECT change.captured_at, change.id FROM @threadline@.audit_changes AS change
-        WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
-            AND change.transaction_id = this_transaction AND change.command_id > command
-        ORDER BY change.id
-    LOOP
-        new_id := nextval('@threadline@.audit_changes_id_seq');
-        UPDATE @threadline@.audit_changes SET id = new_id
-        WHERE captured_at = later.captured_at AND id = later.id;
-        UPDATE @threadline@.audit_key_changes SET change_id = new_id
-        WHERE captured_at = later.captured_at AND change_id = later.id;
-    END LOOP;
-END
-$$;
+LANGUAGE sql
+BEGIN ATOMIC
+    WITH later AS MATERIALIZED (
+        SELECT ordered.*, nextval('@threadline@.audit_changes_id_seq') AS new_id FROM (
+            SELECT change.captured_at, change.id FROM @threadline@.audit_changes AS change
+            WHERE change.table_name = of_table AND change.row_key = of_key AND change.table_schema = of_schema
+                AND change.transaction_id = this_transaction AND change.command_id > command
+            ORDER BY change.id
+        ) AS ordered
+    ), key_changes AS (
+        UPDATE @threadline@.audit_key_changes AS change SET change_id = later.new_id
+        FROM later WHERE change.captured_at = later.captured_at AND change.change_id = later.id
+    )
+    UPDATE @threadline@.audit_changes AS change SET id = later.new_id
+    FROM later WHERE change.captured_at = later.captured_at AND change.id = later.id;
+END;

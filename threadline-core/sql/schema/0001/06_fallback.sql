@@ -67,11 +67,7 @@ CREATE FUNCTION @threadline@.fallback_query(relation oid, policy jsonb, max_byte
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
     WITH enrolment AS (
-        SELECT enrolled.relation, enrolled.key_columns, enrolled.key_attnums
-        FROM @threadline@.audit_enrolments AS enrolled
-        WHERE enrolled.table_schema = policy #>> '{name,schema}'
-            AND enrolled.table_name = policy #>> '{name,name}' AND enrolled.event = 'enabled'
-        ORDER BY enrolled.order_id DESC LIMIT 1
+        SELECT * FROM @threadline@.current_enrolment(policy #>> '{name,schema}', policy #>> '{name,name}')
     ), key_column AS (
         -- By attribute number, so that a renamed column keeps its place; partitions and children have
         -- the names of the enrolled table. By name where that table is another one, as after a restore.
@@ -94,16 +90,12 @@ RETURN (
             CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
             CASE
                 WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
-                WHEN max_bytes IS NOT NULL AND attribute.atttypid = 'bytea'::regtype THEN format(
-                    'CASE WHEN octet_length(%1$s.%2$I) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
-                    'octet_length(%1$s.%2$I), encode(sha256(%1$s.%2$I), ''hex''))) ELSE to_jsonb(%1$s.%2$I) END',
-                    side.alias, attribute.attname, max_bytes
-                )
                 WHEN max_bytes IS NOT NULL THEN format(
-                    'CASE WHEN octet_length(%1$s.%2$I::text) > %3$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
-                    'octet_length(%1$s.%2$I::text), encode(sha256(convert_to(%1$s.%2$I::text, getdatabaseencoding())), ''hex''))) '
-                    'ELSE to_jsonb(%4$s) END',
-                    side.alias, attribute.attname, max_bytes,
+                    'CASE WHEN octet_length(%1$s) > %2$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
+                    'octet_length(%1$s), encode(sha256(%1$s), ''hex''))) ELSE to_jsonb(%3$s) END',
+                    format(CASE attribute.atttypid WHEN 'bytea'::regtype THEN '%s.%I'
+                        ELSE 'convert_to(%s.%I::text, getdatabaseencoding())' END, side.alias, attribute.attname),
+                    max_bytes,
                     @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
                 )
                 ELSE @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)

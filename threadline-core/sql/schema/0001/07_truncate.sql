@@ -10,12 +10,9 @@ DECLARE
     last record;
 BEGIN
     -- The audited table has its name, or, renamed since, the oid under which it was enrolled.
-    IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1]) OR TG_RELID = (
-        SELECT enrolment.relation FROM @threadline@.audit_enrolments AS enrolment
-        WHERE enrolment.table_schema = TG_ARGV[0] AND enrolment.table_name = TG_ARGV[1]
-            AND enrolment.event = 'enabled'
-        ORDER BY enrolment.order_id DESC LIMIT 1
-    ) THEN
+    IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1])
+        OR TG_RELID = (@threadline@.current_enrolment(TG_ARGV[0], TG_ARGV[1])).relation
+    THEN
         -- TRUNCATE locks the inheritance children that it empties; TRUNCATE ONLY does not. (Where the
         -- transaction had locked them before, ONLY cannot be seen.)
         IF EXISTS (

@@ -65,22 +65,6 @@ BEGIN
 END
 $$;
 
--- Whether a unique index over exactly these columns, all NOT NULL, tells rows apart at any time.
-CREATE FUNCTION @threadline@.is_unique_key(relation regclass, key text[]) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (
-    SELECT FROM pg_index AS index
-    WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
-        AND index.indpred IS NULL AND index.indexprs IS NULL
-        AND (
-            SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
-            FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-            JOIN pg_attribute AS attribute
-                ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-            WHERE part.position <= index.indnkeyatts
-        ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
-);
-
 -- Raises an error where a declaration contradicts the table.
 CREATE FUNCTION @threadline@.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -158,7 +142,17 @@ BEGIN
         RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
             coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
             USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
-    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT @threadline@.is_unique_key(relation, key) THEN
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT EXISTS (
+        SELECT FROM pg_index AS index
+        WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
+            AND index.indpred IS NULL AND index.indexprs IS NULL
+            AND (
+                SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
+                FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
+                JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
+                WHERE part.position <= index.indnkeyatts
+            ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
+    ) THEN
         RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
             USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
     END IF;
@@ -218,36 +212,25 @@ DECLARE
     shown text := format('%I.%I', table_schema, table_name);
     root regclass := to_regclass(shown);
     policy jsonb := @threadline@.policy_of(format('@threadline@.%I()', function_name)::regprocedure);
-    previous @threadline@.audit_enrolments;
-    enrolled @threadline@.audit_enrolments;
-    grantee text;
+    previous @threadline@.audit_enrolments := @threadline@.current_enrolment(table_schema, table_name);
+    transaction_id uuid := @threadline@.current_transaction_id();
+    order_id bigint;
+    key_columns text[];
+    key_attnums smallint[];
+    key_since bigint;
+    columns jsonb;
+    was_captured boolean;
+    table_was_empty boolean;
 BEGIN
     PERFORM @threadline@.check_declaration(shown, root, policy -> 'table');
     PERFORM @threadline@.lock_for_enrolment(shown);
     -- A role that could execute a trigger function could put it on another table and forge changes.
-    FOR grantee IN
-        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END
-        FROM pg_proc CROSS JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
-        WHERE pg_proc.oid = format('@threadline@.%I()', function_name)::regprocedure AND privilege.grantee <> proowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION @threadline@.%I() FROM %s', function_name, grantee);
-    END LOOP;
-    enrolled.was_captured := @threadline@.create_triggers(root, policy -> 'table', function_name);
+    PERFORM @threadline@.revoke_all(format('FUNCTION @threadline@.%I()', function_name), proowner, coalesce(proacl, acldefault('f', proowner)))
+    FROM pg_proc WHERE oid = format('@threadline@.%I()', function_name)::regprocedure;
+    was_captured := @threadline@.create_triggers(root, policy -> 'table', function_name);
 
-    SELECT * INTO previous FROM @threadline@.audit_enrolments AS before
-    WHERE before.table_schema = enable_capture.table_schema AND before.table_name = enable_capture.table_name
-        AND before.event = 'enabled'
-    ORDER BY before.order_id DESC LIMIT 1;
-    enrolled.transaction_id := @threadline@.current_transaction_id();
-    enrolled.table_schema := table_schema;
-    enrolled.table_name := table_name;
-    enrolled.event := 'enabled';
-    enrolled.recorded_at := clock_timestamp();
-    enrolled.recorded_by := session_user;
-    enrolled.relation := root;
-    enrolled.policy_hash := policy ->> 'hash';
     SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
-    INTO enrolled.key_columns, enrolled.key_attnums
+    INTO key_columns, key_attnums
     FROM jsonb_array_elements_text(
         CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
     ) WITH ORDINALITY AS part (name, position)
@@ -255,32 +238,37 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object(
         'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',
         'type', format_type(attribute.atttypid, attribute.atttypmod)
-    ) ORDER BY attribute.attnum) INTO enrolled.columns
+    ) ORDER BY attribute.attnum) INTO columns
     FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
         AND NOT attribute.attisdropped;
-    enrolled.partition_columns := ARRAY(
-        SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
-        CROSS JOIN LATERAL unnest(partitioned.partattrs::smallint[]) AS part (attnum)
-        JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attnum = part.attnum
-        WHERE partitioned.partrelid = root
-    );
     -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
     -- where the relation is another (restored from a dump, created again), columns of the same names.
-    enrolled.key_since := CASE
+    key_since := CASE
         WHEN previous.order_id IS NULL THEN 0
-        WHEN previous.relation = root::oid AND previous.key_attnums = enrolled.key_attnums
-            OR previous.relation <> root::oid AND previous.key_columns = enrolled.key_columns
+        WHEN previous.relation = root::oid AND previous.key_attnums = key_attnums
+            OR previous.relation <> root::oid AND previous.key_columns = key_columns
         THEN previous.key_since
     END;
-    IF enrolled.key_since IS NULL THEN
+    IF key_since IS NULL THEN
         -- No change of the old key may get an id after the new definition.
         PERFORM @threadline@.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
     END IF;
-    enrolled.order_id := nextval('@threadline@.audit_changes_id_seq');
-    enrolled.key_since := coalesce(enrolled.key_since, enrolled.order_id);
-    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO enrolled.table_was_empty;
-    INSERT INTO @threadline@.audit_enrolments SELECT (enrolled).*;
+    order_id := nextval('@threadline@.audit_changes_id_seq');
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', root) INTO table_was_empty;
+    INSERT INTO @threadline@.audit_enrolments (
+        order_id, transaction_id, table_schema, table_name, event, recorded_at, recorded_by, relation, policy_hash,
+        key_columns, key_attnums, key_since, columns, was_captured, table_was_empty, partition_columns
+    ) VALUES (
+        order_id, transaction_id, table_schema, table_name, 'enabled', clock_timestamp(), session_user, root,
+        policy ->> 'hash', key_columns, key_attnums, coalesce(key_since, order_id), columns, was_captured, table_was_empty,
+        ARRAY(
+            SELECT attribute.attname::text FROM pg_partitioned_table AS partitioned
+            JOIN pg_attribute AS attribute
+                ON attribute.attrelid = root AND attribute.attnum = ANY (partitioned.partattrs::smallint[])
+            WHERE partitioned.partrelid = root
+        )
+    );
 END
 $$;
 

@@ -42,15 +42,6 @@ BEGIN
 END
 $$;
 
--- Refuses every change of what suspends, removes and enrols.
-CREATE FUNCTION @threadline@.guard_record() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege';
-END
-$$;
-
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_transactions
     FOR EACH ROW WHEN (NOT @threadline@.trail_delete_is_allowed()) EXECUTE FUNCTION @threadline@.guard_row('id');
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_changes
@@ -61,13 +52,13 @@ CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON @threadline@.audit_key_chang
     FOR EACH ROW WHEN (NOT @threadline@.trail_delete_is_allowed()) EXECUTE FUNCTION @threadline@.guard_row('transaction_id');
 
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_transactions
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_actions
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON @threadline@.audit_key_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 
 CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON @threadline@.audit_enrolments
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();

@@ -15,10 +15,8 @@ DECLARE
     since bigint;
     partition_columns text[];
 BEGIN
-    SELECT e.key_since, e.partition_columns INTO since, partition_columns
-    FROM @threadline@.audit_enrolments AS e
-    WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-    ORDER BY e.order_id DESC LIMIT 1;
+    SELECT COALESCE(e.key_since, 0), e.partition_columns INTO since, partition_columns
+    FROM @threadline@.current_enrolment(of_schema, of_table) AS e;
 
     RETURN QUERY
     SELECT k.change_id, k.previous_key, k.change_id, k.row_key, k.captured_at,
@@ -26,7 +24,7 @@ BEGIN
     FROM @threadline@.audit_key_changes AS k
     JOIN @threadline@.audit_changes AS c ON c.captured_at = k.captured_at AND c.id = k.change_id
     WHERE k.table_name = of_table AND k.table_schema = of_schema
-        AND (k.previous_key = of_key OR k.row_key = of_key) AND k.change_id > COALESCE(since, 0);
+        AND (k.previous_key = of_key OR k.row_key = of_key) AND k.change_id > since;
 
     IF cardinality(partition_columns) > 0 THEN
         RETURN QUERY
@@ -39,11 +37,11 @@ BEGIN
                 SELECT DISTINCT own.transaction_id, own.table_pk - partition_columns AS rest_of_key
                 FROM @threadline@.audit_changes AS own
                 WHERE own.table_name = of_table AND own.table_schema = of_schema AND own.row_key = of_key
-                    AND own.op IN ('delete', 'insert') AND own.id > COALESCE(since, 0)
+                    AND own.op IN ('delete', 'insert') AND own.id > since
             ) AS own
             JOIN @threadline@.audit_changes AS c ON c.transaction_id = own.transaction_id
                 AND c.table_name = of_table AND c.table_schema = of_schema AND c.op IN ('delete', 'insert')
-                AND c.table_pk - partition_columns = own.rest_of_key AND c.id > COALESCE(since, 0)
+                AND c.table_pk - partition_columns = own.rest_of_key AND c.id > since
             WINDOW by_id AS (PARTITION BY c.transaction_id ORDER BY c.id)
         ) AS pair
         WHERE pair.op = 'delete' AND pair.next_op = 'insert' AND of_key IN (pair.row_key, pair.next_key)
@@ -64,11 +62,7 @@ SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_variable
 DECLARE
     highest CONSTANT bigint := 9223372036854775807;
-    since bigint := COALESCE((
-        SELECT e.key_since FROM @threadline@.audit_enrolments AS e
-        WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-        ORDER BY e.order_id DESC LIMIT 1
-    ), 0);
+    since bigint := COALESCE((@threadline@.current_enrolment(of_schema, of_table)).key_since, 0);
     here text := of_key;
     upper_id bigint := highest;
     seen record;

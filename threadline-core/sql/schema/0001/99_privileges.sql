@@ -8,26 +8,18 @@ RETURN 1;
 
 -- Takes back what default privileges granted on the new objects.
 DO $$
-DECLARE
-    granted record;
 BEGIN
-    FOR granted IN
-        SELECT DISTINCT CASE privilege.grantee WHEN 0 THEN 'PUBLIC' ELSE privilege.grantee::regrole::text END AS grantee
-        FROM (
-            SELECT relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = '@threadline@'::regnamespace
-            UNION ALL
-            SELECT nspowner, nspacl FROM pg_namespace WHERE nspname = '@threadline@'
-            UNION ALL
-            SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = '@threadline@'::regnamespace
-        ) AS object
-        CROSS JOIN LATERAL aclexplode(object.acl) AS privilege
-        WHERE privilege.grantee <> object.owner
-    LOOP
-        EXECUTE format('REVOKE ALL ON SCHEMA @threadline@ FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA @threadline@ FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA @threadline@ FROM %s', granted.grantee);
-        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA @threadline@ FROM %s', granted.grantee);
-    END LOOP;
+    PERFORM @threadline@.revoke_all(object.name, object.owner, object.acl)
+    FROM (
+        SELECT 'SCHEMA @threadline@' AS name, nspowner AS owner, nspacl AS acl FROM pg_namespace
+        WHERE nspname = '@threadline@'
+        UNION ALL
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END || oid::regclass, relowner, relacl FROM pg_class
+        WHERE relnamespace = '@threadline@'::regnamespace
+        UNION ALL
+        SELECT 'FUNCTION ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+        WHERE pronamespace = '@threadline@'::regnamespace
+    ) AS object;
 END
 $$;
 
@@ -40,7 +32,7 @@ GRANT EXECUTE ON FUNCTION @threadline@.record_action(jsonb, jsonb, jsonb) TO PUB
 GRANT EXECUTE ON FUNCTION @threadline@.current_transaction_id() TO PUBLIC;
 -- Readers. These read with the rights of their caller, or nothing at all.
 GRANT EXECUTE ON FUNCTION @threadline@.schema_version(), @threadline@.policy_of(oid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]), @threadline@.current_enrolment(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.trail_partitions(), @threadline@.transaction_id_from(timestamptz),
     @threadline@.action_id_from(timestamptz), @threadline@.transaction_began_at(uuid),
     @threadline@.action_recorded_at(uuid) TO PUBLIC;

@@ -29,7 +29,7 @@ present AS (
 SELECT 'error' AS severity, 'column_renamed' AS code, present.table_schema, present.table_name,
     format('columns have traded names since capture was generated: %s; each is stored by the rule of the other, in clear if that one is',
         string_agg(format('%I was %I', present.name, former.name), ', ' ORDER BY present.number)) AS explanation,
-    'correct the columns in the code (diesel print-schema), erase what was stored in clear, then gen-triggers --redeploy' AS remedy
+    'correct the columns in the code (diesel print-schema), erase what was stored in clear, then redeploy-triggers' AS remedy
 FROM present
 LEFT JOIN recorded ON present.same_table
     AND recorded.relation = present.relation AND recorded.number = present.number
@@ -42,7 +42,7 @@ GROUP BY present.table_schema, present.table_name
 UNION ALL
 SELECT 'error', 'function_missing', enrolment.table_schema, enrolment.table_name,
     'it was under capture, and its capture function is gone: nothing is captured',
-    format('gen-triggers --redeploy %I.%I', enrolment.table_schema, enrolment.table_name)
+    format('redeploy-triggers %I.%I', enrolment.table_schema, enrolment.table_name)
 FROM enrolment
 LEFT JOIN captured ON captured.table_schema = enrolment.table_schema AND captured.table_name = enrolment.table_name
 JOIN pg_class AS class ON class.relname = enrolment.table_name AND class.relkind IN ('r', 'p')

@@ -16,8 +16,8 @@ SELECT 'error' AS severity, CASE WHEN moved.relation IS NULL THEN 'table_missing
         ELSE format('the captured table is called %s now; its changes are recorded under the old name', moved.relation)
     END AS explanation,
     CASE WHEN moved.relation IS NULL
-        THEN format('gen-triggers --retire %I.%I', captured.table_schema, captured.table_name)
-        ELSE format('correct its name in the code, then gen-triggers, then gen-triggers --retire %I.%I',
+        THEN format('disable-capture %I.%I', captured.table_schema, captured.table_name)
+        ELSE format('correct its name in the code, then gen-triggers, then disable-capture %I.%I',
             captured.table_schema, captured.table_name)
     END AS remedy
 FROM captured
@@ -32,7 +32,7 @@ UNION ALL
 SELECT 'error', 'table_became_partition', captured.table_schema, captured.table_name,
     format('it is a partition of %s now: what is written through that table is not all captured',
         pg_partition_root(captured.relation)),
-    format('gen-triggers --retire %I.%I, then capture %s instead', captured.table_schema,
+    format('disable-capture %I.%I, then capture %s instead', captured.table_schema,
         captured.table_name, pg_partition_root(captured.relation))
 FROM captured WHERE captured.relispartition
 
@@ -40,7 +40,7 @@ UNION ALL
 SELECT 'error', 'captured_twice', child.table_schema, child.table_name,
     format('it is an inheritance child of %s, which is captured with its children: its triggers can record for one of the two only',
         string_agg(parent.relation::regclass::text, ', ' ORDER BY parent.relation::regclass::text)),
-    format('gen-triggers --retire one of the two, then gen-triggers --redeploy the other')
+    format('disable-capture one of the two, then redeploy-triggers the other')
 FROM above
 JOIN captured AS child ON child.relation = above.child
 JOIN captured AS parent ON parent.relation = above.ancestor

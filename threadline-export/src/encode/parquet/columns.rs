@@ -1,4 +1,4 @@
-//! Changes gathered into columns.
+//! Arrow columns of a batch of changes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::record::{Record, column_names, json_text};
 
 const UTC: &str = "UTC";
 
-/// Columns that have a value in every change.
+/// Columns that are never NULL.
 const REQUIRED: [&str; 6] = [
     "id",
     "captured_at",
@@ -22,7 +22,7 @@ const REQUIRED: [&str; 6] = [
     "transaction_id",
 ];
 
-/// The columns with their types.
+/// The Arrow schema of an export.
 pub(super) fn schema(actions: ActionColumns) -> Schema {
     let fields = column_names(actions).map(|name| {
         let data_type = match name {
@@ -38,7 +38,7 @@ pub(super) fn schema(actions: ActionColumns) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-/// A column being filled.
+/// The builder of a column.
 enum Column {
     Number(Int64Builder),
     Instant(TimestampMicrosecondBuilder),
@@ -46,7 +46,7 @@ enum Column {
     Texts(ListBuilder<StringBuilder>),
 }
 
-/// What goes into a column.
+/// A value of a column.
 enum Value<'v> {
     Number(Option<i64>),
     Instant(Option<i64>),
@@ -66,8 +66,8 @@ impl Column {
         }
     }
 
-    /// Adds a value. One of another type is not added: the columns are then uneven, and the batch
-    /// fails.
+    /// Appends a value. A value of another type is skipped; the columns then differ in length, and the
+    /// creation of the batch fails.
     fn push(&mut self, value: &Value<'_>) {
         match (self, value) {
             (Self::Number(column), Value::Number(value)) => column.append_option(*value),
@@ -91,9 +91,9 @@ impl Column {
     }
 }
 
-/// The columns of a batch being filled.
+/// The column builders of a batch.
 pub(super) struct Columns {
-    each: Vec<Column>,
+    builders: Vec<Column>,
     rows: usize,
     bytes: usize,
 }
@@ -102,7 +102,7 @@ impl Columns {
     pub(super) fn new(actions: ActionColumns) -> Self {
         let schema = schema(actions);
         Self {
-            each: schema
+            builders: schema
                 .fields()
                 .iter()
                 .map(|field| Column::new(field.data_type()))
@@ -112,12 +112,12 @@ impl Columns {
         }
     }
 
-    /// How many changes are in the batch.
+    /// The number of changes in the batch.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// How large the texts in the batch are.
+    /// The total length of the texts in the batch.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -159,7 +159,7 @@ impl Columns {
             values.push(Value::Text(action_id.as_deref()));
             values.extend(action.texts().map(Value::Text));
         }
-        for (column, value) in self.each.iter_mut().zip(&values) {
+        for (column, value) in self.builders.iter_mut().zip(&values) {
             if let Value::Text(Some(text)) = value {
                 self.bytes += text.len();
             }
@@ -168,9 +168,9 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// The batch, which leaves the columns empty.
+    /// Returns the batch and clears the columns.
     pub(super) fn take(&mut self, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
-        let arrays = self.each.iter_mut().map(Column::take).collect();
+        let arrays = self.builders.iter_mut().map(Column::take).collect();
         self.rows = 0;
         self.bytes = 0;
         RecordBatch::try_new(Arc::clone(schema), arrays)

@@ -7,13 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use saas::models::Member;
-use threadline::change::{AuditAction, RecordedActor, TimelineEntry};
-use threadline::nonblocking;
-use threadline::page::PageSize;
-use threadline::prelude::{Timeline, history};
+use threadline::models::RecordedActor;
+use threadline::query::Attribution;
 use threadline::schema::{audit_actions, audit_changes};
-use threadline::timeline::Attribution;
-use threadline::transaction::AuditTransactionId;
+use threadline::{AuditAction, AuditTransactionId, History, PageSize, Timeline, TimelineEntry};
 use threadline_xtask::{show_incident, show_timeline};
 
 use super::heading;
@@ -70,7 +67,7 @@ async fn print_timeline(
     let question = Timeline::new()
         .from(begun)
         .page_size(PageSize::new(SHOWN_CHANGES)?);
-    let page = nonblocking::timeline(conn, &question).await?;
+    let page = threadline::timeline(conn, &question).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
     Ok(())
 }
@@ -87,12 +84,12 @@ async fn print_incident(
          voided in an action of its own, inside of the one that closed the organization.",
     )?;
     let closing = Timeline::new().from(begun).action("organization.close");
-    let page = nonblocking::timeline(conn, &closing).await?;
+    let page = threadline::timeline(conn, &closing).await?;
     let [entry, ..] = page.entries.as_slice() else {
         bail!("nothing was closed");
     };
     let id = AuditTransactionId::from(entry.change.transaction_id);
-    let bundle = nonblocking::incident_bundle(conn, id).await?;
+    let bundle = threadline::incident(conn, id).await?;
     let bundle = bundle.context("the transaction is gone")?;
     writeln!(out, "{}", show_incident(&bundle))?;
     Ok(id)
@@ -112,7 +109,7 @@ async fn print_unattributed(
     let unattributed = Timeline::new()
         .from(begun)
         .attribution(Attribution::Unattributed);
-    let page = nonblocking::timeline(conn, &unattributed).await?;
+    let page = threadline::timeline(conn, &unattributed).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
     let [
         TimelineEntry {
@@ -145,8 +142,8 @@ async fn print_redacted(
         "Bob changed his address and his password. `members.email` is masked: that it changed is\n\
          known, what to is not. `members.password_hash` is excluded: the trail has never seen one.",
     )?;
-    let question = history::<Member>(cast.bob.as_str())?;
-    let page = nonblocking::history(conn, &question).await?;
+    let question = History::<Member>::new(cast.bob.as_str())?;
+    let page = threadline::history(conn, &question).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
     Ok(())
 }

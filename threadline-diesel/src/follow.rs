@@ -1,0 +1,157 @@
+//! Following a timeline: changes in the order in which they become visible.
+//!
+//! A change has its place in a timeline from when it was captured, not from when it was committed. A cursor
+//! would therefore skip a transaction that commits late. [`Follow`] reads again from the start of the oldest
+//! transaction that was running at the previous read, and returns the changes that it has not returned yet:
+//! a change that was not visible then belongs to a transaction that was running, or to a later one.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::Pg;
+use diesel::sql_types::{Bool, Timestamptz};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+
+use crate::models::TimelineEntry;
+use crate::query::ReadError;
+use crate::query::Timeline;
+use crate::query::{Order, PageSize};
+use crate::timeline;
+
+/// How far each read reaches back where the role cannot see when other transactions started.
+pub const BLIND_WINDOW: TimeDelta = TimeDelta::minutes(10);
+
+/// The start of the oldest transaction of this database that has an xid; now, if there is none. Only members
+/// of `pg_read_all_stats` see the sessions of other roles.
+const OLDEST_TRANSACTION: &str = "
+    SELECT LEAST(pg_catalog.clock_timestamp(), pg_catalog.min(xact_start)) AS started_at,
+        pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
+    FROM pg_catalog.pg_stat_activity
+    WHERE backend_xid IS NOT NULL AND datname = pg_catalog.current_database()
+        AND pid <> pg_catalog.pg_backend_pid()";
+
+#[derive(Debug, diesel::QueryableByName)]
+#[diesel(check_for_backend(Pg))]
+struct OldestTransaction {
+    #[diesel(sql_type = Timestamptz)]
+    started_at: DateTime<Utc>,
+    #[diesel(sql_type = Bool)]
+    sees_all: bool,
+}
+
+impl OldestTransaction {
+    async fn load<C>(conn: &mut C) -> Result<Self, ReadError>
+    where
+        C: AsyncConnection<Backend = Pg>,
+    {
+        Ok(diesel::sql_query(OLDEST_TRANSACTION)
+            .get_result(conn)
+            .await?)
+    }
+
+    /// The instant from which the next read begins.
+    fn next_start(&self) -> DateTime<Utc> {
+        if self.sees_all {
+            self.started_at
+        } else {
+            self.started_at - BLIND_WINDOW
+        }
+    }
+}
+
+/// A reader of a timeline that returns each change once, soon after its commit. Its memory is bounded by the
+/// changes since the start of the oldest running transaction.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::follow::Follow;
+/// use threadline_diesel::query::Timeline;
+///
+/// let mut follow = Follow::start(conn, Timeline::new()).await?;
+/// loop {
+///     for entry in follow.read_new(conn).await? {
+///         println!("{} {}", entry.change.op, entry.change.table_name);
+///     }
+///     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    question: Timeline,
+    from: DateTime<Utc>,
+    /// The changes since `from` that were returned: id and time of capture.
+    returned: BTreeMap<i64, DateTime<Utc>>,
+    sees_all: bool,
+}
+
+impl Follow {
+    /// Starts after the changes that are visible now. Replaces the order, `from` and page
+    /// of the timeline.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the timeline is not valid or the database reports an error.
+    pub async fn start<C>(conn: &mut C, question: Timeline) -> Result<Self, ReadError>
+    where
+        C: AsyncConnection<Backend = Pg>,
+    {
+        let oldest = OldestTransaction::load(conn).await?;
+        let mut follow = Self {
+            question: question.order(Order::OldestFirst).page_size(PageSize::MAX),
+            from: oldest.next_start(),
+            returned: BTreeMap::new(),
+            sees_all: oldest.sees_all,
+        };
+        follow.read_since_start(conn).await?;
+        Ok(follow)
+    }
+
+    /// Whether the role sees when other transactions started (`pg_read_all_stats`). Otherwise changes of
+    /// transactions that run longer than [`BLIND_WINDOW`] can be missed.
+    #[must_use]
+    pub fn sees_all_transactions(&self) -> bool {
+        self.sees_all
+    }
+
+    /// The changes that became visible since the previous call, the first captured first.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database reports an error. The next call returns the changes that this one
+    /// would have.
+    pub async fn read_new<C>(&mut self, conn: &mut C) -> Result<Vec<TimelineEntry>, ReadError>
+    where
+        C: AsyncConnection<Backend = Pg>,
+    {
+        // Before the changes are read: what this read does not see belongs to a transaction running now.
+        let oldest = OldestTransaction::load(conn).await?;
+        let entries = self.read_since_start(conn).await?;
+        self.from = oldest.next_start();
+        self.returned
+            .retain(|_, captured_at| *captured_at >= self.from);
+        Ok(entries)
+    }
+
+    /// Reads the changes since `from` that were not returned, and notes them as returned.
+    async fn read_since_start<C>(&mut self, conn: &mut C) -> Result<Vec<TimelineEntry>, ReadError>
+    where
+        C: AsyncConnection<Backend = Pg>,
+    {
+        let mut question = self.question.clone().from(self.from);
+        let mut entries = Vec::new();
+        loop {
+            let page = timeline(conn, &question).await?;
+            let is_new = |entry: &TimelineEntry| !self.returned.contains_key(&entry.change.id);
+            entries.extend(page.entries.into_iter().filter(is_new));
+            match page.next {
+                Some(next) => question = question.after(next),
+                None => break,
+            }
+        }
+        self.returned.extend(
+            entries
+                .iter()
+                .map(|entry| (entry.change.id, entry.change.captured_at)),
+        );
+        Ok(entries)
+    }
+}

@@ -1,0 +1,171 @@
+//! A row as of an instant.
+//!
+//! The last record at or before the instant, in the order of capture, has the row. Without one, the first
+//! record after it shows the row before it: the old values of an update, the last image of a delete, a
+//! baseline. PostgreSQL converts the stored image to the table's row type, and Diesel loads the host's
+//! struct from that.
+
+mod answer;
+mod error;
+mod statements;
+
+use std::marker::PhantomData;
+
+use chrono::{DateTime, Utc};
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::prelude::Selectable;
+use diesel::query_builder::QueryFragment;
+use diesel::result::Error::DeserializationError;
+use threadline_core::Audited;
+use threadline_core::row_key::{KeyParts, RowKeyText};
+use threadline_core::table::{AuditedTable, TableName};
+
+pub(crate) use self::answer::StoredAnswer;
+pub use self::answer::{AsOf, ChangeRef, Horizon, KnownRow, UnknownColumn, UnknownReason};
+pub use self::error::AsOfError;
+pub use self::statements::SelectImage;
+use self::statements::{CallRowAsOf, columns_to_null, selected_columns};
+use super::error::InvalidHistory;
+use crate::json::StoredJson;
+
+/// A query for a model's row as of an instant, read by [`as_of`](crate::as_of()).
+///
+/// The key is the one that the row has now or had last, as in [`History`](crate::History): earlier keys
+/// are followed.
+///
+/// ```no_run
+/// # #[derive(Debug)] struct Invoice;
+/// # impl threadline_core::Audited for Invoice {
+/// #     fn audited_table() -> Result<threadline_core::table::AuditedTable, threadline_core::table::InvalidTable> {
+/// #         unimplemented!()
+/// #     }
+/// # }
+/// use threadline_diesel::RowAsOf;
+///
+/// let query = RowAsOf::<Invoice>::new(42_i64, "2026-03-01T12:00:00Z".parse()?)?;
+/// # let _ = query;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RowAsOf<M> {
+    document: DocumentAsOf,
+    table: AuditedTable,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M: Audited> RowAsOf<M> {
+    /// The row with this key, as of an instant.
+    ///
+    /// # Errors
+    /// [`InvalidHistory`] when the key does not have as many columns as the key of the model's table.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "keys are small, and `RowAsOf::<M>::new(42, instant)` reads well"
+    )]
+    pub fn new(key: impl KeyParts, instant: DateTime<Utc>) -> Result<Self, InvalidHistory> {
+        let table = M::audited_table()?;
+        let key = RowKeyText::new(&table, &key)?;
+        Ok(Self {
+            document: DocumentAsOf::new(table.name().clone(), &key, instant),
+            table,
+            model: PhantomData,
+        })
+    }
+}
+
+impl<M> RowAsOf<M> {
+    /// The query for the same row in its stored form.
+    #[must_use]
+    pub fn into_document(self) -> DocumentAsOf {
+        self.document
+    }
+
+    pub(crate) fn document(&self) -> &DocumentAsOf {
+        &self.document
+    }
+}
+
+impl<M: Selectable<Pg>> RowAsOf<M>
+where
+    M::SelectExpression: QueryFragment<Pg>,
+{
+    /// The statement that loads the model from a stored row, and the columns of the model that are not
+    /// known.
+    pub(crate) fn select_image(
+        &self,
+        row: &StoredJson,
+        unknown: Vec<UnknownColumn>,
+    ) -> Result<(SelectImage<M::SelectExpression>, Vec<UnknownColumn>), AsOfError> {
+        let nulled = columns_to_null(&self.table, &unknown);
+        let selection = M::construct_selection();
+        let unknown = selected_columns(&self.table, &selection, unknown)?;
+        let select = SelectImage::new(&self.table, selection, row, nulled)?;
+        Ok((select, unknown))
+    }
+
+    /// The answer, once the model is loaded.
+    pub(crate) fn answer(
+        &self,
+        loaded: QueryResult<M>,
+        stored: KnownRow<StoredJson>,
+        unknown: Vec<UnknownColumn>,
+    ) -> Result<AsOf<M>, AsOfError> {
+        match loaded {
+            Ok(row) => Ok(AsOf::Row(KnownRow {
+                row,
+                unknown,
+                change: stored.change,
+                later: stored.later,
+            })),
+            Err(source @ DeserializationError(_)) if !unknown.is_empty() => {
+                Err(AsOfError::Unloadable {
+                    table: self.table.name().clone(),
+                    unknown,
+                    source,
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A query for a row as of an instant in its stored form, read by
+/// [`document_as_of`](crate::document_as_of()): for tables without a model.
+///
+/// ```
+/// use threadline_core::row_key::RowKeyText;
+/// use threadline_diesel::DocumentAsOf;
+///
+/// let key = RowKeyText::from_values(vec!["42".to_owned()]);
+/// let query = DocumentAsOf::new("invoices".parse()?, &key, "2026-03-01T12:00:00Z".parse()?);
+/// # let _ = query;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentAsOf {
+    table: TableName,
+    key: String,
+    instant: DateTime<Utc>,
+}
+
+impl DocumentAsOf {
+    /// The row of a table with this key, as of an instant.
+    #[must_use]
+    pub fn new(table: TableName, key: &RowKeyText, instant: DateTime<Utc>) -> Self {
+        Self {
+            table,
+            key: key.as_str().to_owned(),
+            instant,
+        }
+    }
+
+    pub(crate) fn statement(&self) -> CallRowAsOf<'_> {
+        CallRowAsOf {
+            schema: self.table.schema(),
+            table: self.table.name(),
+            key: &self.key,
+            instant: self.instant,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The possible answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde::{Deserialize, Serialize};
+use threadline_core::transaction::AuditTransactionId;
+use uuid::Uuid;
+
+use crate::json::StoredJson;
+use crate::models::{Op, RecordedActor};
+
+/// A row as of an instant.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AsOf<T> {
+    /// The row existed.
+    Row(KnownRow<T>),
+    /// The row had been deleted by this change: a `delete`, or a `truncate` of its table.
+    Deleted(ChangeRef),
+    /// No record of the row shows what it was.
+    NotYetKnown(Horizon),
+}
+
+impl<T> AsOf<T> {
+    /// The row, if it existed.
+    #[must_use]
+    pub fn row(self) -> Option<T> {
+        match self {
+            Self::Row(known) => Some(known.row),
+            Self::Deleted(_) | Self::NotYetKnown(_) => None,
+        }
+    }
+}
+
+/// A row as of an instant.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct KnownRow<T> {
+    /// The row.
+    pub row: T,
+    /// The columns that are not known: of a struct, among its columns; of a document, among the present
+    /// columns of the table. Unknown texts hold their placeholder, other values are NULL.
+    pub unknown: Vec<UnknownColumn>,
+    /// The record that shows the row: the change that wrote it, or the baseline that recorded it; if
+    /// `later`, the first record after the instant.
+    pub change: ChangeRef,
+    /// Whether the row is taken from a record after the instant, because there is none before.
+    pub later: bool,
+}
+
+/// A change and its actor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ChangeRef {
+    /// Its id, in the order of capture.
+    pub id: i64,
+    /// The operation.
+    pub op: Op,
+    /// When it was captured.
+    pub captured_at: DateTime<Utc>,
+    /// Its transaction.
+    pub transaction_id: AuditTransactionId,
+    /// The actor in force; none if the change is unattributed.
+    pub actor: Option<RecordedActor>,
+}
+
+/// The audit horizon of a row: the instant before which nothing is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Horizon {
+    /// The first known change of the row; none if no change is known. If it is an insert, the row was
+    /// created then. Otherwise the row existed before, and its earlier changes were never captured or
+    /// were removed by retention.
+    pub first: Option<ChangeRef>,
+}
+
+/// A column whose value is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnknownColumn {
+    /// The name of the column.
+    pub column: String,
+    /// Why its value is not known.
+    pub reason: UnknownReason,
+}
+
+impl UnknownColumn {
+    pub(crate) fn list(by_name: BTreeMap<String, UnknownReason>) -> Vec<Self> {
+        by_name
+            .into_iter()
+            .map(|(column, reason)| Self { column, reason })
+            .collect()
+    }
+}
+
+impl fmt::Display for UnknownColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.column, self.reason)
+    }
+}
+
+/// Why a value is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnknownReason {
+    /// Only a placeholder was stored.
+    Masked,
+    /// The column is never stored.
+    Excluded,
+    /// The value was stored, and was erased.
+    Erased,
+    /// The value was too large: only its size and digest were stored.
+    TooLarge,
+    /// The value was not stored: the column did not exist then, or was not classified.
+    NotCaptured,
+}
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Masked => "masked",
+            Self::Excluded => "excluded",
+            Self::Erased => "erased",
+            Self::TooLarge => "too large",
+            Self::NotCaptured => "not captured",
+        })
+    }
+}
+
+/// The SQL types of a row of `row_as_of`.
+pub(crate) type RowAnswer = (
+    Text,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Bool,
+    Nullable<SqlUuid>,
+    Nullable<Text>,
+    Nullable<Jsonb>,
+    Nullable<Jsonb>,
+);
+
+/// A row of `row_as_of`.
+pub(crate) type StoredAnswer = (
+    String,
+    Option<i64>,
+    Option<DateTime<Utc>>,
+    Option<Op>,
+    bool,
+    Option<Uuid>,
+    Option<RecordedActor>,
+    Option<StoredJson>,
+    Option<StoredJson>,
+);
+
+impl From<StoredAnswer> for AsOf<StoredJson> {
+    fn from(stored: StoredAnswer) -> Self {
+        let (state, id, captured_at, op, later, transaction, actor, image, unknown) = stored;
+        let change = match (id, captured_at, op, transaction) {
+            (Some(id), Some(captured_at), Some(op), Some(transaction)) => Some(ChangeRef {
+                id,
+                op,
+                captured_at,
+                transaction_id: transaction.into(),
+                actor,
+            }),
+            _ => None,
+        };
+        match (state.as_str(), image, change) {
+            ("row", Some(row), Some(change)) => Self::Row(KnownRow {
+                row,
+                unknown: UnknownColumn::list(
+                    unknown
+                        .and_then(|unknown| unknown.read().ok())
+                        .unwrap_or_default(),
+                ),
+                change,
+                later,
+            }),
+            ("deleted", _, Some(change)) => Self::Deleted(change),
+            (_, _, first) => Self::NotYetKnown(Horizon { first }),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a row could not be read as of an instant.
+
+use threadline_core::table::TableName;
+
+use super::answer::UnknownColumn;
+
+/// A row that could not be read as of an instant.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AsOfError {
+    /// Columns of the struct are not known, and its fields cannot be NULL.
+    #[error(
+        "the row of {table} is known, but not all of it: {}; make these fields `Option`, or load a \
+         struct without them ({source})",
+        list_columns(.unknown)
+    )]
+    Unloadable {
+        /// The table.
+        table: TableName,
+        /// The columns of the struct that are not known.
+        unknown: Vec<UnknownColumn>,
+        /// The error of Diesel.
+        source: diesel::result::Error,
+    },
+    /// The struct selects expressions with bound values, from a table of another schema than `public`.
+    #[error(
+        "the selection of {0} has values to bind, which cannot be read from an image: load another struct"
+    )]
+    Selection(TableName),
+    /// The database reported an error.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}
+
+fn list_columns(unknown: &[UnknownColumn]) -> String {
+    unknown
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

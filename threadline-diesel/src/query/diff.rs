@@ -1,0 +1,360 @@
+//! What a change changed: one document for every change, for people and for machines.
+
+mod document;
+mod sequence;
+mod show;
+mod state;
+mod text;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use threadline_core::column_type::ColumnType;
+use threadline_core::table::{AuditedTable, Column, ColumnRule};
+use uuid::Uuid;
+
+pub use self::document::{JsonDiff, JsonEdit};
+pub use self::state::FieldState;
+pub use self::text::{Hunk, Line, LineKind, TextDiff};
+use crate::json::StoredJson;
+use crate::models::{AuditChange, Op};
+
+/// The version of the document. It counts up when a field changes its meaning or goes; fields and
+/// states may join without that.
+pub const DIFF_SCHEMA_VERSION: u32 = 1;
+
+/// Longer texts are compared line by line.
+const LONG_TEXT_CHARS: usize = 120;
+
+/// What capture stores of a changed column that nobody has classified.
+const UNCLASSIFIED: &str = "[UNCLASSIFIED]";
+
+/// A key: column name to value as text.
+pub type KeyValues = BTreeMap<String, String>;
+
+/// A difference that does not belong to what it was applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is the difference of something else: what it says was there is not there")]
+pub struct DiffMismatch;
+
+/// What a change changed, field by field.
+///
+/// ```no_run
+/// # fn example(change: &threadline_diesel::AuditChange) {
+/// use threadline_diesel::query::diff::ChangeDiff;
+///
+/// let diff = ChangeDiff::of(change);
+/// println!("{diff}");
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChangeDiff {
+    /// [`DIFF_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The change's place in the order of capture.
+    pub id: i64,
+    /// What happened.
+    pub op: Op,
+    /// The table's schema.
+    pub table_schema: String,
+    /// The table's name.
+    pub table_name: String,
+    /// The key before, column name to value as text; none where there was no row, or it is not
+    /// known.
+    pub key_before: Option<KeyValues>,
+    /// The key after; none where there is no row any more.
+    pub key_after: Option<KeyValues>,
+    /// When it was captured.
+    pub captured_at: DateTime<Utc>,
+    /// The database transaction it was part of.
+    pub transaction_id: Uuid,
+    /// The action in force.
+    pub action_id: Option<Uuid>,
+    /// The partition that a truncate emptied alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_name: Option<String>,
+    /// What the states of fields rest on.
+    pub rules: RulesSource,
+    /// The fields, sorted by name: of an update those that changed, otherwise those of the row;
+    /// and columns that are never stored, where the rules are known.
+    pub fields: Vec<FieldDiff>,
+}
+
+/// Where the redaction rules came from that the states of fields rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RulesSource {
+    /// They were given: masked and excluded columns are known.
+    Declared,
+    /// They were not: a placeholder is a value like any other, and what is excluded does not show.
+    Unknown,
+}
+
+/// A field of a change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FieldDiff {
+    /// The column.
+    pub field: String,
+    /// What it held.
+    pub before: FieldState,
+    /// What it holds.
+    pub after: FieldState,
+    /// Where in a JSON document something changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonDiff>,
+    /// Where in a long text something changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextDiff>,
+}
+
+impl ChangeDiff {
+    /// The diff of a change by what the change alone says.
+    #[must_use]
+    pub fn of(change: &AuditChange) -> Self {
+        Images::new(change, None).diff()
+    }
+
+    /// The diff of a change of a table whose rules are known: as the code declares them
+    /// ([`registry`](threadline_core::registry), [`Audited`](threadline_core::Audited)), or as they
+    /// are deployed (`threadline_diesel::deployed_tables`). Rules that were other ones at the time
+    /// of the change cannot be told from it: a value that is stored is shown as the value it is.
+    ///
+    /// A table of another name is no source of rules for the change, and is left out of account.
+    #[must_use]
+    pub fn with_rules(change: &AuditChange, table: &AuditedTable) -> Self {
+        let of_this = table.name().schema() == change.table_schema
+            && table.name().name() == change.table_name;
+        Images::new(change, of_this.then_some(table)).diff()
+    }
+
+    /// The same with the rules of whichever of some tables it is.
+    #[must_use]
+    pub fn with_rules_among(change: &AuditChange, tables: &[AuditedTable]) -> Self {
+        tables
+            .iter()
+            .find(|table| {
+                table.name().schema() == change.table_schema
+                    && table.name().name() == change.table_name
+            })
+            .map_or_else(|| Self::of(change), |table| Self::with_rules(change, table))
+    }
+
+    /// The diff of a field, if it has one.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldDiff> {
+        self.fields.iter().find(|field| field.field == name)
+    }
+}
+
+/// A change with what explains its images.
+struct Images<'a> {
+    change: &'a AuditChange,
+    table: Option<&'a AuditedTable>,
+    before: BTreeMap<String, StoredJson>,
+    after: BTreeMap<String, StoredJson>,
+}
+
+impl<'a> Images<'a> {
+    fn new(change: &'a AuditChange, table: Option<&'a AuditedTable>) -> Self {
+        let fields = |image: &Option<StoredJson>| -> BTreeMap<String, StoredJson> {
+            image.iter().flat_map(StoredJson::fields).collect()
+        };
+        Self {
+            change,
+            table,
+            before: fields(&change.changed_from),
+            after: fields(&change.data_after),
+        }
+    }
+
+    fn diff(&self) -> ChangeDiff {
+        let change = self.change;
+        let (key_before, key_after) = self.keys();
+        ChangeDiff {
+            schema_version: DIFF_SCHEMA_VERSION,
+            id: change.id,
+            op: change.op,
+            table_schema: change.table_schema.clone(),
+            table_name: change.table_name.clone(),
+            key_before,
+            key_after,
+            captured_at: change.captured_at,
+            transaction_id: change.transaction_id,
+            action_id: change.action_id,
+            partition_name: change.partition_name.clone(),
+            rules: match self.table {
+                Some(_) => RulesSource::Declared,
+                None => RulesSource::Unknown,
+            },
+            fields: self
+                .names()
+                .into_iter()
+                .map(|name| self.field(name))
+                .collect(),
+        }
+    }
+
+    /// The key before and after.
+    fn keys(&self) -> (Option<KeyValues>, Option<KeyValues>) {
+        let stored: Option<KeyValues> = self.change.table_pk.as_ref().map(|key| {
+            key.fields()
+                .into_iter()
+                .map(|(name, value)| (name, value.to_text()))
+                .collect()
+        });
+        match self.change.op {
+            Op::Insert | Op::Baseline => (None, stored),
+            Op::Delete => (stored, None),
+            Op::Update => {
+                let before = stored.clone().map(|key| {
+                    key.into_iter()
+                        .map(|(name, value)| {
+                            let old = self.before.get(&name).map(StoredJson::to_text);
+                            (name, old.unwrap_or(value))
+                        })
+                        .collect()
+                });
+                (before, stored)
+            }
+            Op::Truncate | Op::Other => (None, None),
+        }
+    }
+
+    /// The fields to speak of.
+    fn names(&self) -> Vec<&str> {
+        if self.change.op == Op::Truncate {
+            return Vec::new();
+        }
+        let stored = match self.change.op {
+            Op::Update if !self.before.is_empty() => &self.before,
+            Op::Delete => &self.before,
+            _ => &self.after,
+        };
+        let declared = self
+            .table
+            .into_iter()
+            .flat_map(AuditedTable::columns)
+            // An update stores what changed, so other columns are no news unless never stored.
+            .filter(|column| self.change.op != Op::Update || column.rule == ColumnRule::Exclude)
+            .map(|column| column.name.as_str());
+        let mut names: Vec<_> = stored.keys().map(String::as_str).chain(declared).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn field(&self, name: &str) -> FieldDiff {
+        let (before, after) = self.states(name);
+        let (json, text) = match (before.value(), after.value()) {
+            (Some(before), Some(after)) => self.details(name, before, after),
+            _ => (None, None),
+        };
+        FieldDiff {
+            field: name.to_owned(),
+            before,
+            after,
+            json,
+            text,
+        }
+    }
+
+    fn states(&self, name: &str) -> (FieldState, FieldState) {
+        let before = |missing| self.state(name, self.before.get(name), missing);
+        let after = |missing| self.state(name, self.after.get(name), missing);
+        match self.change.op {
+            Op::Insert => (FieldState::Absent, after(FieldState::Absent)),
+            // It was there before; since when, and as what else, nobody knows.
+            Op::Baseline => (FieldState::Unknown, after(FieldState::Absent)),
+            Op::Delete => (before(FieldState::Absent), FieldState::Absent),
+            Op::Update if self.is_unclassified(name) => (FieldState::Unknown, FieldState::Unknown),
+            Op::Update => (before(FieldState::Unknown), after(FieldState::Unknown)),
+            Op::Truncate => (FieldState::Unknown, FieldState::Absent),
+            Op::Other => (FieldState::Unknown, after(FieldState::Unknown)),
+        }
+    }
+
+    /// The state of a value as it is stored.
+    fn state(&self, name: &str, stored: Option<&StoredJson>, missing: FieldState) -> FieldState {
+        let rule = self.column(name).map(|column| column.rule);
+        match (stored, rule) {
+            (None, Some(ColumnRule::Exclude)) => FieldState::Excluded,
+            (None, _) => missing,
+            (Some(value), Some(ColumnRule::Mask)) if self.is_placeholder(value) => {
+                FieldState::Masked
+            }
+            (Some(value), _) => FieldState::of(value),
+        }
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.table?
+            .columns()
+            .iter()
+            .find(|column| column.name == name)
+    }
+
+    fn is_placeholder(&self, value: &StoredJson) -> bool {
+        self.table.is_some_and(|table| {
+            value.as_str().starts_with('"') && value.to_text() == table.mask_with()
+        })
+    }
+
+    /// Whether a column changed that capture knows no rule for: it then stores that it changed, and
+    /// neither value.
+    fn is_unclassified(&self, name: &str) -> bool {
+        !self.after.contains_key(name)
+            && self
+                .before
+                .get(name)
+                .is_some_and(|value| value.to_text() == UNCLASSIFIED)
+    }
+
+    /// What changed within two values.
+    fn details(
+        &self,
+        name: &str,
+        before: &StoredJson,
+        after: &StoredJson,
+    ) -> (Option<JsonDiff>, Option<TextDiff>) {
+        let is_json = self
+            .column(name)
+            .is_some_and(|column| column.column_type == ColumnType::builtin("json"));
+        // A json column's document is stored as a text.
+        let document = |value: &StoredJson| {
+            if is_json {
+                serde_json::from_str::<StoredJson>(&value.to_text()).ok()
+            } else {
+                Some(value.clone())
+            }
+        };
+        if let (Some(old), Some(new)) = (document(before), document(after))
+            && is_container(&old)
+            && is_container(&new)
+        {
+            let diff = JsonDiff::between(&old, &new);
+            // What differs in spaces only is left to the text.
+            if !diff.edits.is_empty() {
+                return (Some(diff), None);
+            }
+        }
+        let text = |value: &StoredJson| value.read::<String>().ok();
+        match (text(before), text(after)) {
+            (Some(old), Some(new)) if is_long(&old) || is_long(&new) => {
+                (None, Some(TextDiff::between(&old, &new)))
+            }
+            _ => (None, None),
+        }
+    }
+}
+
+fn is_container(value: &StoredJson) -> bool {
+    value.as_str().starts_with(['{', '['])
+}
+
+fn is_long(text: &str) -> bool {
+    text.trim_end_matches('\n').contains('\n') || text.chars().count() > LONG_TEXT_CHARS
+}

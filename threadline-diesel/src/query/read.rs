@@ -1,0 +1,326 @@
+//! Executes queries on an async connection.
+//!
+//! Statements and the assembly of answers are in the files of the queries; [`blocking`](crate::blocking)
+//! executes some of them on a sync connection.
+
+use diesel::expression::Expression;
+use diesel::pg::Pg;
+use diesel::prelude::Selectable;
+use diesel::query_builder::{QueryFragment, QueryId};
+use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use threadline_core::Audited;
+use threadline_core::row_key::{RowKeyInput, RowKeyText};
+use threadline_core::table::TableName;
+
+use super::actions::Actions;
+use super::as_of::{AsOf, AsOfError, DocumentAsOf, RowAsOf, SelectImage, StoredAnswer};
+use super::correlation::{Correlation, CorrelationBundle};
+use super::error::ReadError;
+use super::history::History;
+use super::incident::{Incident, IncidentBundle, TransactionChanges};
+use super::key_columns::{KeyColumnsRow, KeyError, resolve_typed_key, select_key_columns};
+use super::page_reader::read_page;
+use super::pagination::{Order, Page};
+use super::timeline::page_query::select_change;
+use super::timeline::{
+    CandidateIds, CandidateQuery, CandidateRow, LookupRow, Timeline, TransactionCache,
+};
+use super::transactions::Transactions;
+use crate::json::StoredJson;
+use crate::models::{AuditAction, AuditChange, AuditTransaction, TimelineEntry};
+
+/// Reads a page of a timeline.
+///
+/// # Errors
+/// [`ReadError`] when the query is invalid, its cursor belongs to another query, or the database
+/// reports an error.
+pub async fn timeline<C>(conn: &mut C, query: &Timeline) -> Result<Page<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let candidates = find_candidates(conn, query.candidate_query()).await?;
+    read_entries(conn, query, &candidates, TransactionCache::default()).await
+}
+
+/// Reads the ids of the candidate transactions.
+async fn find_candidates<C>(
+    conn: &mut C,
+    query: Option<CandidateQuery>,
+) -> Result<CandidateIds, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let Some(query) = query else {
+        return Ok(CandidateIds::default());
+    };
+    let rows = query.load::<CandidateRow>(conn).await?;
+    Ok(CandidateIds::from_rows(rows))
+}
+
+/// Reads a page of changes, then their transactions and actions.
+async fn read_entries<C>(
+    conn: &mut C,
+    query: &Timeline,
+    candidates: &CandidateIds,
+    cache: TransactionCache,
+) -> Result<Page<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let page = read_page(conn, &query.changes(candidates)).await?;
+    Ok(Page {
+        entries: attribute(conn, page.entries, cache).await?,
+        next: page.next,
+        previous: page.previous,
+    })
+}
+
+/// Adds the transactions and actions of changes.
+async fn attribute<C>(
+    conn: &mut C,
+    changes: Vec<AuditChange>,
+    mut cache: TransactionCache,
+) -> Result<Vec<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    if let Some(lookup) = cache.lookup(&changes) {
+        cache.add(lookup.load::<LookupRow>(conn).await?);
+    }
+    Ok(cache.entries(changes))
+}
+
+/// Reads a page of a row's history.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn history<C, M>(
+    conn: &mut C,
+    query: &History<M>,
+) -> Result<Page<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    timeline(conn, query.timeline()).await
+}
+
+/// Reads the first change of a [`History`], a [`FieldHistory`](super::FieldHistory) or any
+/// [`Timeline`]; none if no change is known.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn first_change<C>(
+    conn: &mut C,
+    query: impl Into<Timeline> + Send,
+) -> Result<Option<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let query = query.into().one_entry(Order::OldestFirst);
+    Ok(timeline(conn, &query).await?.entries.pop())
+}
+
+/// Reads the last change of a [`History`], a [`FieldHistory`](super::FieldHistory) or any
+/// [`Timeline`]; none if no change is known.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn last_change<C>(
+    conn: &mut C,
+    query: impl Into<Timeline> + Send,
+) -> Result<Option<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let query = query.into().one_entry(Order::NewestFirst);
+    Ok(timeline(conn, &query).await?.entries.pop())
+}
+
+/// Reads one change by its id; none if there is no such change.
+///
+/// # Errors
+/// [`ReadError`] when the database reports an error.
+pub async fn change<C>(conn: &mut C, id: i64) -> Result<Option<TimelineEntry>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let changes = select_change(id).load::<AuditChange>(conn).await?;
+    let mut entries = attribute(conn, changes, TransactionCache::default()).await?;
+    Ok(entries.pop())
+}
+
+/// Reads a page of actions.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn actions<C>(conn: &mut C, query: &Actions) -> Result<Page<AuditAction>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    read_page(conn, query).await
+}
+
+/// Reads a page of transactions.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn transactions<C>(
+    conn: &mut C,
+    query: &Transactions,
+) -> Result<Page<AuditTransaction>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let candidates = find_candidates(conn, query.candidate_query()).await?;
+    read_page(conn, &query.among(&candidates)).await
+}
+
+/// Reads one transaction and a page of its changes; none if there is no such transaction, or the scope
+/// hides it.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn transaction<C>(
+    conn: &mut C,
+    query: impl Into<Incident> + Send,
+) -> Result<Option<TransactionChanges>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let query = query.into();
+    let found = query.select_transaction()?.load(conn).await?;
+    let Some(transaction) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let changes = timeline(conn, query.changes()).await?;
+    Ok(Some(TransactionChanges {
+        transaction,
+        changes,
+    }))
+}
+
+/// Reads one transaction with its actions and a page of its changes; none if there is no such
+/// transaction, or the scope hides it.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn incident<C>(
+    conn: &mut C,
+    query: impl Into<Incident> + Send,
+) -> Result<Option<IncidentBundle>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let query = query.into();
+    let found = query.select_transaction()?.load(conn).await?;
+    let Some(transaction) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let actions = read_page(conn, &query.actions()).await?;
+    let candidates = CandidateIds::default();
+    let changes = read_page(conn, &query.changes().changes(&candidates)).await?;
+    Ok(Some(IncidentBundle::new(transaction, actions, changes)))
+}
+
+/// Reads the first page of the transactions, actions and changes of a correlation.
+///
+/// # Errors
+/// As [`timeline`].
+pub async fn correlation<C>(
+    conn: &mut C,
+    query: &Correlation,
+) -> Result<CorrelationBundle, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let transactions = transactions(conn, &query.transactions()).await?;
+    let actions = actions(conn, &query.actions()).await?;
+    let changes = match query.candidates(&transactions, &actions) {
+        Some(candidates) => {
+            let mut cache = TransactionCache::default();
+            let (transactions, actions) = (&transactions.entries, &actions.entries);
+            cache.extend(transactions.iter().cloned(), actions.iter().cloned());
+            read_entries(conn, &query.changes(), &candidates, cache).await?
+        }
+        None => timeline(conn, &query.changes()).await?,
+    };
+    Ok(CorrelationBundle {
+        transactions,
+        actions,
+        changes,
+    })
+}
+
+/// Reads a row as of an instant in its stored form.
+///
+/// # Errors
+/// [`AsOfError`] when the database reports an error.
+pub async fn document_as_of<C>(
+    conn: &mut C,
+    query: &DocumentAsOf,
+) -> Result<AsOf<StoredJson>, AsOfError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let stored = query.statement().get_result::<StoredAnswer>(conn).await?;
+    Ok(AsOf::from(stored))
+}
+
+/// Reads a model's row as of an instant.
+///
+/// # Errors
+/// [`AsOfError`] when columns are not known whose fields cannot be NULL, or the database reports an
+/// error.
+pub async fn as_of<'query, C, M>(conn: &mut C, query: &RowAsOf<M>) -> Result<AsOf<M>, AsOfError>
+where
+    C: AsyncConnection<Backend = Pg>,
+    M: Audited + Selectable<Pg> + Send + 'static,
+    M::SelectExpression: QueryFragment<Pg> + Expression + QueryId + Send + 'query,
+    SelectImage<M::SelectExpression>: LoadQuery<'query, C, M> + 'query,
+{
+    let mut stored = match document_as_of(conn, query.document()).await? {
+        AsOf::Row(stored) => stored,
+        AsOf::Deleted(change) => return Ok(AsOf::Deleted(change)),
+        AsOf::NotYetKnown(horizon) => return Ok(AsOf::NotYetKnown(horizon)),
+    };
+    let unknown = std::mem::take(&mut stored.unknown);
+    let (select, unknown) = query.select_image(&stored.row, unknown)?;
+    let loaded = select.get_result::<M>(conn).await;
+    query.answer(loaded, stored, unknown)
+}
+
+/// Reads the key columns of a table in declared order, as its newest policy has them; none if the table
+/// has no key, or the trail does not know it.
+///
+/// # Errors
+/// [`ReadError`] when the database reports an error.
+pub async fn key_columns<C>(conn: &mut C, table: &TableName) -> Result<Vec<String>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let rows = select_key_columns(table)
+        .load::<KeyColumnsRow>(conn)
+        .await?;
+    let newest = rows.into_iter().next();
+    Ok(newest.map(|row| row.key_columns).unwrap_or_default())
+}
+
+/// Resolves a key that was typed as text by the table's key columns, or the names that they had before
+/// they were renamed.
+///
+/// # Errors
+/// [`KeyError`] when the key does not fit the table, or the database reports an error.
+pub async fn resolve_key<C>(
+    conn: &mut C,
+    table: &TableName,
+    key: &RowKeyInput,
+) -> Result<RowKeyText, KeyError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let rows = select_key_columns(table)
+        .load::<KeyColumnsRow>(conn)
+        .await?;
+    Ok(resolve_typed_key(key, table, &rows)?)
+}

@@ -1,0 +1,102 @@
+//! Options that several commands share.
+
+mod instant;
+mod timeline_filters;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use threadline_core::action::ActionStatus;
+use threadline_core::row_key::RowKeyInput;
+use threadline_core::table::TableName;
+
+pub(crate) use self::instant::parse_instant;
+pub(crate) use self::timeline_filters::TimelineFilterArgs;
+use crate::output::page::ListFormat;
+
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArgs {
+    /// The database, as a postgres:// URL.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrationsDirArgs {
+    /// The directory of Diesel migrations.
+    #[arg(long, value_name = "DIR", default_value = "migrations")]
+    pub(crate) migrations_dir: PathBuf,
+}
+
+/// Output of an answer that is one document.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Output of an answer that is a page of a list.
+#[derive(Debug, Args)]
+pub(crate) struct ListOutputArgs {
+    /// Print the page as one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the entries of the page as JSON, one per line.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) ndjson: bool,
+}
+
+impl ListOutputArgs {
+    pub(crate) fn format(&self) -> ListFormat {
+        if self.json {
+            ListFormat::Json
+        } else if self.ndjson {
+            ListFormat::Ndjson
+        } else {
+            ListFormat::Table
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Show at most this number of entries, up to 10000. By default 50, or on a terminal as many as fit.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+    /// Show the page after this cursor, which an earlier call printed.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+    /// Show the page before this cursor, which an earlier call printed.
+    #[arg(long, value_name = "CURSOR", conflicts_with = "after")]
+    pub(crate) before: Option<String>,
+}
+
+/// One row of one table.
+#[derive(Debug, Args)]
+pub(crate) struct RowArgs {
+    /// The table: `orders` or `schema.orders`.
+    pub(crate) table: TableName,
+    /// The key of the row: the value, or `column=value,column=value` for a composite key.
+    pub(crate) key: RowKeyInput,
+}
+
+/// The options of a host's demonstration.
+#[derive(Debug, Clone, Args)]
+#[non_exhaustive]
+pub struct DemoArgs {
+    /// Leave the server running and print how to connect.
+    #[arg(long)]
+    pub keep: bool,
+    /// Use this database instead of a throwaway server.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+/// Parses the status of an action as stored: `ok` or `error`.
+pub(crate) fn parse_action_status(text: &str) -> Result<ActionStatus, String> {
+    [ActionStatus::Ok, ActionStatus::Error]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| format!("`{text}` is not a status of an action; write ok or error"))
+}

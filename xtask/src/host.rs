@@ -1,0 +1,68 @@
+//! What a host passes to the command line.
+
+use threadline_core::expected_gap::ExpectedGap;
+use threadline_core::registry::registrations;
+use threadline_core::retention::{InvalidRetention, RetentionPolicy};
+
+use crate::args::DemoArgs;
+
+/// Runs the demonstration of a host.
+pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
+
+/// Builds the retention policy of a host.
+pub type Retention = fn() -> Result<RetentionPolicy, InvalidRetention>;
+
+/// A host application: its crates with models, and what it adds to the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    crates: &'static [&'static str],
+    pub(crate) demo: Option<Demo>,
+    pub(crate) expected_gaps: &'static [ExpectedGap],
+    pub(crate) retention: Option<Retention>,
+}
+
+impl Host {
+    /// A host with models in these crates.
+    #[must_use]
+    pub const fn new(crates: &'static [&'static str]) -> Self {
+        Self {
+            crates,
+            demo: None,
+            expected_gaps: &[],
+            retention: None,
+        }
+    }
+
+    /// Sets the demonstration that `demo` runs.
+    #[must_use]
+    pub const fn demo(mut self, demo: Demo) -> Self {
+        self.demo = Some(demo);
+        self
+    }
+
+    /// Sets tables that are deliberately not captured, in addition to those that the crates declare with
+    /// `expected_gap!`.
+    #[must_use]
+    pub const fn expected_gaps(mut self, gaps: &'static [ExpectedGap]) -> Self {
+        self.expected_gaps = gaps;
+        self
+    }
+
+    /// Sets the policy that `retention` applies.
+    #[must_use]
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// The listed crates that register no model. Their models are not linked, or do not derive `Audited`.
+    pub(crate) fn crates_without_models(self) -> Vec<&'static str> {
+        self.crates
+            .iter()
+            .copied()
+            .filter(|listed| {
+                !registrations().any(|registration| registration.crate_name() == *listed)
+            })
+            .collect()
+    }
+}

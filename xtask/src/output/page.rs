@@ -1,0 +1,63 @@
+//! Pages of lists.
+
+use std::io::{self, Write, stdout};
+
+use serde::Serialize;
+use threadline_diesel::documents::PageDocument;
+use threadline_diesel::{Cursor, Page};
+
+use super::json::{print_json, print_ndjson};
+
+/// The format of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListFormat {
+    Table,
+    Json,
+    Ndjson,
+}
+
+/// Prints a page. `D` is the JSON document of an entry, `show` renders the table, and `no_entries` is
+/// printed instead of an empty one.
+pub(crate) fn print_page<'a, E, D>(
+    page: &'a Page<E>,
+    format: ListFormat,
+    no_entries: &str,
+    show: impl Fn(&[E]) -> String,
+) -> io::Result<()>
+where
+    D: From<&'a E> + Serialize,
+{
+    match format {
+        ListFormat::Json => print_json(&PageDocument::<D>::new(page)),
+        ListFormat::Ndjson => print_ndjson(page.entries.iter().map(D::from)),
+        ListFormat::Table => print_table(page, no_entries, show),
+    }
+}
+
+fn print_table<E>(
+    page: &Page<E>,
+    no_entries: &str,
+    show: impl Fn(&[E]) -> String,
+) -> io::Result<()> {
+    let mut out = stdout().lock();
+    if page.entries.is_empty() {
+        writeln!(out, "{no_entries}")?;
+    } else {
+        writeln!(out, "{}", show(&page.entries))?;
+    }
+    write!(
+        out,
+        "{}",
+        show_cursors(page.next.as_ref(), page.previous.as_ref())
+    )
+}
+
+/// The options that show the next and the previous page, one per line.
+pub(crate) fn show_cursors(next: Option<&Cursor>, previous: Option<&Cursor>) -> String {
+    [("more", "--after", next), ("before", "--before", previous)]
+        .into_iter()
+        .filter_map(|(word, option, cursor)| {
+            Some(format!("{word}: {option} {}\n", cursor?.as_str()))
+        })
+        .collect()
+}
