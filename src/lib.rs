@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("crate.md")]
+#![cfg_attr(feature = "async", doc = include_str!("items.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
@@ -11,7 +12,7 @@ pub use threadline_core::context::{AuditContext, ContextId};
 pub use threadline_core::row_key::RowKeyText;
 pub use threadline_core::table::TableName;
 pub use threadline_core::transaction::AuditTransactionId;
-pub use threadline_core::{Audited, action, expected_gap, registry, telemetry};
+pub use threadline_core::{Audited, action, expected_gap, telemetry};
 
 #[doc(hidden)]
 pub use threadline_core::__private;
@@ -34,12 +35,12 @@ pub use threadline_diesel::{
 pub use threadline_diesel::{AuditError, AuditedOutcome, AuditedWrite};
 #[cfg(feature = "async")]
 pub use threadline_diesel::{
-    CaptureStatus, TimeTravel, actions, as_of, audit_horizon, audited, capture_status, change,
-    correlation, deployed_policies, deployed_tables, document_as_of, feed, first_change, follow,
-    history, history_notes, incident, introspect, key_columns, last_change, maintain_partitions,
-    plan_retention, pooler_probe, purge, purge_with_progress, record_action, record_baseline,
-    resolve_key, retention_runs, time_travel, time_travel_first, timeline, transaction,
-    transactions,
+    CaptureStatus, Restore, RestorePlan, TimeTravel, actions, as_of, audit_horizon, audited,
+    capture_status, change, correlation, deployed_policies, deployed_tables, document_as_of, feed,
+    first_change, follow, history, history_notes, incident, introspect, key_columns, last_change,
+    maintain_partitions, plan_retention, purge, purge_with_progress, record_action,
+    record_baseline, resolve_key, restore, restore_plan, retention_runs, time_travel,
+    time_travel_first, timeline, transaction, transactions,
 };
 
 /// Actors, actions and the context of a write.
@@ -50,16 +51,17 @@ pub mod context {
     pub use threadline_core::transaction::*;
 }
 
-/// Audited tables: names, columns, types, row keys.
+/// Audited tables: names, columns, types, row keys, and the registry of declared tables.
 pub mod table {
     pub use threadline_core::column_type::*;
+    pub use threadline_core::registry::*;
     pub use threadline_core::row_key::*;
     pub use threadline_core::table::*;
     #[cfg(feature = "diesel")]
     pub use threadline_diesel::introspection::*;
 }
 
-/// The SQL of the trail and of captured tables.
+/// The SQL of the trail and of capture functions, as migrations.
 pub mod install {
     pub use threadline_core::capture::*;
     pub use threadline_core::install::*;
@@ -67,14 +69,14 @@ pub mod install {
     pub use threadline_diesel::migrations::*;
 }
 
-/// Rows that are older than capture.
+/// Baselines: records of rows that existed before capture began.
 #[cfg(feature = "diesel")]
 pub mod baseline {
     pub use threadline_diesel::baseline::*;
     pub use threadline_diesel::capture_start::*;
 }
 
-/// Which tables are captured, by which policies, and what is wrong with that.
+/// Coverage: which tables are captured, by which policies, and findings about capture.
 #[cfg(feature = "diesel")]
 pub mod coverage {
     pub use threadline_core::expected_gap::*;
@@ -82,22 +84,22 @@ pub mod coverage {
     pub use threadline_diesel::policy::*;
 }
 
-/// How long records are kept, and removing expired ones.
+/// Retention: how long records are kept, and removal of expired ones.
 pub mod retention {
     pub use threadline_core::retention::*;
     #[cfg(feature = "async")]
     pub use threadline_diesel::retention::*;
 }
 
-/// Exports as CSV, JSON, NDJSON, Parquet.
+/// Exports of the trail: CSV, JSON, NDJSON, Parquet.
 #[cfg(feature = "export")]
 pub use threadline_export as export;
 
-/// The context of requests and jobs.
+/// Context of requests and jobs: a tower layer, extractors, job arguments.
 #[cfg(feature = "plug")]
 pub use threadline_plug as plug;
 
-/// The names that most hosts use.
+/// The items that most applications import.
 pub mod prelude {
     pub use threadline_core::action;
     pub use threadline_core::action::Action;
@@ -112,7 +114,7 @@ pub mod prelude {
     pub use threadline_diesel::{History, Op, Timeline};
 }
 
-/// The guides' Rust, compiled.
+/// The Rust of the README and the guides, compiled.
 #[cfg(doctest)]
 mod guides {
     #[doc = include_str!("../guides/as-of.md")]
@@ -139,6 +141,10 @@ mod guides {
     struct Redaction;
     #[doc = include_str!("../guides/supported-tables.md")]
     struct SupportedTables;
+    #[doc = include_str!("../guides/restore.md")]
+    struct Restore;
     #[doc = include_str!("../guides/retention.md")]
     struct Retention;
+    #[doc = include_str!("../README.md")]
+    struct Readme;
 }

@@ -41,6 +41,7 @@ mod plans;
 mod pooling;
 mod redaction;
 mod removal;
+mod restore;
 mod retention;
 mod scope;
 mod suspension;

@@ -1,9 +1,9 @@
-//! The capture SQL of a table: pure, deterministic, readable.
+//! The generator of capture functions and their migrations.
 //!
-//! An [`AuditedTable`](crate::table::AuditedTable) goes in, SQL comes out; the same table gives the
-//! same bytes. The shape of the function is in `sql/capture`, the expressions that depend on columns are
-//! in `capture/expressions.rs`. What the table looks like when the migration is applied (partitioned,
-//! inherited from) is found out by `enable_capture` of the base schema.
+//! It converts an [`AuditedTable`](crate::table::AuditedTable) to SQL. It is pure: the same declaration
+//! gives the same bytes. The template of the function is in `sql/capture`, the expressions that depend on
+//! columns are in `capture/expressions.rs`. `enable_capture` of the base schema finds partitions and
+//! inheritance children when the migration is applied.
 
 mod expressions;
 mod function;

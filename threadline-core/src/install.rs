@@ -1,14 +1,14 @@
 //! The base schema of the trail, as numbered migrations.
 //!
-//! A release that changes the schema adds a file; what was released is never changed. The first is made
-//! of the files in `sql/schema/0001`.
+//! A release that changes the schema adds a migration; released ones never change. The first migration is
+//! the concatenation of the files in `sql/schema/0001`.
 
 use crate::storage::in_storage_schema;
 
 /// The number of the newest migration that this release knows.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The least schema version that this release works with.
+/// The oldest schema version that this release supports.
 pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 
 const FILES_0001: &[&str] = &[
@@ -36,11 +36,11 @@ const FILES_0001: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchemaMigration {
-    /// Its number; [`SCHEMA_VERSION`] is the newest.
+    /// The number of the migration; [`SCHEMA_VERSION`] is the newest.
     pub version: u32,
-    /// What it makes. It belongs into one transaction.
+    /// The SQL of `up.sql`. Execute it in one transaction.
     pub up: String,
-    /// What takes it back.
+    /// The SQL of `down.sql`.
     pub down: String,
 }
 
@@ -57,7 +57,7 @@ pub enum PartitionWidth {
 }
 
 impl SchemaMigration {
-    /// Sets the width of the partitions that the trail begins with. Only the first migration has it.
+    /// Sets the initial partition width, a setting of the first migration.
     #[must_use]
     pub fn with_partition_width(mut self, width: PartitionWidth) -> Self {
         let width = match width {
@@ -71,7 +71,13 @@ impl SchemaMigration {
     }
 }
 
-/// Every migration, oldest first.
+/// All migrations, oldest first.
+///
+/// ```
+/// for migration in threadline_core::install::migrations() {
+///     println!("threadline_{:04}: {} bytes", migration.version, migration.up.len());
+/// }
+/// ```
 #[must_use]
 pub fn migrations() -> Vec<SchemaMigration> {
     vec![SchemaMigration {
@@ -81,7 +87,7 @@ pub fn migrations() -> Vec<SchemaMigration> {
     }]
 }
 
-/// All migrations as one script. It belongs into one transaction.
+/// All migrations as one script. Execute it in one transaction.
 #[must_use]
 pub fn up_sql() -> String {
     let scripts: Vec<_> = migrations()
@@ -91,7 +97,7 @@ pub fn up_sql() -> String {
     scripts.join("\n")
 }
 
-/// The SQL that removes the trail. It refuses while changes or actions are recorded.
+/// The SQL that drops the trail. It raises an error if changes or actions are recorded.
 #[must_use]
 pub fn down_sql() -> String {
     in_storage_schema(include_str!("../sql/uninstall.sql"))

@@ -1,4 +1,4 @@
-//! Baselines: records of rows that are older than capture. A baseline is never presented as a change.
+//! Baselines: records of rows that existed before capture began. A baseline is not a change.
 //!
 //! A run reads a table along its key, in bounded batches, each a transaction of its own, while the
 //! application writes. One statement reads the next rows, selects those that are not in the trail, locks
@@ -78,7 +78,7 @@ impl BatchSize {
     /// A size from 1 to [`MAX_BATCH_SIZE`].
     ///
     /// # Errors
-    /// [`InvalidBatchSize`] outside of that.
+    /// [`InvalidBatchSize`] for other sizes.
     pub fn new(rows: u32) -> Result<Self, InvalidBatchSize> {
         NonZeroU32::new(rows)
             .filter(|rows| rows.get() <= MAX_BATCH_SIZE)

@@ -29,6 +29,23 @@ use crate::query::{
 
 /// Reads a page of a timeline.
 ///
+/// ```no_run
+/// # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Timeline, blocking};
+///
+///
+/// let query = Timeline::new().table("invoices".parse()?).actor("user:42".parse()?);
+/// let page = blocking::timeline(conn, &query)?;
+/// for entry in &page.entries {
+///     println!("{} {} {}", entry.change.captured_at, entry.change.op, entry.change.table_name);
+/// }
+/// if let Some(next) = page.next {
+///     let older = blocking::timeline(conn, &query.after(next))?;
+///     println!("{} more", older.entries.len());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the query is invalid, its cursor belongs to another query, or the database
 /// reports an error.
@@ -74,6 +91,18 @@ where
 
 /// Reads a page of a row's history.
 ///
+/// ```no_run
+/// # fn example<Invoice: threadline_core::Audited>(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{History, blocking};
+///
+///
+/// let query = History::<Invoice>::new(42_i64)?;
+/// for entry in blocking::history(conn, &query)?.entries {
+///     println!("{} {}: {:?}", entry.change.captured_at, entry.change.op, entry.actor());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub fn history<C, M>(conn: &mut C, query: &History<M>) -> Result<Page<TimelineEntry>, ReadError>
@@ -85,6 +114,16 @@ where
 
 /// Reads the first change of a [`History`], a [`FieldHistory`](crate::FieldHistory) or any
 /// [`Timeline`]; none if no change is known.
+///
+/// ```no_run
+/// # fn example<Invoice: threadline_core::Audited>(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{History, blocking};
+///
+///
+/// let first = blocking::first_change(conn, History::<Invoice>::new(42_i64)?)?;
+/// println!("recorded first at {:?}", first.map(|entry| entry.change.captured_at));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -102,6 +141,17 @@ where
 /// Reads the last change of a [`History`], a [`FieldHistory`](crate::FieldHistory) or any
 /// [`Timeline`]; none if no change is known.
 ///
+/// ```no_run
+/// # fn example<Invoice: threadline_core::Audited>(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{FieldHistory, History, blocking};
+///
+///
+/// let email = FieldHistory::new(History::<Invoice>::new(42_i64)?, "email".parse()?);
+/// let last = blocking::last_change(conn, email)?;
+/// println!("email set last at {:?}", last.map(|entry| entry.change.captured_at));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub fn last_change<C>(
@@ -117,6 +167,18 @@ where
 
 /// Reads a page of actions.
 ///
+/// ```no_run
+/// # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Actions, blocking};
+///
+///
+/// let query = Actions::new().name("invoice.void").actor("user:42".parse()?);
+/// for action in blocking::actions(conn, &query)?.entries {
+///     println!("{}: {:?}", action.name, action.reason);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub fn actions<C>(conn: &mut C, query: &Actions) -> Result<Page<AuditAction>, ReadError>
@@ -128,6 +190,18 @@ where
 
 /// Reads one transaction with its actions and a page of its changes; none if there is no such
 /// transaction, or the scope hides it.
+///
+/// ```no_run
+/// # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Incident, blocking};
+///
+///
+/// let query = Incident::new("000303c3-1adf-ad4e-0000-0000000002ea".parse()?);
+/// if let Some(found) = blocking::incident(conn, query)? {
+///     println!("{} actions, {} changes", found.actions.len(), found.changes.len());
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -150,6 +224,20 @@ where
 
 /// Reads a row as of an instant in its stored form.
 ///
+/// ```no_run
+/// # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::row_key::RowKeyText;
+/// use threadline_diesel::{AsOf, DocumentAsOf, blocking};
+///
+///
+/// let key = RowKeyText::from_values(vec!["42".to_owned()]);
+/// let query = DocumentAsOf::new("invoices".parse()?, &key, "2026-03-01T12:00:00Z".parse()?);
+/// if let AsOf::Row(known) = blocking::document_as_of(conn, &query)? {
+///     println!("{:?}", known.row);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`AsOfError`] when the database reports an error.
 pub fn document_as_of<C>(conn: &mut C, query: &DocumentAsOf) -> Result<AsOf<StoredJson>, AsOfError>
@@ -161,6 +249,30 @@ where
 }
 
 /// Reads a model's row as of an instant.
+///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # diesel::table! { invoices (id) { id -> BigInt, } }
+/// # #[derive(Queryable, Selectable)]
+/// # #[diesel(table_name = invoices)]
+/// # struct Invoice { id: i64 }
+/// # impl threadline_core::Audited for Invoice {
+/// #     fn audited_table() -> Result<threadline_core::table::AuditedTable, threadline_core::table::InvalidTable> {
+/// #         unimplemented!()
+/// #     }
+/// # }
+/// # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{AsOf, RowAsOf, blocking};
+///
+///
+/// let query = RowAsOf::<Invoice>::new(42_i64, "2026-03-01T12:00:00Z".parse()?)?;
+/// match blocking::as_of(conn, &query)? {
+///     AsOf::Row(known) => println!("invoice {}", known.row.id),
+///     AsOf::Deleted(change) => println!("deleted at {}", change.captured_at),
+///     _ => println!("no changes recorded up to then"),
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`AsOfError`] when columns are not known whose fields cannot be NULL, or the database reports an

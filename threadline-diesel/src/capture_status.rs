@@ -71,6 +71,15 @@ fn select_capture_status(table: &TableName) -> BoxedSqlQuery<'static, Pg, SqlQue
 
 /// Reads whether a table is captured.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{CaptureStatus, capture_status};
+///
+/// let status = capture_status(conn, &"invoices".parse()?).await?;
+/// assert_eq!(status, CaptureStatus::Captured);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the database reports an error.
 pub async fn capture_status<C>(conn: &mut C, table: &TableName) -> Result<CaptureStatus, ReadError>

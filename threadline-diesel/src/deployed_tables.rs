@@ -37,6 +37,14 @@ impl Declaration {
 
 /// Reads the captured tables with their rules, as they are deployed.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// for table in threadline_diesel::deployed_tables(conn).await? {
+///     println!("{}", table.name());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the database reports an error, or a newer release deployed a declaration that this
 /// one cannot read.

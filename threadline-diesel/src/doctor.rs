@@ -36,6 +36,8 @@ use self::judge::Fact;
 #[cfg(feature = "async")]
 pub use self::run::doctor;
 use crate::coverage::queries::statement;
+#[cfg(feature = "async")]
+pub use crate::pooler_probe::probe_pooler;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -7,7 +7,8 @@
 //! changes. `guides/feed.md` states the guarantees.
 //!
 //! All statements run with the privileges of the connection's role. A worker needs SELECT on the trail and
-//! UPDATE on `audit_feed_consumers`; creating and dropping consumers needs INSERT and DELETE on it. `threadline-core/sql/schema/0001/18_feed.sql` explains marks.
+//! UPDATE on `audit_feed_consumers`; creating and dropping consumers needs INSERT and DELETE on it. Marks are explained in
+//! `threadline-core/sql/schema/0001/18_feed.sql`.
 
 mod calls;
 mod consumer;
@@ -67,13 +68,13 @@ pub enum FeedError {
     /// The transaction around the lease has written: it would receive its own changes, and may still roll
     /// them back.
     #[error(
-        "a lease needs a transaction that has written nothing: lease outside a transaction; to \
-         acknowledge inside one is fine"
+        "a lease needs a transaction that has written nothing: lease outside a transaction (acknowledging \
+         inside one is allowed)"
     )]
     HasWritten,
     /// The consumer is ahead of the sequence of ids, so it would skip new changes.
     #[error(
-        "the last change has the id {last_id}, and the consumer is at {reached} already: the \
+        "the last change has the id {last_id}, but the consumer has acknowledged up to {reached}: the \
          sequence {STORAGE_SCHEMA}.audit_changes_id_seq was set back, or not restored with the trail; \
          set it beyond the greatest id"
     )]

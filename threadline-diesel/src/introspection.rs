@@ -152,6 +152,13 @@ fn instead_of(kind: &str) -> &'static str {
 
 /// Reads a table's columns, types and key from the catalog.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// let table = threadline_diesel::introspect(conn, &"billing.invoices".parse()?).await?;
+/// println!("{} columns", table.columns().len());
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`IntrospectionError`] when there is no such table, or it cannot be captured.
 #[cfg(feature = "async")]

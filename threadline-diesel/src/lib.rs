@@ -32,8 +32,10 @@ pub mod migrations;
 pub mod models;
 pub mod policy;
 #[cfg(feature = "async")]
-pub mod pooler_probe;
+mod pooler_probe;
 pub mod query;
+#[cfg(feature = "async")]
+pub mod restore;
 #[cfg(feature = "async")]
 pub mod retention;
 pub mod schema;
@@ -64,6 +66,7 @@ pub use self::{
         actions, as_of, change, correlation, document_as_of, first_change, history, incident,
         key_columns, last_change, resolve_key, timeline, transaction, transactions,
     },
+    restore::{Restore, RestorePlan, restore_plan},
     retention::{
         audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress,
         retention_runs,

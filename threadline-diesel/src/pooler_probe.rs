@@ -18,13 +18,12 @@ const ROUNDS: usize = 5;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use diesel_async::{AsyncConnection, AsyncPgConnection};
 /// use threadline_diesel::doctor::Doctor;
-/// use threadline_diesel::nonblocking;
 /// use threadline_diesel::pooler_probe::probe_pooler;
 ///
 /// let mut first = AsyncPgConnection::establish("postgres://localhost/app").await?;
 /// let mut second = AsyncPgConnection::establish("postgres://localhost/app").await?;
-/// let question = probe_pooler(Doctor::new(), &mut first, &mut second).await;
-/// let report = threadline_diesel::doctor(&mut first, &question).await;
+/// let query = probe_pooler(Doctor::new(), &mut first, &mut second).await;
+/// let report = threadline_diesel::doctor(&mut first, &query).await;
 /// # let _ = report;
 /// # Ok(()) }
 /// ```
@@ -48,9 +47,12 @@ pub async fn probe_pooler(
 
 /// The process that runs a transaction of the connection.
 async fn backend_pid(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
-        "pg_catalog.pg_backend_pid()",
-    ))
-    .get_result(conn)
+    conn.transaction(async |conn| {
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
+            "pg_catalog.pg_backend_pid()",
+        ))
+        .get_result(conn)
+        .await
+    })
     .await
 }

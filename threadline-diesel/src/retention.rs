@@ -8,6 +8,7 @@
 //! at a time, also with many instances and through `PgBouncer`.
 
 mod cutoffs;
+mod execute;
 mod options;
 mod partition;
 mod plan;
@@ -38,7 +39,7 @@ pub enum RetentionError {
     #[error("retention is not enabled: call enabled() on the policy")]
     Disabled,
     /// Another purge is running.
-    #[error("another purge is running{}", shown_holder(*.run, *.until))]
+    #[error("another purge is running{}", describe_holder(*.run, *.until))]
     AtWork {
         /// The other run, if known.
         run: Option<i64>,
@@ -47,8 +48,8 @@ pub enum RetentionError {
     },
     /// Consumers of the feed have not acknowledged all expired items.
     #[error(
-        "consumers of the feed have not acknowledged all expired items: let them catch up, \
-         or say FeedConsumers::Ignore"
+        "consumers of the feed have not acknowledged all expired items: wait until they have, \
+         or set FeedConsumers::Ignore"
     )]
     FeedBehind,
     /// The connection is inside a transaction, where steps could not be committed.
@@ -66,7 +67,7 @@ pub enum RetentionError {
         error: diesel::result::Error,
     },
     /// The lease expired, and another purge marked this run as abandoned.
-    #[error("retention run {run} was marked as abandoned by another: give it a longer lease")]
+    #[error("retention run {run} was marked as abandoned by another run: set a longer lease")]
     Lost {
         /// The run.
         run: i64,
@@ -79,7 +80,7 @@ pub enum RetentionError {
     Database(#[from] diesel::result::Error),
 }
 
-fn shown_holder(run: Option<i64>, until: Option<DateTime<Utc>>) -> String {
+fn describe_holder(run: Option<i64>, until: Option<DateTime<Utc>>) -> String {
     match (run, until) {
         (Some(run), Some(until)) => format!(": run {run} has the lease until {until}"),
         _ => String::new(),
@@ -88,7 +89,7 @@ fn shown_holder(run: Option<i64>, until: Option<DateTime<Utc>>) -> String {
 
 impl RetentionError {
     /// Whether retention failed. That another purge runs, or that the policy is not enabled, is not a failure.
-    pub(crate) const fn is_worth_an_event(&self) -> bool {
+    pub(crate) const fn is_failure(&self) -> bool {
         !matches!(
             self,
             Self::Disabled | Self::AtWork { .. } | Self::InTransaction

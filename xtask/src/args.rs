@@ -14,7 +14,7 @@ pub(crate) use self::instant::parse_instant;
 pub(crate) use self::timeline_filters::TimelineFilterArgs;
 use crate::output::page::ListFormat;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseArgs {
     /// The database, as a postgres:// URL.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]

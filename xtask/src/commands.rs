@@ -21,6 +21,7 @@ mod install;
 mod page;
 mod policy;
 mod redeploy_triggers;
+mod restore;
 mod retention;
 mod row_key;
 mod timeline;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     /// Show one row as of an instant.
     AsOf(as_of::AsOfArgs),
+    /// Write the SQL that restores a row; nothing is executed.
+    Restore(restore::RestoreArgs),
     /// Show one transaction with its actions and changes.
     #[command(visible_alias = "transaction")]
     Incident(incident::IncidentArgs),
@@ -109,6 +112,7 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Timeline(args) => block_on(timeline::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::AsOf(args) => block_on(as_of::run(args)),
+        Command::Restore(args) => block_on(restore::run(args)),
         Command::Incident(args) => block_on(incident::run(args)),
         Command::Diff(args) => block_on(diff::run(args)),
         Command::Continuity(args) => block_on(continuity::run(args)),

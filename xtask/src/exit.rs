@@ -5,9 +5,19 @@ use std::io;
 use std::process::ExitCode;
 
 use diesel::result::Error as DieselError;
+use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_diesel::ReadError;
+use threadline_diesel::coverage::CoverageError;
 
 use crate::output::text::escape;
+
+/// Printed before the error if the trail is missing.
+const NO_TRAIL: &str = "there is no trail in this database, or one of another release: check the database \
+    URL, or run `install` and apply the migrations that it writes";
+
+/// Printed before the error if a privilege is missing.
+const NO_PRIVILEGE: &str = "this role lacks a privilege; \
+    https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md lists those of a reader";
 
 /// The result of a command that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,36 +58,36 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<DieselError> for Failure {
+    fn from(error: DieselError) -> Self {
+        ReadError::from(error).into()
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Cursor(wrong) => Self::usage(wrong),
             ReadError::Query(wrong) => Self::usage(wrong),
-            other => {
-                let remedy = remedy(&other);
-                let error = anyhow::Error::new(other).context("cannot read the trail");
-                Self::CouldNotRun(match remedy {
-                    Some(remedy) => error.context(remedy),
-                    None => error,
-                })
-            }
+            other => Self::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail")),
         }
     }
 }
 
-/// What to do if the trail, or a privilege on it, is missing.
-fn remedy(error: &ReadError) -> Option<&'static str> {
-    let ReadError::Database(DieselError::DatabaseError(_, details)) = error else {
-        return None;
-    };
-    let message = details.message();
+/// Adds what to do if the trail, or a privilege on it, is missing.
+fn add_remedy(error: anyhow::Error) -> anyhow::Error {
+    if let Some(CoverageError::NotInstalled) = error.downcast_ref() {
+        return anyhow::Error::msg(NO_TRAIL);
+    }
     // Diesel has no SQLSTATE for these errors.
-    if message.starts_with("permission denied") {
-        Some("this role lacks a privilege; the guide Roles and trust lists those of a reader")
-    } else if message.contains("does not exist") {
-        Some("there is no trail in this database, or one of another release; check the URL")
+    let has_cause = |is: fn(&str) -> bool| error.chain().any(|cause| is(&cause.to_string()));
+    if has_cause(|cause| cause.contains("permission denied")) {
+        error.context(NO_PRIVILEGE)
+    } else if has_cause(|cause| cause.contains(STORAGE_SCHEMA) && cause.ends_with("does not exist"))
+    {
+        error.context(NO_TRAIL)
     } else {
-        None
+        error
     }
 }
 
@@ -96,8 +106,8 @@ impl From<Exit> for ExitCode {
             }
             // The reader of the output closed the pipe: `threadline timeline | head`.
             Err(Failure::CouldNotRun(error)) if is_closed_pipe(&error) => Self::SUCCESS,
-            Err(failure @ Failure::CouldNotRun(_)) => {
-                eprintln!("error: {}", escape(&failure.to_string()));
+            Err(Failure::CouldNotRun(error)) => {
+                eprintln!("error: {}", escape(&format!("{:#}", add_remedy(error))));
                 Self::from(3)
             }
         }

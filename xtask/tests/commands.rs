@@ -7,8 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "commands/failures.rs"]
+mod failures;
+#[path = "commands/follow.rs"]
+mod follow;
 #[path = "commands/maintenance.rs"]
 mod maintenance;
+#[path = "commands/pooling.rs"]
+mod pooling;
 #[path = "commands/reading.rs"]
 mod reading;
 #[path = "commands/wrong_questions.rs"]
@@ -21,18 +27,19 @@ use std::sync::OnceLock;
 
 use threadline_testdb::{Cluster, Database, Progress, ServerBinaries};
 
-fn database() -> Database {
+fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER
-        .get_or_init(|| {
-            let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
-            Cluster::builder()
-                .binaries(binaries)
-                .start()
-                .expect("PostgreSQL starts")
-        })
-        .create_database()
-        .expect("a database")
+    CLUSTER.get_or_init(|| {
+        let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
+        Cluster::builder()
+            .binaries(binaries)
+            .start()
+            .expect("PostgreSQL starts")
+    })
+}
+
+fn database() -> Database {
+    cluster().create_database().expect("a database")
 }
 
 /// Runs `threadline` in a directory, with or without a database.

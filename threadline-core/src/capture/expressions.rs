@@ -1,5 +1,4 @@
-//! How a value is stored and compared, and how a key is written: the SQL expressions over the columns
-//! of a row.
+//! SQL expressions over the columns of a row: images, keys and comparisons.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +8,13 @@ use crate::storage::STORAGE_SCHEMA;
 use crate::table::{AuditedTable, Column, ColumnRule};
 
 /// `jsonb_build_object` takes at most 100 arguments.
-const PAIRS_A_CALL: usize = 50;
+const MAX_PAIRS: usize = 50;
 
-/// The expressions that store a row: for generated functions, and for statements that record rows which
-/// capture did not see.
+/// The SQL expressions that store a row: in generated functions, and in statements that record rows which
+/// no trigger captured.
 ///
-/// They rest on `search_path = pg_catalog, pg_temp` and on the [`canonical
-/// settings`](RowExpressions::settings).
+/// They require `search_path = pg_catalog, pg_temp` and the [canonical
+/// settings](RowExpressions::settings).
 #[derive(Debug, Clone, Copy)]
 pub struct RowExpressions<'a> {
     table: &'a AuditedTable,
@@ -23,16 +22,16 @@ pub struct RowExpressions<'a> {
 }
 
 impl<'a> RowExpressions<'a> {
-    /// The expressions over a row that the SQL calls `row` (an alias, `OLD` or `NEW`).
+    /// The expressions over a row. `row` is its name in the SQL: an alias, `OLD` or `NEW`.
     #[must_use]
     pub fn new(table: &'a AuditedTable, row: &'a str) -> Self {
         Self { table, row }
     }
 
-    /// A column of the row.
+    /// The expression of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> String {
-        // After a dot every plain word is a name, a reserved one too.
+        // After a dot, reserved words need no quotes.
         if is_plain_identifier(name) {
             format!("{}.{name}", self.row)
         } else {
@@ -40,13 +39,14 @@ impl<'a> RowExpressions<'a> {
         }
     }
 
-    /// The stored columns as a `jsonb` object, one line a column.
+    /// The expression of the image: a `jsonb` object of the stored columns, one line for each, indented by
+    /// `spaces`.
     #[must_use]
     pub fn image(&self, spaces: usize) -> String {
         let pad = " ".repeat(spaces);
         let stored: Vec<_> = self.table.stored_columns().collect();
         let calls: Vec<_> = stored
-            .chunks(PAIRS_A_CALL)
+            .chunks(MAX_PAIRS)
             .map(|columns| {
                 let pairs: Vec<_> = columns
                     .iter()
@@ -58,7 +58,7 @@ impl<'a> RowExpressions<'a> {
         calls.join(" || ")
     }
 
-    /// The name of a column and what is stored of its value.
+    /// The name of a column and the expression of its stored value.
     pub(super) fn pair(&self, column: &Column) -> String {
         format!("{}, {}", quote_literal(&column.name), self.stored(column))
     }
@@ -68,7 +68,7 @@ impl<'a> RowExpressions<'a> {
             return quote_literal(self.table.mask_with());
         }
         let value = self.column(&column.name);
-        // JSON numbers have no -0, JSON arrays no bounds, and jsonb changes json documents.
+        // JSON has no -0 and no array bounds, and jsonb does not preserve json documents.
         match column.column_type.rendering() {
             Rendering::Native => value,
             Rendering::Text => format!("{value}::text"),
@@ -86,7 +86,7 @@ impl<'a> RowExpressions<'a> {
         }
     }
 
-    /// The key as `jsonb`, column to value as text; none for a table without a key.
+    /// The expression of `table_pk`: column to value as text; none for a table without a key.
     #[must_use]
     pub fn table_pk(&self) -> Option<String> {
         let pairs: Vec<_> = self
@@ -100,7 +100,7 @@ impl<'a> RowExpressions<'a> {
         (!pairs.is_empty()).then(|| format!("jsonb_build_object({})", pairs.join(", ")))
     }
 
-    /// The key as one text; none for a table without a key.
+    /// The expression of the row key; none for a table without a key.
     #[must_use]
     pub fn row_key(&self) -> Option<String> {
         let columns: Vec<_> = self.table.key_columns().collect();
@@ -121,7 +121,7 @@ impl<'a> RowExpressions<'a> {
         }
     }
 
-    /// The session settings that show in these expressions, with the values that they are stored under.
+    /// The session settings that affect the values of these expressions, with their canonical values.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, &'static str)> {
         settings(self.table)
@@ -131,7 +131,7 @@ impl<'a> RowExpressions<'a> {
     }
 }
 
-/// Whether a column differs between `OLD` and `NEW`, exactly.
+/// The condition that a column differs between `OLD` and `NEW`, also in values that are equal by `=`.
 pub(super) fn differs(table: &AuditedTable, column: &Column) -> String {
     let old = RowExpressions::new(table, "OLD").column(&column.name);
     let new = RowExpressions::new(table, "NEW").column(&column.name);

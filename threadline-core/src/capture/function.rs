@@ -1,4 +1,4 @@
-//! The generated function of a table.
+//! The capture function of a table.
 
 use sha2::{Digest, Sha256};
 
@@ -10,13 +10,12 @@ use crate::table::{ActorPolicy, AuditedTable, Column, ColumnRule, TableName};
 
 const BODY: &str = include_str!("../../sql/capture/body.sql");
 
-/// The longest line of the summary in a function's header.
+/// The maximum line length of the column summary in a function.
 const SUMMARY_WIDTH: usize = 100;
 
-/// The name of a table's function, without its schema.
+/// The name of a table's capture function, without its schema.
 ///
-/// Ends in a digest of the table's full name, so that no two tables share a function however their
-/// names are cut to fit.
+/// It ends in a digest of the table's qualified name, so that names stay distinct after truncation.
 pub(super) fn function_name(table: &TableName) -> String {
     let digest = Sha256::digest(format!("{}\0{}", table.schema(), table.name()));
     let suffix = format!("_{}", hex::encode(&digest[..4]));
@@ -29,7 +28,7 @@ pub(super) fn function_name(table: &TableName) -> String {
     readable + &suffix
 }
 
-/// The quoted, qualified name of a table's function.
+/// The quoted, qualified name of a table's capture function.
 pub(super) fn qualified_function_name(table: &TableName) -> String {
     format!(
         "{STORAGE_SCHEMA}.{}",
@@ -37,7 +36,7 @@ pub(super) fn qualified_function_name(table: &TableName) -> String {
     )
 }
 
-/// The function's body.
+/// The body of a table's capture function.
 pub(super) fn body(table: &AuditedTable) -> String {
     let (compared, ignored): (Vec<_>, Vec<_>) = table
         .stored_columns()
@@ -100,12 +99,12 @@ fn key_assignments(row: RowExpressions<'_>) -> String {
     }
 }
 
-/// A name in a comment: a line break would end the comment.
+/// A name without line breaks, which would end a comment.
 fn comment_text(name: &str) -> String {
     name.replace(['\n', '\r'], " ")
 }
 
-/// What is stored of which column, as comment lines.
+/// The key and the columns by rule, as comment lines.
 fn summary(table: &AuditedTable) -> String {
     let of_rule = |rule: ColumnRule| -> Vec<&str> {
         table

@@ -1,4 +1,4 @@
-//! The SQL of a migration: a function for each table, with the policy that it deploys.
+//! Capture migrations: the capture function and the policy of each table.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,31 +10,31 @@ use crate::identifier::{dollar_quote, quote_literal};
 use crate::storage::STORAGE_SCHEMA;
 use crate::table::{AuditedTable, TableName};
 
-/// Counts up whenever the generated SQL changes meaning, so that functions deployed by an older
-/// release are told apart from functions that were changed by hand.
+/// The version of the generator. It is incremented when the meaning of the generated SQL changes, to
+/// distinguish functions of an older release from functions that were changed by hand.
 pub const GENERATOR_VERSION: u32 = 1;
 
 const ENABLE: &str = include_str!("../../sql/capture/enable.sql");
 const LOCK: &str = include_str!("../../sql/capture/lock.sql");
 const DISABLE: &str = include_str!("../../sql/capture/disable.sql");
 
-/// Begins the line that says which table the following statements are for and which policy they deploy.
+/// The prefix of the line before the statements of a table; the line has the table and the policy hash.
 const MARKER: &str = "-- threadline:capture ";
 
-/// What a deployed function carries as its comment, and a migration above each statement.
+/// A policy with its generator version and hash: the comment of a capture function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GeneratedPolicy {
-    /// [`GENERATOR_VERSION`] of the release that generated it.
+    /// The [`GENERATOR_VERSION`] of the release that generated the function.
     pub version: u32,
     /// SHA-256 of the declaration and the version, in hex.
     pub hash: String,
-    /// The declaration.
+    /// The declaration of the table.
     pub table: AuditedTable,
 }
 
 impl GeneratedPolicy {
-    /// The policy this release generates from a declaration.
+    /// The policy that this release generates from a declaration.
     #[must_use]
     pub fn new(table: &AuditedTable) -> Self {
         let mut digest = Sha256::new();
@@ -48,7 +48,7 @@ impl GeneratedPolicy {
     }
 }
 
-/// A line of a migration that says what a statement deploys: enough to compare, not the rules.
+/// The JSON of a marker line in a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
     table: TableName,
@@ -57,14 +57,14 @@ struct Marker {
 
 /// The tables whose capture a migration deploys, with the hashes of their policies, in order.
 ///
-/// Read from the migration's own marks, never from its SQL.
+/// They are read from the marker lines of the migration, never from its SQL.
 #[must_use]
 pub fn policies_in(up_sql: &str) -> Vec<(TableName, String)> {
     up_sql
         .lines()
         .filter_map(|line| line.strip_prefix(MARKER))
-        .filter_map(|mark| serde_json::from_str::<Marker>(mark).ok())
-        .map(|mark| (mark.table, mark.hash))
+        .filter_map(|marker| serde_json::from_str::<Marker>(marker).ok())
+        .map(|marker| (marker.table, marker.hash))
         .collect()
 }
 
@@ -76,7 +76,7 @@ pub struct CaptureSql<'a> {
 }
 
 impl<'a> CaptureSql<'a> {
-    /// Prepares the SQL of a table.
+    /// The capture SQL of a table.
     #[must_use]
     pub fn new(table: &'a AuditedTable) -> Self {
         Self {
@@ -85,13 +85,13 @@ impl<'a> CaptureSql<'a> {
         }
     }
 
-    /// The policy the SQL deploys.
+    /// The policy that the SQL deploys.
     #[must_use]
     pub fn policy(&self) -> &GeneratedPolicy {
         &self.policy
     }
 
-    /// The function that PostgreSQL holds after the policy is deployed.
+    /// The capture function as `pg_proc` has it after deployment.
     #[must_use]
     pub fn function(&self) -> DeployedFunction {
         DeployedFunction {
@@ -105,11 +105,11 @@ impl<'a> CaptureSql<'a> {
         RowExpressions::new(self.table, "NEW").settings()
     }
 
-    /// The statements that put the table under capture with this policy, or replace the policy that it
-    /// has. They belong into one transaction.
+    /// The statements that enable capture of the table with this policy, or replace its policy. Execute
+    /// them in one transaction.
     #[must_use]
     pub fn enable(&self) -> String {
-        let mark = Marker {
+        let marker = Marker {
             table: self.table.name().clone(),
             hash: self.policy.hash.clone(),
         };
@@ -134,10 +134,10 @@ impl<'a> CaptureSql<'a> {
                 ),
             ],
         );
-        format!("{MARKER}{}\n{enable}", json(&mark))
+        format!("{MARKER}{}\n{enable}", json(&marker))
     }
 
-    /// The statements that take the table out of capture. Its trail stays.
+    /// The statements that disable capture of the table. Its records are kept.
     #[must_use]
     pub fn disable(&self) -> String {
         fill(
@@ -152,19 +152,19 @@ impl<'a> CaptureSql<'a> {
     }
 }
 
-/// What a deployed capture function looks like in `pg_proc`, to tell one that was changed by hand.
+/// A capture function as `pg_proc` has it, to detect functions that were changed by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeployedFunction {
-    /// `proname`.
+    /// Its name: `proname`.
     pub name: String,
-    /// `prosrc`.
+    /// Its body: `prosrc`.
     pub body: String,
-    /// `proconfig` besides `search_path = pg_catalog, pg_temp`, in order.
+    /// Its settings, in order: `proconfig` without `search_path = pg_catalog, pg_temp`.
     pub settings: Vec<(&'static str, &'static str)>,
 }
 
-/// A migration for some tables.
+/// A Diesel migration that deploys the capture of tables.
 #[derive(Debug, Clone)]
 pub struct CaptureMigration {
     up: String,
@@ -174,8 +174,8 @@ pub struct CaptureMigration {
 impl CaptureMigration {
     /// The migration that deploys the policies of these tables.
     ///
-    /// `before` gives the statement that deployed a table's previous policy, if there was one: what
-    /// `down.sql` goes back to.
+    /// `before` returns the statements that deployed the previous policy of a table, if it had one;
+    /// `down.sql` executes them.
     pub fn new<'a>(
         tables: impl IntoIterator<Item = &'a AuditedTable>,
         before: impl Fn(&TableName) -> Option<String>,
@@ -209,25 +209,25 @@ impl CaptureMigration {
         Self { up, down }
     }
 
-    /// `up.sql`.
+    /// The content of `up.sql`.
     #[must_use]
     pub fn up(&self) -> &str {
         &self.up
     }
 
-    /// `down.sql`.
+    /// The content of `down.sql`.
     #[must_use]
     pub fn down(&self) -> &str {
         &self.down
     }
 
-    /// The statement of a table in the `up.sql` of an earlier migration.
+    /// The statements of a table in the `up.sql` of a migration; none if it does not deploy the table.
     #[must_use]
     pub fn statement_in(up_sql: &str, table: &TableName) -> Option<String> {
         let start = up_sql.match_indices(MARKER).find_map(|(at, _)| {
             let line = up_sql[at..].lines().next()?;
-            let mark: Marker = serde_json::from_str(line.strip_prefix(MARKER)?).ok()?;
-            (&mark.table == table).then_some(at)
+            let marker: Marker = serde_json::from_str(line.strip_prefix(MARKER)?).ok()?;
+            (&marker.table == table).then_some(at)
         })?;
         let rest = &up_sql[start..];
         let end = rest[MARKER.len()..]
@@ -237,7 +237,7 @@ impl CaptureMigration {
     }
 }
 
-/// A value as JSON. The types serialized here have string keys only, so this cannot fail.
+/// A value as JSON. Serializing these types cannot fail: their map keys are strings.
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

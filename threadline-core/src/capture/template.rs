@@ -1,7 +1,7 @@
-//! Filling in `@name@` in the SQL files, in one pass.
+//! Substitution of `@name@` placeholders in SQL templates.
 
-/// Replaces every `@name@` of the template that has a value. Values are not looked at again, so a
-/// column may be called `@image@`.
+/// Replaces every `@name@` of the template that has a value, in one pass: placeholders in values are not
+/// replaced, so a column may be named `@image@`.
 pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_not_filled_in_again() {
+    fn placeholders_in_values_are_not_replaced() {
         let filled = fill("a @x@ b @y@ @z@", &[("x", "@y@"), ("y", "2")]);
         assert_eq!(filled, "a @y@ b 2 @z@");
     }

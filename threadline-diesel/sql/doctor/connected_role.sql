@@ -13,7 +13,7 @@ SELECT
         END
     ) AS text,
     CASE WHEN role.rolsuper OR trail.may_own
-        THEN 'right for migrations; let the application log in as another role, see guides/roles-and-trust.md'
+        THEN 'right for migrations; let the application log in as another role, see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
     END AS hint,
     pg_catalog.json_build_array(pg_catalog.json_build_object(
         'session_user', session_user, 'current_user', current_user, 'superuser', role.rolsuper,

@@ -42,6 +42,29 @@ where
 /// ones are in force again. A future that is dropped before it completes leaves its transaction open, as
 /// with Diesel's own; pools detect that and discard the connection.
 ///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # use diesel_async::RunQueryDsl;
+/// # diesel::table! { invoices (id) { id -> BigInt, paid -> Bool, } }
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use threadline_core::action;
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::{AuditedWrite, audited};
+///
+/// let context = AuditContext::new(ActorRef::user("42")?);
+/// let write = AuditedWrite::new(context).action(action!("invoice.pay").reason("order 8812"));
+/// let outcome = audited::<_, diesel::result::Error, _>(conn, &write, async |conn| {
+///     diesel::update(invoices::table.find(7))
+///         .set(invoices::paid.eq(true))
+///         .execute(conn)
+///         .await
+/// })
+/// .await?;
+/// println!("{} rows, recorded as {:?}", outcome.value, outcome.transaction_id);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The closure's error, after everything was rolled back; or [`AuditError`], converted to the closure's
 /// error type.
@@ -183,6 +206,19 @@ async fn record_failure(
 
 /// Records an action without a write, for operations that change no row: a login, an export, a read.
 /// Inside a transaction it is part of the transaction, otherwise it is recorded at once.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::action;
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::record_action;
+///
+/// let context = AuditContext::new(ActorRef::admin("rita")?);
+/// let id = record_action(conn, &context, &action!("report.export")).await?;
+/// println!("recorded as {id}");
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`AuditError`] when the context has no actor, or the database reports an error.

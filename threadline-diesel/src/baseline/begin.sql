@@ -1,6 +1,5 @@
--- Begins a run, or continues one that did not finish. A later run may begin where the unfinished one
--- arrived if that left no row out there, rows are still told apart by the same columns ($6), and none can
--- have come unseen since.
+-- Begins a run, or continues an unfinished one. It starts at the last key of the unfinished run if that
+-- skipped no row, the key columns ($6) are the same, and capture was neither redeployed nor suspended since.
 INSERT INTO threadline.audit_baseline_runs (
     transaction_id, table_schema, table_name, selection, state, continues, actor, action_id,
     first_change, last_key

@@ -1,5 +1,5 @@
--- How the rows of a relation ($1) are walked in the order of its key ($2): the columns of a unique index
--- over the key, with the index's own operators, so that order, comparison and index are one.
+-- The columns of a unique index of a relation ($1) over its key ($2), with the operators of the index, so
+-- that reading in key order uses the index.
 SELECT
     attribute.attname::text AS name, pg_catalog.format_type(attribute.atttypid, -1) AS type_name,
     operators.less, operators.equal, operators.greater, operators.is_builtin

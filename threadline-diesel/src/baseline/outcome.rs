@@ -57,7 +57,7 @@ impl FromSql<Text, Pg> for RunState {
         ]
         .into_iter()
         .find(|state| state.as_str() == text)
-        .ok_or_else(|| format!("`{text}` is no state of a baseline run").into())
+        .ok_or_else(|| format!("`{text}` is not a state of a baseline run").into())
     }
 }
 

@@ -28,6 +28,26 @@ const MAX_LEFT_BEHIND: usize = 100_000;
 /// `on_progress` is called after each batch, and stops the run by [`ControlFlow::Break`]; recorded
 /// rows are kept, and the next run continues.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::ops::ControlFlow;
+///
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::baseline::Baseline;
+/// use threadline_diesel::record_baseline;
+///
+/// let context = AuditContext::new(ActorRef::admin("rita")?);
+/// let baseline = Baseline::new("invoices".parse()?, context);
+/// let outcome = record_baseline(conn, &baseline, |progress| {
+///     println!("{} rows", progress.rows_recorded);
+///     ControlFlow::Continue(())
+/// })
+/// .await?;
+/// println!("{:?}", outcome.state);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`BaselineError`] when the context has no actor, the table cannot be recorded, or the database
 /// reports an error. Rows recorded by then are kept.
@@ -66,7 +86,7 @@ where
     };
     let walked = run.walk(&mut on_progress).await;
     let progress = run.progress;
-    let ended: Result<Vec<EndedRun>, _> = end_run(begun.id).load(conn).await;
+    let ended = end(conn, begun.id).await;
     walked?;
     let ended = ended?.into_iter().next();
     let state = ended.map_or(RunState::Interrupted, |ended| ended.state);
@@ -117,6 +137,16 @@ where
         .get_result::<BegunRun>(conn)
         .await?;
     Ok((source, begun))
+}
+
+/// Ends a run in a transaction of its own.
+async fn end<C>(conn: &mut C, run: i64) -> Result<Vec<EndedRun>, BaselineError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    C::TransactionManager::begin_transaction(conn).await?;
+    let ended = end_run(run).load(conn).await;
+    end_transaction(conn, ended.map_err(BaselineError::from)).await
 }
 
 /// Commits a successful transaction, and rolls back a failed one.
@@ -218,7 +248,7 @@ where
                 break;
             }
             if !self.waiting.is_empty() {
-                diesel::sql_query(PAUSE).execute(self.conn).await?;
+                self.conn.batch_execute(PAUSE).await?;
             }
         }
         Ok(())

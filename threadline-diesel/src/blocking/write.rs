@@ -20,6 +20,26 @@ use crate::audited_write::{AuditError, AuditedOutcome, AuditedWrite};
 /// Inside a transaction, the write is a savepoint with its own context and action; afterwards the outer
 /// ones are in force again.
 ///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # diesel::table! { invoices (id) { id -> BigInt, paid -> Bool, } }
+/// # fn example(conn: &mut diesel::pg::PgConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use threadline_core::action;
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::{AuditedWrite, blocking};
+///
+/// let context = AuditContext::new(ActorRef::user("42")?);
+/// let write = AuditedWrite::new(context).action(action!("invoice.pay").reason("order 8812"));
+/// let outcome = blocking::audited::<_, diesel::result::Error, _>(conn, &write, |conn| {
+///     diesel::update(invoices::table.find(7))
+///         .set(invoices::paid.eq(true))
+///         .execute(conn)
+/// })?;
+/// println!("{} rows, recorded as {:?}", outcome.value, outcome.transaction_id);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The closure's error, after everything was rolled back; or [`AuditError`], converted to the closure's
 /// error type.
@@ -119,6 +139,19 @@ fn record_failure(conn: &mut PgConnection, progress: &WorkInProgress<'_>, reason
 
 /// Records an action without a write, for operations that change no row: a login, an export, a read.
 /// Inside a transaction it is part of the transaction, otherwise it is recorded at once.
+///
+/// ```no_run
+/// # fn example(conn: &mut diesel::pg::PgConnection) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use threadline_core::action;
+/// use threadline_core::actor::ActorRef;
+/// use threadline_core::context::AuditContext;
+/// use threadline_diesel::blocking;
+///
+/// let context = AuditContext::new(ActorRef::admin("rita")?);
+/// let id = blocking::record_action(conn, &context, &action!("report.export"))?;
+/// println!("recorded as {id}");
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`AuditError`] when the context has no actor, or the database reports an error.

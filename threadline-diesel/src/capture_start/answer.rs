@@ -43,6 +43,17 @@ struct LastRun {
 /// Counting reads whole tables, and one entry of the trail's index by row for each row. It needs `SELECT` on
 /// the trail and, to count, on the tables, and `EXECUTE` on `row_key`.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::capture_start;
+/// use threadline_diesel::capture_start::CaptureStart;
+///
+/// for table in capture_start(conn, &CaptureStart::new()).await? {
+///     println!("{} is captured since {:?}", table.table, table.captured_since);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the database reports an error.
 pub async fn capture_start<C>(

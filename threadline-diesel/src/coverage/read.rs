@@ -16,6 +16,18 @@ use crate::policy::DeployedPolicy;
 /// Checks which tables are captured, and reports findings. Reads the catalog and a bounded number of
 /// recent records; writes nothing. What the connected role may not read is a finding, too.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::coverage;
+/// use threadline_diesel::coverage::Coverage;
+///
+/// let report = coverage(conn, &Coverage::registered()?).await?;
+/// for finding in &report.findings {
+///     println!("{:?}: {}", finding.severity, finding.explanation);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`CoverageError`] when there is no trail, or the database reports an error.
 pub async fn coverage<C>(conn: &mut C, query: &Coverage) -> Result<CoverageReport, CoverageError>
@@ -29,6 +41,13 @@ where
 }
 
 /// Reads the deployed capture policies, one for each table.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// let policies = threadline_diesel::deployed_policies(conn).await?;
+/// println!("{} tables are captured", policies.len());
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`coverage`].

@@ -181,7 +181,7 @@ impl Doctor {
             "pooler",
             status,
             text.to_owned(),
-            Some("see guides/pgbouncer.md for what each mode means")
+            Some("see https://github.com/threadline-rs/threadline/blob/main/guides/pgbouncer.md for what each mode means")
                 .filter(|_| mode != "none_seen"),
         );
         judged.details = vec![json!({"mode": mode})];

@@ -1,5 +1,5 @@
-//! The functions of the feed. Each is one statement, or a few that hold no lock between them: the last one
-//! updates the consumer's row only if it is still the version that was read.
+//! The functions of the feed. Each executes one statement, or several without locks between them: the last
+//! one updates the consumer's row only if it is the version that was read.
 
 use chrono::{DateTime, Utc};
 use diesel::OptionalExtension;
@@ -15,9 +15,18 @@ use super::{ConsumerName, FeedError, Lag, Start};
 
 /// Creates a consumer.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::feed::{self, ConsumerName, Start};
+///
+/// let consumer: ConsumerName = "search-index".parse()?;
+/// feed::create(conn, &consumer, Start::Beginning).await?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`FeedError::ConsumerExists`]; [`FeedError::NoSuchPlace`] if [`Start::After`] names an id that was
-/// not given out yet; or when the database reports an error.
+/// [`FeedError::ConsumerExists`]; [`FeedError::NoSuchPlace`] if the id of [`Start::After`] is not assigned
+/// yet; or when the database reports an error.
 pub async fn create<C>(conn: &mut C, consumer: &ConsumerName, start: Start) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
@@ -56,8 +65,23 @@ where
 /// or is released. Call it outside a transaction, or in one with isolation level `READ COMMITTED` that has
 /// written nothing.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::feed::{self, BatchSize, ConsumerName, LeaseTime, Leased};
+///
+/// let consumer: ConsumerName = "search-index".parse()?;
+/// let leased = feed::lease(conn, &consumer, LeaseTime::default(), BatchSize::default()).await?;
+/// if let Leased::Batch(batch) = leased {
+///     for entry in batch.changes() {
+///         println!("{} {}", entry.change.id, entry.change.table_name);
+///     }
+///     feed::acknowledge(conn, &batch.token).await?;
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`FeedError::NoSuchConsumer`]; the refusals of [`FeedError`] where a lease could skip changes; or
+/// [`FeedError::NoSuchConsumer`]; other errors of [`FeedError`] if a lease could skip changes; or
 /// when the database reports an error.
 pub async fn lease<C>(
     conn: &mut C,
@@ -238,7 +262,7 @@ where
     }
 }
 
-/// Reads how far a consumer is.
+/// Reads the position of a consumer, and how many items it has not acknowledged.
 ///
 /// # Errors
 /// [`FeedError::NoSuchConsumer`], or when the database reports an error.
@@ -256,7 +280,7 @@ where
     }
 }
 
-/// Reads how far all consumers are, by name.
+/// Reads the positions of all consumers, by name.
 ///
 /// # Errors
 /// When the database reports an error.

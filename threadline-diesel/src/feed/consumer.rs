@@ -26,7 +26,7 @@ pub struct ConsumerName(String);
 /// A text that is not a consumer name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot name a consumer: use lower-case letters, digits, `_`, `-` and `.`, at most \
+    "`{0}` is not a consumer name: use lower-case letters, digits, `_`, `-` and `.`, at most \
      {MAX_NAME_BYTES}, beginning with a letter or a digit"
 )]
 pub struct InvalidConsumerName(pub String);
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_names_name_a_consumer() {
+    fn consumer_names_with_other_characters_are_rejected() {
         for good in ["a", "0", "search-index", "a.b_c", &"x".repeat(63)] {
             assert_eq!(good.parse::<ConsumerName>().unwrap().as_str(), good);
         }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_a_word_or_an_id() {
+    fn a_start_position_parses_from_a_word_or_an_id() {
         assert_eq!("beginning".parse(), Ok(Start::Beginning));
         assert_eq!("now".parse(), Ok(Start::Now));
         assert_eq!("12".parse(), Ok(Start::After(12)));

@@ -1,11 +1,11 @@
-//! How far consumers are.
+//! The lag of consumers.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::statements::LagRow;
 
-/// How far a consumer is, and which transaction it waits for.
+/// The position of a consumer, and the transaction that it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Lag {

@@ -1,4 +1,4 @@
-//! Leases: a batch of items that one worker has for a time.
+//! Leases: the right of one worker to process a batch of items for a limited time.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl BatchSize {
     /// A size from 1 to [`MAX_BATCH_SIZE`].
     ///
     /// # Errors
-    /// [`InvalidBatchSize`] outside of that.
+    /// [`InvalidBatchSize`] otherwise.
     pub fn new(items: u32) -> Result<Self, InvalidBatchSize> {
         if (1..=MAX_BATCH_SIZE).contains(&items) {
             Ok(Self(items))
@@ -64,7 +64,7 @@ impl LeaseTime {
     /// A time from a millisecond to [`MAX_LEASE_TIME`].
     ///
     /// # Errors
-    /// [`InvalidLeaseTime`] outside of that.
+    /// [`InvalidLeaseTime`] otherwise.
     pub fn new(time: Duration) -> Result<Self, InvalidLeaseTime> {
         if (Duration::from_millis(1)..=MAX_LEASE_TIME).contains(&time) {
             Ok(Self(time))

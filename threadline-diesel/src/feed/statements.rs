@@ -97,13 +97,13 @@ pub(crate) fn release(token: &LeaseToken) -> Query {
     under(include_str!("sql/release.sql"), token)
 }
 
-/// Reads how far one consumer is, or all are: [`LagRow`]s.
+/// Reads the positions of one consumer, or of all: [`LagRow`]s.
 pub(crate) fn read_lag(consumer: Option<&ConsumerName>) -> Query {
     let name = consumer.map(|consumer| consumer.as_str().to_owned());
     query(include_str!("sql/lag.sql")).bind::<Nullable<Text>, _>(name)
 }
 
-/// Finds consumers that have not acknowledged what was recorded before an instant: [`BehindRow`]s.
+/// Finds consumers that have not acknowledged all items recorded before an instant: [`BehindRow`]s.
 pub(crate) fn read_behind(before: DateTime<Utc>) -> Query {
     query(include_str!("sql/behind.sql")).bind::<Timestamptz, _>(before)
 }

@@ -153,9 +153,13 @@ impl DocumentAsOf {
     /// The row of a table with this key, as of an instant.
     #[must_use]
     pub fn new(table: TableName, key: &RowKeyText, instant: DateTime<Utc>) -> Self {
+        Self::with_stored_key(table, key.as_str(), instant)
+    }
+
+    pub(crate) fn with_stored_key(table: TableName, key: &str, instant: DateTime<Utc>) -> Self {
         Self {
             table,
-            key: key.as_str().to_owned(),
+            key: key.to_owned(),
             instant,
         }
     }

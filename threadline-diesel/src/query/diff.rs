@@ -1,4 +1,4 @@
-//! What a change changed: one document for every change, for people and for machines.
+//! Diffs: the differences that a change made, by field.
 
 mod document;
 mod sequence;
@@ -20,25 +20,25 @@ pub use self::text::{Hunk, Line, LineKind, TextDiff};
 use crate::json::StoredJson;
 use crate::models::{AuditChange, Op};
 
-/// The version of the document. It counts up when a field changes its meaning or goes; fields and
-/// states may join without that.
+/// The version of the JSON document. It is incremented when a field changes its meaning or is removed, not
+/// when fields or states are added.
 pub const DIFF_SCHEMA_VERSION: u32 = 1;
 
-/// Longer texts are compared line by line.
+/// The length above which texts are compared line by line.
 const LONG_TEXT_CHARS: usize = 120;
 
-/// What capture stores of a changed column that nobody has classified.
+/// The value that capture stores for a changed column without a rule.
 const UNCLASSIFIED: &str = "[UNCLASSIFIED]";
 
 /// A key: column name to value as text.
 pub type KeyValues = BTreeMap<String, String>;
 
-/// A difference that does not belong to what it was applied to.
+/// A diff was applied to another value than the one it was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is the difference of something else: what it says was there is not there")]
+#[error("the diff does not match the value: apply it to the value that it was made from")]
 pub struct DiffMismatch;
 
-/// What a change changed, field by field.
+/// The differences that a change made, by field.
 ///
 /// ```no_run
 /// # fn example(change: &threadline_diesel::AuditChange) {
@@ -51,45 +51,45 @@ pub struct DiffMismatch;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChangeDiff {
-    /// [`DIFF_SCHEMA_VERSION`].
+    /// The version of the document: [`DIFF_SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The change's place in the order of capture.
+    /// The id of the change, in the order of capture.
     pub id: i64,
-    /// What happened.
+    /// The operation.
     pub op: Op,
     /// The table's schema.
     pub table_schema: String,
     /// The table's name.
     pub table_name: String,
-    /// The key before, column name to value as text; none where there was no row, or it is not
-    /// known.
+    /// The key before the change, column name to value as text; none if there was no row, or its key is
+    /// not known.
     pub key_before: Option<KeyValues>,
-    /// The key after; none where there is no row any more.
+    /// The key after the change; none if the row was removed.
     pub key_after: Option<KeyValues>,
-    /// When it was captured.
+    /// When the change was captured.
     pub captured_at: DateTime<Utc>,
-    /// The database transaction it was part of.
+    /// The database transaction that made the change.
     pub transaction_id: Uuid,
     /// The action in force.
     pub action_id: Option<Uuid>,
-    /// The partition that a truncate emptied alone.
+    /// The partition, if a truncate emptied one partition only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_name: Option<String>,
-    /// What the states of fields rest on.
+    /// Whether redaction rules were applied to the states of fields.
     pub rules: RulesSource,
-    /// The fields, sorted by name: of an update those that changed, otherwise those of the row;
-    /// and columns that are never stored, where the rules are known.
+    /// The fields, sorted by name: of an update those that changed, otherwise those of the row. With rules,
+    /// excluded columns are included.
     pub fields: Vec<FieldDiff>,
 }
 
-/// Where the redaction rules came from that the states of fields rest on.
+/// Whether redaction rules were applied to the states of fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum RulesSource {
-    /// They were given: masked and excluded columns are known.
+    /// Rules were given: masked and excluded columns have their own states.
     Declared,
-    /// They were not: a placeholder is a value like any other, and what is excluded does not show.
+    /// No rules were given: a placeholder is shown as a value, and excluded columns are not shown.
     Unknown,
 }
 
@@ -97,41 +97,41 @@ pub enum RulesSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FieldDiff {
-    /// The column.
+    /// The name of the column.
     pub field: String,
-    /// What it held.
+    /// The state before the change.
     pub before: FieldState,
-    /// What it holds.
+    /// The state after the change.
     pub after: FieldState,
-    /// Where in a JSON document something changed.
+    /// The differences within a JSON document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonDiff>,
-    /// Where in a long text something changed.
+    /// The differences within a long text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextDiff>,
 }
 
 impl ChangeDiff {
-    /// The diff of a change by what the change alone says.
+    /// The diff of a change without redaction rules.
     #[must_use]
     pub fn of(change: &AuditChange) -> Self {
         Images::new(change, None).diff()
     }
 
-    /// The diff of a change of a table whose rules are known: as the code declares them
-    /// ([`registry`](threadline_core::registry), [`Audited`](threadline_core::Audited)), or as they
-    /// are deployed (`threadline_diesel::deployed_tables`). Rules that were other ones at the time
-    /// of the change cannot be told from it: a value that is stored is shown as the value it is.
+    /// The diff of a change with the redaction rules of its table: as declared
+    /// ([`registry`](threadline_core::registry), [`Audited`](threadline_core::Audited)) or as deployed
+    /// (`threadline_diesel::deployed_tables`). A change does not contain the rules under which it was
+    /// captured; a stored value is shown as it is.
     ///
-    /// A table of another name is no source of rules for the change, and is left out of account.
+    /// The rules of a table with another name are ignored.
     #[must_use]
     pub fn with_rules(change: &AuditChange, table: &AuditedTable) -> Self {
-        let of_this = table.name().schema() == change.table_schema
+        let is_same_table = table.name().schema() == change.table_schema
             && table.name().name() == change.table_name;
-        Images::new(change, of_this.then_some(table)).diff()
+        Images::new(change, is_same_table.then_some(table)).diff()
     }
 
-    /// The same with the rules of whichever of some tables it is.
+    /// The diff of a change with the rules of its table, if that is one of `tables`.
     #[must_use]
     pub fn with_rules_among(change: &AuditChange, tables: &[AuditedTable]) -> Self {
         tables
@@ -143,14 +143,14 @@ impl ChangeDiff {
             .map_or_else(|| Self::of(change), |table| Self::with_rules(change, table))
     }
 
-    /// The diff of a field, if it has one.
+    /// The diff of a field; none if the diff does not have the field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&FieldDiff> {
         self.fields.iter().find(|field| field.field == name)
     }
 }
 
-/// A change with what explains its images.
+/// The images of a change, with the rules of its table.
 struct Images<'a> {
     change: &'a AuditChange,
     table: Option<&'a AuditedTable>,
@@ -224,7 +224,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The fields to speak of.
+    /// The names of the fields of the diff.
     fn names(&self) -> Vec<&str> {
         if self.change.op == Op::Truncate {
             return Vec::new();
@@ -238,7 +238,7 @@ impl<'a> Images<'a> {
             .table
             .into_iter()
             .flat_map(AuditedTable::columns)
-            // An update stores what changed, so other columns are no news unless never stored.
+            // An update stores its changed columns; of the others only excluded ones are listed.
             .filter(|column| self.change.op != Op::Update || column.rule == ColumnRule::Exclude)
             .map(|column| column.name.as_str());
         let mut names: Vec<_> = stored.keys().map(String::as_str).chain(declared).collect();
@@ -267,7 +267,7 @@ impl<'a> Images<'a> {
         let after = |missing| self.state(name, self.after.get(name), missing);
         match self.change.op {
             Op::Insert => (FieldState::Absent, after(FieldState::Absent)),
-            // It was there before; since when, and as what else, nobody knows.
+            // The row existed before, with unknown values.
             Op::Baseline => (FieldState::Unknown, after(FieldState::Absent)),
             Op::Delete => (before(FieldState::Absent), FieldState::Absent),
             Op::Update if self.is_unclassified(name) => (FieldState::Unknown, FieldState::Unknown),
@@ -277,7 +277,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The state of a value as it is stored.
+    /// The state of a stored value; `missing` if there is none.
     fn state(&self, name: &str, stored: Option<&StoredJson>, missing: FieldState) -> FieldState {
         let rule = self.column(name).map(|column| column.rule);
         match (stored, rule) {
@@ -286,7 +286,7 @@ impl<'a> Images<'a> {
             (Some(value), Some(ColumnRule::Mask)) if self.is_placeholder(value) => {
                 FieldState::Masked
             }
-            (Some(value), _) => FieldState::of(value),
+            (Some(value), _) => FieldState::from_stored(value),
         }
     }
 
@@ -303,8 +303,7 @@ impl<'a> Images<'a> {
         })
     }
 
-    /// Whether a column changed that capture knows no rule for: it then stores that it changed, and
-    /// neither value.
+    /// Whether a changed column had no rule: capture then stores its name, but neither value.
     fn is_unclassified(&self, name: &str) -> bool {
         !self.after.contains_key(name)
             && self
@@ -313,7 +312,7 @@ impl<'a> Images<'a> {
                 .is_some_and(|value| value.to_text() == UNCLASSIFIED)
     }
 
-    /// What changed within two values.
+    /// The differences within a JSON document or a long text.
     fn details(
         &self,
         name: &str,
@@ -323,7 +322,7 @@ impl<'a> Images<'a> {
         let is_json = self
             .column(name)
             .is_some_and(|column| column.column_type == ColumnType::builtin("json"));
-        // A json column's document is stored as a text.
+        // Documents of json columns are stored as text.
         let document = |value: &StoredJson| {
             if is_json {
                 serde_json::from_str::<StoredJson>(&value.to_text()).ok()
@@ -336,7 +335,7 @@ impl<'a> Images<'a> {
             && is_container(&new)
         {
             let diff = JsonDiff::between(&old, &new);
-            // What differs in spaces only is left to the text.
+            // Documents that differ in white space only are compared as text.
             if !diff.edits.is_empty() {
                 return (Some(diff), None);
             }

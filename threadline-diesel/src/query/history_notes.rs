@@ -65,6 +65,17 @@ pub struct TableTruncate {
 
 /// Reads the events that concern a row and are not among its changes.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::row_key::RowKeyText;
+/// use threadline_diesel::history_notes;
+///
+/// let key = RowKeyText::from_values(vec!["42".to_owned()]);
+/// let notes = history_notes(conn, &"invoices".parse()?, &key).await?;
+/// println!("{} moves between partitions", notes.moves.len());
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// When the database reports an error.
 pub async fn history_notes<C>(

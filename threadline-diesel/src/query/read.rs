@@ -32,6 +32,23 @@ use crate::models::{AuditAction, AuditChange, AuditTransaction, TimelineEntry};
 
 /// Reads a page of a timeline.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Timeline, timeline};
+///
+///
+/// let query = Timeline::new().table("invoices".parse()?).actor("user:42".parse()?);
+/// let page = timeline(conn, &query).await?;
+/// for entry in &page.entries {
+///     println!("{} {} {}", entry.change.captured_at, entry.change.op, entry.change.table_name);
+/// }
+/// if let Some(next) = page.next {
+///     let older = timeline(conn, &query.after(next)).await?;
+///     println!("{} more", older.entries.len());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the query is invalid, its cursor belongs to another query, or the database
 /// reports an error.
@@ -93,6 +110,18 @@ where
 
 /// Reads a page of a row's history.
 ///
+/// ```no_run
+/// # async fn example<Invoice: threadline_core::Audited>(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{History, history};
+///
+///
+/// let query = History::<Invoice>::new(42_i64)?;
+/// for entry in history(conn, &query).await?.entries {
+///     println!("{} {}: {:?}", entry.change.captured_at, entry.change.op, entry.actor());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub async fn history<C, M>(
@@ -107,6 +136,16 @@ where
 
 /// Reads the first change of a [`History`], a [`FieldHistory`](super::FieldHistory) or any
 /// [`Timeline`]; none if no change is known.
+///
+/// ```no_run
+/// # async fn example<Invoice: threadline_core::Audited>(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{History, first_change};
+///
+///
+/// let first = first_change(conn, History::<Invoice>::new(42_i64)?).await?;
+/// println!("recorded first at {:?}", first.map(|entry| entry.change.captured_at));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -124,6 +163,17 @@ where
 /// Reads the last change of a [`History`], a [`FieldHistory`](super::FieldHistory) or any
 /// [`Timeline`]; none if no change is known.
 ///
+/// ```no_run
+/// # async fn example<Invoice: threadline_core::Audited>(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{FieldHistory, History, last_change};
+///
+///
+/// let email = FieldHistory::new(History::<Invoice>::new(42_i64)?, "email".parse()?);
+/// let last = last_change(conn, email).await?;
+/// println!("email set last at {:?}", last.map(|entry| entry.change.captured_at));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub async fn last_change<C>(
@@ -139,6 +189,15 @@ where
 
 /// Reads one change by its id; none if there is no such change.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{change};
+///
+///
+/// println!("{:?}", change(conn, 1234).await?.map(|entry| entry.change.op));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the database reports an error.
 pub async fn change<C>(conn: &mut C, id: i64) -> Result<Option<TimelineEntry>, ReadError>
@@ -152,6 +211,18 @@ where
 
 /// Reads a page of actions.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Actions, actions};
+///
+///
+/// let query = Actions::new().name("invoice.void").actor("user:42".parse()?);
+/// for action in actions(conn, &query).await?.entries {
+///     println!("{}: {:?}", action.name, action.reason);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub async fn actions<C>(conn: &mut C, query: &Actions) -> Result<Page<AuditAction>, ReadError>
@@ -162,6 +233,18 @@ where
 }
 
 /// Reads a page of transactions.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Transactions, transactions};
+///
+///
+/// let query = Transactions::new().request_id("req-7f3a".parse()?);
+/// for transaction in transactions(conn, &query).await?.entries {
+///     println!("{} by {:?}", transaction.id, transaction.actor);
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -178,6 +261,18 @@ where
 
 /// Reads one transaction and a page of its changes; none if there is no such transaction, or the scope
 /// hides it.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Incident, transaction};
+///
+///
+/// let query = Incident::new("000303c3-1adf-ad4e-0000-0000000002ea".parse()?);
+/// if let Some(found) = transaction(conn, query).await? {
+///     println!("{} changes on this page", found.changes.entries.len());
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -203,6 +298,18 @@ where
 /// Reads one transaction with its actions and a page of its changes; none if there is no such
 /// transaction, or the scope hides it.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Incident, incident};
+///
+///
+/// let query = Incident::new("000303c3-1adf-ad4e-0000-0000000002ea".parse()?);
+/// if let Some(found) = incident(conn, query).await? {
+///     println!("{} actions, {} changes", found.actions.len(), found.changes.len());
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// As [`timeline`].
 pub async fn incident<C>(
@@ -224,6 +331,16 @@ where
 }
 
 /// Reads the first page of the transactions, actions and changes of a correlation.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Correlation, correlation};
+///
+///
+/// let found = correlation(conn, &Correlation::new("order-8812".parse()?)).await?;
+/// println!("{} changes on the first page", found.changes.entries.len());
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`timeline`].
@@ -254,6 +371,20 @@ where
 
 /// Reads a row as of an instant in its stored form.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::row_key::RowKeyText;
+/// use threadline_diesel::{AsOf, DocumentAsOf, document_as_of};
+///
+///
+/// let key = RowKeyText::from_values(vec!["42".to_owned()]);
+/// let query = DocumentAsOf::new("invoices".parse()?, &key, "2026-03-01T12:00:00Z".parse()?);
+/// if let AsOf::Row(known) = document_as_of(conn, &query).await? {
+///     println!("{:?}", known.row);
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`AsOfError`] when the database reports an error.
 pub async fn document_as_of<C>(
@@ -268,6 +399,28 @@ where
 }
 
 /// Reads a model's row as of an instant.
+///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # diesel::table! { invoices (id) { id -> BigInt, } }
+/// # #[derive(Queryable, Selectable)]
+/// # #[diesel(table_name = invoices)]
+/// # struct Invoice { id: i64 }
+/// # impl threadline_core::Audited for Invoice {
+/// #     fn audited_table() -> Result<threadline_core::table::AuditedTable, threadline_core::table::InvalidTable> { unimplemented!() }
+/// # }
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{AsOf, RowAsOf, as_of};
+///
+///
+/// let query = RowAsOf::<Invoice>::new(42_i64, "2026-03-01T12:00:00Z".parse()?)?;
+/// match as_of(conn, &query).await? {
+///     AsOf::Row(known) => println!("invoice {}", known.row.id),
+///     AsOf::Deleted(change) => println!("deleted at {}", change.captured_at),
+///     _ => println!("no changes recorded up to then"),
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`AsOfError`] when columns are not known whose fields cannot be NULL, or the database reports an
@@ -293,6 +446,16 @@ where
 /// Reads the key columns of a table in declared order, as its newest policy has them; none if the table
 /// has no key, or the trail does not know it.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{key_columns};
+///
+///
+/// let columns = key_columns(conn, &"order_lines".parse()?).await?;
+/// println!("key: {}", columns.join(", "));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`ReadError`] when the database reports an error.
 pub async fn key_columns<C>(conn: &mut C, table: &TableName) -> Result<Vec<String>, ReadError>
@@ -308,6 +471,17 @@ where
 
 /// Resolves a key that was typed as text by the table's key columns, or the names that they had before
 /// they were renamed.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{Timeline, resolve_key, timeline};
+///
+/// let table = "order_lines".parse()?;
+/// let key = resolve_key(conn, &table, &"line_no=2,order_id=7".parse()?).await?;
+/// let page = timeline(conn, &Timeline::new().row(table, &key)).await?;
+/// println!("{} changes", page.entries.len());
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`KeyError`] when the key does not fit the table, or the database reports an error.

@@ -7,7 +7,7 @@ use threadline_core::table::TableName;
 
 use super::partition::Partition;
 
-/// The instants before which records have expired; none means never.
+/// The instants before which records are expired; none if they never expire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Cutoffs {
     /// For changes of tables without a rule of their own.
@@ -62,7 +62,7 @@ impl Cutoffs {
         Some(self.transactions?.min(self.newest()?))
     }
 
-    /// Whether everything in a partition with changes of these tables has expired.
+    /// Whether all changes of a partition with these tables are expired.
     pub(crate) fn cover(&self, partition: &Partition, tables: &[TableName]) -> bool {
         let newest = self.newest();
         newest.is_some_and(|newest| partition.ends_by(newest))
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn cutoffs_of_tables_differ_and_forever_has_none() {
+    fn each_table_has_its_cutoff_and_forever_has_none() {
         let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let policy = RetentionPolicy::keep(days(30))
             .table("a".parse().unwrap(), days(10))

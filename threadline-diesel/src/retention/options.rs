@@ -16,7 +16,7 @@ impl BatchSize {
     /// A size from 1 to [`MAX_BATCH_SIZE`].
     ///
     /// # Errors
-    /// [`InvalidBatchSize`] outside of that.
+    /// [`InvalidBatchSize`] for other sizes.
     pub fn new(rows: u32) -> Result<Self, InvalidBatchSize> {
         if (1..=MAX_BATCH_SIZE).contains(&rows) {
             Ok(Self(rows))
@@ -50,7 +50,7 @@ pub enum FeedConsumers {
     /// A purge that would remove such changes is rejected.
     #[default]
     Block,
-    /// They are removed like other changes.
+    /// Such changes are removed like others.
     Ignore,
 }
 
@@ -59,7 +59,7 @@ pub enum FeedConsumers {
 pub struct StopSignal(Arc<AtomicBool>);
 
 impl StopSignal {
-    /// A signal that has not been given.
+    /// A signal that is not given yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -70,14 +70,14 @@ impl StopSignal {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was given.
+    /// Whether the signal was given.
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Options of a purge. The defaults leave room for other work on the server.
+/// Options of a purge. The defaults limit its load on the server.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,7 +119,7 @@ impl Default for PurgeOptions {
 }
 
 impl PurgeOptions {
-    /// The defaults.
+    /// The default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

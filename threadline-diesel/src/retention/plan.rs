@@ -50,7 +50,7 @@ pub struct ExpiredPart {
 pub enum Notice {
     /// The policy is not enabled, so a purge is rejected.
     Disabled,
-    /// Consumers of the feed have not acknowledged all of it, so a purge is rejected.
+    /// Consumers of the feed have not acknowledged all expired items, so a purge is rejected.
     FeedBehind,
     /// Changes outlive the actions that explain them.
     LosesReasons,
@@ -58,7 +58,7 @@ pub enum Notice {
     KeepsLastImages,
 }
 
-/// The records that a purge would remove now, part by part.
+/// The records that a purge would remove now, in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetentionPlan {

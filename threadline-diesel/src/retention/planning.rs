@@ -19,8 +19,20 @@ use crate::query::error::ReadError;
 /// Plans a purge under a policy. Counts all expired records, so it takes as long as reading them; writes
 /// nothing.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::retention::{Keep, RetentionPolicy};
+/// use threadline_diesel::plan_retention;
+/// use threadline_diesel::retention::Expired;
+///
+/// let policy = RetentionPolicy::keep(Keep::days(365)?).build()?;
+/// let plan = plan_retention(conn, &policy).await?;
+/// println!("{} changes are expired", plan.rows(Expired::Changes));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`ReadError`] when the database says no: it takes SELECT on the trail.
+/// [`ReadError`] when the role may not read the trail, or the database reports another error.
 pub async fn plan_retention<C>(
     conn: &mut C,
     policy: &RetentionPolicy,

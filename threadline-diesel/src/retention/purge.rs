@@ -8,6 +8,7 @@ use threadline_core::table::TableName;
 use threadline_core::telemetry;
 
 use super::cutoffs::Cutoffs;
+use super::execute::{execute, load, load_one};
 use super::walk::{Halt, Walk};
 use super::{
     FeedConsumers, Maintenance, PurgeOptions, PurgeOutcome, PurgeStep, RetentionError,
@@ -15,10 +16,20 @@ use super::{
 };
 use crate::query::error::ReadError;
 
-/// Creates partitions ahead, and moves rows out of the default partitions.
+/// Creates partitions for the coming months, and moves rows out of the default partitions.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::maintain_partitions;
+/// use threadline_diesel::retention::PurgeOptions;
+///
+/// let done = maintain_partitions(conn, &PurgeOptions::new()).await?;
+/// println!("{} partitions created", done.created);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
-/// [`RetentionError`] when the database says no, or the connection is in a transaction.
+/// [`RetentionError`] when the database reports an error, or the connection is in a transaction.
 pub async fn maintain_partitions<C>(
     conn: &mut C,
     options: &PurgeOptions,
@@ -30,27 +41,26 @@ where
     let mut done = Maintenance::default();
     let mut locked = 0;
     loop {
-        let rows = statements::maintain(options)
-            .load::<statements::MaintenanceRow>(conn)
-            .await?;
-        let some = |result| rows.iter().any(|row| row.result == result);
+        let rows: Vec<statements::MaintenanceRow> =
+            load(conn, statements::maintain(options)).await?;
+        let has = |result| rows.iter().any(|row| row.result == result);
         let moved = rows.iter().map(|row| row.rows_moved).sum::<i64>();
-        done.unfinished = some("left") || some("locked");
+        done.unfinished = has("left") || has("locked");
         done.moved += moved;
         done.created += rows
             .iter()
             .map(|row| i64::from(row.result == "created"))
             .sum::<i64>();
         // One call moves the rows of one period.
-        let goes_on = some("left") && moved > 0;
-        locked += i32::from(some("locked"));
+        let has_more = has("left") && moved > 0;
+        locked += i32::from(has("locked"));
         if options.stop.is_given()
-            || !(goes_on || some("locked"))
+            || !(has_more || has("locked"))
             || locked >= options.lock_attempts
         {
             break;
         }
-        tokio::time::sleep(if goes_on {
+        tokio::time::sleep(if has_more {
             options.pause
         } else {
             options.rest_after_lock()
@@ -62,9 +72,21 @@ where
 
 /// Maintains the partitions, then removes the expired records under a policy.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::retention::{Keep, RetentionPolicy};
+/// use threadline_diesel::purge;
+/// use threadline_diesel::retention::PurgeOptions;
+///
+/// let policy = RetentionPolicy::keep(Keep::days(365)?).enabled().build()?;
+/// let outcome = purge(conn, &policy, &PurgeOptions::new()).await?;
+/// println!("run {}: {:?}", outcome.run.id, outcome.run.state);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`RetentionError`] when the policy is not enabled, another purge is at work, or something fails,
-/// which is recorded in the run.
+/// [`RetentionError`] when the policy is not enabled, another purge is running, or a step fails; the
+/// run records the failure.
 pub async fn purge<C>(
     conn: &mut C,
     policy: &RetentionPolicy,
@@ -77,6 +99,17 @@ where
 }
 
 /// [`purge`], with a function that is called after every step.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::retention::{Keep, RetentionPolicy};
+/// use threadline_diesel::purge_with_progress;
+/// use threadline_diesel::retention::PurgeOptions;
+///
+/// let policy = RetentionPolicy::keep(Keep::days(365)?).enabled().build()?;
+/// purge_with_progress(conn, &policy, &PurgeOptions::new(), &mut |step| println!("{step:?}")).await?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`purge`].
@@ -91,22 +124,30 @@ where
 {
     let purged = try_to_purge(conn, policy, options, progress).await;
     if let Err(error) = &purged
-        && error.is_worth_an_event()
+        && error.is_failure()
     {
         telemetry::retention_failed(error.kind());
     }
     purged
 }
 
-/// Reads the newest runs, newest first.
+/// Reads the newest runs of purges, at most `most`, newest first.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// for run in threadline_diesel::retention_runs(conn, 10).await? {
+///     println!("{} {:?}", run.started_at, run.state);
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
-/// [`RetentionError`] when the database says no.
+/// [`RetentionError`] when the database reports an error.
 pub async fn retention_runs<C>(conn: &mut C, most: u32) -> Result<Vec<RetentionRun>, RetentionError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let found = steps::newest_runs(most).load::<steps::RunRow>(conn).await?;
+    let found: Vec<steps::RunRow> = load(conn, steps::newest_runs(most)).await?;
     let runs = found.into_iter().map(RetentionRun::try_from);
     Ok(runs.collect::<Result<_, _>>()?)
 }
@@ -114,8 +155,15 @@ where
 /// Reads the audit horizon of a table: when capture was first enabled, or the cut-off of the last purge. None if
 /// the table was never captured.
 ///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// let horizon = threadline_diesel::audit_horizon(conn, &"invoices".parse()?).await?;
+/// println!("changes are known from {horizon:?}");
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`ReadError`] when the database says no.
+/// [`ReadError`] when the database reports an error.
 pub async fn audit_horizon<C>(
     conn: &mut C,
     table: &TableName,
@@ -152,14 +200,14 @@ where
     };
     // If the connection no longer works, the next run finds this one abandoned.
     let reason = failure.as_ref().map(RetentionError::place);
-    let ended = steps::end(run, state, reason).execute(conn).await;
+    let ended = execute(conn, steps::end(run, state, reason)).await;
     if let Some(error) = failure {
         return Err(error);
     }
     if ended? == 0 {
         return Err(RetentionError::Lost { run });
     }
-    let run = steps::run(run).get_result::<steps::RunRow>(conn).await?;
+    let run: steps::RunRow = load_one(conn, steps::run(run)).await?;
     let run = RetentionRun::try_from(run)?;
     telemetry::retention_finished(
         run.id,
@@ -185,17 +233,15 @@ where
     if options.feed_consumers == FeedConsumers::Block && is_feed_behind(conn, &cutoffs).await? {
         return Err(RetentionError::FeedBehind);
     }
-    steps::abandon().execute(conn).await?;
+    execute(conn, steps::abandon()).await?;
     // A policy and its instants serialize without errors: they consist of numbers and texts.
     let policy = serde_json::to_value(policy).unwrap_or_default();
     let stored = serde_json::to_value(&cutoffs).unwrap_or_default();
-    let begun = steps::begin(policy, stored, options)
-        .load::<steps::RunId>(conn)
-        .await?;
+    let begun: Vec<steps::RunId> = load(conn, steps::begin(policy, stored, options)).await?;
     if let [run] = begun.as_slice() {
         return Ok((run.id, cutoffs));
     }
-    let holders = steps::holder().load::<steps::Holder>(conn).await?;
+    let holders: Vec<steps::Holder> = load(conn, steps::holder()).await?;
     let holder = holders.into_iter().next();
     Err(RetentionError::AtWork {
         run: holder.as_ref().map(|holder| holder.id),
@@ -211,9 +257,7 @@ pub(super) async fn cutoffs<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let row = statements::now()
-        .get_result::<statements::Instant>(conn)
-        .await?;
+    let row: statements::Instant = load_one(conn, statements::now()).await?;
     Ok(Cutoffs::new(policy, row.instant.unwrap_or_default()))
 }
 
@@ -222,9 +266,7 @@ pub(super) async fn is_feed_behind<C>(conn: &mut C, cutoffs: &Cutoffs) -> diesel
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let row = statements::is_feed_behind(cutoffs)
-        .get_result::<statements::Answer>(conn)
-        .await?;
+    let row: statements::Answer = load_one(conn, statements::is_feed_behind(cutoffs)).await?;
     Ok(row.answer)
 }
 

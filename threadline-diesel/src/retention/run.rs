@@ -14,13 +14,13 @@ use crate::json::StoredJson;
 pub enum RunState {
     /// Running, or its process died and its lease has not expired.
     Running,
-    /// Everything that had expired at its start was removed, except postponed partitions.
+    /// All records that were expired at its start were removed, except postponed partitions.
     Completed,
     /// Stopped by a signal or a limit; the next run continues.
     Stopped,
     /// Failed; the next run continues.
     Failed,
-    /// Its process died; the next run marked it.
+    /// Its process died; a later run marked it as abandoned.
     Abandoned,
 }
 

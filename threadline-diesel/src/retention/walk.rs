@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::AsyncConnection;
 use threadline_core::retention::{LastImages, RetentionPolicy};
 use threadline_core::table::TableName;
 use threadline_core::telemetry;
 
 use super::cutoffs::Cutoffs;
+use super::execute::{execute, load, load_one};
 use super::partition::Partition;
 use super::statements;
 use super::steps::{self, StepRow, Work};
@@ -150,9 +151,8 @@ where
             if to > before {
                 continue;
             }
-            let row = statements::have_changes(from, to)
-                .get_result::<statements::Answer>(self.conn)
-                .await?;
+            let row: statements::Answer =
+                load_one(self.conn, statements::have_changes(from, to)).await?;
             if !row.answer {
                 self.drop(&partition, "transactions").await?;
             } else if self.keeps_transactions || !changes.iter().any(|one| one.overlaps(&partition))
@@ -213,9 +213,7 @@ where
                 return Ok(());
             }
         }
-        steps::postpone(self.run, name.clone())
-            .execute(self.conn)
-            .await?;
+        execute(self.conn, steps::postpone(self.run, name.clone())).await?;
         self.report(StepKind::Postponed, Some(name), &StepRow::default());
         Ok(())
     }
@@ -226,8 +224,7 @@ where
             return Err(Halt::Stopped);
         }
         let started = Instant::now();
-        let mut rows = steps::step(self.run, self.options, work)
-            .load::<StepRow>(self.conn)
+        let mut rows: Vec<StepRow> = load(self.conn, steps::step(self.run, self.options, work))
             .await
             .map_err(|error| {
                 Halt::Failed(RetentionError::Failed {
@@ -291,7 +288,7 @@ where
     }
 
     async fn partitions(&mut self, parent: &'static str) -> diesel::QueryResult<Vec<Partition>> {
-        statements::partitions(parent).load(self.conn).await
+        load(self.conn, statements::partitions(parent)).await
     }
 
     async fn tables_in(&mut self, partition: &Partition) -> diesel::QueryResult<Vec<TableName>> {
@@ -307,8 +304,6 @@ pub(super) async fn tables_in<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let rows = statements::tables_in(partition)
-        .load::<statements::TableRow>(conn)
-        .await?;
+    let rows: Vec<statements::TableRow> = load(conn, statements::tables_in(partition)).await?;
     Ok(rows.into_iter().map(TableName::from).collect())
 }

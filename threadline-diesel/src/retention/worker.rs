@@ -94,7 +94,7 @@ where
     async fn work(mut self, stop: StopSignal, wake: Arc<Notify>) {
         let mut wait = random_part_of(self.jitter);
         loop {
-            // Being woken and a timeout are handled alike.
+            // A wake-up and a timeout are handled alike.
             let _ = tokio::time::timeout(wait, wake.notified()).await;
             if stop.is_given() {
                 return;

@@ -18,6 +18,19 @@ const LOCKED: &str = include_str!("locked.sql");
 
 /// Loads a query as of an instant, in a read-only transaction of its own.
 ///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # diesel::table! { invoices (id) { id -> BigInt, paid -> Bool, } }
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{TimeTravel, time_travel};
+///
+/// let travel = TimeTravel::at("2026-03-01T12:00:00Z".parse()?).tables(["invoices".parse()?]);
+/// let unpaid = invoices::table.filter(invoices::paid.eq(false)).select(invoices::id);
+/// let ids: Vec<i64> = time_travel(conn, &travel, unpaid).await?;
+/// println!("{} invoices were unpaid", ids.len());
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`TimeTravelError`] when the answer would not be exact, the connection is inside a transaction, or
 /// the database reports an error.
@@ -48,6 +61,18 @@ where
 }
 
 /// Loads the first row of a query as of an instant, for example a count.
+///
+/// ```no_run
+/// # use diesel::prelude::*;
+/// # diesel::table! { invoices (id) { id -> BigInt, paid -> Bool, } }
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::{TimeTravel, time_travel_first};
+///
+/// let travel = TimeTravel::at("2026-03-01T12:00:00Z".parse()?).tables(["invoices".parse()?]);
+/// let count: i64 = time_travel_first(conn, &travel, invoices::table.count()).await?;
+/// println!("there were {count} invoices");
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`time_travel`]; and [`NotFound`](diesel::result::Error::NotFound) where there is no row.

@@ -10,7 +10,7 @@ use threadline_diesel::{Actions, AuditAction};
 
 use super::page::{PageRequest, load_page};
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_action_status, parse_instant};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::page::print_page;
 use crate::output::table::show_actions;
@@ -64,9 +64,12 @@ pub(crate) struct ActionsArgs {
 pub(crate) async fn run(args: ActionsArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
-    let mut conn = connect(&args.database).await?;
+    let database = args.database.clone();
     let question = filtered_actions(args);
-    let page = load_page(&mut conn, &question, &request, show_actions).await?;
+    let page = read(&database, async |conn| {
+        load_page(conn, &question, &request, show_actions).await
+    })
+    .await?;
     print_page::<_, &AuditAction>(&page, format, "no actions match", show_actions)?;
     Ok(Answer::Fine)
 }

@@ -8,7 +8,7 @@ use threadline_diesel::query::actor_history;
 
 use super::page::{PageRequest, load_page};
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_instant};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::page::print_page;
 use crate::output::table::show_transactions;
@@ -41,8 +41,10 @@ pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
     }
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
-    let mut conn = connect(&args.database).await?;
-    let page = load_page(&mut conn, &question, &request, show_transactions).await?;
+    let page = read(&args.database, async |conn| {
+        load_page(conn, &question, &request, show_transactions).await
+    })
+    .await?;
     print_page::<_, &AuditTransaction>(&page, format, "no transactions match", show_transactions)?;
     Ok(Answer::Fine)
 }

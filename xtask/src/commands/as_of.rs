@@ -10,7 +10,7 @@ use threadline_diesel::{AsOf, DocumentAsOf};
 use super::empty_answer::EmptyAnswer;
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::table::{NO_ACTOR, new_table};
@@ -32,21 +32,24 @@ pub(crate) struct AsOfArgs {
 
 pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     let RowArgs { table, key } = args.row;
-    let mut conn = connect(&args.database).await?;
-    let row_key = resolve_key(&mut conn, &table, &key).await?;
-    let question = DocumentAsOf::new(table.clone(), &row_key, args.instant);
-    let answer = threadline_diesel::document_as_of(&mut conn, &question)
-        .await
-        .context("cannot read the trail")?;
-    if matches!(&answer, AsOf::NotYetKnown(horizon) if horizon.first.is_none()) {
-        let target = EmptyAnswer {
-            table,
-            key: Some(key),
-            column: None,
-            value: None,
-        };
-        target.explain(&mut conn).await?;
-    }
+    let answer = read(&args.database, async |conn| {
+        let row_key = resolve_key(conn, &table, &key).await?;
+        let question = DocumentAsOf::new(table.clone(), &row_key, args.instant);
+        let answer = threadline_diesel::document_as_of(conn, &question)
+            .await
+            .context("cannot read the trail")?;
+        if matches!(&answer, AsOf::NotYetKnown(horizon) if horizon.first.is_none()) {
+            let target = EmptyAnswer {
+                table,
+                key: Some(key),
+                column: None,
+                value: None,
+            };
+            target.explain(conn).await?;
+        }
+        Ok(answer)
+    })
+    .await?;
     if args.output.json {
         print_json(&answer)?;
     } else {

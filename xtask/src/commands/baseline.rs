@@ -21,7 +21,7 @@ use threadline_diesel::{capture_start, record_baseline};
 
 use super::continuity::{show_baseline, show_capture_start};
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: BaselineArgs) -> Result<Answer, Failure> {
 /// Shows how many rows a baseline would record.
 async fn plan(conn: &mut AsyncPgConnection, args: &BaselineArgs) -> Result<Answer, Failure> {
     let question = CaptureStart::new().table(args.table.clone());
-    let tables = capture_start(conn, &question).await?;
+    let tables = transaction(conn, async |conn| capture_start(conn, &question).await).await?;
     let Some((table, rows)) = tables
         .first()
         .and_then(|table| table.rows.map(|rows| (table, rows)))

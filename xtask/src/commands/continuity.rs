@@ -8,7 +8,7 @@ use threadline_diesel::capture_start::{CaptureStart, Counting, TableCaptureStart
 use threadline_diesel::documents::ContinuityDocument;
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::table::new_table;
@@ -36,8 +36,10 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
     if let Some(table) = args.table.clone() {
         question = question.table(table);
     }
-    let mut conn = connect(&args.database).await?;
-    let tables = threadline_diesel::capture_start(&mut conn, &question).await?;
+    let tables = read(&args.database, async |conn| {
+        Ok(threadline_diesel::capture_start(conn, &question).await?)
+    })
+    .await?;
     let document = ContinuityDocument::new(&tables, args.table.as_ref());
     if args.output.json {
         print_json(&document)?;

@@ -9,7 +9,7 @@ use threadline_diesel::query::{CorrelationBundle, DEFAULT_PAGE_SIZE};
 use threadline_diesel::{Correlation, PageSize};
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::table::{show_actions, show_transactions};
@@ -32,8 +32,10 @@ pub(crate) struct CorrelationArgs {
 pub(crate) async fn run(args: CorrelationArgs) -> Result<Answer, Failure> {
     let size = PageSize::new(args.limit).map_err(Failure::usage)?;
     let question = Correlation::new(args.id.clone()).page_size(size);
-    let mut conn = connect(&args.database).await?;
-    let bundle = threadline_diesel::correlation(&mut conn, &question).await?;
+    let bundle = read(&args.database, async |conn| {
+        Ok(threadline_diesel::correlation(conn, &question).await?)
+    })
+    .await?;
     if args.output.json {
         print_json(&CorrelationDocument::from(&bundle))?;
     } else {

@@ -10,7 +10,7 @@ use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport, Findi
 use threadline_diesel::policy::DeployedPolicy;
 
 use crate::args::{DatabaseArgs, OutputArgs, parse_instant};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::host::Host;
 use crate::output::json::print_json;
@@ -67,9 +67,11 @@ impl CoverageScopeArgs {
 }
 
 pub(crate) async fn run(host: Host, args: CoverageArgs) -> Result<Answer, Failure> {
-    let mut conn = connect(&args.database).await?;
-    let policies = load_policies(&mut conn).await?;
-    let report = load_coverage(host, &mut conn, args.scope, &policies).await?;
+    let report = read(&args.database, async |conn| {
+        let policies = load_policies(conn).await?;
+        load_coverage(host, conn, args.scope, &policies).await
+    })
+    .await?;
     if args.output.json {
         print_json(&report)?;
     } else {

@@ -7,7 +7,7 @@ use threadline_diesel::query::diff::ChangeDiff;
 use threadline_diesel::{change, deployed_tables};
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::text::{escape, print_line};
@@ -25,12 +25,16 @@ pub(crate) struct DiffArgs {
 }
 
 pub(crate) async fn run(args: DiffArgs) -> Result<Answer, Failure> {
-    let mut conn = connect(&args.database).await?;
-    let Some(entry) = change(&mut conn, args.id).await? else {
+    let found = read(&args.database, async |conn| {
+        let entry = change(conn, args.id).await?;
+        Ok((entry, deployed_rules(conn).await))
+    })
+    .await?;
+    let (Some(entry), rules) = found else {
         eprintln!("there is no change {}", args.id);
         return Ok(Answer::Bad);
     };
-    let diff = ChangeDiff::with_rules_among(&entry.change, &deployed_rules(&mut conn).await);
+    let diff = ChangeDiff::with_rules_among(&entry.change, &rules);
     if args.output.json {
         print_json(&diff)?;
     } else {

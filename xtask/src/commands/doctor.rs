@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use clap::Args;
 use diesel_async::AsyncPgConnection;
-use threadline_diesel::doctor::Doctor;
-use threadline_diesel::pooler_probe::probe_pooler;
+use threadline_diesel::doctor::{Doctor, probe_pooler};
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::report::show_doctor;
@@ -28,7 +27,10 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
     let question = probe(&args.database, &mut conn)
         .await
         .connected_for(connected_at.elapsed());
-    let report = threadline_diesel::doctor(&mut conn, &question).await;
+    let report = transaction(&mut conn, async |conn| {
+        Ok::<_, Failure>(threadline_diesel::doctor(conn, &question).await)
+    })
+    .await?;
     if args.output.json {
         print_json(&report)?;
     } else {

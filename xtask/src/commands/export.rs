@@ -18,7 +18,7 @@ use threadline_export::{
 use super::empty_answer::check_table;
 use super::timeline::filtered_timeline;
 use crate::args::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
-use crate::connection::connect;
+use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
@@ -81,13 +81,20 @@ pub(crate) enum FormatName {
 pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     check_options(&args)?;
     let mut conn = connect(&args.database).await?;
-    let question = filtered_timeline(&mut conn, args.filters.clone()).await?;
-    // A misspelt table must not create an empty file.
-    if let Some(table) = &args.filters.table
-        && check_table(&mut conn, table).await? == Answer::Bad
-    {
+    let checked = transaction(&mut conn, async |conn| {
+        let question = filtered_timeline(conn, args.filters.clone()).await?;
+        // A misspelt table must not create an empty file.
+        if let Some(table) = &args.filters.table
+            && check_table(conn, table).await? == Answer::Bad
+        {
+            return Ok::<_, Failure>(None);
+        }
+        Ok(Some(question))
+    })
+    .await?;
+    let Some(question) = checked else {
         return Ok(Answer::Bad);
-    }
+    };
     if args.dry_run {
         let rows = count(&mut conn, &question).await.context("cannot count")?;
         print_count(rows, args.max_rows, args.report.json)?;

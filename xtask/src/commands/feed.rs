@@ -11,7 +11,7 @@ use threadline_diesel::feed::{
 };
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::{print_json, print_ndjson};
 use crate::output::table::new_table;
@@ -109,15 +109,17 @@ pub(crate) async fn run(args: FeedArgs) -> Result<Answer, Failure> {
         FeedCommand::Create(args) => create(&args).await,
         FeedCommand::Drop(args) => drop_consumer(&args).await,
         FeedCommand::Lag(args) => lag(&args).await,
-        FeedCommand::Read(args) => read(&args).await,
+        FeedCommand::Read(args) => read_batch(&args).await,
     }
 }
 
 async fn list(args: &ListArgs) -> Result<Answer, Failure> {
-    let mut conn = connect(&args.database).await?;
-    let consumers = feed::list(&mut conn)
-        .await
-        .context("cannot read the consumers")?;
+    let consumers = read(&args.database, async |conn| {
+        Ok(feed::list(conn)
+            .await
+            .context("cannot read the consumers")?)
+    })
+    .await?;
     if args.output.json {
         print_json(&consumers)?;
     } else if consumers.is_empty() {
@@ -130,7 +132,10 @@ async fn list(args: &ListArgs) -> Result<Answer, Failure> {
 
 async fn create(args: &CreateArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
-    match feed::create(&mut conn, &args.consumer, args.start).await {
+    let created = transaction(&mut conn, async |conn| {
+        feed::create(conn, &args.consumer, args.start).await
+    });
+    match created.await {
         Ok(()) => {
             print_line(&format!("created {}", args.consumer))?;
             Ok(Answer::Fine)
@@ -157,9 +162,11 @@ async fn drop_consumer(args: &DropArgs) -> Result<Answer, Failure> {
         ))?;
         return Ok(Answer::Fine);
     }
-    feed::drop_consumer(&mut conn, &args.consumer)
-        .await
-        .map_err(|error| could_not_run(error, "cannot drop the consumer"))?;
+    transaction(&mut conn, async |conn| {
+        feed::drop_consumer(conn, &args.consumer).await
+    })
+    .await
+    .map_err(|error| could_not_run(error, "cannot drop the consumer"))?;
     print_line(&format!("dropped {}", args.consumer))?;
     Ok(Answer::Fine)
 }
@@ -189,7 +196,7 @@ async fn lag_of(
     conn: &mut AsyncPgConnection,
     consumer: &ConsumerName,
 ) -> Result<Option<Lag>, Failure> {
-    match feed::lag(conn, consumer).await {
+    match transaction(conn, async |conn| feed::lag(conn, consumer).await).await {
         Ok(lag) => Ok(Some(lag)),
         Err(unknown @ FeedError::NoSuchConsumer(_)) => {
             eprintln!("{unknown}");
@@ -199,14 +206,17 @@ async fn lag_of(
     }
 }
 
-async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
+async fn read_batch(args: &ReadArgs) -> Result<Answer, Failure> {
     let size = BatchSize::new(args.limit).map_err(Failure::usage)?;
     let time =
         LeaseTime::new(Duration::from_secs(u64::from(args.lease))).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(args.wait));
     let leased = loop {
-        match feed::lease(&mut conn, &args.consumer, time, size).await {
+        let lease = transaction(&mut conn, async |conn| {
+            feed::lease(conn, &args.consumer, time, size).await
+        });
+        match lease.await {
             Ok(Leased::Waiting) if Instant::now() < deadline => {
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
@@ -244,11 +254,14 @@ async fn read(args: &ReadArgs) -> Result<Answer, Failure> {
     }
     let printed = print_ndjson(&batch.items);
     // A batch that was printed in part is not acknowledged.
-    let ended = if args.acknowledge && printed.is_ok() {
-        feed::acknowledge(&mut conn, &batch.token).await
-    } else {
-        feed::release(&mut conn, &batch.token).await
-    };
+    let ended = transaction(&mut conn, async |conn| {
+        if args.acknowledge && printed.is_ok() {
+            feed::acknowledge(conn, &batch.token).await
+        } else {
+            feed::release(conn, &batch.token).await
+        }
+    })
+    .await;
     printed?;
     ended.map_err(|error| could_not_run(error, "cannot end the lease"))?;
     Ok(Answer::Fine)

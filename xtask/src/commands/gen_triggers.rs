@@ -12,7 +12,7 @@ use threadline_diesel::introspect;
 use threadline_diesel::introspection::IntrospectionError;
 
 use crate::args::{DatabaseArgs, MigrationsDirArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::OnDisk;
@@ -116,20 +116,20 @@ async fn load_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failur
     if let Some(table) = duplicate {
         return Err(Failure::usage(format!("table {table} is named twice")));
     }
-    let mut conn = connect(&args.database).await?;
-    let mut tables = Vec::new();
-    for name in names {
-        let table = introspect(&mut conn, &name)
-            .await
-            .map_err(|error| match error {
+    read(&args.database, async |conn| {
+        let mut tables = Vec::new();
+        for name in names {
+            let table = introspect(conn, &name).await.map_err(|error| match error {
                 IntrospectionError::Database(error) => {
                     Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
                 }
                 other => Failure::usage(other),
             })?;
-        tables.push(table);
-    }
-    Ok(tables)
+            tables.push(table);
+        }
+        Ok(tables)
+    })
+    .await
 }
 
 /// The redaction rules on the command line, by table.

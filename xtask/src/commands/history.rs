@@ -1,6 +1,7 @@
 //! `history`: the changes of one row, or of one field of it.
 
 use clap::{ArgAction, Args};
+use diesel_async::AsyncPgConnection;
 use threadline_diesel::documents::{EntryDocument, HistoryDocument};
 use threadline_diesel::query::{ColumnName, FieldValue, HistoryNotes};
 use threadline_diesel::{FieldHistory, ReadError, Timeline, TimelineEntry};
@@ -9,7 +10,7 @@ use super::empty_answer::EmptyAnswer;
 use super::page::{PageRequest, load_page};
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, RowArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::page::{ListFormat, print_page};
@@ -35,9 +36,16 @@ pub(crate) struct HistoryArgs {
 }
 
 pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
+    let database = args.database.clone();
+    read(&database, async |conn| show_row_history(conn, args).await).await
+}
+
+async fn show_row_history(
+    conn: &mut AsyncPgConnection,
+    args: HistoryArgs,
+) -> Result<Answer, Failure> {
     let RowArgs { table, key } = args.row;
-    let mut conn = connect(&args.database).await?;
-    let row_key = resolve_key(&mut conn, &table, &key).await?;
+    let row_key = resolve_key(conn, &table, &key).await?;
     let row = Timeline::new().row(table.clone(), &row_key);
     let query = match args.field.clone() {
         None => row,
@@ -55,14 +63,14 @@ pub(crate) async fn run(args: HistoryArgs) -> Result<Answer, Failure> {
         column: args.field,
         value: args.became,
     };
-    let notes = threadline_diesel::history_notes(&mut conn, &target.table, &row_key)
+    let notes = threadline_diesel::history_notes(conn, &target.table, &row_key)
         .await
         .map_err(ReadError::from)?;
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let show = |entries: &[TimelineEntry]| show_history(entries, &notes.moves);
-    let page = load_page(&mut conn, &query, &request, show).await?;
-    if page.entries.is_empty() && target.explain(&mut conn).await? == Answer::Bad {
+    let page = load_page(conn, &query, &request, show).await?;
+    if page.entries.is_empty() && target.explain(conn).await? == Answer::Bad {
         return Ok(Answer::Bad);
     }
     if format == ListFormat::Json {

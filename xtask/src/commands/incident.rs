@@ -7,7 +7,7 @@ use threadline_diesel::{Cursor, Incident, PageSize, incident};
 
 use super::diff::deployed_rules;
 use crate::args::{DatabaseArgs, OutputArgs, PageArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::incident::show_incident;
 use crate::output::json::print_json;
@@ -36,13 +36,21 @@ pub(crate) async fn run(args: IncidentArgs) -> Result<Answer, Failure> {
     if let Some(cursor) = &args.page.before {
         question = question.before(Cursor::from_text(cursor));
     }
-    let mut conn = connect(&args.database).await?;
-    let Some(bundle) = incident(&mut conn, question).await? else {
+    let found = read(&args.database, async |conn| {
+        let bundle = incident(conn, question).await?;
+        let rules = if args.output.json {
+            deployed_rules(conn).await
+        } else {
+            Vec::new()
+        };
+        Ok((bundle, rules))
+    })
+    .await?;
+    let (Some(bundle), rules) = found else {
         eprintln!("there is no audit transaction {}", args.transaction_id);
         return Ok(Answer::Bad);
     };
     if args.output.json {
-        let rules = deployed_rules(&mut conn).await;
         print_json(&IncidentDocument::new(&bundle, &rules))?;
     } else {
         print_line(&show_incident(&bundle))?;

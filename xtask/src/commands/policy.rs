@@ -6,7 +6,7 @@ use threadline_diesel::policy::{DeployedPolicy, PolicyReport, PolicySources};
 
 use super::coverage::load_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
@@ -26,8 +26,8 @@ pub(crate) struct PolicyArgs {
 
 pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
-    let mut conn = connect(&args.database).await?;
-    let report = compare_policies(&dir, load_policies(&mut conn).await?)?;
+    let policies = read(&args.database, load_policies).await?;
+    let report = compare_policies(&dir, policies)?;
     if args.output.json {
         print_json(&report)?;
     } else {

@@ -9,10 +9,10 @@ use clap::Args;
 use threadline_core::capture::CaptureSql;
 use threadline_core::registry::registered_tables;
 use threadline_core::table::{AuditedTable, TableName};
-use threadline_diesel::deployed_policies;
 
+use super::coverage::load_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::{OnDisk, lock_tables_sql};
@@ -76,10 +76,7 @@ async fn deployed_table(
     database: &DatabaseArgs,
     name: &TableName,
 ) -> Result<AuditedTable, Failure> {
-    let mut conn = connect(database).await?;
-    let policies = deployed_policies(&mut conn)
-        .await
-        .context("cannot read the deployed policies")?;
+    let policies = read(database, load_policies).await?;
     let table = policies
         .into_iter()
         .filter(|policy| &policy.name == name && !policy.is_forged())

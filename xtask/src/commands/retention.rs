@@ -15,7 +15,7 @@ use threadline_diesel::retention::{
 };
 
 use crate::args::{DatabaseArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::host::Host;
 use crate::output::json::print_json;
@@ -120,10 +120,11 @@ pub(crate) async fn run(host: Host, command: RetentionCommand) -> Result<Answer,
         }
         RetentionCommand::Purge(args) => purge(host, args).await,
         RetentionCommand::Runs(args) => {
-            let mut conn = connect(&args.database).await?;
-            let runs = retention_runs(&mut conn, SHOWN_RUNS)
-                .await
-                .context("cannot read the runs")?;
+            let runs = read(&args.database, async |conn| {
+                let runs = retention_runs(conn, SHOWN_RUNS).await;
+                Ok(runs.context("cannot read the runs")?)
+            })
+            .await?;
             if args.output.json {
                 print_json(&runs)?;
             } else {
@@ -158,7 +159,7 @@ async fn plan(
     policy: &RetentionPolicy,
     output: &OutputArgs,
 ) -> Result<Answer, Failure> {
-    let plan = plan_retention(conn, policy)
+    let plan = transaction(conn, async |conn| plan_retention(conn, policy).await)
         .await
         .context("cannot plan the purge")?;
     if output.json {

@@ -7,16 +7,16 @@ use diesel_async::AsyncPgConnection;
 use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::follow::{BLIND_WINDOW, Follow};
 use threadline_diesel::{Timeline, TimelineEntry};
+use tokio::io::AsyncWriteExt;
 
 use super::empty_answer::EmptyAnswer;
 use super::page::{PageRequest, load_page};
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, TimelineFilterArgs};
-use crate::connection::connect;
+use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
-use crate::output::json::print_ndjson;
+use crate::output::json::write_ndjson;
 use crate::output::page::{ListFormat, print_page};
-use crate::output::text::print_line;
 use crate::output::timeline::{show_more_of_timeline, show_timeline};
 
 /// The pause between two reads of `--follow`.
@@ -38,26 +38,32 @@ pub(crate) struct TimelineArgs {
 }
 
 pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
-    let target = EmptyAnswer::from_filters(&args.filters);
-    let mut conn = connect(&args.database).await?;
-    let question = filtered_timeline(&mut conn, args.filters).await?;
-    let format = args.output.format();
     if args.follow {
-        if let Some(target) = &target
-            && target.explain(&mut conn).await? == Answer::Bad
-        {
-            return Ok(Answer::Bad);
-        }
-        return follow(&mut conn, question, format).await;
+        return tokio::select! {
+            // Polled first, so that Ctrl-C is handled from here on.
+            biased;
+            _ = tokio::signal::ctrl_c() => Ok(Answer::Fine),
+            outcome = follow(args) => outcome,
+        };
     }
+    let target = EmptyAnswer::from_filters(&args.filters);
+    let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
-    let page = load_page(&mut conn, &question, &request, show_timeline).await?;
-    if page.entries.is_empty()
-        && let Some(target) = &target
-        && target.explain(&mut conn).await? == Answer::Bad
-    {
+    let page = read(&args.database, async |conn| {
+        let question = filtered_timeline(conn, args.filters).await?;
+        let page = load_page(conn, &question, &request, show_timeline).await?;
+        if page.entries.is_empty()
+            && let Some(target) = &target
+            && target.explain(conn).await? == Answer::Bad
+        {
+            return Ok(None);
+        }
+        Ok(Some(page))
+    })
+    .await?;
+    let Some(page) = page else {
         return Ok(Answer::Bad);
-    }
+    };
     print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", show_timeline)?;
     Ok(Answer::Fine)
 }
@@ -74,13 +80,24 @@ pub(super) async fn filtered_timeline(
     Ok(filters.into_timeline(row_key.as_ref()))
 }
 
-/// Prints changes as they are committed, until Ctrl-C.
-async fn follow(
-    conn: &mut AsyncPgConnection,
-    question: Timeline,
-    format: ListFormat,
-) -> Result<Answer, Failure> {
-    let mut follow = Follow::start(conn, question).await?;
+/// Prints changes as they are committed.
+async fn follow(args: TimelineArgs) -> Result<Answer, Failure> {
+    let format = args.output.format();
+    let target = EmptyAnswer::from_filters(&args.filters);
+    let mut conn = connect(&args.database).await?;
+    let started = transaction(&mut conn, async |conn| {
+        let question = filtered_timeline(conn, args.filters).await?;
+        if let Some(target) = &target
+            && target.explain(conn).await? == Answer::Bad
+        {
+            return Ok::<_, Failure>(None);
+        }
+        Ok(Some(Follow::start(conn, question).await?))
+    })
+    .await?;
+    let Some(mut follow) = started else {
+        return Ok(Answer::Bad);
+    };
     if !follow.sees_all_transactions() {
         eprintln!(
             "warning: this role cannot see when transactions of other roles started, so changes of \
@@ -90,16 +107,18 @@ async fn follow(
     }
     let mut show: fn(&[TimelineEntry]) -> String = show_timeline;
     loop {
-        let entries = follow.read_new(conn).await?;
+        let entries = transaction(&mut conn, async |conn| follow.read_new(conn).await).await?;
+        let mut text = Vec::new();
         if format == ListFormat::Ndjson {
-            print_ndjson(entries.iter().map(EntryDocument::from))?;
+            write_ndjson(&mut text, entries.iter().map(EntryDocument::from))?;
         } else if !entries.is_empty() {
-            print_line(&show(&entries))?;
+            text = format!("{}\n", show(&entries)).into_bytes();
             show = show_more_of_timeline;
         }
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Answer::Fine),
-        }
+        // Asynchronous, so that Ctrl-C works while the pipe is full.
+        let mut out = tokio::io::stdout();
+        out.write_all(&text).await?;
+        out.flush().await?;
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
     }
 }

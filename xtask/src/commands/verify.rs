@@ -8,7 +8,7 @@ use threadline_diesel::documents::{MigrationsDocument, VerificationDocument};
 use super::coverage::{CoverageScopeArgs, load_coverage, load_policies};
 use super::policy::compare_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::host::Host;
 use crate::migrations_dir::MigrationsDir;
@@ -32,9 +32,12 @@ pub(crate) struct VerifyArgs {
 pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure> {
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
     let migrations = check_migrations(&dir)?;
-    let mut conn = connect(&args.database).await?;
-    let policies = load_policies(&mut conn).await?;
-    let coverage = load_coverage(host, &mut conn, args.scope, &policies).await?;
+    let (policies, coverage) = read(&args.database, async |conn| {
+        let policies = load_policies(conn).await?;
+        let coverage = load_coverage(host, conn, args.scope, &policies).await?;
+        Ok((policies, coverage))
+    })
+    .await?;
     let policy = compare_policies(&dir, policies)?;
     let verification = VerificationDocument::new(migrations, coverage, policy);
     if args.output.json {

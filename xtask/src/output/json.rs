@@ -14,9 +14,18 @@ pub(crate) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
 /// Prints one document per line.
 pub(crate) fn print_ndjson<T: Serialize>(documents: impl IntoIterator<Item = T>) -> io::Result<()> {
     let mut out = io::BufWriter::new(stdout().lock());
+    write_ndjson(&mut out, documents)?;
+    out.flush()
+}
+
+/// Writes one document per line.
+pub(crate) fn write_ndjson<T: Serialize>(
+    out: &mut impl Write,
+    documents: impl IntoIterator<Item = T>,
+) -> io::Result<()> {
     for document in documents {
-        serde_json::to_writer(&mut out, &document)?;
+        serde_json::to_writer(&mut *out, &document)?;
         writeln!(out)?;
     }
-    out.flush()
+    Ok(())
 }

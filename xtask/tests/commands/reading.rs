@@ -310,3 +310,28 @@ fn as_of_shows_a_row_its_deletion_or_the_start_of_its_trail() {
     );
     assert_eq!(code(&run(&["as-of", "orders", "1", "yesterday"])), 2);
 }
+
+#[test]
+fn restore_prints_a_script_that_brings_the_row_back() {
+    let database = captured_orders();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+
+    let present = run(&["restore", "orders", "1"]);
+    assert_eq!(code(&present), 2);
+    assert!(err(&present).contains("--as-of"), "{}", err(&present));
+    assert_eq!(code(&run(&["restore", "orders", "7"])), 1);
+    assert_eq!(code(&run(&["restore", "ordres", "1"])), 2);
+
+    let row = "SELECT orders::text FROM orders";
+    let before = database.query_text(row).unwrap();
+    database.execute_script("DELETE FROM orders").unwrap();
+    let plan = json(&run(&["restore", "orders", "1", "--json"]));
+    assert_eq!(plan["removed_by"]["op"], "delete");
+    assert_eq!(plan["statements"][0]["operation"], "insert");
+    let script = run(&["restore", "orders", "1"]);
+    assert_eq!(code(&script), 0, "{}", err(&script));
+    assert_eq!(database.query_text(row).unwrap(), None);
+    database.execute_script(&out(&script)).unwrap();
+    assert_eq!(database.query_text(row).unwrap(), before);
+}

@@ -1,4 +1,4 @@
--- The audit trail: three tables partitioned by time, and the records about the trail itself.
+-- The audit trail: three tables partitioned by time, and tables with records about the trail.
 --
 -- The names of audit_transactions, audit_changes and audit_actions and of their columns are public and
 -- stable.
@@ -8,9 +8,9 @@ BEGIN
     IF to_regclass('@threadline@.audit_changes') IS NOT NULL THEN
         RAISE EXCEPTION 'the audit trail is already installed in schema @threadline@'
             USING ERRCODE = 'duplicate_schema',
-                  HINT = 'Nothing has to be done. A newer release adds a migration of its own.';
+                  HINT = 'No action is needed. A newer release adds a migration of its own.';
     END IF;
-    -- Names are looked up in pg_catalog alone until 99_privileges.sql restores the path.
+    -- Unqualified names resolve to pg_catalog only, until 99_privileges.sql restores the search path.
     PERFORM set_config('threadline.path_before', current_setting('search_path'), true),
         set_config('search_path', 'pg_catalog, pg_temp', true);
 END
@@ -39,7 +39,7 @@ CREATE TABLE @threadline@.audit_transactions (
 ) PARTITION BY RANGE (id);
 
 COMMENT ON TABLE @threadline@.audit_transactions IS
-    'One row for each database transaction that changed audited rows: who, when, in what context.';
+    'One row for each database transaction that changed audited rows: actor, time and context.';
 COMMENT ON COLUMN @threadline@.audit_transactions.id IS
     'Start of the transaction (8 bytes, microseconds since 2000-01-01 UTC), then its xid (8 bytes); ordered by time.';
 COMMENT ON COLUMN @threadline@.audit_transactions.occurred_at IS
@@ -49,13 +49,13 @@ COMMENT ON COLUMN @threadline@.audit_transactions.actor IS
 COMMENT ON COLUMN @threadline@.audit_transactions.on_behalf_of IS 'The actor that was represented: type:id, or anonymous.';
 COMMENT ON COLUMN @threadline@.audit_transactions.action_id IS 'The outermost action.';
 COMMENT ON COLUMN @threadline@.audit_transactions.context IS
-    'The rest of the context: source, remote_addr, meta, and in context_error what was malformed.';
+    'The rest of the context: source, remote_addr, meta; context_error lists the fields that were malformed.';
 COMMENT ON COLUMN @threadline@.audit_transactions.xid IS
     'The transaction id in the cluster that captured it; another cluster may use it again.';
-COMMENT ON COLUMN @threadline@.audit_transactions.db_user IS 'session_user, as the database knows it.';
+COMMENT ON COLUMN @threadline@.audit_transactions.db_user IS 'The session_user of the transaction.';
 
--- Orders changes, actions and the records about the trail. A value is always taken after the
--- transaction has its xid: readers of the feed rely on that.
+-- Orders changes, actions and the records about the trail. A transaction gets its xid before it takes a
+-- value: the feed relies on that.
 CREATE SEQUENCE @threadline@.audit_changes_id_seq AS bigint;
 
 CREATE TABLE @threadline@.audit_changes (
@@ -80,7 +80,7 @@ CREATE TABLE @threadline@.audit_changes (
 COMMENT ON TABLE @threadline@.audit_changes IS
     'One row for each captured change of a row, or of a table (truncate). Ordered by id.';
 COMMENT ON COLUMN @threadline@.audit_changes.op IS
-    'insert, update, delete, truncate, or baseline: a row that existed before its changes were recorded.';
+    'insert, update, delete, truncate, or baseline (the image of a row, recorded without a change).';
 COMMENT ON COLUMN @threadline@.audit_changes.actor IS 'The actor in force: type:id, or anonymous; null if none was named.';
 COMMENT ON COLUMN @threadline@.audit_changes.action_id IS 'The action in force.';
 COMMENT ON COLUMN @threadline@.audit_changes.command_id IS
@@ -120,12 +120,12 @@ CREATE TABLE @threadline@.audit_actions (
 COMMENT ON TABLE @threadline@.audit_actions IS
     'One row for each action that the application recorded, whether or not it changed rows.';
 COMMENT ON COLUMN @threadline@.audit_actions.id IS 'A version 7 uuid; ordered by time.';
-COMMENT ON COLUMN @threadline@.audit_actions.order_id IS 'Its place in the order of changes.';
+COMMENT ON COLUMN @threadline@.audit_actions.order_id IS 'A value of the sequence of audit_changes.id: orders actions among changes.';
 COMMENT ON COLUMN @threadline@.audit_actions.transaction_id IS
-    'The database transaction that recorded it; audit_transactions has a row if that changed audited rows.';
+    'The database transaction that recorded the action; audit_transactions has its row if it changed audited rows.';
 
--- Updates that changed a key, to follow a row in both directions. A separate table, because an index on
--- audit_changes for these few rows would cost every change.
+-- Updates that changed a key, to follow a row to its earlier and later keys. A separate table, because
+-- indexes on audit_changes for these few rows would slow down every captured change.
 CREATE TABLE @threadline@.audit_key_changes (
     change_id      bigint      NOT NULL,
     captured_at    timestamptz NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE @threadline@.audit_key_changes (
 );
 
 COMMENT ON TABLE @threadline@.audit_key_changes IS
-    'One row for each update that changed a key; repeats columns of audit_changes for two indexes.';
+    'One row for each update that changed a key; copies columns of audit_changes, for two indexes.';
 
 CREATE TABLE @threadline@.audit_enrolments (
     order_id          bigint      PRIMARY KEY,
@@ -160,14 +160,14 @@ CREATE TABLE @threadline@.audit_enrolments (
 );
 
 COMMENT ON TABLE @threadline@.audit_enrolments IS
-    'One row for each policy deployed on a table, and for each table that was taken out of capture.';
+    'One row each time a policy is deployed on a table, or capture of a table is disabled.';
 COMMENT ON COLUMN @threadline@.audit_enrolments.order_id IS
     'Changes of the table with a greater id were captured under this policy.';
 COMMENT ON COLUMN @threadline@.audit_enrolments.columns IS 'Array of {"name", "attnum", "type", "rule"}.';
 COMMENT ON COLUMN @threadline@.audit_enrolments.key_since IS
-    'Row keys of changes with a greater id mean the columns in key_columns; 0: all of them.';
+    'Row keys of changes with a greater id have the columns key_columns; 0: all row keys of the table have.';
 COMMENT ON COLUMN @threadline@.audit_enrolments.was_captured IS
-    'Whether capture triggers were in place before; false means that earlier writes may be missing.';
+    'Whether all capture triggers existed already; if false, earlier writes may be missing.';
 
 CREATE TABLE @threadline@.audit_suspensions (
     order_id       bigint      PRIMARY KEY,
@@ -192,30 +192,30 @@ CREATE TABLE @threadline@.audit_removals (
     change_count   bigint      NOT NULL
 );
 
-COMMENT ON TABLE @threadline@.audit_removals IS 'What retention removed from the trail, and which values were erased.';
+COMMENT ON TABLE @threadline@.audit_removals IS 'One row for each removal of records by retention, and for each erasure of values.';
 COMMENT ON COLUMN @threadline@.audit_removals.scope IS
     'Retention: {"cutoffs": {table: instant}}. Erasure: {"table_schema", "table_name", "row_key", "columns"}.';
 
--- Indexes: each serves one question. deduplicate_items is off because every entry ends with an id.
+-- Indexes: each serves the query above it. deduplicate_items is off, because entries with an id are unique.
 
--- What happened to this row?
+-- Changes of a row.
 CREATE INDEX audit_changes_row_idx ON @threadline@.audit_changes
     (table_name, row_key, table_schema, id) WITH (deduplicate_items = off);
--- What happened to this table lately?
+-- Recent changes of a table.
 CREATE INDEX audit_changes_table_idx ON @threadline@.audit_changes
     (table_name, table_schema, captured_at, id) WITH (deduplicate_items = off);
--- What did this actor do?
+-- Changes by an actor.
 CREATE INDEX audit_changes_actor_idx ON @threadline@.audit_changes
     (actor, captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
--- What is unattributed?
+-- Changes without an actor.
 CREATE INDEX audit_changes_unattributed_idx ON @threadline@.audit_changes
     (captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NULL;
--- What happened in this transaction?
+-- Changes of a transaction.
 CREATE INDEX audit_changes_transaction_idx ON @threadline@.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
--- Which change has this id? What follows this id (the feed)?
+-- A change by its id; changes after an id (the feed).
 CREATE INDEX audit_changes_id_idx ON @threadline@.audit_changes USING brin (id) WITH (autosummarize = on);
 
--- What belongs to this correlation, request or job? What was done on behalf of this actor?
+-- Transactions and actions of a correlation, request or job, or on behalf of an actor.
 CREATE INDEX audit_transactions_correlation_idx ON @threadline@.audit_transactions
     (correlation_id, id) WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
 CREATE INDEX audit_transactions_request_idx ON @threadline@.audit_transactions
@@ -232,29 +232,29 @@ CREATE INDEX audit_actions_job_idx ON @threadline@.audit_actions
     (job_id, id) WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
 CREATE INDEX audit_actions_represented_idx ON @threadline@.audit_actions
     (on_behalf_of, id) WITH (deduplicate_items = off) WHERE on_behalf_of IS NOT NULL;
--- Which actions were recorded in this transaction, under this name, by this actor? Which failed?
+-- Actions of a transaction, by name, by actor; failed actions.
 CREATE INDEX audit_actions_transaction_idx ON @threadline@.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
 CREATE INDEX audit_actions_name_idx ON @threadline@.audit_actions (name, id) WITH (deduplicate_items = off);
 CREATE INDEX audit_actions_actor_idx ON @threadline@.audit_actions
     (actor, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
 CREATE INDEX audit_actions_failed_idx ON @threadline@.audit_actions
     (id) WITH (deduplicate_items = off) WHERE status = 'error';
--- Which actions follow this place in the order (the feed)?
+-- Actions after an order_id (the feed).
 CREATE INDEX audit_actions_order_idx ON @threadline@.audit_actions USING brin (order_id) WITH (autosummarize = on);
 
--- Where did this row go, and where did it come from?
+-- The next key and the previous key of a row.
 CREATE INDEX audit_key_changes_previous_key_idx ON @threadline@.audit_key_changes
     (table_name, previous_key, table_schema, change_id) WITH (deduplicate_items = off);
 CREATE INDEX audit_key_changes_row_key_idx ON @threadline@.audit_key_changes
     (table_name, row_key, table_schema, change_id) WITH (deduplicate_items = off);
--- Under which policies was this table captured?
+-- Policies of a table.
 CREATE INDEX audit_enrolments_table_idx ON @threadline@.audit_enrolments (table_name, table_schema, order_id);
--- Is capture suspended in this transaction?
+-- Suspensions of capture in a transaction.
 CREATE INDEX audit_suspensions_transaction_idx ON @threadline@.audit_suspensions (transaction_id);
 
--- The xid of the transaction whose row this session recorded last, readable by currval in the same
--- session only. A session can write the marker in threadline.recorded, but not this. Unlogged, because
--- no session outlives a crash.
+-- Its session value (currval) is the xid of the transaction whose row this session recorded last. A
+-- session can write the setting threadline.recorded, but not this value. Unlogged, because session
+-- values do not survive a crash.
 CREATE UNLOGGED SEQUENCE @threadline@.capture_session AS bigint;
--- The same for the transaction that may change the trail; see allow_trail_delete.
+-- The same for the transaction that may delete from the trail; see allow_trail_delete.
 CREATE UNLOGGED SEQUENCE @threadline@.removal_session AS bigint;

@@ -1,6 +1,6 @@
--- Partitions of the trail by time, and a default partition of each table for rows that no other takes.
+-- Partitions of the trail by time, and for each table a default partition for all other rows.
 
--- One row. A change applies to the partitions made from then on.
+-- One row. A change of partition_width applies to partitions that are created later.
 CREATE TABLE @threadline@.audit_settings (
     id              boolean PRIMARY KEY DEFAULT true CHECK (id),
     partition_width text NOT NULL CHECK (partition_width IN ('month', 'week', 'day'))
@@ -13,27 +13,27 @@ CREATE FUNCTION @threadline@.transaction_id_from(instant timestamptz) RETURNS uu
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN encode(timestamptz_send(instant) || '\x0000000000000000'::bytea, 'hex')::uuid;
 
--- The smallest version 7 uuid of an instant; the first or the last one if the instant is out of range.
+-- The smallest version 7 uuid of an instant, which is clamped to the range of such uuids.
 CREATE FUNCTION @threadline@.action_id_from(instant timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN rpad(lpad(to_hex(
     LEAST(GREATEST(floor(extract(epoch FROM instant) * 1000), 0), 281474976710655)::bigint
 ), 12, '0'), 32, '0')::uuid;
 
--- When a transaction began, by its id. An id beyond the range of timestamps gives its first or last years.
+-- The start of a transaction, from its id; clamped to the range of timestamps.
 CREATE FUNCTION @threadline@.transaction_began_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN '2000-01-01 00:00:00+00'::timestamptz + '1 microsecond'::interval * LEAST(GREATEST(
     ('x' || left(replace(id::text, '-', ''), 16))::bit(64)::bigint, -200000000000000000
 ), 9200000000000000000);
 
--- When an action was recorded, by its id, to the millisecond.
+-- When an action was recorded, from its id, in milliseconds.
 CREATE FUNCTION @threadline@.action_recorded_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN '1970-01-01 00:00:00+00'::timestamptz + '1 millisecond'::interval
     * ('x0000' || left(replace(id::text, '-', ''), 12))::bit(64)::bigint;
 
--- The partitions of the trail with the time each is for; both instants of a default partition are null.
+-- The partitions of the trail with their bounds; a default partition has null for both.
 CREATE FUNCTION @threadline@.trail_partitions()
 RETURNS TABLE (
     parent text, partition regclass, partition_name text, from_instant timestamptz, to_instant timestamptz
@@ -58,18 +58,18 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Refuses what it is a trigger for. Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not
--- inherited: each partition has its own.
+-- Raises an error for the statement that fires it. TRUNCATE triggers are not inherited, so each
+-- partition has its own.
 CREATE FUNCTION @threadline@.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
+              HINT = 'Retention removes expired changes; erase_values erases values of a row.';
 END
 $guard$;
 
--- Revokes every privilege that others than the owner have on an object, for example by default privileges.
+-- Revokes all privileges on an object from all roles but its owner; default privileges may have granted some.
 CREATE FUNCTION @threadline@.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
 DECLARE
@@ -84,8 +84,8 @@ BEGIN
 END
 $revoke$;
 
--- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
--- default privileges of the owner are.
+-- Creates the TRUNCATE guard of a new partition, copies the SELECT grants of its parent, and revokes all
+-- other privileges.
 CREATE FUNCTION @threadline@.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
@@ -106,11 +106,11 @@ BEGIN
 END
 $protect$;
 
--- Makes the partition of one table for the period that holds an instant, or for the part of the period
--- that no partition covers yet. Rows of that time in the default partition are moved, if they are not
--- more than `move_at_most`: the table is locked meanwhile. Returns how many were moved;
--- -1 if there are more; null if there was nothing to do. The partition is made as a table and then
--- attached: writers of the other partitions go on.
+-- Creates the partition of one table for the period that contains an instant, or for the part of it that
+-- no partition covers. Moves up to `move_at_most` rows of that period out of the default partition, with
+-- the table locked. Returns the number of moved rows; -1, without moving any, if there are more; null if
+-- the period is covered already. The partition is created as a table and then attached, which does not
+-- block writers of other partitions.
 CREATE FUNCTION @threadline@.create_partition(
     parent text, instant timestamptz, move_at_most bigint
 ) RETURNS bigint
@@ -161,7 +161,7 @@ BEGIN
         format('@threadline@.%I', parent)::regclass, format('@threadline@.%I', partition)::regclass
     );
     IF to_move > 0 THEN
-        -- The parent, too: a reader planned without the new partition would miss the rows.
+        -- Lock the parent, too: a query planned without the new partition would miss the moved rows.
         EXECUTE format('LOCK TABLE ONLY @threadline@.%I, ONLY @threadline@.%I IN ACCESS EXCLUSIVE MODE',
             parent, parent || '_default');
         PERFORM @threadline@.allow_trail_delete(true);
@@ -180,7 +180,7 @@ BEGIN
 END
 $create$;
 
--- Makes the partitions from an instant until so many months after it. Returns how many tables it made.
+-- Creates the partitions from an instant to a number of months after it. Returns how many it created.
 CREATE FUNCTION @threadline@.create_partitions(from_instant timestamptz, months integer) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
     SELECT count(*) FILTER (WHERE @threadline@.create_partition(parent, period, 0) >= 0)
@@ -190,11 +190,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone
         from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
 $create$;
 
--- Maintenance, for a scheduler: makes partitions ahead, and moves rows out of the default partitions, one
--- period a call, because the table stays locked until the transaction ends. One row for each partition
--- `created`, with the rows moved into it, and for each period that is `left` (it has rows in a default
--- partition: call again, or with a greater `move_at_most`) or `locked` (try again). While it holds a lock
--- it does not wait for another one: that could end in a deadlock with a reader or a writer.
+-- Maintenance, for a scheduler: creates partitions ahead, and moves rows out of the default partitions, one
+-- period for each call, because the table stays locked until the transaction ends. Returns one row for each
+-- partition `created`, with the number of rows moved into it, and for each period that is `left` (it has
+-- rows in a default partition: call again, or with a greater `move_at_most`) or `locked` (try again).
+-- While it holds a lock, it does not wait for another one, which could cause a deadlock.
 CREATE FUNCTION @threadline@.maintain(
     months integer DEFAULT 3, move_at_most bigint DEFAULT 50000, lock_wait interval DEFAULT '500 milliseconds'
 ) RETURNS TABLE (table_name text, period_start timestamptz, result text, rows_moved bigint)
@@ -206,7 +206,7 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
     FOREACH table_name IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
-        -- Rows that are older or newer than a trail can be (a clock was wrong) stay in the default partition.
+        -- Rows with impossible times (the clock was wrong) stay in the default partition.
         EXECUTE format(
             'SELECT array_agg(period ORDER BY period) FROM ('
             '    SELECT date_trunc($1, %1$s) AS period FROM @threadline@.%2$I '
@@ -241,7 +241,7 @@ BEGIN
 END
 $maintain$;
 
--- The default partitions, and the first partitions: this period and those of the next three months.
+-- Creates the default partitions, and the partitions of this period and the next three months.
 DO $$
 DECLARE
     parent text;

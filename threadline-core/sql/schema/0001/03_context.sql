@@ -1,15 +1,14 @@
--- Who and why: the context that the application sets for its transaction.
+-- The context: actor, action and request that the application sets for its transaction.
 --
 -- Any role can set the settings threadline.actor_ref, threadline.context and threadline.action_id, so
 -- their values are untrusted input. record_transaction is the only function that parses them.
 
--- The id of the running transaction: its start, then its xid. Computed, so that every caller in the
--- transaction gets the same id without a look-up.
+-- The id of the current transaction: its start, then its xid. It is computed, so no look-up is needed.
 CREATE FUNCTION @threadline@.current_transaction_id() RETURNS uuid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex')::uuid;
 
--- An actor {"type", "id"} as the trail stores it: type:id, or anonymous. Null if it is not an actor.
+-- Converts an actor {"type", "id"} to its stored form, type:id or anonymous; null if it is invalid.
 -- The limit of an id is MAX_ACTOR_ID_BYTES in the library.
 CREATE FUNCTION @threadline@.actor_text(actor jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -31,11 +30,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Makes sure that the running transaction has its row, and returns the actor in force. Called when the
--- marker does not match: at the first change of a transaction, and after the context changed.
+-- Inserts or completes the row of the current transaction, and returns the actor in force. Called when the
+-- marker does not match: at the first change of a transaction, and when the context has changed.
 --
--- A context that is malformed stays in the column `context` as it came, with what is wrong in its field
--- context_error; its other fields count. Never raises an error because of a setting.
+-- A malformed context is stored unchanged in the column `context`, with the problems in its field
+-- context_error; the valid fields are used. An invalid setting never raises an error.
 CREATE FUNCTION @threadline@.record_transaction(this_transaction uuid, settings text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -127,8 +126,8 @@ BEGIN
         pg_backend_pid()
     ) ON CONFLICT DO NOTHING;
     IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
-        -- The transaction has its row, and the context changed: fill in what the row does not know
-        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
+        -- The row exists and the context has changed: fill in fields that are null. Not under
+        -- SERIALIZABLE, where reading the index could cause serialization failures of other writers.
         UPDATE @threadline@.audit_transactions AS recorded
         SET action_id = coalesce(recorded.action_id, root_action),
             request_id = coalesce(recorded.request_id, request),
@@ -150,11 +149,11 @@ BEGIN
             );
     END IF;
 
-    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
-    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
-    -- for a malformed context, every change comes here.
+    -- Set the marker, so that the next change in the same context does not call this function. When a
+    -- savepoint is rolled back, PostgreSQL restores the setting together with the row. No marker is set
+    -- while capture is suspended or the context is malformed: every change calls this function.
     IF coalesce(problem, '') = '' AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
-        -- An assignment, because PERFORM would run the executor.
+        -- An assignment of a simple expression, which does not start the executor as PERFORM would.
         marked := concat(
             set_config('threadline.recorded', concat(settings, '|', actor), true),
             setval('@threadline@.capture_session', txid_current())

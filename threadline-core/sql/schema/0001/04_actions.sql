@@ -1,6 +1,6 @@
--- The functions that the application calls around its writes. It has no rights on the tables.
+-- The functions that the application calls around its writes. It has no privileges on the tables.
 
--- A text field of an action, checked. The limits are those of the library.
+-- Returns a text field of an action, or raises an error if it is too long. The library has the same limits.
 CREATE FUNCTION @threadline@.action_field(action jsonb, field text, max_bytes integer) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -12,7 +12,7 @@ BEGIN
 END
 $$;
 
--- Records an action in the running transaction and returns its id. `action` has id and name, and
+-- Records an action in the current transaction and returns its id. `action` has id and name, and
 -- optionally status, verb, category, reason, comment and meta; the rest comes from `actor` and `context`.
 CREATE FUNCTION @threadline@.record_action(action jsonb, actor jsonb, context jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -42,7 +42,7 @@ BEGIN
     ELSIF coalesce(trim(@threadline@.action_field(action, 'name', 128)), '') = '' THEN
         RAISE EXCEPTION 'name: an action has a name' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- Actions are partitioned by the time in their ids, so an id must be a version 7 uuid of about now.
+    -- Actions are partitioned by the time in their ids, so the id must be a recent version 7 uuid.
     IF action ->> 'id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
         action_id := action ->> 'id';
         id_time := @threadline@.action_recorded_at(action_id);
@@ -70,9 +70,9 @@ BEGIN
 END
 $$;
 
--- Begins audited work in the running transaction: sets the context for it and records its action, if it
--- has one. `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns the settings that were
--- in force before, for end_audited_work; {} if there were none.
+-- Begins audited work in the current transaction: sets the context and records the action, if there is
+-- one. `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns the previous settings, for
+-- end_audited_work; {} if there were none.
 CREATE FUNCTION @threadline@.begin_audited_work(work jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -103,7 +103,7 @@ BEGIN
             'action_id', current_setting('threadline.action_id', true)
         );
         outer_context := @threadline@.setting_as_jsonb(before ->> 'context');
-        -- The context names the outermost action, the setting the one in force.
+        -- The context has the outermost action, the setting the action in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
             outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
         )));
@@ -116,8 +116,8 @@ BEGIN
 END
 $$;
 
--- Ends audited work: restores the settings that were in force before (null: the settings end with the
--- transaction) and returns the id of the audit transaction, null if nothing was captured in it.
+-- Ends audited work: restores the previous settings (null: leaves them to end with the transaction) and
+-- returns the id of the audit transaction; null if nothing was captured in it.
 CREATE FUNCTION @threadline@.end_audited_work(before jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -136,14 +136,14 @@ BEGIN
 END
 $$;
 
--- Counts what the running transaction captured: under one action, or in all if that is null. Reads the
--- trail, which can conflict with other writers under SERIALIZABLE.
+-- Counts the captured changes of the current transaction: those of an action, or all if it is null. Reads
+-- the trail, which can cause serialization failures under SERIALIZABLE.
 CREATE FUNCTION @threadline@.count_audited_work(
     of_action uuid, OUT change_count bigint, OUT table_count bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    -- The window lets the planner skip the partitions of other times.
+    -- The condition on captured_at prunes partitions.
     SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
     FROM @threadline@.audit_changes AS change
     WHERE change.transaction_id = @threadline@.current_transaction_id()

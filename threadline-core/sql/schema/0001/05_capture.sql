@@ -1,12 +1,12 @@
--- What the generated capture functions share: one row in audit_changes for each change, and one row in
--- audit_transactions for each transaction.
+-- The code that all generated capture functions share: it inserts one row into audit_changes for each
+-- change, and one into audit_transactions for each transaction.
 --
--- record_change and what it calls run inside those functions, with the rights of the trail's owner and
--- under their search path (pg_catalog, pg_temp). No other role may execute them. A SET clause of their
--- own would cost every captured write a tenth.
+-- record_change and the functions that it calls run inside the capture functions, with the privileges of
+-- the trail's owner and their search path (pg_catalog, pg_temp). No other role may execute them. They
+-- have no SET clause, which would make every captured write about 10 % slower.
 
--- A row key: the value itself, or a JSON array of the values. Keys that are too long for an index, and
--- those that look like a digest, are replaced by a digest.
+-- The row key of key values: the value itself, or a JSON array of several. A key that is too long for an
+-- index, or begins like a digest, is replaced by its digest.
 CREATE FUNCTION @threadline@.row_key(VARIADIC key_values text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 
--- The policy that a table is captured under, or was last; null if it never was.
+-- The newest enrolment of a table with a policy; null if the table was never captured.
 CREATE FUNCTION @threadline@.current_enrolment(of_schema text, of_table text) RETURNS @threadline@.audit_enrolments
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -31,8 +31,8 @@ BEGIN ATOMIC
     ORDER BY enrolled.order_id DESC LIMIT 1;
 END;
 
--- Whether the running transaction suspended capture of a table. Only the record counts, because any role
--- can write the setting.
+-- Whether the current transaction has suspended capture of a table. The setting only selects rows of
+-- audit_suspensions, because any role can write it.
 CREATE FUNCTION @threadline@.is_suspended(this_transaction uuid, table_schema text, table_name text)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -45,8 +45,8 @@ RETURN EXISTS (
 
 -- Records one change. Returns false if capture of the table is suspended.
 --
--- The transaction's row is known to exist if the marker matches the settings in force and currval says
--- that this session recorded it in this transaction; a session can write the marker, but not the latter.
+-- The row of the transaction exists if the marker matches the current settings and currval of
+-- capture_session is the current xid. A session can write the marker, but not the sequence.
 CREATE FUNCTION @threadline@.record_change(
     op text, table_schema text, table_name text, table_pk jsonb, row_key text, previous_key text,
     data_after jsonb, changed_from jsonb, actor_required boolean, command_id integer,
@@ -72,7 +72,7 @@ BEGIN
         BEGIN
             is_marked := currval('@threadline@.capture_session') = txid_current();
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
-            NULL; -- this session recorded nothing, or DISCARD SEQUENCES
+            NULL; -- this session has recorded nothing, or has executed DISCARD SEQUENCES
         END;
     END IF;
     IF is_marked THEN
@@ -130,11 +130,11 @@ BEGIN
 END
 $$;
 
--- Order within a statement. PostgreSQL fires the AFTER triggers of a foreign key's action at the end of
--- the outer statement, but those of a statement in a trigger at once. So where both change one row, the
--- later change is captured first. The commands of the transaction tell: capture functions pass the
--- command that made a change where triggers write audited rows, and null otherwise. record_change gives
--- an earlier change the time of the first later one, and this gives the later ones new ids.
+-- Corrects the order of changes within a statement. PostgreSQL fires the AFTER triggers of a foreign key
+-- action at the end of the outer statement, but those of a statement in a trigger immediately. So if both
+-- change one row, the later change is captured first. If triggers write audited rows, capture functions
+-- pass the command id of a change, otherwise null. A change with a smaller command id than changes that
+-- are recorded already gets the captured_at of the first of them, and this function gives them new ids.
 CREATE FUNCTION @threadline@.move_later_changes(
     this_transaction uuid, of_schema text, of_table text, of_key text, command integer
 ) RETURNS void

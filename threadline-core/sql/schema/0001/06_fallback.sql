@@ -1,8 +1,8 @@
--- Capture of a change that the generated function of the table cannot store: a column was renamed,
--- dropped or given another type since, or a value is too large for jsonb. Builds a query from the catalog
--- and the deployed policy; slow, and reported by coverage.
+-- Capture of changes that the generated function of a table cannot store: a column was renamed or dropped
+-- or its type was changed, or a value is too large for jsonb. Builds a query from the catalog and the
+-- deployed policy. It is slow; coverage reports tables that need it.
 
--- The policy that a capture function carries as its comment; null without one.
+-- The policy in the comment of a capture function; null if the comment has none.
 CREATE FUNCTION @threadline@.policy_of(function_oid oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -18,8 +18,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- The declared table in the policy of a relation's capture trigger; {} without one, so that no column
--- counts as classified.
+-- The table declaration in the policy of a relation's capture trigger; {} without a trigger, so that no
+-- column has a rule.
 CREATE FUNCTION @threadline@.deployed_policy(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN coalesce((
@@ -27,7 +27,7 @@ RETURN coalesce((
     WHERE tgrelid = relation AND tgname = '00_threadline_capture'
 ), '{}');
 
--- The type behind any number of domains.
+-- The base type of a type, through nested domains.
 CREATE FUNCTION @threadline@.base_type(type_oid oid) RETURNS oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
@@ -41,8 +41,8 @@ RETURN (
     SELECT oid FROM chain WHERE kind <> 'd'
 );
 
--- The expression that stores a value, as the generator writes it: JSON numbers have no -0, JSON arrays no
--- bounds, and jsonb changes json documents, so these are stored as text.
+-- The expression that stores a value, equal to the generator's. JSON has no -0 and no array bounds, and
+-- jsonb does not preserve json documents, so these values are stored as text.
 CREATE FUNCTION @threadline@.stored_expression(value text, value_type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
@@ -61,16 +61,16 @@ RETURN (
     FROM pg_type AS type WHERE type.oid = @threadline@.base_type(value_type)
 );
 
--- The query that gives, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
--- columns that differ and both keys. With `max_bytes`, longer values become a digest and their size.
+-- The query that returns, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
+-- columns that differ, and both keys. Values longer than `max_bytes` are replaced by size and digest.
 CREATE FUNCTION @threadline@.fallback_query(relation oid, policy jsonb, max_bytes integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
     WITH enrolment AS (
         SELECT * FROM @threadline@.current_enrolment(policy #>> '{name,schema}', policy #>> '{name,name}')
     ), key_column AS (
-        -- By attribute number, so that a renamed column keeps its place; partitions and children have
-        -- the names of the enrolled table. By name where that table is another one, as after a restore.
+        -- Key columns are found by attribute number, which a rename does not change; partitions and
+        -- children have the same names. If the table was created again, by a restore, they are found by name.
         SELECT part.position, coalesce(attribute.attname::text, part.name) AS name
         FROM enrolment
         CROSS JOIN unnest(enrolment.key_columns, enrolment.key_attnums)
@@ -109,7 +109,7 @@ RETURN (
             ), 'unclassified') AS rule
         ) AS declared
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
-            AND attribute.attgenerated <> 'v' -- a trigger does not see its value
+            AND attribute.attgenerated <> 'v' -- triggers do not see the value
             AND declared.rule <> 'exclude'
     ), image AS (
         SELECT alias, string_agg(format('jsonb_build_object(%L, %s)', name, expression), ' || ' ORDER BY attnum) AS expression
@@ -138,8 +138,8 @@ RETURN (
     )
 );
 
--- What record_change stores of a change, from the catalog. Sets every setting that shows in stored
--- values. An update that changed nothing stored has a null changed_from.
+-- Builds the arguments of record_change for a change. The SET clauses fix every setting that affects the
+-- text form of values. changed_from is null for an update that changed no stored column.
 CREATE FUNCTION @threadline@.fallback_change(
     relation oid, op text, old_row record, new_row record,
     OUT table_pk jsonb, OUT row_key text, OUT previous_key text, OUT data_after jsonb, OUT changed_from jsonb
@@ -155,7 +155,7 @@ DECLARE
     old_key text;
     new_key text;
 BEGIN
-    -- One row stands in for the side that does not exist.
+    -- An insert has no old row and a delete no new row: use the same row for both.
     IF op = 'INSERT' THEN
         old_row := new_row;
     ELSIF op = 'DELETE' THEN
@@ -173,11 +173,11 @@ BEGIN
     IF op = 'DELETE' THEN
         changed_from := old_image;
     ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
-        -- Columns that are not compared go with the others, if they differ.
+        -- Ignored columns are included if they differ.
         SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
         FROM jsonb_each(old_image)
         WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
-        -- A column without a rule, such as a renamed one: that it changed is stored, its value is not.
+        -- Of a column without a rule, such as a renamed one, the name is stored, but not the value.
         changed_from := changed_from || (
             SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
             WHERE NOT old_image ? name

@@ -1,20 +1,20 @@
--- TRUNCATE, which no row trigger sees. The trigger is on the audited table, its partitions and its
--- inheritance children. Its arguments are the audited table's schema and name, and whether an actor
+-- Captures TRUNCATE, which fires no row trigger. The trigger is on the audited table, its partitions and
+-- its inheritance children. Its arguments are schema and name of the audited table, and whether an actor
 -- is required ('true' or 'false').
 --
--- partition_name is null where the whole table was emptied, and else names the part that was.
+-- partition_name is null if the whole table was truncated; otherwise it is the truncated part.
 CREATE FUNCTION @threadline@.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $truncate$
 DECLARE
     part text;
     last record;
 BEGIN
-    -- The audited table has its name, or, renamed since, the oid under which it was enrolled.
+    -- The audited table itself: it has the declared name or, after a rename, the enrolled oid.
     IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1])
         OR TG_RELID = (@threadline@.current_enrolment(TG_ARGV[0], TG_ARGV[1])).relation
     THEN
-        -- TRUNCATE locks the inheritance children that it empties; TRUNCATE ONLY does not. (Where the
-        -- transaction had locked them before, ONLY cannot be seen.)
+        -- TRUNCATE locks inheritance children, TRUNCATE ONLY does not. (If the transaction had locked them
+        -- before, ONLY cannot be detected.)
         IF EXISTS (
             SELECT FROM pg_inherits AS inherits
             JOIN pg_class AS child ON child.oid = inherits.inhrelid AND child.relpersistence <> 't'
@@ -27,15 +27,15 @@ BEGIN
             part := TG_RELID::regclass;
         END IF;
     ELSE
-        -- A partition that was detached keeps this trigger and loses the row trigger.
+        -- A detached partition keeps this trigger, but loses the row trigger.
         IF NOT EXISTS (
             SELECT FROM pg_trigger WHERE tgrelid = TG_RELID AND tgname = '00_threadline_capture'
         ) THEN
             RETURN NULL;
         END IF;
         part := TG_RELID::regclass;
-        -- TRUNCATE of the table fires for its parts too, after the table. They are known to be empty
-        -- if nothing came since, and nothing came unseen.
+        -- TRUNCATE of the table fires the triggers of its parts afterwards. A part needs no record if the
+        -- last change of this transaction is that truncate and capture was not suspended.
         SELECT change.op, change.partition_name INTO last FROM @threadline@.audit_changes AS change
         WHERE change.transaction_id = @threadline@.current_transaction_id()
             AND change.table_schema = TG_ARGV[0] AND change.table_name = TG_ARGV[1]

@@ -1,6 +1,6 @@
--- Putting a table under capture and taking it out again: called by generated migrations.
+-- Enabling and disabling capture of a table; called by generated migrations.
 
--- The relation itself and everything that holds its rows: partitions and inheritance children.
+-- A relation with its partitions and inheritance children.
 CREATE FUNCTION @threadline@.relations_of(root regclass) RETURNS SETOF regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -12,8 +12,8 @@ BEGIN ATOMIC
     SELECT oid::regclass FROM family GROUP BY oid ORDER BY min(depth), oid;
 END;
 
--- Locks tables against writes, all of them or none at a time. Each attempt waits for less than
--- deadlock_timeout, so that no writer becomes the victim of a deadlock.
+-- Locks all of the tables or, if an attempt fails, none. An attempt waits for less than the default
+-- deadlock_timeout, so that no writer is aborted by a deadlock.
 CREATE FUNCTION @threadline@.lock_tables_with_retry(tables regclass[], lock_mode text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -38,13 +38,13 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'tables are busy: %', relations
         USING ERRCODE = 'lock_not_available',
-              HINT = 'Nothing was changed. Run it again when there are fewer long transactions.';
+              HINT = 'Nothing was changed. Run the migration again when fewer long transactions are running.';
 END
 $$;
 
--- Called first by a generated migration: one enrolment at a time, and no writes to tables that get triggers
--- until it commits. Tables that do not exist are reported by enable_capture; those whose triggers are in
--- place are not locked, so that replacing a function does not make writers wait.
+-- Called first by a generated migration. Serializes enrolments, and blocks writes to tables that get
+-- triggers until the migration commits. Tables that have their triggers are not locked, so that replacing
+-- a function does not block writers; enable_capture reports tables that do not exist.
 CREATE FUNCTION @threadline@.lock_for_enrolment(VARIADIC tables text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -65,7 +65,7 @@ BEGIN
 END
 $$;
 
--- Raises an error where a declaration contradicts the table.
+-- Raises an error if a declaration contradicts the table.
 CREATE FUNCTION @threadline@.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -87,7 +87,7 @@ BEGIN
         RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
-    -- Children have the capture triggers of their parent, so none of them can be captured by itself.
+    -- Inheritance children have the capture triggers of their parent, so they cannot have their own.
     SELECT other.oid::regclass AS name INTO wanted
     FROM @threadline@.relations_of(relation) AS holder
     CROSS JOIN LATERAL @threadline@.deployed_policy(holder) AS policy
@@ -159,10 +159,10 @@ BEGIN
 END
 $$;
 
--- Creates the capture triggers that are missing or not as wanted. Row triggers of a partitioned table
--- are copied to its partitions by PostgreSQL, also when they are attached later; truncate triggers, and
--- those of inheritance children, are not. Returns whether all row triggers were in place before. The names
--- sort first, because PostgreSQL fires triggers in the order of their names.
+-- Creates capture triggers that are missing or differ. PostgreSQL copies row triggers of a partitioned
+-- table to its partitions, also to those attached later, but neither truncate triggers nor triggers to
+-- inheritance children. Returns whether all row triggers existed. The names begin with 00, because
+-- PostgreSQL fires triggers in the order of their names.
 CREATE FUNCTION @threadline@.create_triggers(root regclass, declared jsonb, function_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -204,8 +204,8 @@ BEGIN
 END
 $$;
 
--- Puts a table under capture by its generated function, whose comment holds the policy, or deploys a
--- changed policy. Also repairs missing triggers, for example of a child table that was added.
+-- Enables capture of a table by its generated function, whose comment has the policy, or deploys a changed
+-- policy. Also creates missing triggers, for example of a new child table.
 CREATE FUNCTION @threadline@.enable_capture(table_schema text, table_name text, function_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -224,7 +224,7 @@ DECLARE
 BEGIN
     PERFORM @threadline@.check_declaration(shown, root, policy -> 'table');
     PERFORM @threadline@.lock_for_enrolment(shown);
-    -- A role that could execute a trigger function could put it on another table and forge changes.
+    -- A role with EXECUTE on a trigger function could create a trigger on its own table and forge changes.
     PERFORM @threadline@.revoke_all(format('FUNCTION @threadline@.%I()', function_name), proowner, coalesce(proacl, acldefault('f', proowner)))
     FROM pg_proc WHERE oid = format('@threadline@.%I()', function_name)::regprocedure;
     was_captured := @threadline@.create_triggers(root, policy -> 'table', function_name);
@@ -242,8 +242,8 @@ BEGIN
     FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
         AND NOT attribute.attisdropped;
-    -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
-    -- where the relation is another (restored from a dump, created again), columns of the same names.
+    -- The key definition is unchanged if it has the same columns by attribute number, which allows renames;
+    -- or, if the relation is another one (restored, created again), columns of the same names.
     key_since := CASE
         WHEN previous.order_id IS NULL THEN 0
         WHEN previous.relation = root::oid AND previous.key_attnums = key_attnums
@@ -251,7 +251,7 @@ BEGIN
         THEN previous.key_since
     END;
     IF key_since IS NULL THEN
-        -- No change of the old key may get an id after the new definition.
+        -- Block writes, so that no change under the old key gets an id after the new definition.
         PERFORM @threadline@.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
     END IF;
     order_id := nextval('@threadline@.audit_changes_id_seq');
@@ -272,7 +272,7 @@ BEGIN
 END
 $$;
 
--- Takes a table out of capture. Its trail stays.
+-- Disables capture of a table. Its records are kept.
 CREATE FUNCTION @threadline@.disable_capture(table_schema text, table_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

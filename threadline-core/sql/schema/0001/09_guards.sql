@@ -1,7 +1,7 @@
--- The trail is append-only, for its owner too. Only functions that record what they remove may change it,
--- and capture may complete what the running transaction recorded.
+-- The trail is append-only, also for its owner. Two exceptions: functions that record their removals, and
+-- capture, which updates rows that the current transaction inserted.
 
--- Lets the running function change the trail (true), or ends that (false).
+-- Allows (true) or forbids (false) updates and deletes of the trail in this transaction.
 CREATE FUNCTION @threadline@.allow_trail_delete(allowed boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -10,7 +10,7 @@ BEGIN
 END
 $$;
 
--- Whether that is so. Any role can write the setting, but not the value that currval gives.
+-- Whether they are allowed. Any role can write the setting, but not the session value of the sequence.
 CREATE FUNCTION @threadline@.trail_delete_is_allowed() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -23,7 +23,8 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
 END
 $$;
 
--- The argument names the column with the id of the transaction that recorded the row.
+-- Refuses an update or delete, except an update of a row that the current transaction inserted. The
+-- argument is the name of the column with the id of the inserting transaction.
 CREATE FUNCTION @threadline@.guard_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -38,7 +39,7 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Use retention or erase_values, which record what they remove.';
+              HINT = 'Use retention or erase_values, which record their removals.';
 END
 $$;
 

@@ -1,6 +1,6 @@
--- Suspending capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
--- EXECUTE on suspend_capture, which no role has by default. What was suspended, by whom and why is
--- recorded; the rows that were changed meanwhile are not.
+-- Suspends capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
+-- EXECUTE on suspend_capture, which no role has by default. The suspension is recorded with its tables,
+-- role and reason; the changes made during it are not.
 
 CREATE FUNCTION @threadline@.suspend_capture(tables regclass[], reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -24,13 +24,13 @@ BEGIN
     ) VALUES (
         order_id, transaction_id, clock_timestamp(), session_user, reason,
         ARRAY(
-            -- The names under which capture knows them.
+            -- The declared names, which capture uses.
             SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
             FROM unnest(tables) AS given CROSS JOIN LATERAL @threadline@.deployed_policy(given) AS policy
             ORDER BY 1
         )
     );
-    -- Capture looks for suspensions where its marker does not match, so the marker is cleared.
+    -- Capture checks for suspensions only if its marker does not match, so clear the marker.
     PERFORM set_config(
             'threadline.suspended',
             concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true

@@ -1,4 +1,4 @@
--- Erasure, and the record of everything that is removed.
+-- Erasure of values, and records of all removals.
 
 CREATE FUNCTION @threadline@.record_removal(kind text, reason text, scope jsonb, change_count bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -17,15 +17,15 @@ BEGIN
 END
 $$;
 
--- Replaces the values of columns by [ERASED] in an image.
+-- Replaces the values of columns in an image by [ERASED].
 CREATE FUNCTION @threadline@.erased_image(image jsonb, columns text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN image || (
     SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE image ? name
 );
 
--- Erases the values of columns in every stored image of one row, also under keys that it had before. That
--- the changes happened stays known. Returns how many changes it altered.
+-- Erases the values of columns in all stored images of one row, also under its earlier keys. The changes
+-- themselves are kept. Returns the number of updated changes.
 CREATE FUNCTION @threadline@.erase_values(
     of_schema text, of_table text, of_key text, columns text[], reason text
 ) RETURNS bigint
@@ -36,7 +36,7 @@ DECLARE
     found_key boolean;
     erased bigint;
 BEGIN
-    -- What policies of the table stored; columns that were renamed keep their old names in the trail.
+    -- The columns of all policies of the table; images have the names that renamed columns had then.
     SELECT array_agg(DISTINCT col ->> 'name') INTO known_columns
     FROM @threadline@.audit_enrolments AS enrolled
     CROSS JOIN LATERAL jsonb_array_elements(enrolled.columns) AS col

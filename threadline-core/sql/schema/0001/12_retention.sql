@@ -1,5 +1,5 @@
--- Removing what has expired: four functions for a role that purges the trail. Each call is bounded and
--- records what it removed. What has expired is decided by the caller.
+-- Removal of expired records: four functions for a role that purges the trail. Each call is bounded and
+-- records its removals. The caller decides which records are expired.
 
 CREATE TABLE @threadline@.audit_retention_runs (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,7 +21,7 @@ CREATE TABLE @threadline@.audit_retention_runs (
     failure           text
 );
 COMMENT ON TABLE @threadline@.audit_retention_runs IS
-    'One row for each purge: its policy, its lease, how much it removed, how it ended.';
+    'One row for each purge: policy, lease, state and numbers of removed records.';
 -- One run at a time.
 CREATE UNIQUE INDEX audit_retention_runs_running_idx ON @threadline@.audit_retention_runs (state) WHERE state = 'running';
 CREATE TRIGGER guard_finished BEFORE UPDATE ON @threadline@.audit_retention_runs
@@ -35,9 +35,9 @@ CREATE TABLE @threadline@.audit_horizons (
     purged_before timestamptz NOT NULL,
     PRIMARY KEY (table_name, table_schema)
 );
-COMMENT ON TABLE @threadline@.audit_horizons IS 'The last cut-off of each table that retention removed changes of.';
+COMMENT ON TABLE @threadline@.audit_horizons IS 'One row for each table of which retention removed changes: its last cut-off.';
 
--- Records what retention removed, and that the trail of these tables is complete from the cut-off only.
+-- Records a removal by retention, and raises the horizon of the tables to the cut-off.
 CREATE FUNCTION @threadline@.record_purge(
     reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
 ) RETURNS void
@@ -54,17 +54,17 @@ BEGIN
 END
 $$;
 
--- Removes the oldest changes of one table captured before an instant, at most `batch` and from one
--- partition; none means that none are left. Transactions go with their last change, if they began before
--- `transactions_before` (null: never). Where last images are kept, a row whose newest record goes gets a
--- new baseline, unless it is gone or unknown: after a truncate, after capture was off, or if its key has
--- other columns since.
+-- Removes the oldest changes of one table captured before an instant: at most `batch`, from one partition.
+-- 0 means that none are left. A transaction is removed with its last change if it began before
+-- `transactions_before` (null: never). With `keep_last_images`, a row whose newest change is removed gets a
+-- new baseline, unless the image may be outdated: the row was deleted, or after the change the table was
+-- truncated, capture was disabled, or the key was redefined.
 CREATE FUNCTION @threadline@.remove_changes(
     of_schema text, of_table text, before timestamptz, batch integer, reason text,
     keep_last_images boolean DEFAULT false, transactions_before timestamptz DEFAULT 'infinity',
     OUT changes bigint, OUT transactions bigint, OUT baselines bigint
 )
--- With stale statistics a sequential scan of the partition would seem cheaper than it is.
+-- With stale statistics the planner would choose a sequential scan of the partition.
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     this_transaction uuid := @threadline@.current_transaction_id();
@@ -104,7 +104,7 @@ BEGIN
         ), newest AS (
             SELECT DISTINCT ON (row_key) * FROM gone WHERE $5 AND row_key IS NOT NULL ORDER BY row_key, id DESC
         ), living AS (
-            -- LIMIT keeps these what they are meant to be: a look-up for each row.
+            -- LIMIT 1 keeps the planner from turning these index look-ups into joins.
             SELECT * FROM newest WHERE image IS NOT NULL AND id > coalesce($7, 0) AND (
                 SELECT later.id FROM @threadline@.audit_changes AS later WHERE later.table_name = $1
                     AND later.table_schema = $2 AND later.row_key = newest.row_key AND later.id > newest.id LIMIT 1
@@ -129,7 +129,7 @@ BEGIN
     DELETE FROM @threadline@.audit_key_changes AS moved
     WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
 
-    -- Those of the transactions that have no change left, in this partition or elsewhere.
+    -- Keep the ids of transactions without a remaining change in this or another partition.
     EXECUTE format('SELECT array_agg(found.id ORDER BY found.id) FROM unnest($1) AS found (id) WHERE NOT EXISTS '
         '(SELECT FROM %s AS change WHERE change.transaction_id = found.id)', part.partition) INTO ids USING ids;
     elsewhere := ARRAY(
@@ -147,8 +147,9 @@ BEGIN
 END
 $$;
 
--- Drops a partition of the trail that is past; of transactions only if none of them has changes. Returns
--- how many rows it had; null if its lock was not free within `lock_wait`, for which writers wait too.
+-- Drops a partition of the trail that ends in the past; a partition of transactions only if none of them
+-- has changes. Returns the number of its rows; null if the lock was not granted within `lock_wait`, a time
+-- for which writers wait, too.
 CREATE FUNCTION @threadline@.drop_trail_partition(
     partition_name text, reason text, lock_wait interval DEFAULT '50 milliseconds'
 ) RETURNS bigint
@@ -180,7 +181,7 @@ BEGIN
     END IF;
     BEGIN
         PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
-        -- The parent first, as everyone else does.
+        -- Lock the parent first, as all other statements do.
         EXECUTE format('LOCK TABLE ONLY @threadline@.%I IN ACCESS EXCLUSIVE MODE', part.parent);
         EXECUTE format('DROP TABLE %s', part.partition);
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -201,8 +202,8 @@ BEGIN
 END
 $$;
 
--- Of the next `batch` transactions after an id that began before an instant, removes those that have no
--- changes. `last_id` is the last one it looked at; null means that there are no more.
+-- Reads the next `batch` transactions after an id that began before an instant, and removes those without
+-- changes. `last_id` is the last id read; null if there are no more.
 CREATE FUNCTION @threadline@.remove_transactions(
     after_id uuid, before timestamptz, batch integer, reason text, OUT transactions bigint, OUT last_id uuid
 )
@@ -228,7 +229,7 @@ BEGIN
 END
 $$;
 
--- Removes the oldest actions recorded before an instant, at most `batch`. Returns how many.
+-- Removes the oldest actions recorded before an instant, at most `batch`. Returns their number.
 CREATE FUNCTION @threadline@.remove_actions(before timestamptz, batch integer, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE

@@ -1,6 +1,5 @@
--- Baselines: rows that are older than capture, recorded as they are (op 'baseline'). The command
--- `baseline` walks the table and decides which rows; here are the record of its runs, and the one right
--- that it needs on the trail.
+-- Baselines: images of rows that are older than capture (op 'baseline'). The library reads the table and
+-- selects the rows; this file has the table of its runs, and the function that inserts a baseline.
 
 CREATE TABLE @threadline@.audit_baseline_runs (
     id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -24,29 +23,28 @@ CREATE TABLE @threadline@.audit_baseline_runs (
 );
 
 COMMENT ON TABLE @threadline@.audit_baseline_runs IS
-    'Who recorded the rows of which table as they were, when, and how far it went.';
+    'One row for each baseline run: table, role, state and progress.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.selection IS 'Which rows: those without history, or all.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.continues IS 'The unfinished run whose work this one continued.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.first_change IS
-    'Changes with a greater id were recorded by this run or one that it continues, or came later.';
+    'Changes with a greater id were recorded by this run or one that it continues, or captured later.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.rows_left IS
-    'Rows that other transactions had locked, and that were not recorded yet.';
+    'The number of rows skipped because other transactions had them locked.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.last_key IS
-    'Where the walk along the key arrived: column name to value as text.';
+    'The last key that was read: column name to value as text.';
 
 CREATE INDEX audit_baseline_runs_table_idx ON @threadline@.audit_baseline_runs (table_name, table_schema, id);
--- Two runs of one table would record its rows twice.
+-- At most one running run for each table: two would record its rows twice.
 CREATE UNIQUE INDEX audit_baseline_runs_running_idx ON @threadline@.audit_baseline_runs
     (table_name, table_schema) WHERE state = 'running';
 
--- Runs move on, but nothing takes them back.
+-- Runs are updated, but never deleted.
 CREATE TRIGGER guard_record BEFORE DELETE OR TRUNCATE ON @threadline@.audit_baseline_runs
     FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record();
 
--- Records a row of the table of a run. The caller holds a lock on the row that keeps it from changing
--- until the end of the transaction, and has seen, in the statement that locked it, that the trail does
--- not know it. So the changes that were captured before are in the image, and the others get greater
--- ids.
+-- Records a baseline of a row. The caller has locked the row until the end of the transaction, and the
+-- statement that locked it has found no record of the row. So the image includes all changes with smaller
+-- ids, and later changes get greater ids.
 CREATE FUNCTION @threadline@.record_baseline_row(
     run bigint, table_pk jsonb, row_key text, image jsonb
 ) RETURNS boolean
@@ -75,7 +73,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Generate and apply its capture migration first (gen-triggers).';
     END IF;
-    -- The last argument: a baseline without an actor is refused.
+    -- `true`: a baseline without an actor is refused.
     RETURN @threadline@.record_change(
         'baseline', this_run.table_schema, this_run.table_name, table_pk, row_key, NULL, image, NULL, true, NULL
     );

@@ -1,15 +1,15 @@
--- The history of one row, followed through its keys. All of this runs with the caller's rights.
+-- The history of one row, followed through changes of its key. All functions run with the caller's privileges.
 
--- Every time a row came to a key or left it: by an update of the key, or by a move between partitions,
--- which is stored as a delete (left_id) and the next insert (arrived_id) of the same transaction whose
--- key is equal except for the partition columns. Only under the present definition of the key.
+-- All changes in which a row left a key or arrived at it: updates of the key, and moves between partitions,
+-- which are stored as a delete (left_id) and the next insert (arrived_id) of the same transaction whose
+-- key is equal except for the partition columns. Only changes under the current key definition.
 CREATE FUNCTION @threadline@.row_key_changes(of_schema text, of_table text, of_key text)
 RETURNS TABLE (
     left_id bigint, previous_key text, arrived_id bigint, row_key text, captured_at timestamptz,
     image_before jsonb, image_after jsonb, is_move boolean
 )
 LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
--- Planning for every partition takes longer than the look-ups.
+-- Generic plans: planning for all partitions takes longer than the look-ups.
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     since bigint;
@@ -50,11 +50,11 @@ BEGIN
 END
 $$;
 
--- The keys under which a row is and was known, each with the range of changes (by id) in which the key
--- was its own. A key means the row that has it now, or had it last.
+-- The current and earlier keys of a row, each with the range of change ids in which the row had the key.
+-- The row is the one that has the given key now, or had it last.
 --
--- While keys are swapped under a deferrable constraint, one row comes to a key before the other has
--- left it; the images before and after tell the two apart.
+-- If two rows swap keys under a deferrable constraint, one arrives at a key before the other has left it;
+-- their images distinguish the two.
 CREATE FUNCTION @threadline@.row_segments(of_schema text, of_table text, of_key text)
 RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
 LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
@@ -69,7 +69,7 @@ DECLARE
     departure record;
     arrival record;
 BEGIN
-    -- Forwards: where did the row go, if it has left the key since it was last seen there?
+    -- Forwards: follow the row to its current key, if it has left the given one.
     SELECT c.id, c.previous_key, c.data_after INTO seen
     FROM @threadline@.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key AND c.id > since
@@ -96,7 +96,7 @@ BEGIN
         ORDER BY k.left_id LIMIT 1;
     END LOOP;
 
-    -- Backwards.
+    -- Backwards: return a segment for each key.
     upper_id := highest;
     FOR step IN 1 .. 1000 LOOP
         SELECT k.* INTO arrival
@@ -107,7 +107,7 @@ BEGIN
         FROM @threadline@.row_key_changes(of_schema, of_table, here) AS k
         WHERE k.previous_key = here AND k.left_id < upper_id
         ORDER BY k.left_id DESC LIMIT 1;
-        -- A departure after the arrival ends the segment, unless the other row of a swap left.
+        -- A departure after the arrival ends the segment, unless the other row of a swap left the key.
         IF departure.left_id > arrival.arrived_id AND NOT departure.is_move
             AND departure.image_before <> arrival.image_after
             AND NOT EXISTS (
@@ -126,8 +126,8 @@ BEGIN
         here := arrival.previous_key;
         upper_id := arrival.left_id;
         IF NOT arrival.is_move THEN
-            -- Another row may have come to the old key before this one left it: the segment ends with the
-            -- image that this row left with.
+            -- Another row may have arrived at the old key before this one left it: the segment ends at the
+            -- last change whose image this row left with.
             upper_id := COALESCE((
                 SELECT c.id FROM (
                     SELECT last.id, last.data_after FROM @threadline@.audit_changes AS last
@@ -143,8 +143,8 @@ BEGIN
 END
 $$;
 
--- The history of a row for people, newest first. A move between partitions is one row, `moved`. If the
--- table's key was defined anew, the last row says so, `key_defined`: earlier changes have other keys.
+-- The history of a row for psql, newest first. A move between partitions is one row with op `moved`. If
+-- the key of the table was redefined, the last row has op `key_defined`: earlier changes have other keys.
 CREATE FUNCTION @threadline@.row_history(of_schema text, of_table text, of_key text)
 RETURNS TABLE (
     change_id bigint, captured_at timestamptz, op text, actor text, row_key text, previous_key text,

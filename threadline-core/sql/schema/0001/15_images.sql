@@ -1,9 +1,9 @@
--- Rows from stored images, and what one row was as of an instant. All of this runs with the caller's
--- rights and reads the trail and the catalogs, never the host's tables.
+-- Conversion of stored images to rows, and a row as of an instant. All functions run with the caller's
+-- privileges and read the trail and the catalogs, never audited tables.
 
--- The row that an image holds, in the row type of `base` (usually NULL::my_table). Columns that the
--- image does not have are null. jsonb_populate_record does it, except for json columns: their documents
--- are stored as texts, which keep every character.
+-- Converts an image to the row type of `base` (usually NULL::my_table). Columns that the image does not
+-- have are null. Like jsonb_populate_record, but json columns are stored as text, which preserves every
+-- character.
 CREATE FUNCTION @threadline@.row_from_image(base anyelement, image jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
 DECLARE
@@ -37,8 +37,8 @@ BEGIN
 END
 $$;
 
--- The instant since when every change of a table is in the trail: the first time that capture was
--- enabled, or the last cut-off of a purge if that is later. Null if the table was never captured.
+-- The audit horizon of a table: when capture was first enabled, or the last cut-off of a purge if that is
+-- later. Null if the table was never captured.
 CREATE FUNCTION @threadline@.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -68,7 +68,7 @@ CREATE FUNCTION @threadline@.row_as_of(
     OUT transaction_id uuid, OUT actor text, OUT image jsonb, OUT unknown jsonb
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
--- Planning for every partition takes longer than the look-ups.
+-- Generic plans: planning for all partitions takes longer than the look-ups.
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,6 +1,7 @@
--- Views for people at a SQL prompt and for reports.
+-- Views for psql and reports.
 
--- Every change with who, why, and what changed. Baseline records are not changes; audit_changes has them.
+-- All changes with actor, action, context and changed fields. Baselines are not changes: they are only in
+-- audit_changes.
 CREATE VIEW @threadline@.audit_timeline AS
 SELECT
     change.id,
@@ -36,9 +37,8 @@ LEFT JOIN @threadline@.audit_transactions AS transaction ON transaction.id = cha
 LEFT JOIN @threadline@.audit_actions AS action ON action.id = change.action_id
 WHERE change.op <> 'baseline';
 
-
--- The policies that are deployed: one row for each capture function. `policy` is the function's comment:
--- {"version", "hash", "table"}. `relation` is null if the table is gone.
+-- The deployed policies: one row for each capture function. `policy` is the function's comment:
+-- {"version", "hash", "table"}. `relation` is null if the table does not exist.
 CREATE VIEW @threadline@.deployed_policies AS
 SELECT
     deployed.policy #>> '{table,name,schema}' AS table_schema,

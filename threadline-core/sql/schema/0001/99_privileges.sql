@@ -1,12 +1,12 @@
--- The application can cause changes and say why; it can neither write nor read the trail beyond that.
--- Readers are granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
+-- The application can have changes captured and set actor and action; it can neither write nor read the
+-- trail otherwise. The host grants access to readers: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
 
--- The number of the newest schema file applied.
+-- The number of the newest schema migration that is applied.
 CREATE FUNCTION @threadline@.schema_version() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN 1;
 
--- Takes back what default privileges granted on the new objects.
+-- Revokes privileges that default privileges granted on the new objects.
 DO $$
 BEGIN
     PERFORM @threadline@.revoke_all(object.name, object.owner, object.acl)
@@ -30,7 +30,7 @@ GRANT EXECUTE ON FUNCTION @threadline@.end_audited_work(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.count_audited_work(uuid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.current_transaction_id() TO PUBLIC;
--- Readers. These read with the rights of their caller, or nothing at all.
+-- Readers. These run with the caller's privileges, or read no table.
 GRANT EXECUTE ON FUNCTION @threadline@.schema_version(), @threadline@.policy_of(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]), @threadline@.current_enrolment(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @threadline@.trail_partitions(), @threadline@.transaction_id_from(timestamptz),

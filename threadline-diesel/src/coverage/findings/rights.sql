@@ -71,7 +71,7 @@ FROM part CROSS JOIN trail WHERE part.relowner <> trail.owner
 UNION ALL
 SELECT 'error', 'trail_owned_by_writer', captured.table_schema, captured.table_name,
     format('role %s owns the table and the trail: it can switch capture off and change what is recorded', trail.owner_name),
-    'let a role of its own own the trail; see guides/roles-and-trust.md'
+    'let a role of its own own the trail; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
 FROM captured
 JOIN trail ON trail.owner = captured.relowner
 JOIN pg_roles AS role ON role.oid = trail.owner AND NOT role.rolsuper

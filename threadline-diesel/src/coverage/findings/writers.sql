@@ -9,13 +9,13 @@ writer AS (
 )
 SELECT 'warning' AS severity, 'writer_is_superuser' AS code, NULL AS table_schema, NULL AS table_name,
     format('%I writes captured tables and is a superuser, who can change the trail', writer.rolname) AS explanation,
-    'let the application log in as a role of its own; see guides/roles-and-trust.md' AS remedy
+    'let the application log in as a role of its own; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md' AS remedy
 FROM writer WHERE writer.rolsuper
 
 UNION ALL
 SELECT 'error', 'writer_is_trail_owner', NULL, NULL,
     format('%I writes captured tables and owns the trail', writer.rolname),
-    'let a role of its own own the trail; see guides/roles-and-trust.md'
+    'let a role of its own own the trail; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
 FROM writer WHERE writer.owns_trail AND NOT writer.rolsuper
 
 UNION ALL
@@ -30,7 +30,7 @@ WHERE NOT writer.rolsuper AND NOT writer.owns_trail AND pg_has_role(membership.r
 UNION ALL
 SELECT 'warning', 'writer_owns_table', captured.table_schema, captured.table_name,
     format('%I writes this table and may act as its owner, who can switch capture off without a trace', writer.rolname),
-    format('let another role own it: ALTER TABLE %s OWNER TO ...; see guides/roles-and-trust.md', captured.relation::regclass)
+    format('let another role own it: ALTER TABLE %s OWNER TO ...; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md', captured.relation::regclass)
 FROM captured
 JOIN writer ON NOT writer.rolsuper AND NOT writer.owns_trail
     AND pg_has_role(writer.oid, captured.relowner, 'MEMBER')

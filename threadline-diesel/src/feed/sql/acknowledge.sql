@@ -1,4 +1,4 @@
--- Acknowledges what was leased, if the lease is still this one and has not run out.
+-- Acknowledges the leased items, if the lease is the current one and has not expired.
 UPDATE @threadline@.audit_feed_consumers AS feed
 SET acknowledged_to = feed.leased_to,
     seen_until = GREATEST(feed.seen_until, feed.leased_seen_until),

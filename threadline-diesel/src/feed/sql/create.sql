@@ -1,4 +1,4 @@
--- Adds a consumer that begins after the id $2; after the last one given out if that is null.
+-- Adds a consumer that begins after the id $2, or after the last assigned id if $2 is null.
 INSERT INTO @threadline@.audit_feed_consumers (name, acknowledged_to, seen_until)
 SELECT
     $1,

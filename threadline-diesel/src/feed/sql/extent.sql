@@ -1,4 +1,4 @@
--- How many changes and actions there are with ids after $1 up to $2, at most $3, and the last of them.
+-- The number of changes and actions with ids after $1 up to $2, at most $3, and the last of them.
 SELECT count(*) AS found, max(item.id) AS last_id, max(item.at) AS last_at
 FROM (
     (

@@ -1,4 +1,4 @@
--- How far consumers are, by name: the consumer $1, or all of them.
+-- The positions of the consumer $1, or of all consumers by name.
 SELECT
     feed.name,
     feed.created_at,
@@ -14,7 +14,7 @@ SELECT
     running.prepared AS waiting_for_prepared
 FROM @threadline@.audit_feed_consumers AS feed
 CROSS JOIN @threadline@.audit_feed_end AS feed_end
--- The oldest transaction of this database, if newer changes may have to wait for it.
+-- The oldest transaction of this database for which newer changes may wait.
 LEFT JOIN LATERAL (
     SELECT backend_xid::text::bigint, pid, xact_start, NULL::text, age(backend_xid)
     FROM pg_stat_activity

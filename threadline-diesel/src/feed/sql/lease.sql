@@ -1,6 +1,6 @@
--- Leases what comes after acknowledged_to up to $4: within what is settled, which includes the mark
--- if $3. $5 is when the last of it was captured; null if $4 is the end of what is settled. Does nothing
--- if the row is not the version that was read, or if it is locked.
+-- Leases the items after acknowledged_to up to the id $4, which is settled (up to the mark if $3). $5 is
+-- when the last item was captured; null if $4 is the last settled id. Returns no row if the consumer's row
+-- is not the version that was read, or is locked.
 UPDATE @threadline@.audit_feed_consumers AS feed
 SET settled_to = free.settled_to,
     settled_at = free.settled_at,

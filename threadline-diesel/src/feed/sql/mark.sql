@@ -1,6 +1,6 @@
--- Records that nothing is left in what is settled, which includes the present mark if $3, and sets a
--- mark at $4 unless that is null. $4 was read before, so the transaction id is assigned after it.
--- Does nothing if the row is not the version that was read, or if it is locked.
+-- Records that all settled items (up to the mark if $3) are acknowledged, and sets a new mark at the id $4
+-- unless it is null. $4 was read earlier, so the xid of the mark is assigned after it. Updates no row if the
+-- consumer's row is not the version that was read, or is locked.
 UPDATE @threadline@.audit_feed_consumers AS feed
 SET acknowledged_to = GREATEST(feed.acknowledged_to, free.settled_to),
     seen_until = GREATEST(feed.seen_until, free.settled_at),

@@ -1,4 +1,4 @@
--- The state of a consumer, and what decides about its next lease.
+-- The state of a consumer, with the facts that its next lease depends on.
 SELECT
     feed.xmin::text AS version,
     feed.acknowledged_to,
@@ -6,14 +6,14 @@ SELECT
     feed.mark_id,
     feed.leased_until,
     COALESCE(feed.leased_until > clock_timestamp(), false) AS is_leased,
-    -- A transaction id that this server has not assigned yet: the trail was restored into it.
+    -- An xid that this cluster has not assigned yet: the trail was restored from another one.
     COALESCE(feed.mark_xid > pg_snapshot_xmax(snapshot.current), false) AS mark_is_foreign,
-    -- From xmax on, a snapshot counts every transaction as running; below, it lists those that are,
-    -- except its own.
+    -- In a snapshot, every xid from xmax on counts as running; of smaller ones it lists those that are
+    -- running, except its own.
     COALESCE(feed.mark_xid <= pg_snapshot_xmax(snapshot.current), false) AND NOT EXISTS (
         SELECT FROM pg_snapshot_xip(snapshot.current) AS running (xid)
         WHERE running.xid < feed.mark_xid
-            -- Transactions of other databases cannot write here.
+            -- Transactions of other databases cannot write to this trail.
             AND NOT EXISTS (
                 SELECT FROM pg_stat_get_activity(NULL) AS elsewhere
                 WHERE elsewhere.backend_xid = running.xid::xid
@@ -30,7 +30,7 @@ SELECT
     feed_end.last_id,
     current_setting('transaction_isolation') AS isolation,
     pg_current_xact_id_if_assigned() IS NOT NULL AS has_written,
-    -- With a cache, a session uses ids that it took long before.
+    -- With a cache, a session uses ids that it reserved earlier.
     (
         SELECT seqcache <> 1 FROM pg_sequence
         WHERE seqrelid = '@threadline@.audit_changes_id_seq'::regclass

@@ -9,10 +9,10 @@ use super::sequence::diff_sequences;
 use super::{DiffMismatch, FieldState};
 use crate::json::StoredJson;
 
-/// Documents are looked into this deep; what lies deeper is compared as a whole.
+/// The maximum depth of a path. Deeper values are compared as a whole.
 const MAX_DEPTH: usize = 64;
 
-/// What changed between two JSON documents. Numbers are compared and kept digit by digit.
+/// The differences of two JSON documents. Numbers are compared digit by digit: 1.0 differs from 1.00.
 ///
 /// ```
 /// use threadline_diesel::query::diff::JsonDiff;
@@ -27,20 +27,20 @@ const MAX_DEPTH: usize = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JsonDiff {
-    /// What changed, by path; nothing where the documents say the same.
+    /// The edits, by path; none if the documents are equal.
     pub edits: Vec<JsonEdit>,
 }
 
-/// A place in a document that changed.
+/// The change of one value in a document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JsonEdit {
-    /// Where: a JSON Pointer (RFC 6901). The index of an element that only one document has counts
-    /// in that document.
+    /// The path, a JSON Pointer (RFC 6901). The index of an added or removed element is its index in the
+    /// document that has it.
     pub path: String,
-    /// What was there: `value`, `null` or `absent`.
+    /// The state in the old document: `value`, `null` or `absent`.
     pub before: FieldState,
-    /// What is there: `value`, `null` or `absent`.
+    /// The state in the new document: `value`, `null` or `absent`.
     pub after: FieldState,
 }
 
@@ -49,15 +49,15 @@ impl JsonDiff {
     #[must_use]
     pub fn between(before: &StoredJson, after: &StoredJson) -> Self {
         let mut edits = Vec::new();
-        let (before, after) = (Node::of(before, 0), Node::of(after, 0));
+        let (before, after) = (Node::new(before, 0), Node::new(after, 0));
         before.compare(&after, &mut String::new(), &mut edits);
         Self { edits }
     }
 
-    /// The document after, from the document before. Fields of objects may come in another order.
+    /// Applies the diff to the old document and returns the new one. The order of fields may differ.
     ///
     /// # Errors
-    /// [`DiffMismatch`] when this is not the difference of that document.
+    /// [`DiffMismatch`] when the diff was made from another document.
     pub fn apply(&self, before: &StoredJson) -> Result<StoredJson, DiffMismatch> {
         let edits: Vec<_> = self
             .edits
@@ -68,15 +68,15 @@ impl JsonDiff {
             .iter()
             .map(|(tokens, edit)| (tokens.as_slice(), *edit))
             .collect();
-        let text = Node::of(before, 0).patched(&edits)?.ok_or(DiffMismatch)?;
+        let text = Node::new(before, 0).apply(&edits)?.ok_or(DiffMismatch)?;
         serde_json::from_str(&text).map_err(|_| DiffMismatch)
     }
 }
 
-/// An edit with what is left of its path.
+/// An edit with the rest of its path.
 type Patch<'a> = (&'a [String], &'a JsonEdit);
 
-/// A part of a document.
+/// A value of a document.
 struct Node {
     raw: StoredJson,
     kind: Kind,
@@ -85,12 +85,12 @@ struct Node {
 enum Kind {
     Object(Vec<(String, Node)>),
     Array(Vec<Node>),
-    /// A scalar, or what is not looked into.
+    /// A scalar, or a value that is compared as a whole.
     Whole,
 }
 
 impl Node {
-    fn of(raw: &StoredJson, depth: usize) -> Self {
+    fn new(raw: &StoredJson, depth: usize) -> Self {
         let kind = match raw.as_str().as_bytes().first() {
             Some(b'{') if depth < MAX_DEPTH => {
                 let fields = raw.fields();
@@ -99,18 +99,18 @@ impl Node {
                     Kind::Object(
                         fields
                             .into_iter()
-                            .map(|(name, value)| (name, Self::of(&value, depth + 1)))
+                            .map(|(name, value)| (name, Self::new(&value, depth + 1)))
                             .collect(),
                     )
                 } else {
-                    Kind::Whole // a name given twice has no path
+                    Kind::Whole // a duplicate name has no unique path
                 }
             }
             Some(b'[') if depth < MAX_DEPTH => match raw.read::<Vec<StoredJson>>() {
                 Ok(elements) => Kind::Array(
                     elements
                         .iter()
-                        .map(|element| Self::of(element, depth + 1))
+                        .map(|element| Self::new(element, depth + 1))
                         .collect(),
                 ),
                 Err(_) => Kind::Whole,
@@ -124,10 +124,10 @@ impl Node {
     }
 
     fn state(&self) -> FieldState {
-        FieldState::of(&self.raw)
+        FieldState::from_stored(&self.raw)
     }
 
-    /// The text of this part with the fields of objects in a fixed order.
+    /// The text of this value with the fields of objects in a fixed order.
     fn canonical(&self) -> String {
         match &self.kind {
             Kind::Object(fields) => {
@@ -163,8 +163,8 @@ impl Node {
         }
     }
 
-    /// The text of this part after edits; none where it is gone.
-    fn patched(&self, edits: &[Patch<'_>]) -> Result<Option<String>, DiffMismatch> {
+    /// The text of this value after edits; none if it was removed.
+    fn apply(&self, edits: &[Patch<'_>]) -> Result<Option<String>, DiffMismatch> {
         if let Some((_, edit)) = edits.iter().find(|(path, _)| path.is_empty()) {
             if edit.before != self.state() {
                 return Err(DiffMismatch);
@@ -180,8 +180,8 @@ impl Node {
             by_token.entry(token).or_default().push((rest, edit));
         }
         match &self.kind {
-            Kind::Object(fields) => patched_object(fields, by_token).map(Some),
-            Kind::Array(elements) => patched_array(elements, &by_token).map(Some),
+            Kind::Object(fields) => apply_to_object(fields, by_token).map(Some),
+            Kind::Array(elements) => apply_to_array(elements, &by_token).map(Some),
             Kind::Whole => Err(DiffMismatch),
         }
     }
@@ -258,14 +258,14 @@ fn compare_arrays(before: &[Node], after: &[Node], path: &mut String, edits: &mu
     }
 }
 
-fn patched_object(
+fn apply_to_object(
     fields: &[(String, Node)],
     mut edits: BTreeMap<&str, Vec<Patch<'_>>>,
 ) -> Result<String, DiffMismatch> {
     let mut shown = Vec::new();
     for (name, value) in fields {
         let edits = edits.remove(name.as_str()).unwrap_or_default();
-        if let Some(text) = value.patched(&edits)? {
+        if let Some(text) = value.apply(&edits)? {
             shown.push(field(name, &text));
         }
     }
@@ -273,7 +273,7 @@ fn patched_object(
         let [([], edit)] = edits.as_slice() else {
             return Err(DiffMismatch);
         };
-        shown.push(field(name, added(edit)?.as_str()));
+        shown.push(field(name, added_value(edit)?.as_str()));
     }
     Ok(format!("{{{}}}", shown.join(", ")))
 }
@@ -282,15 +282,15 @@ fn field(name: &str, value: &str) -> String {
     format!("{}: {value}", serde_json::Value::from(name))
 }
 
-/// What an edit adds where nothing was.
-fn added(edit: &JsonEdit) -> Result<StoredJson, DiffMismatch> {
+/// The value that an edit adds.
+fn added_value(edit: &JsonEdit) -> Result<StoredJson, DiffMismatch> {
     match (&edit.before, edit.after.json()) {
         (FieldState::Absent, Some(value)) => Ok(value),
         _ => Err(DiffMismatch),
     }
 }
 
-fn patched_array(
+fn apply_to_array(
     elements: &[Node],
     edits: &BTreeMap<&str, Vec<Patch<'_>>>,
 ) -> Result<String, DiffMismatch> {
@@ -300,7 +300,7 @@ fn patched_array(
         let index: usize = token.parse().map_err(|_| DiffMismatch)?;
         for (path, edit) in edits {
             if path.is_empty() && edit.before == FieldState::Absent {
-                additions.insert(index, added(edit)?);
+                additions.insert(index, added_value(edit)?);
             } else {
                 kept.entry(index).or_default().push((path, edit));
             }
@@ -309,7 +309,7 @@ fn patched_array(
     let mut shown = Vec::new();
     for (index, element) in elements.iter().enumerate() {
         let edits = kept.remove(&index).unwrap_or_default();
-        shown.extend(element.patched(&edits)?);
+        shown.extend(element.apply(&edits)?);
     }
     if !kept.is_empty() {
         return Err(DiffMismatch);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
-/// The time to search for the shortest difference. After it, what is left is replaced as a whole.
+/// The time limit of the search for the shortest difference. After it, the rest is replaced as a whole.
 const SEARCH_TIME: Duration = Duration::from_millis(250);
 
 /// The operations from `before` to `after`, removals before additions.

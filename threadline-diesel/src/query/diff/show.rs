@@ -1,4 +1,4 @@
-//! Diffs for people at a terminal.
+//! Diffs as text for a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -8,7 +8,7 @@ use super::{ChangeDiff, FieldDiff, FieldState, JsonDiff, TextDiff};
 use crate::json::StoredJson;
 use crate::models::Op;
 
-/// Longer values are cut; the document has them whole.
+/// The length to which values are cut; the JSON document has them in full.
 const SHOWN_CHARS: usize = 100;
 
 impl Display for ChangeDiff {
@@ -132,7 +132,7 @@ fn shown_key(key: &BTreeMap<String, String>) -> String {
         .join(",")
 }
 
-/// A value, or what is known of it. Texts that look like a state are quoted.
+/// A state as text. Values that look like the name of a state are quoted.
 fn shown(state: &FieldState) -> String {
     match state {
         FieldState::Value(value) => shown_value(value),
@@ -156,7 +156,7 @@ fn as_json(state: &FieldState) -> String {
     }
 }
 
-/// A text without what a terminal would act on.
+/// Replaces control characters, which a terminal would interpret.
 fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '␣' } else { c })

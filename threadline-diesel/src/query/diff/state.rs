@@ -1,34 +1,34 @@
-//! What is known of a value.
+//! The state of a field before or after a change.
 
 use serde::{Deserialize, Serialize};
 
 use crate::json::StoredJson;
 
-/// What is known of a value, before or after a change.
+/// The state of a field before or after a change.
 ///
-/// As JSON: `{"state": "value", "value": 1.10}`; the other states stand alone, `{"state": "null"}`.
+/// As JSON: `{"state": "value", "value": 1.10}`; other states have no `value`: `{"state": "null"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StateDocument", into = "StateDocument")]
 #[non_exhaustive]
 pub enum FieldState {
-    /// It is stored.
+    /// The value is stored.
     Value(StoredJson),
-    /// It was null.
+    /// The value was NULL.
     Null,
-    /// A placeholder is stored: the column is masked.
+    /// The column is masked: a placeholder is stored.
     Masked,
-    /// Nothing is stored: the column is excluded.
+    /// The column is excluded: nothing is stored.
     Excluded,
-    /// It is not known.
+    /// The value is not known.
     Unknown,
-    /// Nothing was there: no row, or no such column or path in what is stored of it.
+    /// There was no row, or no such column or path in its image.
     Absent,
 }
 
 impl FieldState {
-    /// The state of a value that is stored as it was.
+    /// The state of a stored value.
     #[must_use]
-    pub fn of(stored: &StoredJson) -> Self {
+    pub fn from_stored(stored: &StoredJson) -> Self {
         if stored.is_null() {
             Self::Null
         } else {
@@ -45,7 +45,7 @@ impl FieldState {
         }
     }
 
-    /// The value as JSON, null included; none where it is not known or was not there.
+    /// The value as JSON, also null; none in the other states.
     #[must_use]
     pub fn json(&self) -> Option<StoredJson> {
         match self {
@@ -55,7 +55,7 @@ impl FieldState {
         }
     }
 
-    /// The state's name in documents.
+    /// The name of the state in JSON.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl FieldState {
     }
 }
 
-/// A state as a document has it.
+/// A state as JSON.
 #[derive(Serialize, Deserialize)]
 struct StateDocument {
     state: String,
@@ -100,7 +100,11 @@ impl TryFrom<StateDocument> for FieldState {
             ("excluded", None) => Self::Excluded,
             ("unknown", None) => Self::Unknown,
             ("absent", None) => Self::Absent,
-            (other, _) => return Err(format!("`{other}` is no state of a value, or has no value")),
+            (other, _) => {
+                return Err(format!(
+                    "`{other}` is not a state of a field, or has no value"
+                ));
+            }
         })
     }
 }

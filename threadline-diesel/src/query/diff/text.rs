@@ -11,7 +11,7 @@ use super::sequence::diff_sequences;
 /// The number of unchanged lines before and after a change.
 const CONTEXT_LINES: usize = 3;
 
-/// What changed between two texts, as hunks of lines like those of a unified diff.
+/// The differences of two texts, as hunks of a unified diff.
 ///
 /// ```
 /// use threadline_diesel::query::diff::TextDiff;
@@ -23,19 +23,19 @@ const CONTEXT_LINES: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TextDiff {
-    /// The changed places in order; none if the texts are equal.
+    /// The hunks, in order; none if the texts are equal.
     pub hunks: Vec<Hunk>,
 }
 
-/// A changed place in a text, with the lines around it.
+/// A hunk: changed lines with the lines around them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hunk {
-    /// The number of its first line in the old text, from 1; the line before the place if it has no line there.
+    /// The number of its first line in the old text, from 1; of the line before it if it has no line there.
     pub before_start: usize,
     /// The number of its lines in the old text.
     pub before_lines: usize,
-    /// The number of its first line in the new text, from 1; the line before the place if it has no line there.
+    /// The number of its first line in the new text, from 1; of the line before it if it has no line there.
     pub after_start: usize,
     /// The number of its lines in the new text.
     pub after_lines: usize,
@@ -47,13 +47,13 @@ pub struct Hunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Line {
-    /// Which of the texts have the line.
+    /// Whether the old text, the new text or both have the line.
     pub kind: LineKind,
     /// The line with its line break, if any.
     pub text: String,
 }
 
-/// Which of two texts have a line.
+/// Whether the old text, the new text or both have a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -79,10 +79,10 @@ impl TextDiff {
         Self { hunks }
     }
 
-    /// The new text, from the old one.
+    /// Applies the diff to the old text and returns the new one.
     ///
     /// # Errors
-    /// [`DiffMismatch`] if this is not a difference of that text.
+    /// [`DiffMismatch`] when the diff was made from another text.
     pub fn apply(&self, before: &str) -> Result<String, DiffMismatch> {
         let lines = lines_of(before);
         let mut after = String::new();
@@ -116,7 +116,7 @@ fn lines_of(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 
-/// The hunk of some operations.
+/// The hunk of consecutive operations.
 fn hunk(ops: &[DiffOp], before: &[&str], after: &[&str]) -> Hunk {
     let lines = ops
         .iter()

@@ -1,0 +1,84 @@
+//! `restore`: the SQL that restores a row.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use threadline_diesel::restore::{Restore, RestoreError, RestorePlan, restore_plan};
+
+use super::empty_answer::EmptyAnswer;
+use super::row_key::resolve_key;
+use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
+use crate::connection::connect;
+use crate::exit::{Answer, Failure};
+use crate::output::json::print_json;
+use crate::output::text::{escape, print_line};
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    row: RowArgs,
+    /// Restore the state as of this instant: `2026-01-31T12:00:00Z`. By default the last state before the row
+    /// was deleted.
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
+    as_of: Option<DateTime<Utc>>,
+    /// Also restore the rows that were deleted in the same transaction and refer to the row by foreign keys.
+    #[arg(long)]
+    with_children: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
+    let RowArgs { table, key } = args.row;
+    let mut conn = connect(&args.database).await?;
+    let row_key = resolve_key(&mut conn, &table, &key).await?;
+    let mut query = Restore::new(table.clone(), &row_key);
+    if let Some(instant) = args.as_of {
+        query = query.as_of(instant);
+    }
+    if args.with_children {
+        query = query.with_children();
+    }
+    let plan = match restore_plan(&mut conn, &query).await {
+        Ok(plan) => plan,
+        Err(error @ (RestoreError::NotDeleted { .. } | RestoreError::NoSuchTable(_))) => {
+            return Err(Failure::usage(error));
+        }
+        Err(RestoreError::Database(error)) => {
+            return Err(anyhow::Error::new(error)
+                .context("cannot read the state to restore")
+                .into());
+        }
+        Err(error) => {
+            if matches!(error, RestoreError::NotRecorded { .. }) {
+                let target = EmptyAnswer {
+                    table,
+                    key: Some(key),
+                    column: None,
+                    value: None,
+                };
+                target.explain(&mut conn).await?;
+            }
+            eprintln!("{}", escape(&error.to_string()));
+            return Ok(Answer::Bad);
+        }
+    };
+    if args.output.json {
+        print_json(&plan)?;
+    } else {
+        print_line(plan.to_string().trim_end())?;
+    }
+    warn_of_needed_values(&plan);
+    Ok(Answer::Fine)
+}
+
+/// Says on standard error that the script does not run as it is.
+fn warn_of_needed_values(plan: &RestorePlan) {
+    let count = plan.needed_values();
+    if count > 0 {
+        eprintln!(
+            "values needed: {count}; replace each `/* value needed */` before running the script"
+        );
+    }
+}
