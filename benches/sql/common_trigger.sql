@@ -1,6 +1,6 @@
 -- Capture of the common kind, written for comparison: one row-level function for every table,
--- generic over columns, with random uuid keys and the indexes such systems usually have: those of
--- reading/common_layout.sql, which the same questions are put to.
+-- generic over columns, with random uuid keys and the usual indexes, those of
+-- reading/common_layout.sql, on which the same queries run.
 CREATE SCHEMA common;
 
 CREATE TABLE common.transactions (
@@ -12,7 +12,7 @@ CREATE TABLE common.transactions (
 );
 CREATE INDEX ON common.transactions (xid);
 CREATE INDEX ON common.transactions USING gin (actor);
--- Plans are cached, so they should be those of a system in use, not of an empty table.
+-- Cached plans should be those for filled tables, not for empty ones.
 INSERT INTO common.transactions (xid) SELECT -g FROM generate_series(1, 20000) AS g;
 ANALYZE common.transactions;
 

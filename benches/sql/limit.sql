@@ -1,4 +1,4 @@
--- A trail of the same shape, without triggers: what no capture can beat.
+-- A trail with the same tables, without triggers: the lower bound of the cost of capture.
 CREATE SCHEMA IF NOT EXISTS bounds;
 DROP TABLE IF EXISTS bounds.audit_changes;
 CREATE TABLE bounds.audit_changes (LIKE threadline.audit_changes INCLUDING ALL)

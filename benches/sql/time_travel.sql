@@ -1,5 +1,5 @@
--- 100,000 orders of 5,000 customers, changed until there are a million changes, with copies as of the
--- middle of that, of a moment before the last thousand changes, and of the end.
+-- 100,000 orders of 5,000 customers with a million changes, and copies of the tables after half of the
+-- changes, before the last thousand, and at the end.
 INSERT INTO customers SELECT g, 'customer ' || g FROM generate_series(1, 5000) AS g;
 INSERT INTO orders SELECT $order FROM generate_series(1, 100000) AS g;
 CREATE INDEX ON orders (customer_id);

@@ -81,7 +81,7 @@ fn a_correctly_captured_table_has_no_findings() {
     assert_eq!(
         tables,
         [
-            "public.__diesel_schema_migrations expected gap Diesel's note of the migrations that ran",
+            "public.__diesel_schema_migrations expected gap Diesel's record of applied migrations",
             "public.knowingly_not expected gap scratch space of the importer",
             "public.other needs capture ",
             "public.t captured ",

@@ -173,7 +173,7 @@ fn the_documents_of_correlations_actions_and_transactions_are_stable() {
 }
 
 #[test]
-fn the_document_of_a_row_as_of_an_instant_has_three_states() {
+fn the_documents_of_a_row_as_of_an_instant_are_stable() {
     let trail = orders();
     block_on(async {
         let conn = &mut trail.connect().await;

@@ -25,6 +25,7 @@ mod feed;
 mod filters;
 mod follow;
 mod forgery;
+mod gaps;
 mod guides;
 mod harness;
 mod identity;

@@ -357,3 +357,24 @@ fn a_plan_leaves_an_outer_transaction_as_it_was() {
     });
     assert_eq!(trail.query_text("SELECT id FROM t"), "2");
 }
+
+#[test]
+fn a_plan_names_the_suspension_after_the_record_of_the_row() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v text)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1, 'a')");
+    trail.run("DELETE FROM t");
+    let query = restore("t", &["1"]);
+    assert_eq!(plan(&trail, &query).gaps, []);
+    trail.run(
+        "BEGIN; SELECT threadline.suspend_capture('{t}', E'back\\nfill');
+         INSERT INTO t VALUES (1, 'b'); COMMIT",
+    );
+    let plan = plan(&trail, &query);
+    assert_eq!(plan.gaps.len(), 1);
+    let script = plan.to_string();
+    assert!(
+        script.contains("-- Changes of the row may be missing: capture was suspended at "),
+        "{script}"
+    );
+    assert!(!script.contains("\nfill"), "{script}");
+}

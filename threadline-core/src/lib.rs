@@ -17,6 +17,7 @@ pub mod storage;
 pub mod table;
 mod table_name;
 pub mod telemetry;
+pub mod terminal;
 pub mod transaction;
 pub mod work;
 

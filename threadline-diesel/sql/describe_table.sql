@@ -23,7 +23,7 @@ WITH RECURSIVE named AS (
 relation AS (
     SELECT named.oid FROM named WHERE named.kind = 'a table'
 ),
--- The type behind any number of domains.
+-- The base type of a type, through nested domains.
 base (attnum, oid, kind, parent) AS (
     SELECT attribute.attnum, type.oid, type.typtype, type.typbasetype
     FROM pg_catalog.pg_attribute AS attribute
@@ -35,7 +35,7 @@ base (attnum, oid, kind, parent) AS (
     FROM base JOIN pg_catalog.pg_type AS type ON type.oid = base.parent
     WHERE base.kind = 'd'
 ),
--- The primary key, or the smallest plain unique index over columns that cannot be null.
+-- The primary key, or the smallest unique index over NOT NULL columns without expressions or predicate.
 key_index AS (
     SELECT index.indkey, index.indnkeyatts
     FROM pg_catalog.pg_index AS index
@@ -83,7 +83,7 @@ LEFT JOIN pg_catalog.pg_attribute AS attribute
         AND NOT attribute.attisdropped
 LEFT JOIN base ON base.attnum = attribute.attnum AND base.kind <> 'd'
 LEFT JOIN pg_catalog.pg_type AS type ON type.oid = base.oid
--- A true array, not a type that merely has elements (name, point, oidvector).
+-- An array type, not another type with elements (name, point, oidvector).
 LEFT JOIN pg_catalog.pg_type AS element
     ON element.oid = type.typelem AND type.typcategory = 'A' AND element.typarray = type.oid
 ORDER BY attribute.attnum

@@ -20,6 +20,7 @@ pub use self::write::{audited, record_action};
 use crate::json::StoredJson;
 use crate::models::{AuditAction, TimelineEntry};
 use crate::query::as_of::StoredAnswer;
+use crate::query::gaps::GapsRow;
 use crate::query::page_reader::PagedQuery;
 use crate::query::timeline::{CandidateIds, CandidateRow, LookupRow, TransactionCache};
 use crate::query::{
@@ -245,7 +246,11 @@ where
     C: LoadConnection<Backend = Pg>,
 {
     let stored = query.statement().get_result::<StoredAnswer>(conn)?;
-    Ok(AsOf::from(stored))
+    let gaps = match query.gaps_statement(&stored) {
+        Some(statement) => Some(statement.get_result::<GapsRow>(conn)?),
+        None => None,
+    };
+    Ok(query.answer(stored, gaps)?)
 }
 
 /// Reads a model's row as of an instant.
@@ -284,12 +289,12 @@ where
     M::SelectExpression: QueryFragment<Pg> + Expression + QueryId,
     SelectImage<M::SelectExpression>: LoadQuery<'query, C, M>,
 {
-    let mut stored = match document_as_of(conn, query.document())? {
-        AsOf::Row(stored) => stored,
-        AsOf::Deleted(change) => return Ok(AsOf::Deleted(change)),
-        AsOf::NotYetKnown(horizon) => return Ok(AsOf::NotYetKnown(horizon)),
+    let answer = document_as_of(conn, query.document())?;
+    let (mut stored, gaps) = match answer.into_recorded_row() {
+        Ok(recorded) => recorded,
+        Err(answer) => return Ok(answer),
     };
     let unknown = std::mem::take(&mut stored.unknown);
     let (select, unknown) = query.select_image(&stored.row, unknown)?;
-    query.answer(select.get_result(conn), stored, unknown)
+    query.answer(select.get_result(conn), stored, unknown, gaps)
 }

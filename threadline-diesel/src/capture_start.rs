@@ -12,6 +12,7 @@ use threadline_core::table::TableName;
 #[cfg(feature = "async")]
 pub use self::answer::capture_start;
 use crate::baseline::RunState;
+use crate::query::CaptureGap;
 
 /// Whether rows are counted, which reads the whole tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +85,8 @@ pub struct TableCaptureStart {
     pub baseline: Option<LastBaseline>,
     /// The number of rows that all baselines recorded.
     pub baselined_rows: i64,
+    /// Recorded gaps of its trail, in the order of capture.
+    pub gaps: Vec<CaptureGap>,
 }
 
 impl TableCaptureStart {

@@ -10,7 +10,7 @@ use threadline_core::table::TableName;
 
 use crate::query::ReadError;
 
-/// Whether a table is captured. It tells an empty answer from a misspelt name.
+/// Whether a table is captured. It distinguishes an empty answer from a misspelt name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

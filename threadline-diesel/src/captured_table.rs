@@ -1,4 +1,4 @@
-//! A captured table in the database: its deployed policy, its present columns, and which of its rows are in
+//! A captured table in the database: its deployed policy, its current columns, and which of its rows are in
 //! the trail.
 
 use chrono::{DateTime, Duration, Utc};
@@ -57,7 +57,7 @@ pub(crate) struct CapturedTable {
     known_after: i64,
     #[diesel(sql_type = Array<Text>)]
     columns: Vec<String>,
-    /// The present names of the key's columns, in declared order.
+    /// The current names of the key's columns, in declared order.
     #[diesel(sql_type = Array<Text>)]
     pub(crate) key_columns: Vec<String>,
 }
@@ -103,7 +103,7 @@ impl CapturedTable {
         })
     }
 
-    /// The declared table with its present columns. A renamed key column keeps its identity, but the policy does not
+    /// The declared table with its current columns. A renamed key column keeps its identity, but the policy does not
     /// have its new name.
     fn present_table(&self, mut policy: Value) -> serde_json::Result<AuditedTable> {
         let mut table = policy["table"].take();

@@ -19,7 +19,7 @@
 //!
 //! A [`CoverageReport`] is an object; fields may be added, none changes its meaning.
 //!
-//! | field | holds |
+//! | field | content |
 //! |---|---|
 //! | `format_version` | 1 |
 //! | `checked_at` | the client's clock, RFC 3339 |
@@ -155,7 +155,7 @@ impl Coverage {
             return Some(reason.clone());
         }
         if table.name() == DIESEL_MIGRATIONS_TABLE {
-            return Some("Diesel's note of the migrations that ran".to_owned());
+            return Some("Diesel's record of applied migrations".to_owned());
         }
         extension.map(|name| format!("belongs to extension {name}"))
     }
@@ -219,11 +219,11 @@ impl Coverage {
                 let (code, explanation) = match found {
                     None => (
                         FindingCode::GapUnknown,
-                        "an expected gap names it, but there is no such table",
+                        "the code declares it as an expected gap, but it does not exist",
                     ),
                     Some(table) if table.captured => (
                         FindingCode::GapUnneeded,
-                        "an expected gap names it, but it is captured",
+                        "the code declares it as an expected gap, but it is captured",
                     ),
                     Some(_) => return None,
                 };

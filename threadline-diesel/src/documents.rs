@@ -1,6 +1,6 @@
 //! Answers as JSON documents: what the command line prints with `--json` and a console sends.
 //!
-//! The documents are stable: fields may be added; none changes its meaning or goes away. An answer type
+//! The documents are stable: fields may be added; none is removed or changes its meaning. An answer type
 //! that is a document itself serializes as it is: coverage and policy reports, the doctor's report, the diff
 //! of a change, a row as of an instant, the plan of a restoration, the plan, outcome and runs of retention, the lag and items of the
 //! feed. The guide "Domain reference" describes the fields.

@@ -1,7 +1,7 @@
 //! Following a timeline: changes in the order in which they become visible.
 //!
-//! A change has its place in a timeline from when it was captured, not from when it was committed. A cursor
-//! would therefore skip a transaction that commits late. [`Follow`] reads again from the start of the oldest
+//! A timeline is ordered by the time of capture, not of the commit. A cursor would therefore skip the changes
+//! of a transaction that commits late. [`Follow`] reads again from the start of the oldest
 //! transaction that was running at the previous read, and returns the changes that it has not returned yet:
 //! a change that was not visible then belongs to a transaction that was running, or to a later one.
 
@@ -18,7 +18,7 @@ use crate::query::Timeline;
 use crate::query::{Order, PageSize};
 use crate::timeline;
 
-/// How far each read reaches back where the role cannot see when other transactions started.
+/// The additional time that each read goes back if the role cannot see when other transactions started.
 pub const BLIND_WINDOW: TimeDelta = TimeDelta::minutes(10);
 
 /// The start of the oldest transaction of this database that has an xid; now, if there is none. Only members
@@ -78,7 +78,7 @@ impl OldestTransaction {
 /// ```
 #[derive(Debug)]
 pub struct Follow {
-    question: Timeline,
+    timeline: Timeline,
     from: DateTime<Utc>,
     /// The changes since `from` that were returned: id and time of capture.
     returned: BTreeMap<i64, DateTime<Utc>>,
@@ -91,13 +91,13 @@ impl Follow {
     ///
     /// # Errors
     /// [`ReadError`] when the timeline is not valid or the database reports an error.
-    pub async fn start<C>(conn: &mut C, question: Timeline) -> Result<Self, ReadError>
+    pub async fn start<C>(conn: &mut C, query: Timeline) -> Result<Self, ReadError>
     where
         C: AsyncConnection<Backend = Pg>,
     {
         let oldest = OldestTransaction::load(conn).await?;
         let mut follow = Self {
-            question: question.order(Order::OldestFirst).page_size(PageSize::MAX),
+            timeline: query.order(Order::OldestFirst).page_size(PageSize::MAX),
             from: oldest.next_start(),
             returned: BTreeMap::new(),
             sees_all: oldest.sees_all,
@@ -122,7 +122,7 @@ impl Follow {
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        // Before the changes are read: what this read does not see belongs to a transaction running now.
+        // Read first: changes that the next read does not see belong to transactions that are running now.
         let oldest = OldestTransaction::load(conn).await?;
         let entries = self.read_since_start(conn).await?;
         self.from = oldest.next_start();
@@ -131,19 +131,19 @@ impl Follow {
         Ok(entries)
     }
 
-    /// Reads the changes since `from` that were not returned, and notes them as returned.
+    /// Reads the changes since `from` that were not returned, and adds them to `returned`.
     async fn read_since_start<C>(&mut self, conn: &mut C) -> Result<Vec<TimelineEntry>, ReadError>
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        let mut question = self.question.clone().from(self.from);
+        let mut query = self.timeline.clone().from(self.from);
         let mut entries = Vec::new();
         loop {
-            let page = timeline(conn, &question).await?;
+            let page = timeline(conn, &query).await?;
             let is_new = |entry: &TimelineEntry| !self.returned.contains_key(&entry.change.id);
             entries.extend(page.entries.into_iter().filter(is_new));
             match page.next {
-                Some(next) => question = question.after(next),
+                Some(next) => query = query.after(next),
                 None => break,
             }
         }

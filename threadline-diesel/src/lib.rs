@@ -61,6 +61,7 @@ pub use self::{
     deployed_tables::deployed_tables,
     doctor::doctor,
     introspection::introspect,
+    query::gaps::capture_gaps,
     query::history_notes::history_notes,
     query::read::{
         actions, as_of, change, correlation, document_as_of, first_change, history, incident,

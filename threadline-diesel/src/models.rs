@@ -1,4 +1,4 @@
-//! What the trail holds, as Rust values.
+//! The rows of the trail as Rust types.
 
 use std::fmt;
 
@@ -311,7 +311,7 @@ pub struct AuditTransaction {
     pub backend_pid: i32,
 }
 
-/// What the application says it did, and why.
+/// An action that the application recorded: its name, status and reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = audit_actions, check_for_backend(Pg))]
 #[non_exhaustive]

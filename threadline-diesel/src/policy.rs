@@ -101,7 +101,7 @@ impl PolicySources {
         if let (Some(declared), Some(deployed)) = (declared, deployed_table) {
             compared.differences = differences(declared, deployed);
         }
-        self.compare_places(&mut compared);
+        self.compare_sources(&mut compared);
         if let Some(policy) = deployed {
             compared.doubt(policy);
         }
@@ -109,7 +109,7 @@ impl PolicySources {
     }
 
     /// Whether the known sources agree.
-    fn compare_places(&self, table: &mut TablePolicy) {
+    fn compare_sources(&self, table: &mut TablePolicy) {
         let mut places: Vec<(&str, &Option<String>)> = Vec::new();
         match &self.declared {
             Some(_) => places.push(("the code", &table.declared)),
@@ -121,7 +121,7 @@ impl PolicySources {
             Some(_) => places.push(("the migrations", &table.on_disk)),
             None => table
                 .notes
-                .push("the migrations are not here, so they were not compared".to_owned()),
+                .push("the migrations were not found, so they were not compared".to_owned()),
         }
         places.push(("the database", &table.deployed));
         let having: Vec<_> = places.iter().filter(|(_, hash)| hash.is_some()).collect();
@@ -151,9 +151,9 @@ impl PolicySources {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PolicyStatus {
-    /// They agree.
+    /// The sources agree.
     Matches,
-    /// They differ.
+    /// The sources differ.
     Drift,
     /// The deployed policy is not known.
     CannotTell,
@@ -181,7 +181,7 @@ pub struct ColumnComparison {
     pub status: PolicyStatus,
     /// The declared policy.
     pub declared: Option<ColumnPolicy>,
-    /// What is deployed.
+    /// The deployed policy.
     pub deployed: Option<ColumnPolicy>,
 }
 
@@ -212,10 +212,8 @@ impl TablePolicy {
     /// Whether the deployed policy can be trusted: its function must be the generated one.
     fn doubt(&mut self, policy: &DeployedPolicy) {
         let doubt = match &policy.declared {
-            Err(error) => format!("carries a policy that cannot be read: {error}"),
-            Ok(_) if policy.is_forged() => {
-                "carries a policy that its hash was not made of".to_owned()
-            }
+            Err(error) => format!("has a policy that cannot be read: {error}"),
+            Ok(_) if policy.is_forged() => "has a policy that does not match its hash".to_owned(),
             Ok(_) if policy.changed_by_hand() => "was changed by hand".to_owned(),
             Ok(_) => return,
         };

@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod field_history;
 pub(crate) mod filter_values;
 pub(crate) mod filters;
+pub(crate) mod gaps;
 pub(crate) mod history;
 #[cfg(feature = "async")]
 pub(crate) mod history_notes;
@@ -25,8 +26,8 @@ pub(crate) mod transactions;
 
 pub use self::actions::{Actions, ActionsQuery};
 pub use self::as_of::{
-    AsOf, AsOfError, ChangeRef, DocumentAsOf, Horizon, KnownRow, RowAsOf, SelectImage,
-    UnknownColumn, UnknownReason,
+    AbsentRow, AsOf, AsOfError, ChangeRef, DocumentAsOf, Horizon, KnownRow, RecordedState, RowAsOf,
+    SelectImage, UncertainRow, UnknownColumn, UnknownReason,
 };
 pub use self::correlation::{Correlation, CorrelationBundle};
 pub use self::error::{InvalidCursor, InvalidHistory, InvalidQuery, ReadError, ScopeError};
@@ -34,6 +35,7 @@ pub use self::field_history::FieldHistory;
 pub use self::filter_values::{
     ColumnName, FieldValue, InvalidFilterValue, MAX_SEARCH_BYTES, MetaPattern, SearchText,
 };
+pub use self::gaps::{CaptureGap, GapKind};
 pub use self::history::History;
 #[cfg(feature = "async")]
 pub use self::history_notes::{EarlierHolder, HistoryNotes, RowMove, TableTruncate};

@@ -17,6 +17,8 @@ mod maintenance;
 mod pooling;
 #[path = "commands/reading.rs"]
 mod reading;
+#[path = "commands/terminal.rs"]
+mod terminal;
 #[path = "commands/wrong_questions.rs"]
 mod wrong_questions;
 

@@ -1,5 +1,5 @@
--- The same changes in a layout of the common kind: random uuid keys, no partitions, the row's key as
--- jsonb, who and why only where the transaction and its action say so.
+-- The same changes in a common layout: random uuid keys, no partitions, the row's key as jsonb, actor and
+-- action only in the tables of transactions and actions.
 CREATE SCHEMA common;
 
 SET synchronous_commit = off;

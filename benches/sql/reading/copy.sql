@@ -1,4 +1,4 @@
--- The columns of an export, as the server itself would write them.
+-- The columns of an export, written by COPY.
 COPY (
     SELECT
         c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.table_pk,

@@ -1,7 +1,7 @@
--- A trail of a given size, written as its owner, without capture: months of transactions over forty
--- tables, with tables, keys and actors as unevenly used as they are in applications.
+-- A trail of a given size, inserted by its owner without capture: months of transactions over forty
+-- tables, with a skewed distribution of tables, keys and actors, as in applications.
 --
--- $1 in the text stands for the number of changes, $2 for the number of transactions.
+-- $1 is replaced by the number of changes, $2 by the number of transactions.
 
 SELECT threadline.create_partitions('2026-01-01 00:00+00', 11);
 
@@ -9,8 +9,8 @@ SET synchronous_commit = off;
 SET work_mem = '256MB';
 SELECT setseed(0.5);
 
--- Which transactions there were, and how large. One in four made a single change, one in the middle
--- made 5,000, and the rest share what remains.
+-- The transactions and their sizes. One in four makes a single change, one in the middle makes 5,000, and
+-- the others share the rest.
 CREATE TEMP TABLE work AS
 SELECT
     t,
@@ -19,7 +19,7 @@ SELECT
     CASE
         WHEN t = $2 / 2 THEN 5000
         WHEN t % 4 = 0 THEN 1
-        -- A third of the mean at least, and the mean on average.
+        -- At least a third of the mean, and the mean on average.
         ELSE 1 + (2 * ($1::float8 / $2 * 4 / 3 - 1) * random())::int
     END AS changes,
     CASE WHEN t % 2 = 0 THEN
@@ -55,8 +55,8 @@ SELECT
 FROM work
 WHERE action_id IS NOT NULL;
 
--- Forty tables, of which the first is in a quarter of the changes, and rows of which the first few
--- change all the time. Five rows of the first table have 10,000 changes each, one has three.
+-- Forty tables; the first has a quarter of the changes. The first rows of a table change most often. Five
+-- rows of the first table have 10,000 changes each, one has three.
 INSERT INTO threadline.audit_changes (
     id, captured_at, transaction_id, action_id, actor, op, table_schema, table_name, row_key, table_pk,
     data_after, changed_from

@@ -174,7 +174,7 @@ fn columns_that_swapped_names_are_reported() {
         let found = findings(&trail);
         let mut swapped = found
             .into_iter()
-            .filter(|finding| finding.explanation.contains("traded"));
+            .filter(|finding| finding.explanation.contains("swapped"));
         swapped
             .next()
             .map(|finding| (finding.explanation, finding.remedy.to_string()))

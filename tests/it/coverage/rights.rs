@@ -129,7 +129,7 @@ fn a_role_without_rights_gets_findings_that_name_the_missing_grants() {
     assert_eq!(report.summary.captured, 1);
     let (explanation, remedy) = unreadable(&report).unwrap();
     assert!(
-        explanation.contains("may not read audit_changes_id_seq, so this"),
+        explanation.contains("may not read audit_changes_id_seq, so these"),
         "{explanation}"
     );
     trail.run(&granted(&remedy));

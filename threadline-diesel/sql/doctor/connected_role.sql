@@ -1,19 +1,19 @@
--- An application that can be its trail's owner, or is a superuser, is not held back by anything.
+-- Whether the role can bypass the protection of the trail: as a superuser or as the owner of the trail.
 SELECT
     CASE WHEN role.rolsuper OR trail.may_own THEN 'warn' ELSE 'ok' END AS status,
     pg_catalog.format(
         'connected as %I%s: %s', session_user,
         CASE WHEN session_user <> current_user THEN pg_catalog.format(' in role %I', current_user) ELSE '' END,
         CASE
-            WHEN role.rolsuper THEN 'a superuser, whom nothing stops from changing the trail'
-            WHEN trail.may_own THEN 'may act as the owner of the trail, and change it'
-            WHEN trail.may_read THEN 'may read the trail and not change it'
+            WHEN role.rolsuper THEN 'a superuser, which can change the trail'
+            WHEN trail.may_own THEN 'may act as the owner of the trail and change it'
+            WHEN trail.may_read THEN 'may read the trail, but not change it'
             WHEN trail.exists THEN 'may neither read nor change the trail'
-            ELSE 'there is no trail to have rights on'
+            ELSE 'there is no trail in this database'
         END
     ) AS text,
     CASE WHEN role.rolsuper OR trail.may_own
-        THEN 'right for migrations; let the application log in as another role, see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
+        THEN 'suitable for migrations; use another role for the application, see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
     END AS hint,
     pg_catalog.json_build_array(pg_catalog.json_build_object(
         'session_user', session_user, 'current_user', current_user, 'superuser', role.rolsuper,

@@ -1,4 +1,4 @@
--- Large: more than 64 MB. Not used: not since the statistics were reset, which may be lately.
+-- Large: more than 64 MB. Not used: since the last reset of the statistics, which may be recent.
 WITH found AS (
     SELECT named.oid::pg_catalog.regclass::text AS name, index.indisvalid AS valid,
         pg_catalog.pg_relation_size(named.oid) AS bytes,
@@ -22,9 +22,9 @@ SELECT
         'invalid: ' || invalid, 'large and not used: ' || idle
     ) AS text,
     NULLIF(pg_catalog.concat_ws('; ',
-        CASE WHEN invalid IS NOT NULL THEN 'make each invalid one anew: REINDEX INDEX CONCURRENTLY' END,
+        CASE WHEN invalid IS NOT NULL THEN 'rebuild each invalid index: REINDEX INDEX CONCURRENTLY' END,
         CASE WHEN idle IS NOT NULL THEN
-            'an unused index costs every write; look when the statistics were reset (pg_stat_database.stats_reset) before you drop one' END
+            'an unused index slows down every write; check pg_stat_database.stats_reset before you drop one' END
     ), '') AS hint,
     (SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
         'name', name, 'valid', valid, 'bytes', bytes, 'scans', scans

@@ -1,4 +1,4 @@
--- What others do shows only to those who may see it; how old it is shows in its snapshot.
+-- The start of transactions of other roles is visible only to members of pg_read_all_stats.
 WITH old AS (
     SELECT pid, usename::text AS role, state, age
     FROM (
@@ -14,10 +14,10 @@ SELECT
     CASE WHEN pg_catalog.count(*) > 0
         THEN pg_catalog.format('%s transactions are older than five minutes, the oldest %s',
             pg_catalog.count(*), pg_catalog.date_trunc('second', pg_catalog.max(age)))
-        ELSE 'no transaction that can be seen is older than five minutes'
+        ELSE 'no visible transaction is older than five minutes'
     END AS text,
     CASE WHEN pg_catalog.count(*) > 0 THEN pg_catalog.format(
-        'they hold back vacuum and every consumer that waits for what commits late; find out what they are, or end one: SELECT pg_terminate_backend(%s)',
+        'they hold back vacuum and consumers of the feed; find their purpose, or end one: SELECT pg_terminate_backend(%s)',
         (SELECT pid FROM old ORDER BY age DESC LIMIT 1))
     END AS hint,
     COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(

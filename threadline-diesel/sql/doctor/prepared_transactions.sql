@@ -12,7 +12,7 @@ SELECT
         ELSE 'no prepared transaction is older than five minutes'
     END AS text,
     CASE WHEN pg_catalog.count(*) > 0 THEN
-        'their changes come into the trail late, with old times, and they hold back vacuum: COMMIT PREPARED or ROLLBACK PREPARED'
+        'their changes become visible late, and they hold back vacuum: COMMIT PREPARED or ROLLBACK PREPARED'
     END AS hint,
     COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
         'gid', gid, 'role', role, 'seconds', EXTRACT(EPOCH FROM age)::bigint

@@ -1,4 +1,4 @@
--- Rows are the planner's estimate, so this is cheap however large the trail is.
+-- Row counts are the planner's estimates, so the cost does not depend on the size of the trail.
 WITH @partitions_ahead@,
 stored AS (
     SELECT parent.relname AS table_name, replace(class.relname, parent.relname || '_', '') AS period,
@@ -15,7 +15,7 @@ period AS (
         pg_catalog.sum(stored.rows) FILTER (WHERE stored.table_name = 'audit_changes')::bigint AS changes
     FROM stored GROUP BY stored.period
 ),
--- Whole periods only: the running one is not over.
+-- Completed periods only.
 growth AS (
     SELECT pg_catalog.max(period.bytes) AS bytes
     FROM period
@@ -27,7 +27,7 @@ SELECT
     pg_catalog.format('%s in about %s changes; %s',
         pg_catalog.pg_size_pretty(COALESCE(pg_catalog.sum(period.bytes), 0)::bigint),
         COALESCE(pg_catalog.sum(period.changes), 0),
-        COALESCE('the largest partition that is over: ' || pg_catalog.pg_size_pretty(growth.bytes), 'no partition is over yet')
+        COALESCE('the largest completed partition: ' || pg_catalog.pg_size_pretty(growth.bytes), 'no partition is completed yet')
     ) AS text,
     NULL::text AS hint,
     COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(

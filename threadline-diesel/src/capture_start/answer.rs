@@ -1,4 +1,4 @@
-//! Executes the query.
+//! Executes queries for the start of capture.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -8,7 +8,9 @@ use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use super::{CaptureStart, Counting, LastBaseline, RowCounts, TableCaptureStart};
 use crate::baseline::RunState;
 use crate::captured_table::{CANONICAL_SETTINGS, CapturedTable, captured_tables};
+use crate::query::CaptureGap;
 use crate::query::error::ReadError;
+use crate::query::gaps::capture_gaps;
 
 /// The newest run of each table, and how many rows all its runs recorded.
 const RUNS: &str = "\
@@ -88,7 +90,8 @@ where
         } else {
             None
         };
-        tables.push(table_start(&table, rows, &runs));
+        let gaps = capture_gaps(conn, &table.name()).await?;
+        tables.push(table_start(&table, rows, &runs, gaps));
     }
     Ok(tables)
 }
@@ -97,6 +100,7 @@ fn table_start(
     table: &CapturedTable,
     rows: Option<RowCounts>,
     runs: &[LastRun],
+    gaps: Vec<CaptureGap>,
 ) -> TableCaptureStart {
     let name = table.name();
     let run = runs
@@ -117,6 +121,7 @@ fn table_start(
             started_by: run.started_by.clone(),
         }),
         baselined_rows: run.map_or(0, |run| run.baselined_rows),
+        gaps,
         table: name,
     }
 }

@@ -1,5 +1,5 @@
--- The tables that were put under capture and exist, or one of them ($1, $2: schema and name): what they are
--- captured under, and since when.
+-- The existing tables that are or were captured, or one of them ($1, $2: schema and name), with policy and
+-- start of capture.
 SELECT
     enrolled.table_schema, enrolled.table_name, class.oid AS relation,
     coalesce(trigger.tgenabled IN ('O', 'A'), false) AS captured,
@@ -10,10 +10,10 @@ SELECT
         SELECT min(change.captured_at) FROM threadline.audit_changes AS change
         WHERE change.table_name = enrolled.table_name AND change.table_schema = enrolled.table_schema
     ) AS first_recorded_at,
-    -- No change up to here speaks of a row that is in the table now: capture was off before, or row keys
-    -- meant other columns, or the table was emptied.
+    -- Changes up to this id are not of rows that are in the table now: capture was disabled since, the key
+    -- was redefined, or the table was truncated.
     greatest(start.order_id, enrolled.key_since, (
-        -- Only a truncate has no row key, so this reads few entries of the index by row.
+        -- Only truncates have no row key, so this reads few index entries.
         SELECT max(change.id) FROM threadline.audit_changes AS change
         WHERE change.table_name = enrolled.table_name AND change.table_schema = enrolled.table_schema
             AND change.row_key IS NULL AND change.op = 'truncate' AND change.partition_name IS NULL
@@ -22,7 +22,7 @@ SELECT
         SELECT attribute.attname::text FROM pg_catalog.pg_attribute AS attribute
         WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
     ) AS columns,
-    -- The present names of the key's columns, which capture knows by number.
+    -- The current names of the key columns, by attribute number.
     ARRAY(
         SELECT coalesce(attribute.attname::text, key.name)
         FROM ROWS FROM (

@@ -71,7 +71,7 @@ impl Deployed {
     }
 }
 
-/// The policies that capture functions carry, one for each table.
+/// The policies in the comments of capture functions, one for each table.
 fn deployed_policies(functions: &[FunctionRow]) -> Vec<DeployedPolicy> {
     let mut policies: Vec<_> = functions
         .iter()
@@ -92,7 +92,7 @@ fn version_finding(version: Option<i32>) -> Option<Finding> {
             Severity::Warning,
             FindingCode::InstallNewer,
             format!(
-                "the trail has schema version {version}, and this release knows {newest} at most"
+                "the trail has schema version {version}, but this release supports at most {newest}"
             ),
         ),
         Some(version) if version == newest => return None,
@@ -104,16 +104,16 @@ fn version_finding(version: Option<i32>) -> Option<Finding> {
             },
             FindingCode::InstallOutdated,
             format!(
-                "the trail has schema version {version}, and this release has version {newest}"
+                "the trail has schema version {version}, but this release has version {newest}"
             ),
         ),
         None => (
             Severity::Error,
             FindingCode::InstallOutdated,
-            "the trail does not say its schema version".to_owned(),
+            "the schema version of the trail cannot be read".to_owned(),
         ),
     };
-    let advice = "use programs of a release that knows this version".to_owned();
+    let advice = "use a release that supports this version".to_owned();
     Some(Finding::new(severity, code, None, explanation, advice))
 }
 
@@ -135,7 +135,7 @@ fn unreadable(access: &Access) -> Option<Finding> {
         FindingCode::TrailUnreadable,
         None,
         format!(
-            "the connected role may not read {}, so this was not looked at: {}",
+            "the connected role may not read {}, so these were not checked: {}",
             access.unreadable.join(", "),
             skipped.join("; ")
         ),

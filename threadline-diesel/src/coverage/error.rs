@@ -1,4 +1,4 @@
-//! Why coverage could not be checked.
+//! Errors of coverage.
 
 use threadline_core::storage::STORAGE_SCHEMA;
 

@@ -32,7 +32,7 @@ impl Severity {
         }
     }
 
-    /// An unknown text comes from a newer trail and counts as an error.
+    /// An unknown text, of a newer trail, is an error.
     pub(crate) fn from_stored(text: &str) -> Self {
         match text {
             "info" => Self::Info,
@@ -104,7 +104,7 @@ pub struct Finding {
     pub severity: Severity,
     /// The code.
     pub code: FindingCode,
-    /// The table of the host or of the trail; none if the finding is about neither.
+    /// The table of the host or of the trail; none if the finding is not about a table.
     pub table: Option<TableName>,
     /// The explanation.
     pub explanation: String,
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_read_back_as_they_are_written() {
+    fn finding_codes_parse_from_their_text() {
         for code in FindingCode::ALL {
             assert_eq!(&FindingCode::from_stored(code.as_str()), code);
         }

@@ -37,7 +37,7 @@ pub(crate) fn captured(policies: &[DeployedPolicy]) -> Value {
                 "table_name": policy.name.name(),
                 "function": policy.function_oid,
                 "function_name": policy.function_name,
-                // An unreadable declaration has a finding of its own.
+                // An unreadable declaration has its own finding.
                 "declared": policy.declared.as_ref().ok(),
             })
         })
@@ -51,7 +51,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
     let policy = DeployedPolicy::read(function);
     let table = match &policy {
         Some(policy) => Some(policy.name.clone()),
-        None => table_it_is_on(function),
+        None => trigger_table(function),
     };
     let mut add = |severity, code, what: String, advice: String| {
         let explanation = format!("{signature} {what}");
@@ -67,15 +67,15 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
         None => add(
             Severity::Error,
             FindingCode::PolicyMissing,
-            "does not carry its policy any more: what it stores is not known, and there is no \
-             fallback for columns that were dropped or renamed"
+            "has no policy in its comment: which columns it stores is not known, and capture has no \
+             fallback for dropped or renamed columns"
                 .to_owned(),
             format!("DROP FUNCTION {signature}"),
         ),
         Some(policy) if policy.is_forged() => add(
             Severity::Error,
             FindingCode::PolicyChanged,
-            "carries a policy that its hash was not made of".to_owned(),
+            "has a policy that does not match its hash".to_owned(),
             "find out who changed it, then redeploy-triggers".to_owned(),
         ),
         Some(policy) if policy.is_outdated() => add(
@@ -89,7 +89,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
                 add(
                     Severity::Error,
                     FindingCode::FunctionChanged,
-                    "has another body than the one that is generated".to_owned(),
+                    "has a body that differs from the generated one".to_owned(),
                     "find out who changed it, then redeploy-triggers".to_owned(),
                 );
             }
@@ -98,7 +98,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
                     Severity::Error,
                     FindingCode::FunctionSettings,
                     format!(
-                        "has other settings than the ones that are generated: {}",
+                        "has settings that differ from the generated ones: {}",
                         function.settings.join("; ")
                     ),
                     "find out who changed it, then redeploy-triggers".to_owned(),
@@ -111,7 +111,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
             Severity::Error,
             FindingCode::FunctionOwner,
             format!(
-                "belongs to {} and not to the owner of the trail, {owner}",
+                "is owned by {}, not by the owner of the trail, {owner}",
                 function.owner
             ),
             format!("ALTER FUNCTION {signature} OWNER TO {owner}"),
@@ -121,7 +121,8 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
         add(
             Severity::Error,
             FindingCode::FunctionNotDefiner,
-            "lost SECURITY DEFINER, so it runs with the rights of the role that writes".to_owned(),
+            "is not SECURITY DEFINER, so it runs with the privileges of the writing role"
+                .to_owned(),
             format!("ALTER FUNCTION {signature} SECURITY DEFINER"),
         );
     }
@@ -136,7 +137,7 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
     found
 }
 
-fn table_it_is_on(function: &FunctionRow) -> Option<TableName> {
+fn trigger_table(function: &FunctionRow) -> Option<TableName> {
     let (schema, name) = (
         function.table_schema.as_ref()?,
         function.table_name.as_ref()?,
@@ -161,7 +162,7 @@ pub(super) fn trail_findings(
         trail_finding(
             FindingCode::TrailOwnerMixed,
             format!(
-                "function {signature} belongs to {} and not to the owner of the trail, {owner}",
+                "function {signature} is owned by {}, not by the owner of the trail, {owner}",
                 function.owner
             ),
             format!("ALTER ROUTINE {signature} OWNER TO {owner}"),
@@ -195,8 +196,8 @@ fn text_findings<'a>(
             };
             let changed = !missing && named.iter().filter(is_expected).count() < named.len();
             let what = match (missing, changed) {
-                (true, _) => "is gone",
-                (_, true) => "is not the one that was installed",
+                (true, _) => "is missing",
+                (_, true) => "differs from the migration",
                 _ => return None,
             };
             let statements: Vec<_> = expected
@@ -228,7 +229,7 @@ fn grant_findings(function: &FunctionRow, installed: &InstalledObjects) -> Vec<F
         } else if function.is_trigger {
             found.push(trail_finding(
                 FindingCode::TrailFunctionExecutable,
-                format!("role {role} may execute {signature}, and put it on a table of its own"),
+                format!("role {role} may execute {signature}, and create triggers with it"),
                 revoke(role),
             ));
         } else if REMOVING.contains(&function.name.as_str()) {

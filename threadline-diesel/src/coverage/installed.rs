@@ -21,7 +21,7 @@ pub(crate) struct InstalledObjects {
 pub(crate) struct InstalledFunction {
     /// The statement up to the body.
     header: String,
-    /// As `pg_proc.prosrc` holds it; empty for a body that PostgreSQL stores parsed.
+    /// Its `pg_proc.prosrc`; empty for a body that PostgreSQL stores parsed.
     pub(crate) body: String,
     /// The statement, with OR REPLACE.
     pub(crate) statement: String,
@@ -33,7 +33,7 @@ impl InstalledFunction {
         self.header.contains("SECURITY DEFINER")
     }
 
-    /// Whether it has this number of SET clauses, and the one of the search path.
+    /// Whether it has this number of SET clauses, one of them for the search path.
     pub(crate) fn has_settings(&self, found: &[String]) -> bool {
         let wanted = self.header.split_whitespace().filter(|word| *word == "SET");
         wanted.count() == found.len()

@@ -1,5 +1,4 @@
-//! The statements of coverage and their rows. They run with `search_path = pg_catalog` (see [`pin_settings`]),
-//! whatever the session's is.
+//! The statements of coverage and their rows. They run with `search_path = pg_catalog`; see [`pin_settings`].
 
 use chrono::{DateTime, Months, Utc};
 use diesel::pg::Pg;
@@ -89,7 +88,7 @@ fn first_id(since: DateTime<Utc>) -> uuid::Uuid {
     AuditTransactionId::first_after(since).as_uuid()
 }
 
-/// The span for which `maintain()` makes partitions: from 2001 until three months from now.
+/// The span for which `maintain()` creates partitions: from 2001 until three months from now.
 fn partitioned_span() -> [DateTime<Utc>; 2] {
     let first = DateTime::from_timestamp(978_307_200, 0).unwrap_or_default();
     [first, Utc::now() + Months::new(3)]
@@ -114,7 +113,7 @@ pub(crate) struct FindingsQuery {
     sql: &'static str,
     /// The tables of the trail that it reads; others read the catalog alone.
     pub(crate) reads: &'static [&'static str],
-    /// What the statement looks for.
+    /// The subject of the statement, for display.
     pub(crate) looks_for: &'static str,
 }
 
@@ -132,7 +131,7 @@ findings_queries! {
     "triggers", "triggers", [];
     "tables", "tables", [];
     "columns", "columns", [];
-    "enrolments", "columns that traded names and functions that are gone", ["audit_enrolments"];
+    "enrolments", "columns that swapped names and missing functions", ["audit_enrolments"];
     "objects", "guards and indexes", [];
     "rights", "rights", [];
     "writers", "writers", [];
@@ -141,7 +140,7 @@ findings_queries! {
     "partitions", "partitions", [];
     "default_partitions", "rows in default partitions",
         ["audit_changes_default", "audit_transactions_default", "audit_actions_default"];
-    "orphans", "changes and transactions that belong to nothing",
+    "orphans", "orphaned changes and transactions",
         ["audit_changes", "audit_transactions", "audit_removals"];
     "order", "the order of changes", ["audit_changes", "audit_changes_id_seq"];
 }
@@ -158,8 +157,8 @@ pub(crate) struct FindingsParameters {
 }
 
 impl FindingsQuery {
-    /// `$1` what is captured, `$2` the instant, `$3` roles, `$4` the first transaction id of the
-    /// instant, `$5` the objects of the base schema, `$6` ids of the time that has partitions.
+    /// Binds `$1` the captured tables, `$2` the instant, `$3` roles, `$4` the first transaction id of the
+    /// instant, `$5` the objects of the base schema, `$6` the ids of the span that has partitions.
     pub(crate) fn statement(&self, parameters: &FindingsParameters) -> Statement {
         statement(self.sql)
             .bind::<Jsonb, _>(parameters.captured.clone())

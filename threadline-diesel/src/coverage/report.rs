@@ -12,7 +12,7 @@ use super::finding::{Finding, Severity};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CoverageStatus {
-    /// The table is captured. Findings tell how well.
+    /// The table is captured. Findings describe problems of its capture.
     Captured,
     /// The table is an expected gap.
     ExpectedGap,

@@ -44,7 +44,7 @@ fn unknown(id: &'static str, error: &Error) -> Check {
     check(
         id,
         CheckStatus::Unknown,
-        format!("cannot tell: {error}"),
+        format!("the check failed: {error}"),
         None,
     )
 }
@@ -162,19 +162,19 @@ impl Doctor {
             (
                 CheckStatus::Ok,
                 "pooled",
-                "a pooler: the server process is older than this connection; its mode does not show",
+                "a pooler: the server process is older than this connection; its mode cannot be detected",
             )
         } else if self.other_backends.is_empty() && self.own_backends.is_empty() {
             (
                 CheckStatus::Unknown,
                 "unknown",
-                "nothing shows a pooler, and nothing rules one out",
+                "a pooler was neither detected nor excluded",
             )
         } else {
             (
                 CheckStatus::Ok,
                 "none_seen",
-                "nothing shows a pooler; one that keeps to a server process for each client would not show",
+                "no pooler was detected; one in session mode cannot be",
             )
         };
         let mut judged = check(
@@ -199,7 +199,7 @@ pub(crate) fn judge_installation(found: &Result<Option<Vec<VersionRow>>, Error>)
                 id,
                 CheckStatus::Fail,
                 "there is no trail in this database".to_owned(),
-                Some("run install and apply the migration it writes"),
+                Some("run install and apply the migration that it writes"),
             );
         }
         Ok(Some(rows)) => rows.first().map(|row| row.version),
@@ -210,11 +210,11 @@ pub(crate) fn judge_installation(found: &Result<Option<Vec<VersionRow>>, Error>)
         Some(version) if version == newest => (CheckStatus::Ok, None),
         Some(version) if version > newest => (
             CheckStatus::Warn,
-            Some("use the programs of a release that knows this version"),
+            Some("use a release that supports this version"),
         ),
         _ => (
             CheckStatus::Warn,
-            Some("run install and apply the migrations it writes"),
+            Some("run install and apply the migrations that it writes"),
         ),
     };
     let text = format!("the trail has schema version {shown}; this release has version {newest}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_is_claimed_only_where_it_shows() {
+    fn a_pooler_is_reported_only_on_evidence() {
         let known = Doctor::new().connected_for(Duration::from_secs(1));
         assert_eq!(pooler(&Doctor::new(), 1, 0.0), "unknown");
         assert_eq!(pooler(&known, 1, 60.0), "pooled");

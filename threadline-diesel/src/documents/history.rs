@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{EntryDocument, PageDocument};
 use crate::models::TimelineEntry;
 use crate::query::Page;
-use crate::query::{EarlierHolder, HistoryNotes, RowMove, TableTruncate};
+use crate::query::{CaptureGap, EarlierHolder, HistoryNotes, RowMove, TableTruncate};
 
 /// A page of the history of a row, with the facts about the row that no single change states.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub struct HistoryDocument<'a> {
     pub truncated: Option<&'a TableTruncate>,
     /// When the table got its present key; earlier changes have other keys and are not listed.
     pub key_defined_at: Option<DateTime<Utc>>,
+    /// Recorded gaps since the row was created: changes of the row may be missing there.
+    pub gaps: &'a [CaptureGap],
 }
 
 impl<'a> HistoryDocument<'a> {
@@ -35,6 +37,7 @@ impl<'a> HistoryDocument<'a> {
             earlier_holders: &notes.earlier_holders,
             truncated: notes.truncated.as_ref(),
             key_defined_at: notes.key_defined_at,
+            gaps: &notes.gaps,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Actions: what the application says it did, newest first, also where no row changed.
+//! Queries for actions, newest first. Actions without changes are included.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl;
@@ -22,7 +22,7 @@ use super::sql_fragment::SqlFragment;
 use crate::models::AuditAction;
 use crate::schema::audit_actions;
 
-/// How far the clock of the writer, whose time an action's id contains, may be off the database's.
+/// How far the clock of the writer, whose time an action's id contains, may differ from the clock of the database.
 const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
 
 /// The Diesel query of a page of actions, for the host's own filters.
@@ -32,7 +32,7 @@ pub type ActionsQuery<'a> =
 /// A query for actions, read a page at a time by [`actions`](crate::actions()).
 ///
 /// Actions are in the order of their ids, version 7 UUIDs that contain the time of the writer's clock.
-/// A window is exact for clocks that are less than a day off the database's.
+/// A window is exact for clocks that differ from the clock of the database by less than a day.
 ///
 /// ```
 /// use threadline_core::action::ActionStatus;
@@ -91,7 +91,7 @@ impl Actions {
         self
     }
 
-    /// Only actions on behalf of an actor, whichever actor made them.
+    /// Only actions on behalf of an actor, by any actor.
     #[must_use]
     pub fn on_behalf_of(mut self, represented: ActorRef) -> Self {
         self.filters.context.on_behalf_of = Some(represented);
@@ -169,7 +169,7 @@ impl Actions {
         self
     }
 
-    /// For an answer that has the changes, too.
+    /// Marks the query as part of an answer that has the changes, too.
     pub(crate) fn with_changes(mut self) -> Self {
         self.with_changes = WithChanges::Yes;
         self

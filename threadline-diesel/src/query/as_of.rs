@@ -15,18 +15,22 @@ use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::prelude::Selectable;
-use diesel::query_builder::QueryFragment;
+use diesel::query_builder::{BoxedSqlQuery, QueryFragment, SqlQuery};
 use diesel::result::Error::DeserializationError;
 use threadline_core::Audited;
 use threadline_core::row_key::{KeyParts, RowKeyText};
 use threadline_core::table::{AuditedTable, TableName};
 
 pub(crate) use self::answer::StoredAnswer;
-pub use self::answer::{AsOf, ChangeRef, Horizon, KnownRow, UnknownColumn, UnknownReason};
+pub use self::answer::{
+    AbsentRow, AsOf, ChangeRef, Horizon, KnownRow, RecordedState, UncertainRow, UnknownColumn,
+    UnknownReason,
+};
 pub use self::error::AsOfError;
 pub use self::statements::SelectImage;
 use self::statements::{CallRowAsOf, columns_to_null, selected_columns};
 use super::error::InvalidHistory;
+use super::gaps::{CaptureGap, GapsRow, select_gaps};
 use crate::json::StoredJson;
 
 /// A query for a model's row as of an instant, read by [`as_of`](crate::as_of()).
@@ -110,14 +114,25 @@ where
         loaded: QueryResult<M>,
         stored: KnownRow<StoredJson>,
         unknown: Vec<UnknownColumn>,
+        gaps: Vec<CaptureGap>,
     ) -> Result<AsOf<M>, AsOfError> {
         match loaded {
-            Ok(row) => Ok(AsOf::Row(KnownRow {
-                row,
-                unknown,
-                change: stored.change,
-                later: stored.later,
-            })),
+            Ok(row) => {
+                let known = KnownRow {
+                    row,
+                    unknown,
+                    change: stored.change,
+                    later: stored.later,
+                };
+                Ok(if gaps.is_empty() {
+                    AsOf::Row(known)
+                } else {
+                    AsOf::Uncertain(UncertainRow {
+                        recorded: RecordedState::Row(known),
+                        gaps,
+                    })
+                })
+            }
             Err(source @ DeserializationError(_)) if !unknown.is_empty() => {
                 Err(AsOfError::Unloadable {
                     table: self.table.name().clone(),
@@ -171,5 +186,27 @@ impl DocumentAsOf {
             key: &self.key,
             instant: self.instant,
         }
+    }
+
+    /// The statement that reads the gaps of the table, if the stored answer says that it may have some.
+    pub(crate) fn gaps_statement(
+        &self,
+        stored: &StoredAnswer,
+    ) -> Option<BoxedSqlQuery<'static, Pg, SqlQuery>> {
+        let may_have_gaps = stored.9;
+        may_have_gaps.then(|| select_gaps(&self.table, None))
+    }
+
+    /// The answer from the stored answer and the gaps of the table.
+    pub(crate) fn answer(
+        &self,
+        stored: StoredAnswer,
+        gaps: Option<GapsRow>,
+    ) -> QueryResult<AsOf<StoredJson>> {
+        let answer = AsOf::from(stored);
+        Ok(match gaps {
+            None => answer,
+            Some(gaps) => answer.with_gaps(gaps.read()?, self.instant),
+        })
     }
 }

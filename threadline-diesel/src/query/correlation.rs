@@ -44,7 +44,7 @@ impl Correlation {
         }
     }
 
-    /// Restricts all lists to a scope, which must say which actions are visible.
+    /// Restricts all lists to a scope, which must define which actions are visible.
     #[must_use]
     pub fn scope(mut self, scope: &Scope) -> Self {
         self.scope = Some(scope.clone());

@@ -1,4 +1,4 @@
-//! Errors of queries: what makes a query invalid, and why one could not be answered.
+//! Errors of queries.
 
 use chrono::{DateTime, Utc};
 use threadline_core::action::InvalidActionName;
@@ -17,9 +17,9 @@ pub enum InvalidQuery {
     /// The window ends before it begins.
     #[error("the window from {from} to {to} is empty: it ends before it begins")]
     EmptyWindow {
-        /// Its beginning.
+        /// The start of the window.
         from: DateTime<Utc>,
-        /// Its end.
+        /// The end of the window.
         to: DateTime<Utc>,
     },
     /// The filter by action has a name that no action can have.
@@ -61,10 +61,10 @@ impl From<InvalidQuery> for ReadError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCursor {
-    /// It was not created by this library, or was truncated.
+    /// The text was not created by this library, or was truncated.
     #[error("`{0}` is not a cursor: pass a cursor unchanged, or start without one")]
     Malformed(String),
-    /// It belongs to a query with other filters.
+    /// The cursor belongs to a query with other filters.
     #[error("this cursor belongs to another query: keep the filters, or start without a cursor")]
     OtherQuery,
 }
@@ -74,13 +74,11 @@ pub enum InvalidCursor {
 #[non_exhaustive]
 pub enum ScopeError {
     /// The scope has no restriction.
-    #[error(
-        "this scope restricts nothing: say what may be seen, or pass no scope to see everything"
-    )]
+    #[error("this scope has no restriction: add one, or pass no scope to read the whole trail")]
     Unrestricted,
     /// The query is for actions, and the scope restricts only changes or transactions.
     #[error(
-        "this scope does not say which actions may be seen: add Scope::actions(condition), or \
+        "this scope does not define which actions are visible: add Scope::actions(condition), or \
          Scope::actions_with_visible_changes()"
     )]
     ActionsUnspecified,

@@ -8,8 +8,7 @@ use super::timeline::{FieldSet, Timeline};
 /// field. [`first_change`](crate::first_change()) and [`last_change`](crate::last_change()) read one of
 /// them.
 ///
-/// The trail does not know changes from before capture began, so the first known change may not be the
-/// first that there was.
+/// Changes before capture began are not recorded, so the first recorded change may not be the first one.
 ///
 /// ```no_run
 /// # #[derive(Debug)] struct Invoice;

@@ -11,27 +11,27 @@ const MAX_IDENTIFIER_BYTES: usize = 63;
 /// The maximum length of a search text or category, in bytes.
 pub const MAX_SEARCH_BYTES: usize = 256;
 
-/// A filter value that nothing stored can match.
+/// A filter value that no stored value can match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidFilterValue {
-    /// It is not a column name.
+    /// The text is not a column name.
     #[error(
         "{0:?} is not a column name: use 1 to {MAX_IDENTIFIER_BYTES} bytes, as PostgreSQL stores it"
     )]
     Column(String),
-    /// It is not a JSON object, or it is empty, which every `meta` contains.
+    /// The value is not a JSON object, or is empty; every `meta` contains an empty one.
     #[error(
         "`{0}` is not a pattern for meta: use a JSON object that is not empty: {{\"tenant\": 7}}"
     )]
     Meta(String),
-    /// It is empty, too long, or contains NUL.
+    /// The search text is empty, too long, or contains NUL.
     #[error("{0:?} cannot be searched for: use 1 to {MAX_SEARCH_BYTES} bytes without NUL")]
     Search(String),
-    /// It is not a category.
+    /// The text is not a category.
     #[error("{0:?} is not a category: use 1 to {MAX_SEARCH_BYTES} bytes without NUL")]
     Category(String),
-    /// It is not a JSON value.
+    /// The text is not a JSON value.
     #[error("`{0}` is not a JSON value: quote texts, {{\"a\": 1}}, \"a\", 1.10, true or null")]
     Value(String),
 }

@@ -107,12 +107,12 @@ impl ActionFilter {
     }
 }
 
-/// An actor column holds this actor.
+/// The condition that an actor column equals an actor.
 pub(crate) fn actor_is(column: &str, actor: &ActorRef) -> SqlFragment {
     SqlFragment::sql(format!("{column} = ")).bind_text(actor.to_string())
 }
 
-/// An actor column holds an actor of this type. No index serves it.
+/// The condition that an actor column has an actor of a type. No index serves it.
 pub(crate) fn actor_type_is(column: &str, actor_type: ActorType) -> SqlFragment {
     match actor_type {
         ActorType::Anonymous => SqlFragment::sql(format!("{column} = ")).bind_text("anonymous"),

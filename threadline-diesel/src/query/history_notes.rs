@@ -10,6 +10,7 @@ use threadline_core::row_key::RowKeyText;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
+use super::gaps::{CaptureGap, GapsRow, select_gaps};
 use crate::json::StoredJson;
 
 /// Events that concern a row and are not among its changes.
@@ -25,6 +26,13 @@ pub struct HistoryNotes {
     /// When the key of the table was redefined, where the history begins for that reason: earlier changes
     /// are recorded under other keys.
     pub key_defined_at: Option<DateTime<Utc>>,
+    /// Recorded gaps since the row was created, in the order of capture: changes of the row may be missing
+    /// there. If the trail does not have its creation, all gaps of the table.
+    #[serde(default)]
+    pub gaps: Vec<CaptureGap>,
+    /// The change that created the row.
+    #[serde(skip_serializing)]
+    created_id: Option<i64>,
 }
 
 /// A move of a row between partitions. It is stored as PostgreSQL executes it, as a delete and an insert
@@ -94,9 +102,19 @@ where
     .bind::<Text, _>(key.as_str())
     .get_result::<NotesRow>(conn)
     .await?;
-    row.notes
+    let mut notes: HistoryNotes = row
+        .notes
         .read()
-        .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
+        .map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
+    let gaps = select_gaps(table, Some(key.as_str()))
+        .get_result::<GapsRow>(conn)
+        .await?;
+    notes.gaps = gaps.read()?;
+    let created_id = notes.created_id.unwrap_or(0);
+    notes
+        .gaps
+        .retain(|gap| gap.last_id.is_none_or(|id| id >= created_id));
+    Ok(notes)
 }
 
 #[derive(Debug, QueryableByName)]

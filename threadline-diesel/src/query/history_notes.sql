@@ -13,6 +13,17 @@ last_change AS (
     ) AS known
     ORDER BY known.id DESC LIMIT 1
 ),
+first_change AS (
+    SELECT known.id, known.op
+    FROM segment
+    CROSS JOIN LATERAL (
+        SELECT change.id, change.op FROM @threadline@.audit_changes AS change
+        WHERE change.table_schema = $1 AND change.table_name = $2 AND change.row_key = segment.row_key
+            AND change.id BETWEEN segment.first_id AND segment.last_id
+        ORDER BY change.id LIMIT 1
+    ) AS known
+    ORDER BY known.id LIMIT 1
+),
 key_definition AS (
     SELECT defined.recorded_at, defined.order_id
     FROM (
@@ -63,5 +74,6 @@ SELECT pg_catalog.jsonb_build_object(
             WHERE earlier.table_schema = $1 AND earlier.table_name = $2
                 AND earlier.captured_at <= key_definition.recorded_at
         )
-    )
+    ),
+    'created_id', (SELECT first_change.id FROM first_change WHERE first_change.op = 'insert')
 ) AS notes

@@ -17,6 +17,7 @@ use super::actions::Actions;
 use super::as_of::{AsOf, AsOfError, DocumentAsOf, RowAsOf, SelectImage, StoredAnswer};
 use super::correlation::{Correlation, CorrelationBundle};
 use super::error::ReadError;
+use super::gaps::GapsRow;
 use super::history::History;
 use super::incident::{Incident, IncidentBundle, TransactionChanges};
 use super::key_columns::{KeyColumnsRow, KeyError, resolve_typed_key, select_key_columns};
@@ -395,7 +396,11 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let stored = query.statement().get_result::<StoredAnswer>(conn).await?;
-    Ok(AsOf::from(stored))
+    let gaps = match query.gaps_statement(&stored) {
+        Some(statement) => Some(statement.get_result::<GapsRow>(conn).await?),
+        None => None,
+    };
+    Ok(query.answer(stored, gaps)?)
 }
 
 /// Reads a model's row as of an instant.
@@ -432,15 +437,15 @@ where
     M::SelectExpression: QueryFragment<Pg> + Expression + QueryId + Send + 'query,
     SelectImage<M::SelectExpression>: LoadQuery<'query, C, M> + 'query,
 {
-    let mut stored = match document_as_of(conn, query.document()).await? {
-        AsOf::Row(stored) => stored,
-        AsOf::Deleted(change) => return Ok(AsOf::Deleted(change)),
-        AsOf::NotYetKnown(horizon) => return Ok(AsOf::NotYetKnown(horizon)),
+    let answer = document_as_of(conn, query.document()).await?;
+    let (mut stored, gaps) = match answer.into_recorded_row() {
+        Ok(recorded) => recorded,
+        Err(answer) => return Ok(answer),
     };
     let unknown = std::mem::take(&mut stored.unknown);
     let (select, unknown) = query.select_image(&stored.row, unknown)?;
     let loaded = select.get_result::<M>(conn).await;
-    query.answer(loaded, stored, unknown)
+    query.answer(loaded, stored, unknown, gaps)
 }
 
 /// Reads the key columns of a table in declared order, as its newest policy has them; none if the table

@@ -1,4 +1,4 @@
-//! Scopes: which part of the trail a reader may see.
+//! Scopes: the part of the trail that a reader may see.
 
 use diesel::expression::{Expression, NonAggregate, SelectableExpression};
 use diesel::pg::Pg;
@@ -21,8 +21,8 @@ use crate::schema::{audit_actions, audit_changes, audit_transactions};
 /// - a **change** is visible if its table, the change itself and its transaction are in the scope;
 /// - a **transaction** is visible if it is in the scope and, where the scope restricts changes, at
 ///   least one of its changes is visible: a reader cannot learn that a hidden table was written;
-/// - an **action** is visible as [`actions`](Self::actions) or
-///   [`actions_with_visible_changes`](Self::actions_with_visible_changes) says. Queries for actions
+/// - an **action** is visible according to [`actions`](Self::actions) or
+///   [`actions_with_visible_changes`](Self::actions_with_visible_changes). Queries for actions
 ///   reject a scope with neither, because an action without changes belongs to no table;
 /// - a reader who sees a change also sees its actor, its transaction's context and its action.
 ///
@@ -59,7 +59,7 @@ enum ActionsRule {
 }
 
 impl Scope {
-    /// A scope without restrictions yet.
+    /// A scope without restrictions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -121,7 +121,7 @@ impl SqlFragment {
 
     /// Wraps each bound value in a scalar sub-select, so that the planner does not see it.
     ///
-    /// PostgreSQL plans a prepared statement anew as long as the plan for known values looks cheaper
+    /// PostgreSQL plans a prepared statement at each execution as long as the plan for known values looks cheaper
     /// than the generic one, and planning for the partitions of every month takes longer than reading
     /// them. With hidden values it settles on the generic plan.
     pub(crate) fn hide_from_planner(self) -> Self {
@@ -170,7 +170,7 @@ impl<Group> ValidGrouping<Group> for SqlFragment {
 
 impl QueryId for SqlFragment {
     type QueryId = ();
-    // The same type stands for any SQL.
+    // Values of this type have different SQL, so there is no static query id.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

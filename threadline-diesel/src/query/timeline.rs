@@ -1,4 +1,4 @@
-//! Changes across tables.
+//! Queries for changes across tables.
 
 mod candidates;
 mod change_filter;
@@ -95,7 +95,7 @@ impl Timeline {
         self
     }
 
-    /// Only changes on behalf of an actor, whichever actor made them.
+    /// Only changes on behalf of an actor, by any actor.
     #[must_use]
     pub fn on_behalf_of(mut self, represented: ActorRef) -> Self {
         self.filters.context.on_behalf_of = Some(represented);
@@ -176,8 +176,8 @@ impl Timeline {
 
     /// Only updates that changed a field.
     ///
-    /// Inserts and deletes are not included: they set and remove every field of a row. When a field
-    /// first got its value is a [`FieldHistory`](crate::query::FieldHistory). With a table, the index
+    /// Inserts and deletes are not included: they set and remove every field of a row. To find
+    /// when a field got its first value, use [`FieldHistory`](crate::query::FieldHistory). With a table, the index
     /// of the table by time is read; without one, changes are read in order until the page is full.
     #[must_use]
     pub fn changed_field(mut self, field: ColumnName) -> Self {
@@ -325,7 +325,7 @@ impl Timeline {
         digest("changes", &self.filters, self.scope.as_ref(), self.order)
     }
 
-    /// The filters as JSON, for records of who read what.
+    /// The filters as JSON, for records of read access.
     #[must_use]
     pub fn filters_json(&self) -> serde_json::Value {
         let mut filters = serde_json::to_value(&self.filters).unwrap_or_default();
@@ -353,7 +353,7 @@ impl Timeline {
         self.filters.candidate_query()
     }
 
-    /// The changes of the candidates if these are few, else all that match.
+    /// The query of the changes of the candidates if these are few, otherwise of all matching changes.
     pub(crate) fn changes<'a>(&'a self, candidates: &'a CandidateIds) -> TimelineChanges<'a> {
         TimelineChanges {
             timeline: self,

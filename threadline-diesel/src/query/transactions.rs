@@ -90,7 +90,7 @@ impl Transactions {
         self
     }
 
-    /// Only transactions on behalf of an actor, whichever actor made them.
+    /// Only transactions on behalf of an actor, by any actor.
     #[must_use]
     pub fn on_behalf_of(mut self, represented: ActorRef) -> Self {
         self.filters.context.on_behalf_of = Some(represented);

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use threadline_core::table::TableName;
 
+use crate::query::gaps::CaptureGap;
 use crate::query::{ChangeRef, UnknownReason};
 
 /// The statements that restore a row, and what they do not restore.
@@ -32,6 +33,8 @@ pub struct RestorePlan {
     /// The tables that refer to restored rows and are not captured, so that their deleted rows are not
     /// known.
     pub uncaptured_tables: Vec<TableName>,
+    /// Gaps of capture after the record of the row: the row may have changed since without a record.
+    pub gaps: Vec<CaptureGap>,
 }
 
 impl RestorePlan {

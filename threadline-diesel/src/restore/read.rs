@@ -16,6 +16,7 @@ use super::row_statement::{insert_all, restore_present};
 use super::{Restore, RestoreError};
 use crate::json::StoredJson;
 use crate::models::{AuditChange, Op};
+use crate::query::gaps::capture_gaps;
 use crate::query::timeline::page_query::select_change;
 use crate::query::{AsOf, ChangeRef};
 
@@ -85,6 +86,7 @@ where
         statements: Vec::new(),
         skipped: Vec::new(),
         uncaptured_tables: Vec::new(),
+        gaps: Vec::new(),
     };
     match query.state_at(conn, NOW).await? {
         AsOf::Row(present) => {
@@ -106,12 +108,18 @@ where
             plan.statements = insert_all(conn, &catalog, rows).await?;
             plan.removed_by = Some(removal);
         }
-        AsOf::NotYetKnown(_) => {
+        // `state_at` gives the recorded states; the gaps are in the plan.
+        AsOf::NotYetKnown(_) | AsOf::Uncertain(_) | AsOf::Absent(_) => {
             return Err(RestoreError::NotRecorded {
                 table: query.table.clone(),
                 row_key: query.key.as_str().to_owned(),
             });
         }
+    }
+    if let Some(statement) = plan.statements.iter().find(|one| one.table == plan.table) {
+        let (record, now) = (Some(statement.source.id), Utc::now());
+        plan.gaps = capture_gaps(conn, &query.table).await?;
+        plan.gaps.retain(|gap| gap.separates(record, false, now));
     }
     Ok(plan)
 }
@@ -181,11 +189,13 @@ impl Restore {
                 instant,
                 change: Box::new(change),
             }),
-            AsOf::NotYetKnown(_) => Err(RestoreError::NotKnown {
-                table,
-                row_key,
-                instant,
-            }),
+            AsOf::NotYetKnown(_) | AsOf::Uncertain(_) | AsOf::Absent(_) => {
+                Err(RestoreError::NotKnown {
+                    table,
+                    row_key,
+                    instant,
+                })
+            }
         }
     }
 

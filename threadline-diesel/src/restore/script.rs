@@ -92,6 +92,15 @@ impl RestorePlan {
                 ),
             )?;
         }
+        for gap in &self.gaps {
+            comment(
+                f,
+                &format!(
+                    "Changes of the row may be missing: {}",
+                    one_line(&gap.to_string())
+                ),
+            )?;
+        }
         if self.with_children {
             match &self.removed_by {
                 None => comment(f, "The row is not deleted, so no children are restored.")?,

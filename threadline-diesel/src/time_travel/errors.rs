@@ -1,4 +1,4 @@
-//! Why a query cannot be answered as of an instant.
+//! Errors of queries as of an instant.
 
 use chrono::{DateTime, Utc};
 use threadline_core::table::TableName;
@@ -12,11 +12,11 @@ pub enum TimeTravelError {
     /// There is no such table in the database.
     #[error("table {0} does not exist, so its columns are not known")]
     NoSuchTable(TableName),
-    /// The instant lies before what is known of a table.
+    /// The instant is before the audit horizon of a table.
     #[error(
-        "nothing is known of table {table} as of {instant}: {}",
+        "no changes of table {table} are recorded as of {instant}: {}",
         .horizon.map_or_else(
-            || "it was never under capture".to_owned(),
+            || "it was never captured".to_owned(),
             |horizon| format!("its trail begins at {horizon}"),
         )
     )]
@@ -33,7 +33,7 @@ pub enum TimeTravelError {
     Inexact {
         /// The table.
         table: TableName,
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// The trail may not have every row or change of a table as of the instant.
@@ -44,7 +44,7 @@ pub enum TimeTravelError {
     Incomplete {
         /// The table.
         table: TableName,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The query read present rows.
@@ -54,7 +54,7 @@ pub enum TimeTravelError {
         .0.join(", ")
     )]
     PresentDay(Vec<String>),
-    /// Two tables of one name: the query cannot tell them apart without their schemas.
+    /// Two tables have the same name in different schemas; the query can name only one of them.
     #[error("tables {0} and {1} have the same name; query one of them at a time")]
     SameName(TableName, TableName),
     /// The query read a value that the trail does not have.

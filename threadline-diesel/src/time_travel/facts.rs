@@ -72,6 +72,8 @@ struct Enrolment {
     key_since: Option<i64>,
     was_captured: Option<bool>,
     was_empty: Option<bool>,
+    /// The last change before capture was enabled without triggers in place.
+    last_change_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,7 +97,7 @@ pub(crate) struct Truncation {
     pub(crate) partition: Option<String>,
 }
 
-/// Changes before it say nothing about the table after it.
+/// Earlier changes do not describe the table after this event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Boundary {
     order_id: i64,
@@ -105,7 +107,12 @@ struct Boundary {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    Enabled { first: bool, empty: bool },
+    /// `captured_until`: when capture is known to have worked last, if it was off without a record.
+    Enabled {
+        first: bool,
+        empty: bool,
+        captured_until: Option<DateTime<Utc>>,
+    },
     Disabled,
     Suspended,
 }
@@ -165,8 +172,7 @@ impl Facts {
         if !by_key && is_settled_later && travel.gaps == Gaps::Refused {
             return Err(TimeTravelError::Inexact {
                 table: table.clone(),
-                detail: "no key tells its rows apart, and rows were recorded after the instant"
-                    .into(),
+                detail: "it has no unique key, and rows were recorded after the instant".into(),
             });
         }
         let after = match gap {
@@ -197,6 +203,7 @@ impl Facts {
                     Event::Enabled {
                         first: first.is_some_and(|first| first.order_id == one.order_id),
                         empty: one.was_empty == Some(true),
+                        captured_until: self.captured_until(one),
                     }
                 };
                 Some(Boundary {
@@ -213,6 +220,20 @@ impl Facts {
             .collect();
         boundaries.sort_by_key(|one| one.order_id);
         boundaries
+    }
+
+    /// If triggers were missing when capture was enabled, and no record says since when: the last instant at
+    /// which they are known to have worked.
+    fn captured_until(&self, enabled: &Enrolment) -> Option<DateTime<Utc>> {
+        let mut earlier = self.enrolments.iter().rev();
+        let previous = earlier.find(|one| one.order_id < enabled.order_id)?;
+        let is_unrecorded = previous.event == "enabled" && enabled.was_captured == Some(false);
+        is_unrecorded.then(|| {
+            let deployed = previous.at;
+            enabled
+                .last_change_at
+                .map_or(deployed, |at| at.max(deployed))
+        })
     }
 
     fn loses_rows(&self) -> bool {
@@ -249,8 +270,23 @@ impl Facts {
             .find(|one| one.at > instant && settled.is_some_and(|settled| one.at <= settled));
         if let Some(truncated) = truncated {
             return Some(format!(
-                "it was truncated at {}, with rows that the trail may not have known",
+                "it was truncated at {}, with rows that the trail may not have",
                 truncated.at
+            ));
+        }
+        if let Some(Boundary {
+            at: enabled,
+            event:
+                Event::Enabled {
+                    captured_until: Some(until),
+                    ..
+                },
+            ..
+        }) = end
+            && *until < instant
+        {
+            return Some(format!(
+                "it was created again, or its triggers were missing, between {until} and {enabled}"
             ));
         }
         if start.event == Event::Disabled {

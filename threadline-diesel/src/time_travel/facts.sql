@@ -1,4 +1,4 @@
--- What the trail and the catalogs say of one table. $1: schema, $2: name.
+-- Facts about one table from the trail and the catalogs. $1: schema, $2: name.
 WITH relation AS (
     SELECT class.oid FROM pg_catalog.pg_class AS class
     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -33,7 +33,7 @@ SELECT pg_catalog.jsonb_build_object(
         FROM relation
         JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
         JOIN LATERAL (
-            -- The type under a domain: what the domain demands today need not have held then.
+            -- The base type of a domain: earlier values may violate its current constraints.
             WITH RECURSIVE under (oid, base, depth) AS (
                 SELECT type.oid, type.typbasetype, 0 FROM pg_catalog.pg_type AS type WHERE type.oid = attribute.atttypid
                 UNION ALL
@@ -45,8 +45,8 @@ SELECT pg_catalog.jsonb_build_object(
         ) AS base ON true
         WHERE attribute.attnum > 0 AND NOT attribute.attisdropped
     ),
-    -- Columns that tell rows apart at any moment: not if uniqueness is checked at the commit, nor if child
-    -- tables can hold the same values.
+    -- Columns that identify rows at any time: not if the constraint is deferrable, or if child tables can
+    -- have the same values.
     'unique_keys', (
         SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb((index.indkey::smallint[])[0:index.indnkeyatts - 1])), '[]')
         FROM relation JOIN pg_catalog.pg_index AS index ON index.indrelid = relation.oid
@@ -66,7 +66,13 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'order_id', e.order_id, 'at', e.recorded_at, 'event', e.event, 'relation', e.relation::bigint,
             'key_columns', e.key_columns, 'key_numbers', e.key_attnums, 'key_since', e.key_since,
-            'was_captured', e.was_captured, 'was_empty', e.table_was_empty
+            'was_captured', e.was_captured, 'was_empty', e.table_was_empty,
+            'last_change_at', CASE WHEN NOT e.was_captured THEN (
+                SELECT c.captured_at FROM @threadline@.audit_changes AS c
+                WHERE c.table_name = $2 AND c.table_schema = $1
+                    AND c.captured_at <= e.recorded_at AND c.id < e.order_id
+                ORDER BY c.captured_at DESC, c.id DESC LIMIT 1
+            ) END
         ) ORDER BY e.order_id), '[]')
         FROM @threadline@.audit_enrolments AS e WHERE e.table_name = $2 AND e.table_schema = $1
     ),

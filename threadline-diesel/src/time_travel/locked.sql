@@ -1,4 +1,4 @@
--- The host's relations that this session has locked in this transaction.
+-- Relations outside the trail that this transaction has locked.
 SELECT COALESCE(pg_catalog.array_agg(DISTINCT pg_catalog.format('%I.%I', namespace.nspname, root.relname)), '{}') AS names
 FROM pg_catalog.pg_locks AS lock
 JOIN pg_catalog.pg_class AS class ON class.oid = lock.relation AND class.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

@@ -47,7 +47,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for AsOfQuery<Q> {
 
 impl<Q> QueryId for AsOfQuery<Q> {
     type QueryId = ();
-    // One type for different SQL.
+    // Values of this type have different SQL, so there is no static query id.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

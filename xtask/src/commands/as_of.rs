@@ -4,7 +4,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use threadline_diesel::json::StoredJson;
-use threadline_diesel::query::{ChangeRef, KnownRow};
+use threadline_diesel::query::{CaptureGap, ChangeRef, KnownRow, RecordedState};
 use threadline_diesel::{AsOf, DocumentAsOf};
 
 use super::empty_answer::EmptyAnswer;
@@ -14,7 +14,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::table::{NO_ACTOR, new_table};
-use crate::output::text::{escape, print_line};
+use crate::output::text::{escape, print_block, show_instant};
 use crate::output::timeline::show_value;
 
 #[derive(Debug, Args)]
@@ -53,24 +53,51 @@ pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&answer)?;
     } else {
-        print_line(&show_answer(&answer))?;
+        print_block(&show_answer(&answer))?;
     }
-    Ok(Answer::fine_if(!matches!(answer, AsOf::NotYetKnown(_))))
+    let is_certain = !matches!(answer, AsOf::NotYetKnown(_) | AsOf::Uncertain(_));
+    Ok(Answer::fine_if(is_certain))
 }
 
 fn show_answer(answer: &AsOf<StoredJson>) -> String {
     match answer {
         AsOf::Row(known) => show_row(known),
         AsOf::Deleted(change) => format!("the row was deleted before: {}", show_change(change)),
-        AsOf::NotYetKnown(horizon) => match &horizon.first {
-            Some(first) => format!(
-                "the row is not known at this instant: its trail begins with {}",
-                show_change(first)
-            ),
-            None => "no changes are recorded for this row".to_owned(),
-        },
+        AsOf::NotYetKnown(horizon) => {
+            let mut text = match &horizon.first {
+                Some(first) => format!(
+                    "the row is not known at this instant: its trail begins with {}",
+                    show_change(first)
+                ),
+                None => "no changes are recorded for this row".to_owned(),
+            };
+            text.push_str(&show_gaps(&horizon.gaps));
+            text
+        }
+        AsOf::Uncertain(uncertain) => format!(
+            "the row is uncertain at this instant: it may have changed without a record{}\n\nrecorded:\n{}",
+            show_gaps(&uncertain.gaps),
+            match &uncertain.recorded {
+                RecordedState::Row(known) => show_row(known),
+                RecordedState::Deleted(change) => format!("deleted: {}", show_change(change)),
+            }
+        ),
+        AsOf::Absent(absent) => format!(
+            "the row did not exist: a baseline of all rows that ended at {} UTC did not find it; last record: {}{}",
+            show_instant(absent.baselined_at),
+            show_change(&absent.change),
+            show_gaps(&absent.gaps)
+        ),
         _ => "this release cannot show the answer; use --json".to_owned(),
     }
+}
+
+/// A line for each gap.
+fn show_gaps(gaps: &[CaptureGap]) -> String {
+    let lines = gaps
+        .iter()
+        .map(|gap| format!("\n{}", escape(&gap.to_string())));
+    lines.collect()
 }
 
 fn show_row(known: &KnownRow<StoredJson>) -> String {

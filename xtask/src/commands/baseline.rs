@@ -25,7 +25,7 @@ use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
-use crate::output::text::{escape, print_line};
+use crate::output::text::{escape, print_block, print_line, print_note};
 
 #[derive(Debug, Args)]
 pub(crate) struct BaselineArgs {
@@ -94,7 +94,7 @@ async fn plan(conn: &mut AsyncPgConnection, args: &BaselineArgs) -> Result<Answe
         print_json(&BaselineDocument::plan(would_record, table))?;
         return Ok(Answer::Fine);
     }
-    print_line(&format!(
+    print_block(&format!(
         "table {}: captured since {}, {} rows, {} of them without history, last baseline: {}\n\
          {would_record} rows would be recorded, {} per transaction; add --execute --actor to record \
          them",
@@ -165,11 +165,11 @@ fn print_outcome(outcome: &BaselineOutcome, as_json: bool) -> io::Result<()> {
     }
     match outcome.state {
         RunState::Finished => {}
-        _ if outcome.rows_left > 0 => eprintln!(
+        _ if outcome.rows_left > 0 => print_note(&format!(
             "{} rows were skipped because other transactions had locked them; run it again to continue",
             outcome.rows_left
-        ),
-        _ => eprintln!("stopped; run it again to continue"),
+        )),
+        _ => print_note("stopped; run it again to continue"),
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::table::new_table;
-use crate::output::text::{escape, show_instant};
+use crate::output::text::{escape, print_note, show_instant};
 
 #[derive(Debug, Args)]
 pub(crate) struct ContinuityArgs {
@@ -47,7 +47,10 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
         print_tables(&tables)?;
     }
     if let Some(missing) = args.table.filter(|_| tables.is_empty()) {
-        eprintln!("table {} is not captured", escape(&missing.to_string()));
+        print_note(&format!(
+            "table {} is not captured",
+            escape(&missing.to_string())
+        ));
     }
     Ok(Answer::fine_if(document.unbroken))
 }
@@ -83,6 +86,9 @@ fn print_tables(tables: &[TableCaptureStart]) -> io::Result<()> {
     writeln!(out, "{shown}")?;
     for table in tables {
         let name = escape(&table.table.to_string());
+        for gap in &table.gaps {
+            writeln!(out, "{name}: {}", escape(&gap.to_string()))?;
+        }
         if !table.captured {
             writeln!(out, "{name}: no longer captured, see coverage")?;
         } else if !table.has_key {

@@ -15,7 +15,7 @@ use crate::exit::{Answer, Failure};
 use crate::host::Host;
 use crate::output::json::print_json;
 use crate::output::report::show_coverage;
-use crate::output::text::print_line;
+use crate::output::text::print_block;
 
 #[derive(Debug, Args)]
 pub(crate) struct CoverageArgs {
@@ -75,7 +75,7 @@ pub(crate) async fn run(host: Host, args: CoverageArgs) -> Result<Answer, Failur
     if args.output.json {
         print_json(&report)?;
     } else {
-        print_line(&show_coverage(&report))?;
+        print_block(&show_coverage(&report))?;
     }
     Ok(Answer::fine_if(!args.strict || report.is_in_order()))
 }

@@ -10,7 +10,7 @@ use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
-use crate::output::text::{escape, print_line};
+use crate::output::text::{escape, print_block, print_note};
 use crate::output::timeline::show_attribution;
 
 #[derive(Debug, Args)]
@@ -31,14 +31,14 @@ pub(crate) async fn run(args: DiffArgs) -> Result<Answer, Failure> {
     })
     .await?;
     let (Some(entry), rules) = found else {
-        eprintln!("there is no change {}", args.id);
+        print_note(&format!("there is no change {}", args.id));
         return Ok(Answer::Bad);
     };
     let diff = ChangeDiff::with_rules_among(&entry.change, &rules);
     if args.output.json {
         print_json(&diff)?;
     } else {
-        print_line(&format!("{diff}\n{}", show_attribution(&entry)))?;
+        print_block(&format!("{diff}\n{}", show_attribution(&entry)))?;
     }
     Ok(Answer::Fine)
 }
@@ -46,10 +46,10 @@ pub(crate) async fn run(args: DiffArgs) -> Result<Answer, Failure> {
 /// The deployed redaction rules; none, with a warning, if they cannot be read.
 pub(super) async fn deployed_rules(conn: &mut AsyncPgConnection) -> Vec<AuditedTable> {
     deployed_tables(conn).await.unwrap_or_else(|error| {
-        eprintln!(
+        print_note(&format!(
             "warning: masked and excluded columns are not recognised: {}",
             escape(&error.to_string())
-        );
+        ));
         Vec::new()
     })
 }

@@ -1,7 +1,6 @@
 //! `disable-capture`: a migration that ends the capture of tables.
 
 use std::fmt::Write as _;
-use std::io::{Write as _, stdout};
 
 use anyhow::Context;
 use chrono::Utc;
@@ -15,7 +14,7 @@ use crate::args::MigrationsDirArgs;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::{OnDisk, disabled_marker, lock_tables_sql};
-use crate::output::text::print_line;
+use crate::output::text::{print_line, print_script};
 
 #[derive(Debug, Args)]
 pub(crate) struct DisableCaptureArgs {
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &DisableCaptureArgs) -> Result<Answer, Failure> {
         .context("cannot build the migration")?;
     }
     if args.print {
-        stdout().write_all(as_transaction(&up).as_bytes())?;
+        print_script(&as_transaction(&up))?;
         return Ok(Answer::Fine);
     }
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;

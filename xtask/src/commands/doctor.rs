@@ -11,7 +11,7 @@ use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::report::show_doctor;
-use crate::output::text::print_line;
+use crate::output::text::print_block;
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&report)?;
     } else {
-        print_line(&show_doctor(&report))?;
+        print_block(&show_doctor(&report))?;
     }
     Ok(Answer::fine_if(report.is_healthy()))
 }

@@ -9,7 +9,7 @@ use threadline_diesel::{AuditChange, CaptureStatus, PageSize, Timeline};
 use super::row_key::resolve_key;
 use crate::args::TimelineFilterArgs;
 use crate::exit::{Answer, Failure};
-use crate::output::text::escape;
+use crate::output::text::{escape, print_note};
 
 /// How many of the newest changes are searched for an example of a key.
 const EXAMPLE_CHANGES: u32 = 20;
@@ -50,7 +50,7 @@ impl EmptyAnswer {
         let captured = captured_tables(conn).await;
         let rules = captured.iter().find(|table| table.name() == &self.table);
         if let Some(problem) = rules.and_then(|rules| self.column_problem(rules)) {
-            eprintln!("no changes match: {problem}");
+            print_note(&format!("no changes match: {problem}"));
             return Ok(Answer::Bad);
         }
         if let Some(key) = &self.key {
@@ -96,11 +96,11 @@ impl EmptyAnswer {
         let newest = newest_changes(conn, of_table, EXAMPLE_CHANGES).await?;
         let mut keys = newest.iter().map(AuditChange::shown_key);
         if let Some(key) = keys.find(|key| !key.is_empty()) {
-            eprintln!(
+            print_note(&format!(
                 "no changes are recorded for this row: it did not exist, or has not changed since capture \
                  began, or its key is spelled differently; keys look like `{}`",
                 escape(&key)
-            );
+            ));
         }
         Ok(())
     }
@@ -125,7 +125,9 @@ pub(super) async fn check_table(
             )))
         }
         CaptureStatus::NotCaptured => {
-            eprintln!("table {shown} is not captured, and no changes are recorded for it");
+            print_note(&format!(
+                "table {shown} is not captured, and no changes are recorded for it"
+            ));
             Ok(Answer::Bad)
         }
         _ => Ok(Answer::Fine),

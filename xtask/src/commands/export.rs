@@ -14,6 +14,7 @@ use threadline_export::{
     ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Manifest,
     Order, count,
 };
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::empty_answer::check_table;
 use super::timeline::filtered_timeline;
@@ -22,7 +23,10 @@ use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
-use crate::output::text::print_line;
+use crate::output::text::{escape, print_line, print_note};
+
+/// The bytes that an export to a terminal can be ahead of it.
+const TERMINAL_BUFFER: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 #[expect(
@@ -141,11 +145,8 @@ async fn write_stdout(
     } else {
         Progress::changes(None)
     };
-    let mut out = tokio::io::stdout();
     let outcome = tokio::select! {
-        outcome = export.write_to_async(conn, &mut out, |done| line.set_count(done.rows)) => {
-            outcome.map_err(|error| anyhow::Error::new(error).context("cannot export"))
-        }
+        outcome = write_async(export, conn, &line) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped: the export is not complete")),
     };
     drop(line);
@@ -154,6 +155,39 @@ async fn write_stdout(
         write_manifest(path, &manifest)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok(manifest)
+}
+
+/// Exports to a pipe as it is, and to a terminal without the characters that it acts on.
+async fn write_async(
+    export: &Export,
+    conn: &mut AsyncPgConnection,
+    progress: &Progress,
+) -> anyhow::Result<Manifest> {
+    let on_progress = |done: threadline_export::Progress| progress.set_count(done.rows);
+    let mut out = tokio::io::stdout();
+    if !stdout().is_terminal() {
+        return export
+            .write_to_async(conn, &mut out, on_progress)
+            .await
+            .context("cannot export");
+    }
+    let (mut lines, written) = tokio::io::duplex(TERMINAL_BUFFER);
+    let export = async move {
+        let outcome = export.write_to_async(conn, &mut lines, on_progress).await;
+        outcome.context("cannot export")
+    };
+    let show = async {
+        let mut written = BufReader::new(written);
+        let mut line = Vec::new();
+        while written.read_until(b'\n', &mut line).await? > 0 {
+            let shown = escape(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+            out.write_all(format!("{shown}\n").as_bytes()).await?;
+            line.clear();
+        }
+        out.flush().await.context("cannot write the output")
+    };
+    let (manifest, ()) = tokio::try_join!(export, show)?;
     Ok(manifest)
 }
 
@@ -288,9 +322,9 @@ fn print_manifest(manifest: &Manifest, output: &Path, as_json: bool) -> io::Resu
 
 fn warn_if_limited(manifest: &Manifest) {
     if manifest.summary.cut {
-        eprintln!(
+        print_note(&format!(
             "warning: stopped after {} changes because of --max-rows; more match",
             manifest.summary.row_count
-        );
+        ));
     }
 }

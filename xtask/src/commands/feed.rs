@@ -15,7 +15,7 @@ use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::{print_json, print_ndjson};
 use crate::output::table::new_table;
-use crate::output::text::{escape, print_line};
+use crate::output::text::{escape, print_block, print_line, print_note};
 
 /// The pause between two attempts of `read` to lease a batch.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -125,7 +125,7 @@ async fn list(args: &ListArgs) -> Result<Answer, Failure> {
     } else if consumers.is_empty() {
         print_line("there are no consumers")?;
     } else {
-        print_line(&show_lags(&consumers))?;
+        print_block(&show_lags(&consumers))?;
     }
     Ok(Answer::Fine)
 }
@@ -141,7 +141,7 @@ async fn create(args: &CreateArgs) -> Result<Answer, Failure> {
             Ok(Answer::Fine)
         }
         Err(exists @ FeedError::ConsumerExists(_)) => {
-            eprintln!("{exists}");
+            print_note(&format!("{exists}"));
             Ok(Answer::Bad)
         }
         Err(error @ FeedError::NoSuchPlace { .. }) => Err(Failure::usage(error)),
@@ -154,7 +154,7 @@ async fn drop_consumer(args: &DropArgs) -> Result<Answer, Failure> {
     let Some(lag) = lag_of(&mut conn, &args.consumer).await? else {
         return Ok(Answer::Bad);
     };
-    print_line(&show_lags(std::slice::from_ref(&lag)))?;
+    print_block(&show_lags(std::slice::from_ref(&lag)))?;
     if !args.execute {
         print_line(&format!(
             "nothing was dropped; --execute drops {} and its position {}",
@@ -179,7 +179,7 @@ async fn lag(args: &LagArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&lag)?;
     } else {
-        print_line(&show_lags(std::slice::from_ref(&lag)))?;
+        print_block(&show_lags(std::slice::from_ref(&lag)))?;
     }
     let max_behind = args
         .max_behind
@@ -199,7 +199,7 @@ async fn lag_of(
     match transaction(conn, async |conn| feed::lag(conn, consumer).await).await {
         Ok(lag) => Ok(Some(lag)),
         Err(unknown @ FeedError::NoSuchConsumer(_)) => {
-            eprintln!("{unknown}");
+            print_note(&format!("{unknown}"));
             Ok(None)
         }
         Err(error) => Err(could_not_run(error, "cannot read the consumer")),
@@ -225,7 +225,7 @@ async fn read_batch(args: &ReadArgs) -> Result<Answer, Failure> {
     };
     let leased = match leased {
         Err(unknown @ FeedError::NoSuchConsumer(_)) => {
-            eprintln!("{unknown}");
+            print_note(&format!("{unknown}"));
             return Ok(Answer::Bad);
         }
         leased => leased.map_err(|error| could_not_run(error, "cannot lease"))?,
@@ -236,21 +236,24 @@ async fn read_batch(args: &ReadArgs) -> Result<Answer, Failure> {
             let until = until.map_or_else(String::new, |until| {
                 format!(" until {}", show_rfc3339(until))
             });
-            eprintln!("another worker has the lease of {}{until}", args.consumer);
+            print_note(&format!(
+                "another worker has the lease of {}{until}",
+                args.consumer
+            ));
             return Ok(Answer::Bad);
         }
         Leased::Waiting => {
-            eprintln!("no changes yet: newer ones wait for running transactions; see `feed lag`");
+            print_note("no changes yet: newer ones wait for running transactions; see `feed lag`");
             return Ok(Answer::Fine);
         }
         _ => return Ok(Answer::Fine),
     };
     if let Some(instant) = batch.removed_before {
-        eprintln!(
+        print_note(&format!(
             "warning: retention removed changes captured before {}; {} may not have read all of them",
             show_rfc3339(instant),
             args.consumer
-        );
+        ));
     }
     let printed = print_ndjson(&batch.items);
     // A batch that was printed in part is not acknowledged.

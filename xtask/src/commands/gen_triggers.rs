@@ -1,7 +1,6 @@
 //! `gen-triggers`: the migration that captures tables.
 
 use std::collections::BTreeMap;
-use std::io::{Write, stdout};
 
 use chrono::Utc;
 use clap::Args;
@@ -16,7 +15,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::OnDisk;
-use crate::output::text::print_line;
+use crate::output::text::{print_line, print_note, print_script};
 
 #[derive(Debug, Args)]
 pub(crate) struct GenTriggersArgs {
@@ -50,17 +49,17 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
     let tables = rules.apply(load_tables(&args).await?)?;
     if args.print {
         let migration = CaptureMigration::new(&tables, |_| None);
-        stdout().write_all(as_transaction(migration.up()).as_bytes())?;
+        print_script(&as_transaction(migration.up()))?;
         return Ok(Answer::Fine);
     }
     let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
     let on_disk = OnDisk::read(&dir);
     if args.tables.is_empty() {
         for table in on_disk.tables_not_in(&tables) {
-            eprintln!(
+            print_note(&format!(
                 "warning: a migration captures table {table}, but the code no longer declares it; run \
                  `disable-capture {table}` to end its capture"
-            );
+            ));
         }
     }
     let lagging: Vec<_> = tables

@@ -14,7 +14,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::page::{ListFormat, print_page};
-use crate::output::text::{escape, show_instant};
+use crate::output::text::{escape, print_note, show_instant};
 use crate::output::timeline::show_history;
 
 #[derive(Debug, Args)]
@@ -82,26 +82,36 @@ async fn show_row_history(
     Ok(Answer::Fine)
 }
 
+/// The newest gaps are printed, at most this many.
+const MAX_GAP_LINES: usize = 20;
+
 /// Prints facts about the row that no single change states, on standard error.
 fn print_notes(notes: &HistoryNotes) {
     for other in &notes.earlier_holders {
-        eprintln!(
+        print_note(&format!(
             "until {} UTC this was the key of another row, which became `{}`",
             show_instant(other.until),
             escape(&other.next_key)
-        );
+        ));
     }
     if let Some(truncated) = &notes.truncated {
-        eprintln!(
+        print_note(&format!(
             "the table was truncated at {} UTC, which removed this row: see `diff {}`",
             show_instant(truncated.at),
             truncated.change_id
-        );
+        ));
     }
     if let Some(defined) = &notes.key_defined_at {
-        eprintln!(
+        print_note(&format!(
             "the key of the table was redefined at {} UTC: earlier changes have other keys and are not shown",
             show_instant(*defined)
-        );
+        ));
+    }
+    let older = notes.gaps.len().saturating_sub(MAX_GAP_LINES);
+    for gap in &notes.gaps[older..] {
+        eprintln!("changes may be missing: {}", escape(&gap.to_string()));
+    }
+    if older > 0 {
+        eprintln!("changes may be missing: {older} earlier gaps, see --json");
     }
 }

@@ -11,7 +11,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::incident::show_incident;
 use crate::output::json::print_json;
-use crate::output::text::print_line;
+use crate::output::text::{print_block, print_note};
 
 #[derive(Debug, Args)]
 pub(crate) struct IncidentArgs {
@@ -47,13 +47,16 @@ pub(crate) async fn run(args: IncidentArgs) -> Result<Answer, Failure> {
     })
     .await?;
     let (Some(bundle), rules) = found else {
-        eprintln!("there is no audit transaction {}", args.transaction_id);
+        print_note(&format!(
+            "there is no audit transaction {}",
+            args.transaction_id
+        ));
         return Ok(Answer::Bad);
     };
     if args.output.json {
         print_json(&IncidentDocument::new(&bundle, &rules))?;
     } else {
-        print_line(&show_incident(&bundle))?;
+        print_block(&show_incident(&bundle))?;
     }
     Ok(Answer::Fine)
 }

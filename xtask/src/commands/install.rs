@@ -1,7 +1,5 @@
 //! `install`: the migrations of the trail.
 
-use std::io::{Write, stdout};
-
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use threadline_core::install::{self, PartitionWidth};
@@ -10,7 +8,7 @@ use threadline_diesel::migrations::{first_version, suffix};
 use crate::args::MigrationsDirArgs;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
-use crate::output::text::print_line;
+use crate::output::text::{print_line, print_script};
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArgs {
@@ -48,7 +46,7 @@ pub(crate) fn run(args: &InstallArgs) -> Result<Answer, Failure> {
         .map(|migration| migration.with_partition_width(args.partition_width.into()));
     if args.print {
         let scripts: Vec<_> = migrations.map(|migration| migration.up).collect();
-        stdout().write_all(as_transaction(&scripts.join("\n")).as_bytes())?;
+        print_script(&as_transaction(&scripts.join("\n")))?;
         return Ok(Answer::Fine);
     }
     let mut written = 0;

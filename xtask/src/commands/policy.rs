@@ -12,7 +12,7 @@ use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
 use crate::output::json::print_json;
 use crate::output::report::show_policy;
-use crate::output::text::print_line;
+use crate::output::text::print_block;
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -31,7 +31,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&report)?;
     } else {
-        print_line(&show_policy(&report))?;
+        print_block(&show_policy(&report))?;
     }
     Ok(Answer::fine_if(report.is_in_order()))
 }

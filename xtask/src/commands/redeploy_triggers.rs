@@ -1,7 +1,6 @@
 //! `redeploy-triggers`: a migration that restores the capture of tables.
 
 use std::fmt::Write as _;
-use std::io::{Write as _, stdout};
 
 use anyhow::Context;
 use chrono::Utc;
@@ -16,7 +15,7 @@ use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::migrations_dir::{MigrationsDir, as_transaction};
 use crate::on_disk::{OnDisk, lock_tables_sql};
-use crate::output::text::print_line;
+use crate::output::text::{print_line, print_script};
 
 #[derive(Debug, Args)]
 pub(crate) struct RedeployTriggersArgs {
@@ -53,7 +52,7 @@ pub(crate) async fn run(args: RedeployTriggersArgs) -> Result<Answer, Failure> {
         write!(up, "\n{statement}").context("cannot build the migration")?;
     }
     if args.print {
-        stdout().write_all(as_transaction(&up).as_bytes())?;
+        print_script(&as_transaction(&up))?;
         return Ok(Answer::Fine);
     }
     let down = "-- The functions that this migration replaced were not generated; nothing to restore.\n\

@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
 use crate::output::retention::{print_outcome, print_plan, print_runs};
+use crate::output::text::print_note;
 
 /// How many runs `retention runs` shows.
 const SHOWN_RUNS: u32 = 40;
@@ -176,7 +177,7 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
     if !args.execute {
         let answer = plan(&mut conn, &policy, &args.output).await?;
-        eprintln!("nothing was removed; add --execute to remove the records");
+        print_note("nothing was removed; add --execute to remove the records");
         return Ok(answer);
     }
     let stop = StopSignal::new();

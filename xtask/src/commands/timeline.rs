@@ -17,6 +17,7 @@ use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::write_ndjson;
 use crate::output::page::{ListFormat, print_page};
+use crate::output::text::print_note;
 use crate::output::timeline::{show_more_of_timeline, show_timeline};
 
 /// The pause between two reads of `--follow`.
@@ -99,11 +100,11 @@ async fn follow(args: TimelineArgs) -> Result<Answer, Failure> {
         return Ok(Answer::Bad);
     };
     if !follow.sees_all_transactions() {
-        eprintln!(
+        print_note(&format!(
             "warning: this role cannot see when transactions of other roles started, so changes of \
              transactions that run longer than {} minutes can be missed; grant it pg_read_all_stats",
             BLIND_WINDOW.num_minutes()
-        );
+        ));
     }
     let mut show: fn(&[TimelineEntry]) -> String = show_timeline;
     loop {

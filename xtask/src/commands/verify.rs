@@ -15,7 +15,7 @@ use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
 use crate::output::json::print_json;
 use crate::output::report::show_verification;
-use crate::output::text::print_line;
+use crate::output::text::print_block;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -43,7 +43,7 @@ pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure>
     if args.output.json {
         print_json(&verification)?;
     } else {
-        print_line(&show_verification(&verification))?;
+        print_block(&show_verification(&verification))?;
     }
     Ok(Answer::fine_if(verification.verified))
 }

@@ -1,14 +1,19 @@
 //! JSON on standard output.
 
+use std::fmt::Write as _;
 use std::io::{self, Write, stdout};
 
 use serde::Serialize;
+use threadline_core::terminal::is_active;
 
 /// Prints one indented document.
 pub(crate) fn print_json<T: Serialize>(document: &T) -> io::Result<()> {
     let mut out = stdout().lock();
-    serde_json::to_writer_pretty(&mut out, document)?;
-    writeln!(out)
+    writeln!(
+        out,
+        "{}",
+        escape_json(&serde_json::to_string_pretty(document)?)
+    )
 }
 
 /// Prints one document per line.
@@ -24,8 +29,21 @@ pub(crate) fn write_ndjson<T: Serialize>(
     documents: impl IntoIterator<Item = T>,
 ) -> io::Result<()> {
     for document in documents {
-        serde_json::to_writer(&mut *out, &document)?;
-        writeln!(out)?;
+        writeln!(out, "{}", escape_json(&serde_json::to_string(&document)?))?;
     }
     Ok(())
+}
+
+/// Writes the characters that a terminal acts on as `\u` escapes. JSON has them in strings only, apart from the
+/// line breaks of an indented document.
+fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_active(c) {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }

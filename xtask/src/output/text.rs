@@ -1,41 +1,41 @@
 //! Text for a terminal.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 
 use chrono::{DateTime, Utc};
+pub(crate) use threadline_core::terminal::escape;
 
-/// Prints a text and a line break.
-pub(crate) fn print_line(text: &str) -> io::Result<()> {
+/// Prints lines whose stored text is escaped, and a line break.
+pub(crate) fn print_block(text: &str) -> io::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// Replaces the characters that a terminal acts on: control characters, line separators and changes of the
-/// writing direction.
-pub(crate) fn escape(text: &str) -> String {
-    let acts =
-        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .map(|c| if acts(c) { '␣' } else { c })
-        .collect()
+/// Prints a text on one line.
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
+    print_block(&escape(text))
+}
+
+/// Prints a script: as it is to a pipe, without the characters that a terminal acts on to a terminal.
+pub(crate) fn print_script(script: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    if out.is_terminal() {
+        for line in script.lines() {
+            writeln!(out, "{}", escape(line))?;
+        }
+    } else {
+        out.write_all(script.as_bytes())?;
+    }
+    out.flush()
+}
+
+/// Prints a note on standard error, on one line.
+pub(crate) fn print_note(text: &str) {
+    eprintln!("{}", escape(text));
 }
 
 /// An instant in UTC, to the second, without the time zone.
 pub(crate) fn show_instant(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escaped_text_has_one_line_and_no_control_characters() {
-        assert_eq!(
-            escape("a\u{1b}[31m\nb\u{9b}c\u{2028}d\u{202e}e"),
-            "a␣[31m␣b␣c␣d␣e"
-        );
-        assert_eq!(escape("größe — 量"), "größe — 量");
-    }
 }

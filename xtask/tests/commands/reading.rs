@@ -335,3 +335,47 @@ fn restore_prints_a_script_that_brings_the_row_back() {
     database.execute_script(&out(&script)).unwrap();
     assert_eq!(database.query_text(row).unwrap(), before);
 }
+
+#[test]
+fn answers_about_a_row_name_the_suspension_after_its_last_change() {
+    let database = captured_orders();
+    database
+        .execute_script(
+            "BEGIN; SELECT threadline.suspend_capture('{orders}', E'back\\x1b[31mfill');
+             DELETE FROM orders WHERE id = 1; COMMIT",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| threadline(folder.path(), Some(&database), arguments);
+
+    let answer = run(&["as-of", "orders", "1", "2099-01-01T00:00:00Z"]);
+    assert_eq!(code(&answer), 1);
+    let shown = out(&answer);
+    assert!(
+        shown.starts_with("the row is uncertain at this instant"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("by postgres: back␣[31mfill") && shown.contains("recorded:"),
+        "{shown}"
+    );
+    let answer = run(&["as-of", "orders", "1", "2099-01-01T00:00:00Z", "--json"]);
+    assert_eq!(code(&answer), 1);
+    let document: serde_json::Value = serde_json::from_str(&out(&answer)).unwrap();
+    assert_eq!(document["state"], "uncertain");
+    assert_eq!(document["recorded"]["row"]["row"]["id"], 1);
+    assert_eq!(document["gaps"][0]["kind"], "suspended");
+
+    let history = run(&["history", "orders", "1"]);
+    assert_eq!(code(&history), 0);
+    assert!(
+        err(&history).contains("changes may be missing: capture was suspended at "),
+        "{}",
+        err(&history)
+    );
+    let continuity = out(&run(&["continuity", "--no-count"]));
+    assert!(
+        continuity.contains("public.orders: capture was suspended at "),
+        "{continuity}"
+    );
+}

@@ -1,5 +1,5 @@
--- What is captured, as the deployed functions say ($1), each with the table that has its name now.
--- Tables are looked up in the catalog, which a role may read that may not use the table's schema.
+-- The captured tables according to the deployed functions ($1), each with the relation of that name. It is
+-- looked up in the catalog, because the role may lack USAGE on the schema.
 captured AS (
     SELECT given.table_schema, given.table_name, given.function, given.function_name, given.declared,
         relation.oid AS relation, relation.relkind, relation.relispartition, relation.relowner,

@@ -1,4 +1,4 @@
--- How the columns and keys of captured tables differ from what their policies declare.
+-- Differences between captured tables and the columns and keys that their policies declare.
 WITH RECURSIVE @captured@,
 declared AS (
     SELECT captured.table_schema, captured.table_name, captured.relation, col ->> 'name' AS name,
@@ -7,7 +7,7 @@ declared AS (
     CROSS JOIN LATERAL jsonb_array_elements(captured.declared -> 'columns') AS col
     WHERE captured.relation IS NOT NULL
 ),
--- The type of each column behind any number of domains.
+-- The base type of each column, through nested domains.
 base (relation, name, generated, type, kind, parent) AS (
     SELECT attribute.attrelid, attribute.attname::text, attribute.attgenerated, type.oid, type.typtype, type.typbasetype
     FROM pg_attribute AS attribute
@@ -32,7 +32,7 @@ undeclared AS (
     LEFT JOIN declared ON declared.relation = present.relation AND declared.name = present.name
     WHERE declared.name IS NULL AND NOT present.is_virtual
 ),
--- Both sides of a column, with the one that may have been renamed to an undeclared one of its type.
+-- Declared columns, each with the column of that name.
 compared AS (
     SELECT declared.*, present.type AS found_type, present.kind, present.is_virtual
     FROM declared
@@ -64,7 +64,7 @@ declared_key AS (
     ) AS key
     FROM captured WHERE captured.relation IS NOT NULL
 ),
--- The indexes that tell rows apart always and at once, with the columns of their keys.
+-- The unique indexes that identify every row, checked immediately, with their key columns.
 unique_index AS (
     SELECT index.indrelid AS relation, index.indisprimary AS is_primary,
         array_agg(attribute.attname::text ORDER BY part.place) AS key
@@ -82,8 +82,8 @@ SELECT 'error' AS severity,
     CASE WHEN renamed.names IS NULL THEN 'column_missing' ELSE 'column_renamed' END AS code,
     compared.table_schema, compared.table_name,
     CASE WHEN renamed.names IS NULL
-        THEN format('column %I was dropped; capture works without it, by its slower fallback', compared.name)
-        ELSE format('column %I is gone and %s is not declared: renamed, or one dropped and another added; capture works without both, by its slower fallback',
+        THEN format('column %I was dropped; capture uses its slower fallback without the column', compared.name)
+        ELSE format('column %I does not exist and %s is not declared: it was renamed, or dropped and another one added; capture uses its slower fallback without both',
             compared.name, renamed.names)
     END AS explanation,
     'correct the columns in the code (diesel print-schema), then gen-triggers' AS remedy
@@ -113,7 +113,7 @@ WHERE compared.found_type IS NOT NULL
 
 UNION ALL
 SELECT 'error', 'column_retyped', compared.table_schema, compared.table_name,
-    format('column %I is a virtual generated column, whose values triggers do not see: they are not stored', compared.name),
+    format('column %I is a virtual generated column, and triggers do not see its values: they are not stored', compared.name),
     'exclude it in the code, or make it STORED, then gen-triggers'
 FROM compared
 WHERE compared.is_virtual AND compared.rule <> 'exclude'
@@ -121,7 +121,7 @@ WHERE compared.is_virtual AND compared.rule <> 'exclude'
 UNION ALL
 SELECT 'error', 'key_drift', declared_key.table_schema, declared_key.table_name,
     CASE WHEN found.key IS NULL
-        THEN format('no primary key or unique index tells rows apart by (%s) any more, as capture does',
+        THEN format('no primary key or unique index identifies rows by (%s), the key that capture uses',
             array_to_string(declared_key.key, ', '))
         ELSE format('the primary key is (%s), but capture identifies rows by (%s)',
             array_to_string(found.key, ', '), array_to_string(declared_key.key, ', '))

@@ -1,5 +1,5 @@
--- Rows in the default partitions: those of a time that maintain() makes partitions for, and others. $6 has
--- the first and the last ids of that time, of transactions and of actions.
+-- Rows in the default partitions: of periods for which maintain() creates partitions, and of others. $6 has
+-- the first and the last ids of these periods, of transactions and of actions.
 WITH defaults AS (
     SELECT root.name,
         CASE root.name
@@ -34,11 +34,11 @@ WITH defaults AS (
     ) AS span
 )
 SELECT 'warning' AS severity, 'default_partition_used' AS code, '@threadline@' AS table_schema,
-    defaults.name AS table_name, 'its default partition holds rows that belong in a partition of their time' AS explanation,
+    defaults.name AS table_name, 'its default partition has rows that belong in the partition of their period' AS explanation,
     'SELECT * FROM @threadline@.maintain()' AS remedy
 FROM defaults WHERE defaults.has_movable_rows
 UNION ALL
 SELECT 'info', 'implausible_instants', '@threadline@', defaults.name,
-    'its default partition holds rows of no plausible time, which stay there: a clock was wrong, or an id was made up',
+    'its default partition has rows with an implausible time, which stay there: a clock was wrong, or an id was invented',
     'find out who recorded them'
 FROM defaults WHERE defaults.has_other_rows

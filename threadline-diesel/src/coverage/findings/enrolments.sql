@@ -1,5 +1,5 @@
--- What the newest record of each table's capture says, compared with the catalog: columns that traded
--- names, and capture functions that are gone.
+-- The newest enrolment of each table compared with the catalog: columns that swapped names, and missing
+-- capture functions.
 WITH @captured@,
 enrolment AS (
     SELECT DISTINCT ON (recorded.table_schema, recorded.table_name) recorded.*
@@ -15,8 +15,8 @@ recorded AS (
         AND enrolment.table_name = captured.table_name AND enrolment.event = 'enabled'
     CROSS JOIN LATERAL jsonb_array_elements(enrolment.columns) AS col
 ),
--- The recorded columns that the table has by name. A restored table has other numbers, but the same
--- order.
+-- The enrolled columns that the table has by name. A restored table has other attribute numbers, but in
+-- the same order.
 present AS (
     SELECT recorded.table_schema, recorded.table_name, recorded.relation, recorded.same_table,
         recorded.name, attribute.attnum AS number,
@@ -27,7 +27,7 @@ present AS (
         AND attribute.attname = recorded.name AND NOT attribute.attisdropped
 )
 SELECT 'error' AS severity, 'column_renamed' AS code, present.table_schema, present.table_name,
-    format('columns have traded names since capture was generated: %s; each is stored by the rule of the other, in clear if that one is',
+    format('columns have swapped names since capture was generated: %s; each is stored by the rule of the other, in clear if that column is',
         string_agg(format('%I was %I', present.name, former.name), ', ' ORDER BY present.number)) AS explanation,
     'correct the columns in the code (diesel print-schema), erase what was stored in clear, then redeploy-triggers' AS remedy
 FROM present
@@ -41,14 +41,14 @@ GROUP BY present.table_schema, present.table_name
 
 UNION ALL
 SELECT 'error', 'function_missing', enrolment.table_schema, enrolment.table_name,
-    'it was under capture, and its capture function is gone: nothing is captured',
+    'its capture function is missing: nothing is captured',
     format('redeploy-triggers %I.%I', enrolment.table_schema, enrolment.table_name)
 FROM enrolment
 LEFT JOIN captured ON captured.table_schema = enrolment.table_schema AND captured.table_name = enrolment.table_name
 JOIN pg_class AS class ON class.relname = enrolment.table_name AND class.relkind IN ('r', 'p')
 JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace AND namespace.nspname = enrolment.table_schema
 WHERE enrolment.event = 'enabled' AND captured.function IS NULL
-    -- A function that lost its policy says so itself.
+    -- A function without a policy has its own finding.
     AND NOT EXISTS (
         SELECT FROM pg_trigger AS trigger
         WHERE trigger.tgrelid = class.oid AND trigger.tgname = '00_threadline_capture'

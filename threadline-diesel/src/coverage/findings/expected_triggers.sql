@@ -1,11 +1,11 @@
--- A captured table and everything that holds its rows: partitions and inheritance children.
+-- Each captured table with its partitions and inheritance children.
 family (root, relation) AS (
     SELECT captured.relation, captured.relation FROM captured WHERE captured.relation IS NOT NULL
     UNION
     SELECT family.root, inherits.inhrelid
     FROM family JOIN pg_inherits AS inherits ON inherits.inhparent = family.relation
 ),
--- The triggers that enable_capture puts on each of them. `type` is pg_trigger.tgtype:
+-- The triggers that enable_capture creates on each of them. `type` is pg_trigger.tgtype:
 -- 29 is AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW, 32 is AFTER TRUNCATE FOR EACH STATEMENT.
 expected AS (
     SELECT captured.table_schema, captured.table_name, captured.function_name, family.root,
@@ -21,7 +21,7 @@ expected AS (
             JOIN pg_namespace AS trail ON trail.oid = function.pronamespace
             WHERE trail.nspname = '@threadline@' AND function.proname = 'capture_truncate'
         ), (
-            -- As pg_trigger.tgargs holds arguments.
+            -- The arguments in the form of pg_trigger.tgargs.
             SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '' ORDER BY place)
             FROM unnest(ARRAY[
                 captured.table_schema, captured.table_name,
@@ -29,7 +29,7 @@ expected AS (
             ]) WITH ORDINALITY AS given (argument, place)
         ))
     ) AS trigger (name, type, function, arguments)
-    -- A child that is captured by itself has triggers of its own: see captured_twice.
+    -- A child that is captured itself has other triggers: see captured_twice.
     WHERE family.relation = family.root OR NOT EXISTS (
         SELECT FROM captured AS by_itself
         WHERE by_itself.relation = family.relation AND NOT by_itself.relispartition

@@ -1,7 +1,7 @@
--- Whether new changes get ids after those of old ones: not where rows were brought here without their
--- sequence. The newest changes are looked at.
+-- Whether new changes get greater ids than existing ones: not if the trail was restored without its
+-- sequence. Reads the newest changes.
 SELECT 'error' AS severity, 'change_ids_behind' AS code, '@threadline@' AS table_schema, 'audit_changes' AS table_name,
-    'changes get ids that come before those of older changes, so histories are in the wrong order: rows were brought here without their sequence' AS explanation,
+    'new changes get smaller ids than existing ones, so histories are in the wrong order: the trail was restored without its sequence' AS explanation,
     'SELECT setval(''@threadline@.audit_changes_id_seq'', (SELECT max(id) FROM @threadline@.audit_changes))' AS remedy
 FROM (
     SELECT change.id FROM @threadline@.audit_changes AS change

@@ -1,9 +1,8 @@
 -- Changes without their transaction, and transactions without a change, recorded since an instant ($2;
--- $4 is the first transaction id of it). Of what was recorded since, the newest hundred thousand are
--- looked at, so that this stays cheap on a busy trail.
+-- $4 is its first transaction id). Reads at most the newest 100,000 records, to bound the cost.
 (
     SELECT 'error' AS severity, 'orphan_changes' AS code, change.table_schema, change.table_name,
-        format('%s changes belong to transactions whose row is gone', count(*)) AS explanation,
+        format('%s changes belong to transactions whose row is missing', count(*)) AS explanation,
         'find out who removed it: the trail was tampered with' AS remedy
     FROM (
         SELECT recent.transaction_id, recent.table_schema, recent.table_name
@@ -19,7 +18,7 @@
 UNION ALL
 (
     SELECT 'error', 'transactions_without_changes', '@threadline@', 'audit_transactions',
-        format('%s transactions have no change left, the newest of %s UTC', count(*),
+        format('%s transactions have no changes, the newest of %s UTC', count(*),
             to_char(max(recorded.occurred_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')),
         'find out who removed them: the trail was tampered with'
     FROM (

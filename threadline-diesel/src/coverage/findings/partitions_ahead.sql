@@ -1,4 +1,4 @@
--- The partitions of the trail by time. Those of the three tables are made together and named alike.
+-- The partitions of the trail by period. Those of the three tables are created together, with equal suffixes.
 partition AS (
     SELECT root.name AS parent, replace(class.relname, 'audit_changes_', '') AS period,
         bounds[1]::timestamptz AS from_instant, bounds[2]::timestamptz AS to_instant
@@ -16,7 +16,7 @@ partition AS (
             AND alike.relname = replace(class.relname, 'audit_changes', root.name)
     )
 ),
--- Until when there is a partition for each instant from now on.
+-- The instant up to which partitions cover the time from now on without a gap.
 ahead AS (
     SELECT root.name AS parent, min(stop.instant) AS covered_until
     FROM (VALUES ('audit_changes'), ('audit_transactions'), ('audit_actions')) AS root (name)

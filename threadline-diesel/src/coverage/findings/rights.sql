@@ -1,10 +1,10 @@
--- Who could change what is recorded, and whether capture may write it. Functions are judged elsewhere.
+-- Roles that could change the trail, and privileges that capture lacks. Functions are checked elsewhere.
 WITH @captured@,
 trail AS (
     SELECT namespace.oid, namespace.nspowner AS owner, namespace.nspowner::regrole::text AS owner_name, namespace.nspacl
     FROM pg_namespace AS namespace WHERE namespace.nspname = '@threadline@'
 ),
--- Tables, views and sequences of the trail, and how GRANT and ALTER call them.
+-- Tables, views and sequences of the trail, with their kind in GRANT and ALTER.
 part AS (
     SELECT class.*, class.oid::regclass::text AS shown,
         CASE class.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
@@ -26,7 +26,7 @@ given AS (
 excess AS (
     SELECT given.*, CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS role
     FROM given WHERE given.type <> 'SELECT' AND given.grantee <> given.relowner
-        -- How far a consumer of the feed or a baseline is, its worker writes.
+        -- Workers of the feed and of baselines update these tables.
         AND given.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs')
 ),
 needed AS (
@@ -62,15 +62,15 @@ CROSS JOIN LATERAL (
 WHERE privilege.privilege_type = 'CREATE' AND privilege.grantee <> trail.owner
 
 UNION ALL
--- The owner of a part of the trail can change that part.
+-- The owner of an object of the trail can change the object.
 SELECT 'error', 'trail_owner_mixed', '@threadline@', part.relname,
-    format('it belongs to %s and not to the owner of the trail, %s', part.relowner::regrole, trail.owner_name),
+    format('its owner is %s, not the owner of the trail, %s', part.relowner::regrole, trail.owner_name),
     format('ALTER %s %s OWNER TO %s', part.kind, part.shown, trail.owner_name)
 FROM part CROSS JOIN trail WHERE part.relowner <> trail.owner
 
 UNION ALL
 SELECT 'error', 'trail_owned_by_writer', captured.table_schema, captured.table_name,
-    format('role %s owns the table and the trail: it can switch capture off and change what is recorded', trail.owner_name),
+    format('role %s owns the table and the trail: it can disable capture and change the trail', trail.owner_name),
     'let a role of its own own the trail; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md'
 FROM captured
 JOIN trail ON trail.owner = captured.relowner
@@ -78,7 +78,7 @@ JOIN pg_roles AS role ON role.oid = trail.owner AND NOT role.rolsuper
 
 UNION ALL
 SELECT 'info', 'trail_owner_member', '@threadline@', NULL,
-    format('role %I can log in and may act as %s, which owns the trail: right for migrations, wrong for an application',
+    format('role %I can log in and may act as %s, which owns the trail: suitable for migrations, not for an application',
         role.rolname, trail.owner_name),
     'check that no application logs in as it'
 FROM pg_roles AS role CROSS JOIN trail
@@ -89,15 +89,15 @@ UNION ALL
 SELECT CASE WHEN part.relforcerowsecurity THEN 'error' ELSE 'warning' END,
     'trail_row_security', '@threadline@', part.relname,
     CASE WHEN part.relforcerowsecurity
-        THEN 'row-level security is in force for the owner too, so capture may not write it'
-        ELSE 'row-level security hides rows of the trail from some of its readers' END,
+        THEN 'row-level security also applies to the owner, so capture may fail to write'
+        ELSE 'row-level security hides rows of the trail from some readers' END,
     format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', part.shown)
 FROM part WHERE part.relrowsecurity
 
 UNION ALL
--- Capture writes with the rights of the trail's owner, who can take them from itself.
+-- Capture writes with the privileges of the trail's owner, which can revoke its own.
 SELECT 'error', 'trail_owner_lacks', '@threadline@', needed.relname,
-    format('%s, which owns the trail, may not %s it: writes of captured tables fail, or reading and keeping the trail does',
+    format('%s, which owns the trail, may not %s it: writes to captured tables, reading or maintenance of the trail fail',
         trail.owner_name, lower(string_agg(needed.name, ', '))),
     format('GRANT %s ON %s %s TO %s', string_agg(needed.name, ', '), needed.kind, needed.shown, trail.owner_name)
 FROM needed CROSS JOIN trail
@@ -105,7 +105,7 @@ GROUP BY needed.relname, needed.shown, needed.kind, trail.owner_name
 
 UNION ALL
 SELECT 'error', 'trail_owner_lacks', '@threadline@', NULL,
-    format('%s, which owns the trail, may not execute %s: writes of captured tables fail, or reading and keeping the trail does',
+    format('%s, which owns the trail, may not execute %s: writes to captured tables, reading or maintenance of the trail fail',
         trail.owner_name, function.oid::regprocedure),
     format('GRANT EXECUTE ON ROUTINE %s TO %s', function.oid::regprocedure, trail.owner_name)
 FROM trail
@@ -114,7 +114,7 @@ WHERE NOT has_function_privilege(trail.owner, function.oid, 'EXECUTE')
 
 UNION ALL
 SELECT 'error', 'trail_owner_lacks', '@threadline@', NULL,
-    format('%s, which owns the trail, may not use its schema: writes of captured tables fail', trail.owner_name),
+    format('%s, which owns the trail, may not use its schema: writes to captured tables fail', trail.owner_name),
     format('GRANT USAGE, CREATE ON SCHEMA @threadline@ TO %s', trail.owner_name)
 FROM trail
 WHERE NOT has_schema_privilege(trail.owner, trail.oid, 'USAGE')

@@ -1,4 +1,4 @@
--- What the server does around the trail: sessions in which no trigger fires, capture suspended now.
+-- Sessions in which no trigger fires, and current suspensions of capture.
 SELECT 'error' AS severity, 'replication_role_default' AS code, NULL AS table_schema, NULL AS table_name,
     format('%s starts sessions with %s, in which no trigger fires', COALESCE(
         'role ' || role.rolname || COALESCE(' in database ' || database.datname, ''),
@@ -17,7 +17,7 @@ WHERE setting LIKE 'session\_replication\_role=%' AND setting NOT LIKE '%=origin
 
 UNION ALL
 SELECT 'warning', 'replication_role_settable', NULL, NULL,
-    format('role %s may set session_replication_role, and write without a trigger firing', grantee.name),
+    format('role %s may set session_replication_role, so that its writes fire no trigger', grantee.name),
     format('REVOKE SET ON PARAMETER session_replication_role FROM %s', grantee.name)
 FROM pg_parameter_acl AS parameter
 CROSS JOIN LATERAL aclexplode(parameter.paracl) AS privilege
@@ -29,11 +29,11 @@ WHERE parameter.parname = 'session_replication_role' AND privilege.privilege_typ
     AND role.rolsuper IS NOT TRUE
 
 UNION ALL
--- suspend_capture leaves a lock on its table until the end of the transaction. A prepared transaction
--- has one without a session.
+-- suspend_capture locks audit_suspensions until the end of the transaction. The lock of a prepared
+-- transaction has no pid.
 SELECT 'warning', 'capture_suspended', NULL, NULL,
     CASE WHEN held.pid IS NULL THEN 'a prepared transaction suspended capture, and is not finished'
-        ELSE format('capture is suspended right now by process %s%s', held.pid,
+        ELSE format('capture is suspended now by process %s%s', held.pid,
             ', since ' || to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC') END,
     CASE WHEN held.pid IS NULL THEN COALESCE(
             (SELECT string_agg(format('ROLLBACK PREPARED %L', prepared.gid), '; ')

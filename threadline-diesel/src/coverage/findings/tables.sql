@@ -1,4 +1,4 @@
--- What became of captured tables: dropped, renamed, attached elsewhere, captured twice.
+-- Captured tables that were dropped, renamed or attached to a partitioned table, or are captured twice.
 WITH RECURSIVE @captured@,
 above (child, ancestor) AS (
     SELECT captured.relation, inherits.inhparent
@@ -12,8 +12,8 @@ above (child, ancestor) AS (
 SELECT 'error' AS severity, CASE WHEN moved.relation IS NULL THEN 'table_missing' ELSE 'table_renamed' END AS code,
     captured.table_schema, captured.table_name,
     CASE WHEN moved.relation IS NULL
-        THEN 'the captured table does not exist any more'
-        ELSE format('the captured table is called %s now; its changes are recorded under the old name', moved.relation)
+        THEN 'the captured table was dropped'
+        ELSE format('the captured table was renamed to %s; its changes are recorded under the old name', moved.relation)
     END AS explanation,
     CASE WHEN moved.relation IS NULL
         THEN format('disable-capture %I.%I', captured.table_schema, captured.table_name)
@@ -30,7 +30,7 @@ WHERE captured.relation IS NULL
 
 UNION ALL
 SELECT 'error', 'table_became_partition', captured.table_schema, captured.table_name,
-    format('it is a partition of %s now: what is written through that table is not all captured',
+    format('it is now a partition of %s: writes through that table are not all captured',
         pg_partition_root(captured.relation)),
     format('disable-capture %I.%I, then capture %s instead', captured.table_schema,
         captured.table_name, pg_partition_root(captured.relation))
@@ -38,7 +38,7 @@ FROM captured WHERE captured.relispartition
 
 UNION ALL
 SELECT 'error', 'captured_twice', child.table_schema, child.table_name,
-    format('it is an inheritance child of %s, which is captured with its children: its triggers can record for one of the two only',
+    format('it is an inheritance child of %s, which is captured with its children: its triggers can record changes of only one of the two',
         string_agg(parent.relation::regclass::text, ', ' ORDER BY parent.relation::regclass::text)),
     format('disable-capture one of the two, then redeploy-triggers the other')
 FROM above
@@ -48,6 +48,6 @@ GROUP BY child.table_schema, child.table_name
 
 UNION ALL
 SELECT 'info', 'table_unlogged', captured.table_schema, captured.table_name,
-    'it is unlogged: after a crash it is empty, and its trail is not',
+    'it is unlogged: after a crash it is empty, but its trail is not',
     format('ALTER TABLE %s SET LOGGED', captured.relation::regclass)
 FROM captured WHERE captured.relpersistence = 'u'

@@ -1,4 +1,4 @@
--- The triggers of captured tables, and of everything that holds their rows.
+-- The triggers of captured tables, their partitions and inheritance children.
 WITH RECURSIVE @captured@, @expected_triggers@,
 found AS (
     SELECT expected.*, trigger.tgname IS NOT NULL AS is_there,
@@ -52,11 +52,11 @@ GROUP BY namespace.nspname, class.relname, class.oid, event.name
 HAVING count(*) > 1
 
 UNION ALL
--- On a table that is no part of the one the trigger records for. A renamed table has its own finding.
+-- Triggers on tables that are not part of the captured table. A renamed table has its own finding.
 SELECT CASE expected.type WHEN 32 THEN 'warning' ELSE 'error' END, 'trigger_stray',
     expected.table_schema, expected.table_name,
     CASE expected.type
-        WHEN 32 THEN format('trigger %I was left on %s, which is no part of this table any more',
+        WHEN 32 THEN format('trigger %I is on %s, which is no longer part of this table',
             trigger.tgname, trigger.tgrelid::regclass)
         ELSE format('trigger %I records changes of %s as changes of this table',
             trigger.tgname, trigger.tgrelid::regclass)
@@ -70,12 +70,12 @@ WHERE expected.relation = expected.root AND NOT EXISTS (
 )
 
 UNION ALL
--- Triggers of one kind fire by name.
+-- Triggers of one kind fire in the order of their names.
 SELECT 'warning', 'order_at_risk', captured.table_schema, captured.table_name,
-    format('trigger %I fires before capture, by its name: what it writes is recorded before what caused it', own.tgname),
+    format('trigger %I fires before capture, because of its name: its writes are recorded before the change that caused them', own.tgname),
     format('ALTER TRIGGER %I ON %s RENAME TO %I', own.tgname, captured.relation::regclass, 'own_' || own.tgname)
 FROM captured
 JOIN host_trigger AS own ON own.tgrelid = captured.relation
 WHERE NOT own.tginitdeferred AND own.tgname COLLATE "C" < '00_threadline_' COLLATE "C"
-    -- AFTER, FOR EACH ROW, and an event that is captured.
+    -- AFTER, FOR EACH ROW, on an event that is captured.
     AND own.tgtype & 67 = 1 AND own.tgtype & 28 <> 0

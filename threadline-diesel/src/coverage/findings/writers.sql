@@ -1,4 +1,4 @@
--- What the roles ($3) could do that an application writes as.
+-- Privileges of the roles ($3) by which the application writes.
 WITH @captured@,
 trail AS (
     SELECT namespace.nspowner AS owner FROM pg_namespace AS namespace WHERE namespace.nspname = '@threadline@'
@@ -8,7 +8,7 @@ writer AS (
     FROM pg_roles AS role CROSS JOIN trail WHERE role.rolname = ANY ($3)
 )
 SELECT 'warning' AS severity, 'writer_is_superuser' AS code, NULL AS table_schema, NULL AS table_name,
-    format('%I writes captured tables and is a superuser, who can change the trail', writer.rolname) AS explanation,
+    format('%I writes captured tables and is a superuser, which can change the trail', writer.rolname) AS explanation,
     'let the application log in as a role of its own; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md' AS remedy
 FROM writer WHERE writer.rolsuper
 
@@ -29,7 +29,7 @@ WHERE NOT writer.rolsuper AND NOT writer.owns_trail AND pg_has_role(membership.r
 
 UNION ALL
 SELECT 'warning', 'writer_owns_table', captured.table_schema, captured.table_name,
-    format('%I writes this table and may act as its owner, who can switch capture off without a trace', writer.rolname),
+    format('%I writes this table and may act as its owner, which can disable capture without a record', writer.rolname),
     format('let another role own it: ALTER TABLE %s OWNER TO ...; see https://github.com/threadline-rs/threadline/blob/main/guides/roles-and-trust.md', captured.relation::regclass)
 FROM captured
 JOIN writer ON NOT writer.rolsuper AND NOT writer.owns_trail

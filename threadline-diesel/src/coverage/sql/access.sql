@@ -1,4 +1,4 @@
--- Whether there is a trail here, and which of its tables the connected role may not read.
+-- Whether the database has a trail, and which of its tables the connected role may not read.
 SELECT
     trail.oid IS NOT NULL AS is_installed,
     COALESCE(trail.owner, '') AS owner,

@@ -1,4 +1,4 @@
--- The columns that captured tables ($1) have now.
+-- The current columns of captured tables ($1).
 WITH @captured@
 SELECT captured.table_schema, captured.table_name, array_agg(attribute.attname::text ORDER BY attribute.attnum) AS columns
 FROM captured

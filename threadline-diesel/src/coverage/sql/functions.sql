@@ -1,5 +1,5 @@
--- The functions of the trail: what they are, what they carry, who may execute them, and for capture
--- functions the table that a trigger has them on.
+-- The functions of the trail with comment, body, settings, owner and grantees; capture functions with the
+-- table of their trigger.
 SELECT function.oid, function.proname::text AS name, function.oid::regprocedure::text AS signature,
     obj_description(function.oid, 'pg_proc') AS comment, function.prosrc AS body,
     COALESCE(function.proconfig, '{}') AS settings, function.prosecdef AS is_definer,

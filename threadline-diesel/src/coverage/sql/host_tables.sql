@@ -1,5 +1,5 @@
--- The tables of the host, each with whether it is captured: by a capture function, not merely by a
--- trigger of the right name. There is nothing to capture of a table without columns.
+-- The tables of the host, and whether each has a trigger with a capture function. Tables without columns
+-- are omitted.
 SELECT namespace.nspname::text AS table_schema, class.relname::text AS table_name,
     capture.function IS NOT NULL AS captured, extension.extname::text AS extension
 FROM pg_class AS class

@@ -1,4 +1,4 @@
--- The roles that wrote captured tables since a transaction ($1); of the newest ten thousand transactions.
+-- The roles of transactions that changed captured tables since a transaction ($1), of the newest 10,000.
 SELECT DISTINCT recent.db_user AS name
 FROM (
     SELECT recorded.db_user FROM @threadline@.audit_transactions AS recorded

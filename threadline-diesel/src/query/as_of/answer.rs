@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::json::StoredJson;
 use crate::models::{Op, RecordedActor};
+use crate::query::gaps::CaptureGap;
 
 /// A row as of an instant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,15 +24,73 @@ pub enum AsOf<T> {
     Deleted(ChangeRef),
     /// No record of the row shows what it was.
     NotYetKnown(Horizon),
+    /// Changes of the row may be missing between its record and the instant, because capture was off.
+    Uncertain(UncertainRow<T>),
+    /// The row was deleted, or got another key, while capture was off: a baseline of all rows did not find it.
+    Absent(AbsentRow),
 }
 
 impl<T> AsOf<T> {
-    /// The row, if it existed.
+    /// The row, if it certainly existed.
     #[must_use]
     pub fn row(self) -> Option<T> {
         match self {
             Self::Row(known) => Some(known.row),
-            Self::Deleted(_) | Self::NotYetKnown(_) => None,
+            Self::Deleted(_) | Self::NotYetKnown(_) | Self::Uncertain(_) | Self::Absent(_) => None,
+        }
+    }
+
+    /// The recorded row and the gaps after it, or the answer if there is no recorded row.
+    pub(crate) fn into_recorded_row<M>(self) -> Result<(KnownRow<T>, Vec<CaptureGap>), AsOf<M>> {
+        match self {
+            Self::Row(known) => Ok((known, Vec::new())),
+            Self::Uncertain(UncertainRow {
+                recorded: RecordedState::Row(known),
+                gaps,
+            }) => Ok((known, gaps)),
+            Self::Uncertain(UncertainRow {
+                recorded: RecordedState::Deleted(change),
+                gaps,
+            }) => Err(AsOf::Uncertain(UncertainRow {
+                recorded: RecordedState::Deleted(change),
+                gaps,
+            })),
+            Self::Deleted(change) => Err(AsOf::Deleted(change)),
+            Self::NotYetKnown(horizon) => Err(AsOf::NotYetKnown(horizon)),
+            Self::Absent(absent) => Err(AsOf::Absent(absent)),
+        }
+    }
+
+    /// The answer, given all recorded gaps of the table.
+    pub(crate) fn with_gaps(self, mut gaps: Vec<CaptureGap>, instant: DateTime<Utc>) -> Self {
+        let (record, is_later) = match &self {
+            Self::Row(known) => (Some(known.change.id), known.later),
+            Self::Deleted(change) => (Some(change.id), false),
+            Self::NotYetKnown(horizon) => (horizon.first.as_ref().map(|change| change.id), true),
+            Self::Uncertain(_) | Self::Absent(_) => return self,
+        };
+        gaps.retain(|gap| gap.separates(record, is_later, instant));
+        // A row that existed then would have a record after the gap.
+        let baselined_at = (gaps.last().filter(|_| !is_later))
+            .and_then(|gap| gap.baselined_at)
+            .filter(|baselined_at| *baselined_at <= instant);
+        match (self, baselined_at) {
+            (Self::NotYetKnown(horizon), _) => Self::NotYetKnown(Horizon { gaps, ..horizon }),
+            (certain, _) if gaps.is_empty() => certain,
+            (Self::Row(known), Some(baselined_at)) => Self::Absent(AbsentRow {
+                change: known.change,
+                baselined_at,
+                gaps,
+            }),
+            (Self::Row(known), None) => Self::Uncertain(UncertainRow {
+                recorded: RecordedState::Row(known),
+                gaps,
+            }),
+            (Self::Deleted(change), None) => Self::Uncertain(UncertainRow {
+                recorded: RecordedState::Deleted(change),
+                gaps,
+            }),
+            (other, _) => other,
         }
     }
 }
@@ -76,6 +135,40 @@ pub struct Horizon {
     /// created then. Otherwise the row existed before, and its earlier changes were never captured or
     /// were removed by retention.
     pub first: Option<ChangeRef>,
+    /// Gaps in which the row may have been created or deleted without a record.
+    pub gaps: Vec<CaptureGap>,
+}
+
+/// The recorded state of a row that may have changed since without a record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct UncertainRow<T> {
+    /// The state that the trail has.
+    pub recorded: RecordedState<T>,
+    /// The gaps between the record and the instant.
+    pub gaps: Vec<CaptureGap>,
+}
+
+/// A row that a baseline of all rows did not find after a gap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AbsentRow {
+    /// The last record of the row.
+    pub change: ChangeRef,
+    /// When the baseline ended.
+    pub baselined_at: DateTime<Utc>,
+    /// The gaps between the record and the baseline.
+    pub gaps: Vec<CaptureGap>,
+}
+
+/// A recorded state of a row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedState<T> {
+    /// The row existed.
+    Row(KnownRow<T>),
+    /// The row had been deleted by this change.
+    Deleted(ChangeRef),
 }
 
 /// A column whose value is not known.
@@ -143,6 +236,7 @@ pub(crate) type RowAnswer = (
     Nullable<Text>,
     Nullable<Jsonb>,
     Nullable<Jsonb>,
+    Bool,
 );
 
 /// A row of `row_as_of`.
@@ -156,11 +250,12 @@ pub(crate) type StoredAnswer = (
     Option<RecordedActor>,
     Option<StoredJson>,
     Option<StoredJson>,
+    bool,
 );
 
 impl From<StoredAnswer> for AsOf<StoredJson> {
     fn from(stored: StoredAnswer) -> Self {
-        let (state, id, captured_at, op, later, transaction, actor, image, unknown) = stored;
+        let (state, id, captured_at, op, later, transaction, actor, image, unknown, _) = stored;
         let change = match (id, captured_at, op, transaction) {
             (Some(id), Some(captured_at), Some(op), Some(transaction)) => Some(ChangeRef {
                 id,
@@ -183,7 +278,10 @@ impl From<StoredAnswer> for AsOf<StoredJson> {
                 later,
             }),
             ("deleted", _, Some(change)) => Self::Deleted(change),
-            (_, _, first) => Self::NotYetKnown(Horizon { first }),
+            (_, _, first) => Self::NotYetKnown(Horizon {
+                first,
+                gaps: Vec::new(),
+            }),
         }
     }
 }

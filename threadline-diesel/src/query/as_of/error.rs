@@ -1,4 +1,4 @@
-//! Why a row could not be read as of an instant.
+//! Errors of reading a row as of an instant.
 
 use threadline_core::table::TableName;
 
@@ -10,7 +10,7 @@ use super::answer::UnknownColumn;
 pub enum AsOfError {
     /// Columns of the struct are not known, and its fields cannot be NULL.
     #[error(
-        "the row of {table} is known, but not all of it: {}; make these fields `Option`, or load a \
+        "values of the row of {table} are not known: {}; make these fields `Option`, or load a \
          struct without them ({source})",
         list_columns(.unknown)
     )]

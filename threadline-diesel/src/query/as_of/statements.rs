@@ -16,6 +16,21 @@ use super::error::AsOfError;
 use crate::json::StoredJson;
 use crate::query::sql_fragment::render_sql;
 
+/// The last column is false if `gaps.sql` cannot list a gap between the record and the instant. It is computed
+/// without reading the changes.
+const CALL_ROW_AS_OF: &str = "\
+    SELECT answer.state, answer.change_id, answer.captured_at, answer.op, answer.later, \
+      answer.transaction_id, answer.actor, answer.image, answer.unknown, \
+      EXISTS ( \
+        SELECT FROM @threadline@.audit_enrolments AS e \
+        WHERE e.table_name = $2 AND e.table_schema = $1 AND e.was_captured IS NOT TRUE OFFSET 1 \
+      ) OR EXISTS ( \
+        SELECT FROM @threadline@.audit_suspensions AS s \
+        WHERE s.order_id > CASE WHEN answer.later THEN 0 ELSE COALESCE(answer.change_id, 0) END \
+          AND pg_catalog.format('%I.%I', $1, $2) = ANY (s.tables) \
+      ) AS may_have_gaps \
+    FROM @threadline@.row_as_of(";
+
 /// Calls `row_as_of`.
 #[derive(Debug)]
 pub(crate) struct CallRowAsOf<'a> {
@@ -27,12 +42,8 @@ pub(crate) struct CallRowAsOf<'a> {
 
 impl QueryFragment<Pg> for CallRowAsOf<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "SELECT state, change_id, captured_at, op, later, transaction_id, actor, image, unknown \
-             FROM ",
-        );
-        out.push_sql(STORAGE_SCHEMA);
-        out.push_sql(".row_as_of(");
+        // The binds of the function's arguments are $1 to $4.
+        out.push_sql(&CALL_ROW_AS_OF.replace("@threadline@", STORAGE_SCHEMA));
         out.push_bind_param::<Text, _>(self.schema)?;
         out.push_sql(", ");
         out.push_bind_param::<Text, _>(self.table)?;
@@ -40,7 +51,7 @@ impl QueryFragment<Pg> for CallRowAsOf<'_> {
         out.push_bind_param::<Text, _>(self.key)?;
         out.push_sql(", ");
         out.push_bind_param::<Timestamptz, _>(&self.instant)?;
-        out.push_sql(")");
+        out.push_sql(") AS answer");
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use threadline_core::terminal::escape;
+
 use super::text::{Hunk, LineKind};
 use super::{ChangeDiff, FieldDiff, FieldState, JsonDiff, TextDiff};
 use crate::json::StoredJson;
@@ -13,7 +15,13 @@ const SHOWN_CHARS: usize = 100;
 
 impl Display for ChangeDiff {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}.{}", self.op, self.table_schema, self.table_name)?;
+        write!(
+            f,
+            "{} {}.{}",
+            self.op,
+            escape(&self.table_schema),
+            escape(&self.table_name)
+        )?;
         match (&self.key_before, &self.key_after) {
             (Some(before), Some(after)) if before != after => {
                 write!(f, " {} → {}", shown_key(before), shown_key(after))?;
@@ -22,7 +30,7 @@ impl Display for ChangeDiff {
             (None, None) => {}
         }
         if let Some(partition) = &self.partition_name {
-            write!(f, " partition {partition}")?;
+            write!(f, " partition {}", escape(partition))?;
         }
         write!(
             f,
@@ -39,11 +47,11 @@ impl Display for ChangeDiff {
             .max()
             .unwrap_or_default();
         for field in &shown {
-            write!(f, "\n  {:width$}  ", clean(&field.field))?;
+            write!(f, "\n  {:width$}  ", escape(&field.field))?;
             field.show(self.op, f)?;
         }
         if !excluded.is_empty() {
-            let names: Vec<_> = excluded.iter().map(|field| clean(&field.field)).collect();
+            let names: Vec<_> = excluded.iter().map(|field| escape(&field.field)).collect();
             write!(f, "\n  never stored: {}", names.join(", "))?;
         }
         Ok(())
@@ -75,7 +83,7 @@ fn show_json(diff: &JsonDiff, f: &mut Formatter<'_>) -> fmt::Result {
         let path = if edit.path.is_empty() {
             "/".to_owned()
         } else {
-            clean(&edit.path)
+            escape(&edit.path)
         };
         match (&edit.before, &edit.after) {
             (FieldState::Absent, after) => write!(f, "\n    + {path}  {}", as_json(after))?,
@@ -114,11 +122,11 @@ fn show_hunk(hunk: &Hunk, f: &mut Formatter<'_>) -> fmt::Result {
             LineKind::Added => '+',
         };
         match line.text.strip_suffix('\n') {
-            Some(text) => write!(f, "\n    {sign}{}", clean(text))?,
+            Some(text) => write!(f, "\n    {sign}{}", escape(text))?,
             None => write!(
                 f,
                 "\n    {sign}{}\n    \\ no line break at the end",
-                clean(&line.text)
+                escape(&line.text)
             )?,
         }
     }
@@ -127,7 +135,7 @@ fn show_hunk(hunk: &Hunk, f: &mut Formatter<'_>) -> fmt::Result {
 
 fn shown_key(key: &BTreeMap<String, String>) -> String {
     key.iter()
-        .map(|(name, value)| format!("{}={}", clean(name), cut(&clean(value))))
+        .map(|(name, value)| format!("{}={}", escape(name), cut(&escape(value))))
         .collect::<Vec<_>>()
         .join(",")
 }
@@ -141,26 +149,19 @@ fn shown(state: &FieldState) -> String {
 }
 
 fn shown_value(value: &StoredJson) -> String {
-    let text = clean(&value.to_text());
+    let text = escape(&value.to_text());
     if text.is_empty() || text.starts_with(['(', ' ']) || text.ends_with(' ') {
-        return cut(&clean(value.as_str()));
+        return cut(&escape(value.as_str()));
     }
     cut(&text)
 }
 
 fn as_json(state: &FieldState) -> String {
     match state {
-        FieldState::Value(value) => cut(&clean(value.as_str())),
+        FieldState::Value(value) => cut(&escape(value.as_str())),
         FieldState::Null => "null".to_owned(),
         other => format!("({})", other.as_str()),
     }
-}
-
-/// Replaces control characters, which a terminal would interpret.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '␣' } else { c })
-        .collect()
 }
 
 fn cut(text: &str) -> String {

@@ -176,7 +176,7 @@ impl Query for CandidateQuery {
 
 impl QueryId for CandidateQuery {
     type QueryId = ();
-    // One type for different SQL.
+    // Values of this type have different SQL, so there is no static query id.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct ChangeFilter {
     pub(super) action: ActionFilter,
 }
 
-/// A change set a field, to a value or to any value.
+/// A filter for changes that set a field, to a value or to any value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct FieldSet {
     pub(crate) field: ColumnName,
@@ -221,7 +221,7 @@ pub(super) fn table_is(table: &TableName) -> SqlFragment {
         .bind_text(table.schema())
 }
 
-/// The change is one of the row, under any key that it had.
+/// The condition that a change is of a row, under any key that the row had.
 fn row_is(row: &(TableName, String)) -> SqlFragment {
     let exact = SqlFragment::sql("(SELECT true FROM ")
         .append(&row_segments(row))
@@ -249,14 +249,14 @@ pub(super) fn row_segments((table, key): &(TableName, String)) -> SqlFragment {
         .push_sql(")")
 }
 
-/// The `meta` of the transaction or of the action contains these fields.
+/// The condition that the `meta` of the transaction or of the action contains fields.
 fn either_meta_contains(facts: &MetaPattern) -> SqlFragment {
     meta_contains(TRANSACTION_META, facts)
         .push_sql(" OR ")
         .append(&meta_contains("audit_actions.meta", facts))
 }
 
-/// A stored value contains a text, ignoring case.
+/// The condition that a stored value contains a text, ignoring case.
 fn values_contain(text: &SearchText) -> SqlFragment {
     SqlFragment::sql(
         "(SELECT true FROM jsonb_each_text(COALESCE(audit_changes.data_after, '{}')) AS field \
@@ -272,7 +272,7 @@ fn values_contain(text: &SearchText) -> SqlFragment {
     .push_sql(")) > 0 LIMIT 1)")
 }
 
-/// A change set a field: an insert that has the field, an update that changed it.
+/// The condition that a change set a field: an insert with the field, or an update that changed it.
 fn set_to(set: &FieldSet) -> SqlFragment {
     let field = set.field.as_str();
     let given = SqlFragment::sql("audit_changes.op = 'insert' AND audit_changes.data_after ? ")
