@@ -37,10 +37,11 @@ pub use threadline_diesel::{AuditError, AuditedOutcome, AuditedWrite};
 pub use threadline_diesel::{
     CaptureStatus, Restore, RestorePlan, TimeTravel, actions, as_of, audit_horizon, audited,
     capture_gaps, capture_status, change, correlation, deployed_policies, deployed_tables,
-    document_as_of, feed, first_change, follow, history, history_notes, incident, introspect,
-    key_columns, last_change, maintain_partitions, plan_retention, purge, purge_with_progress,
-    record_action, record_baseline, resolve_key, restore, restore_plan, retention_runs,
-    time_travel, time_travel_first, timeline, transaction, transactions,
+    document_as_of, feed, first_change, follow, history, history_notes, history_with_children,
+    incident, introspect, key_columns, last_change, maintain_partitions, plan_retention, purge,
+    purge_with_progress, record_action, record_baseline, resolve_key, resolve_value, restore,
+    restore_plan, retention_runs, time_travel, time_travel_first, timeline, transaction,
+    transactions,
 };
 
 /// Actors, actions and the context of a write.

@@ -433,3 +433,14 @@ fn a_key_changed_from_the_empty_text_is_recorded_as_a_key_change() {
         trail.query_text("SELECT previous_key || '>' || row_key FROM threadline.audit_key_changes");
     assert_eq!(rename, ">x");
 }
+
+#[test]
+fn arrays_are_captured_with_standard_conforming_strings_off() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, a int[])", &["t"]);
+    trail.run(
+        "SET standard_conforming_strings = off;
+         INSERT INTO t VALUES (1, '{1,2}'), (2, '[0:1]={1,2}')",
+    );
+    let images = "SELECT jsonb_agg(data_after -> 'a' ORDER BY id) FROM threadline.audit_changes";
+    assert_eq!(trail.query_text(images), r#"[[1, 2], "[0:1]={1,2}"]"#);
+}

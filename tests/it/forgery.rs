@@ -162,9 +162,18 @@ fn a_forged_marker_neither_fails_a_write_nor_hides_a_change() {
         "BEGIN; UPDATE accounts SET note = 'c'; DISCARD SEQUENCES; UPDATE accounts SET note = 'd';
          DISCARD SEQUENCES; INSERT INTO accounts VALUES (3, 'a'); DISCARD SEQUENCES; DELETE FROM accounts; COMMIT",
     );
+    app.run(
+        "BEGIN; INSERT INTO accounts VALUES (4, 'a');
+         SELECT set_config('threadline.recorded', txid_current() || '||||nobody-at-all', true);
+         INSERT INTO accounts VALUES (5, 'a');
+         SELECT set_config('threadline.recorded', txid_current() || '||||user:' || repeat('x', 32000), true);
+         INSERT INTO accounts VALUES (6, 'a'); COMMIT",
+    );
     assert_eq!(app.orphans(), "0");
-    assert_eq!(app.trail.transactions(), 3);
-    assert_eq!(app.trail.count(), 1 + 2 + 2 + 2 + 1 + 3);
+    assert_eq!(app.trail.transactions(), 4);
+    assert_eq!(app.trail.count(), 1 + 2 + 2 + 2 + 1 + 3 + 3);
+    let actors = "SELECT count(actor) FROM threadline.audit_changes";
+    assert_eq!(app.trail.query_text(actors), "0");
 }
 
 #[test]

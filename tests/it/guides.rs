@@ -409,6 +409,7 @@ guide_tests! {
     export_runs_as_written: "export.md",
     feed_runs_as_written: "feed.md",
     production_checklist_runs_as_written: "production-checklist.md",
+    restore_runs_as_written: "restore.md",
     retention_runs_as_written: "retention.md",
 }
 

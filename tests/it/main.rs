@@ -14,6 +14,7 @@ mod audited_commit;
 mod audited_write;
 mod baseline;
 mod capture;
+mod child_history;
 mod coverage;
 mod diff;
 mod doctor;

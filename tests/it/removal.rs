@@ -101,3 +101,19 @@ fn an_erasure_without_a_reason_is_refused() {
             .contains("append-only")
     );
 }
+
+#[test]
+fn erasure_covers_every_key_of_a_row_whose_key_changed_often() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v text)", &["t"]);
+    trail.run(
+        "DO $$ BEGIN
+             INSERT INTO t VALUES (0, 'secret');
+             FOR i IN 1..1050 LOOP UPDATE t SET id = i; END LOOP;
+         END $$",
+    );
+    let erased = "SELECT threadline.erase_values('public', 't', '1050', '{v}', 'GDPR')";
+    assert_eq!(trail.query_text(erased), "1051");
+    let left =
+        "SELECT count(*) FROM threadline.audit_changes WHERE data_after::text LIKE '%secret%'";
+    assert_eq!(trail.query_text(left), "0");
+}

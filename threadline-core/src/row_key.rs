@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -121,7 +122,7 @@ pub enum InvalidRowKey {
     /// The columns are not the key columns.
     #[error(
         "table {table} has the key ({expected}), which `{given}` does not match: write column=value \
-         pairs separated by commas"
+         pairs separated by commas, or a JSON array of the values in this order"
     )]
     OtherColumns {
         /// The table.
@@ -134,6 +135,9 @@ pub enum InvalidRowKey {
     /// A column name is empty or occurs twice.
     #[error("column name `{0}` is empty or occurs twice in the key")]
     InvalidColumn(String),
+    /// One of several parts of a key is not a pair.
+    #[error("`{0}` is not column=value: write one pair for each column of the key")]
+    NotAPair(String),
     /// The input is empty.
     #[error("a key must not be empty: write the value, or column=value pairs separated by commas")]
     Empty,
@@ -174,6 +178,12 @@ impl RowKeyText {
         Self(text)
     }
 
+    /// A key as it was read from the trail.
+    #[must_use]
+    pub fn from_stored(row_key: String) -> Self {
+        Self(row_key)
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -181,19 +191,28 @@ impl RowKeyText {
     }
 }
 
-/// A key as it is written on the command line: the value of a single key column, or `column=value`
-/// pairs separated by commas, in any order.
+/// A key as it is written on the command line: the value of a single key column, `column=value` pairs in
+/// any order, or a JSON array of the values in the order of the key columns.
+///
+/// Pairs in one text are separated by commas. A value that contains a comma needs
+/// [`from_pairs`](Self::from_pairs) or the array.
 ///
 /// ```
 /// use threadline_core::row_key::RowKeyInput;
 ///
-/// let input: RowKeyInput = "line_no=2,order_id=7".parse()?;
-/// let key = input.resolve("order_lines", &["order_id".to_owned(), "line_no".to_owned()])?;
-/// assert_eq!(key.as_str(), r#"["7", "2"]"#);
+/// let columns = ["order_id".to_owned(), "line_no".to_owned()];
+/// for text in ["line_no=2,order_id=7", r#"["7", "2"]"#] {
+///     let input: RowKeyInput = text.parse()?;
+///     assert_eq!(input.resolve("order_lines", &columns)?.as_str(), r#"["7", "2"]"#);
+/// }
 /// # Ok::<(), threadline_core::row_key::InvalidRowKey>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowKeyInput(String);
+pub struct RowKeyInput {
+    text: String,
+    /// The pairs, if they were given one by one.
+    pairs: Option<Vec<(String, String)>>,
+}
 
 impl std::str::FromStr for RowKeyInput {
     type Err = InvalidRowKey;
@@ -202,66 +221,145 @@ impl std::str::FromStr for RowKeyInput {
         if text.is_empty() {
             return Err(InvalidRowKey::Empty);
         }
-        let input = Self(text.to_owned());
-        let pairs = input.pairs().unwrap_or_default();
-        for (index, (name, _)) in pairs.iter().enumerate() {
-            if name.is_empty() || pairs[..index].iter().any(|(known, _)| known == name) {
-                return Err(InvalidRowKey::InvalidColumn((*name).to_owned()));
-            }
-        }
-        Ok(input)
+        Ok(Self {
+            text: text.to_owned(),
+            pairs: None,
+        })
     }
 }
 
 impl RowKeyInput {
+    /// A key of `column=value` pairs that are given one by one. A value is everything after the first
+    /// equals sign.
+    ///
+    /// ```
+    /// use threadline_core::row_key::RowKeyInput;
+    ///
+    /// let input = RowKeyInput::from_pairs(&["country=GB", "name=Smith, John"])?;
+    /// let key = input.resolve("people", &["country".to_owned(), "name".to_owned()])?;
+    /// assert_eq!(key.as_str(), r#"["GB", "Smith, John"]"#);
+    /// # Ok::<(), threadline_core::row_key::InvalidRowKey>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidRowKey`] if there is no pair, a text is not a pair, or a column is empty or occurs twice.
+    pub fn from_pairs(texts: &[impl AsRef<str>]) -> Result<Self, InvalidRowKey> {
+        let mut pairs: Vec<(String, String)> = Vec::with_capacity(texts.len());
+        for text in texts.iter().map(AsRef::as_ref) {
+            let (name, value) =
+                split_pair(text).ok_or_else(|| InvalidRowKey::NotAPair(text.to_owned()))?;
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+        check_names(pairs.iter().map(|(name, _)| name.as_str()))?;
+        if pairs.is_empty() {
+            return Err(InvalidRowKey::Empty);
+        }
+        let texts: Vec<_> = texts.iter().map(AsRef::as_ref).collect();
+        Ok(Self {
+            text: texts.join(","),
+            pairs: Some(pairs),
+        })
+    }
+
     /// The input text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Converts the input into the key of a row of a table with these key columns.
     ///
     /// # Errors
-    /// [`InvalidRowKey`] if there are no key columns, or the input names other columns.
+    /// As [`values`](Self::values).
     pub fn resolve(&self, table: &str, columns: &[String]) -> Result<RowKeyText, InvalidRowKey> {
-        let pairs = self.pairs().unwrap_or_default();
-        match columns {
-            [] => Err(InvalidRowKey::TableWithoutKey(table.to_owned())),
-            [column] => Ok(RowKeyText::from_values(vec![match pairs.as_slice() {
-                [(name, value)] if name == column => (*value).to_owned(),
-                _ => self.0.clone(),
-            }])),
-            columns => {
-                let value = |column: &String| {
-                    let pair = pairs.iter().find(|(name, _)| name == column)?;
-                    Some(pair.1.to_owned())
-                };
-                let values: Option<Vec<_>> = columns.iter().map(value).collect();
-                match values {
-                    Some(values) if pairs.len() == columns.len() => {
-                        Ok(RowKeyText::from_values(values))
-                    }
-                    _ => Err(InvalidRowKey::OtherColumns {
-                        table: table.to_owned(),
-                        expected: columns.join(", "),
-                        given: self.0.clone(),
-                    }),
-                }
-            }
+        self.values(table, columns).map(RowKeyText::from_values)
+    }
+
+    /// The values of the key columns, in their order.
+    ///
+    /// # Errors
+    /// [`InvalidRowKey`] if there are no key columns, or the input names other columns.
+    pub fn values(&self, table: &str, columns: &[String]) -> Result<Vec<String>, InvalidRowKey> {
+        let values = match columns {
+            [] => return Err(InvalidRowKey::TableWithoutKey(table.to_owned())),
+            [column] if self.pairs.is_none() => Some(vec![self.single_value(column)]),
+            columns => match self.json_values() {
+                Some(values) => Some(values),
+                None => self.values_by_name(columns)?,
+            },
+        };
+        values
+            .filter(|values| values.len() == columns.len())
+            .ok_or_else(|| InvalidRowKey::OtherColumns {
+                table: table.to_owned(),
+                expected: columns.join(", "),
+                given: self.text.clone(),
+            })
+    }
+
+    /// The value of the only key column: the text, or what follows `column=`.
+    fn single_value(&self, column: &str) -> String {
+        match split_pair(&self.text) {
+            Some((name, value)) if name == column => value.to_owned(),
+            _ => self.text.clone(),
         }
     }
 
-    /// The column=value pairs, or `None` if the text does not consist of pairs.
-    fn pairs(&self) -> Option<Vec<(&str, &str)>> {
-        self.0
-            .split(',')
-            .map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                Some((name.trim(), value))
-            })
-            .collect()
+    /// The elements of a JSON array of texts, numbers and booleans; `None` for any other text.
+    fn json_values(&self) -> Option<Vec<String>> {
+        if self.pairs.is_some() {
+            return None;
+        }
+        let elements: Vec<&RawValue> = serde_json::from_str(&self.text).ok()?;
+        let value = |element: &&RawValue| match element.get().chars().next()? {
+            '"' => serde_json::from_str(element.get()).ok(),
+            '[' | '{' | 'n' => None,
+            _ => Some(element.get().to_owned()),
+        };
+        elements.iter().map(value).collect()
     }
+
+    /// The values of pairs that name exactly these columns; `None` if the text does not.
+    fn values_by_name(&self, columns: &[String]) -> Result<Option<Vec<String>>, InvalidRowKey> {
+        let pairs: Option<Vec<_>> = match &self.pairs {
+            Some(pairs) => Some(
+                pairs
+                    .iter()
+                    .map(|(n, v)| (n.as_str(), v.as_str()))
+                    .collect(),
+            ),
+            None => self.text.split(',').map(split_pair).collect(),
+        };
+        let Some(pairs) = pairs else {
+            return Ok(None);
+        };
+        check_names(pairs.iter().map(|(name, _)| *name))?;
+        if pairs.len() != columns.len() {
+            return Ok(None);
+        }
+        let value = |column: &String| {
+            let (_, value) = pairs.iter().find(|(name, _)| name == column)?;
+            Some((*value).to_owned())
+        };
+        Ok(columns.iter().map(value).collect())
+    }
+}
+
+fn split_pair(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once('=')?;
+    Some((name.trim(), value))
+}
+
+/// Rejects names that are empty or occur twice.
+fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InvalidRowKey> {
+    let mut known = Vec::new();
+    for name in names {
+        if name.is_empty() || known.contains(&name) {
+            return Err(InvalidRowKey::InvalidColumn(name.to_owned()));
+        }
+        known.push(name);
+    }
+    Ok(())
 }
 
 /// A JSON array of strings in the text form of `jsonb`.
@@ -308,7 +406,27 @@ mod tests {
         assert_eq!(resolved("id=5", &["id"]), Ok("5".to_owned()));
         assert_eq!(resolved("x=5", &["id"]), Ok("x=5".to_owned()));
         assert!(resolved("", &["id"]).is_err());
+        assert_eq!(resolved("id=a,b", &["id"]), Ok("a,b".to_owned()));
         assert!(resolved("a=1,a=2", &["a", "b"]).is_err());
+    }
+
+    #[test]
+    fn a_json_array_is_the_values_of_a_composite_key_and_one_value_of_a_single_key() {
+        let expected = Ok(r#"["a,b", "2"]"#.to_owned());
+        assert_eq!(resolved(r#"["a,b", 2]"#, &["name", "line_no"]), expected);
+        assert!(resolved(r#"["a"]"#, &["name", "line_no"]).is_err());
+        assert!(resolved(r#"["a", null]"#, &["name", "line_no"]).is_err());
+        assert_eq!(resolved("[1,4]", &["span"]), Ok("[1,4]".to_owned()));
+    }
+
+    #[test]
+    fn pairs_given_one_by_one_can_contain_commas_and_equals_signs() {
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let key = RowKeyInput::from_pairs(&["b=x=1,y=2", "a= z"]).unwrap();
+        let key = key.resolve("t", &columns).unwrap();
+        assert_eq!(key.as_str(), r#"[" z", "x=1,y=2"]"#);
+        assert!(RowKeyInput::from_pairs(&["a=1", "2"]).is_err());
+        assert!(RowKeyInput::from_pairs(&["a=1", "a=2"]).is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `format_version` | 1 |
 //! | `checked_at` | the client's clock, RFC 3339 |
-//! | `tables` | `schema`, `name`, `status` (`captured`, `expected_gap`, `needs_capture`), `reason` of an expected gap or null |
+//! | `tables` | `schema`, `name`, `status` (`captured`, `expected_gap`, `needs_capture`, `not_capturable`), `reason` of a gap or null |
 //! | `findings` | `severity` (`error`, `warning`, `info`), `code`, `table` (`schema`, `name`; or null), `explanation`, `remedy` |
 //! | `summary` | how many: `captured`, `expected_gaps`, `needs_capture`, `errors`, `warnings`, `infos` |
 //!
@@ -143,6 +143,19 @@ impl Coverage {
         }
     }
 
+    pub(crate) fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// Rejects a role that does not exist: nothing would be found about it.
+    pub(crate) fn check_roles(&self, found: &[NameRow]) -> Result<(), CoverageError> {
+        let missing = |asked: &&String| !found.iter().any(|role| &role.name == *asked);
+        match self.roles.iter().find(missing) {
+            Some(role) => Err(CoverageError::NoSuchRole(role.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn asks_about(&self, schema: &str) -> bool {
         self.schemas.is_empty()
             || schema == STORAGE_SCHEMA
@@ -198,6 +211,10 @@ impl Coverage {
         } else {
             match self.expected(&table, found.extension.as_deref()) {
                 Some(reason) => (CoverageStatus::ExpectedGap, Some(reason)),
+                None if found.materialized => (
+                    CoverageStatus::NotCapturable,
+                    Some("a materialized view: capture the tables that it reads".to_owned()),
+                ),
                 None => (CoverageStatus::NeedsCapture, None),
             }
         };

@@ -65,8 +65,10 @@ pub use self::{
     query::history_notes::history_notes,
     query::read::{
         actions, as_of, change, correlation, document_as_of, first_change, history, incident,
-        key_columns, last_change, resolve_key, timeline, transaction, transactions,
+        key_columns, last_change, timeline, transaction, transactions,
     },
+    query::timeline::with_children::history_with_children,
+    query::typed_text::{resolve_key, resolve_value},
     restore::{Restore, RestorePlan, restore_plan},
     retention::{
         audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress,

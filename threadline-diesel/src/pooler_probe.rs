@@ -17,8 +17,7 @@ const ROUNDS: usize = 5;
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use diesel_async::{AsyncConnection, AsyncPgConnection};
-/// use threadline_diesel::doctor::Doctor;
-/// use threadline_diesel::pooler_probe::probe_pooler;
+/// use threadline_diesel::doctor::{Doctor, probe_pooler};
 ///
 /// let mut first = AsyncPgConnection::establish("postgres://localhost/app").await?;
 /// let mut second = AsyncPgConnection::establish("postgres://localhost/app").await?;

@@ -23,6 +23,8 @@ pub(crate) mod scope;
 pub(crate) mod sql_fragment;
 pub(crate) mod timeline;
 pub(crate) mod transactions;
+#[cfg(feature = "async")]
+pub(crate) mod typed_text;
 
 pub use self::actions::{Actions, ActionsQuery};
 pub use self::as_of::{
@@ -42,10 +44,12 @@ pub use self::history_notes::{EarlierHolder, HistoryNotes, RowMove, TableTruncat
 pub use self::incident::{
     Incident, IncidentBundle, MAX_INCIDENT_ACTIONS, MAX_INCIDENT_CHANGES, TransactionChanges,
 };
-pub use self::key_columns::KeyError;
+pub use self::key_columns::{InvalidColumnValue, KeyError, ValueError};
 pub use self::pagination::{
     Cursor, DEFAULT_PAGE_SIZE, InvalidPageSize, MAX_PAGE_SIZE, Order, Page, PageSize,
 };
 pub use self::scope::Scope;
+#[cfg(feature = "async")]
+pub use self::timeline::HistoryWithChildren;
 pub use self::timeline::{Attribution, ChangesQuery, Timeline, actor_window};
 pub use self::transactions::{Transactions, TransactionsQuery, actor_history};

@@ -3,7 +3,7 @@
 //! The plan is a script for a person to review and run. Nothing is written: the plan is read in a read-only
 //! transaction that is rolled back.
 
-mod catalog;
+pub(crate) mod catalog;
 mod children;
 mod error;
 mod image;

@@ -15,7 +15,7 @@ use crate::{change_cursor, snapshot};
 ///
 /// ```no_run
 /// use diesel_async::AsyncPgConnection;
-/// use threadline_diesel::timeline::Timeline;
+/// use threadline_diesel::Timeline;
 /// use threadline_export::count;
 ///
 /// # async fn example(conn: &mut AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {

@@ -12,20 +12,62 @@ use threadline_core::table::TableName;
 
 pub(crate) use self::instant::parse_instant;
 pub(crate) use self::timeline_filters::TimelineFilterArgs;
+use crate::diesel_config::find_migrations_dir;
+use crate::exit::Failure;
+use crate::migrations_dir::MigrationsDir;
 use crate::output::page::ListFormat;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseArgs {
-    /// The database, as a postgres:// URL.
+    /// The database, as a postgres:// URL; by default `DATABASE_URL` of the environment or of `.env`.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrationsDirArgs {
-    /// The directory of Diesel migrations.
-    #[arg(long, value_name = "DIR", default_value = "migrations")]
-    pub(crate) migrations_dir: PathBuf,
+    /// The directory of Diesel migrations; by default that of `diesel.toml`, or else `migrations` in the
+    /// current directory or its nearest parent.
+    #[arg(long, value_name = "DIR", env = "MIGRATION_DIRECTORY")]
+    migrations_dir: Option<PathBuf>,
+}
+
+impl MigrationsDirArgs {
+    /// Opens the directory. It must exist.
+    pub(crate) fn open(&self) -> Result<MigrationsDir, Failure> {
+        match self.find()? {
+            Some(path) => Ok(MigrationsDir::open(&path)?),
+            None => Err(Failure::usage(
+                "there is no directory of migrations: no diesel.toml names one, and neither the current \
+                 directory nor a parent contains `migrations`; run `diesel setup`, create it, or pass \
+                 --migrations-dir",
+            )),
+        }
+    }
+
+    /// Opens the directory, or none if neither an option nor `diesel.toml` names one and there is no directory
+    /// `migrations`.
+    pub(crate) fn open_if_found(&self) -> Result<MigrationsDir, Failure> {
+        match self.find()? {
+            Some(path) => Ok(MigrationsDir::open(&path)?),
+            None => Ok(MigrationsDir::default()),
+        }
+    }
+
+    fn find(&self) -> Result<Option<PathBuf>, Failure> {
+        let path = match &self.migrations_dir {
+            Some(path) => Some(path.clone()),
+            None => find_migrations_dir()?,
+        };
+        match path {
+            Some(path) if !path.is_dir() => Err(Failure::usage(format!(
+                "the directory of migrations {} does not exist; create it, or correct --migrations-dir, \
+                 MIGRATION_DIRECTORY or diesel.toml",
+                path.display()
+            ))),
+            path => Ok(path),
+        }
+    }
 }
 
 /// Output of an answer that is one document.
@@ -77,7 +119,8 @@ pub(crate) struct PageArgs {
 pub(crate) struct RowArgs {
     /// The table: `orders` or `schema.orders`.
     pub(crate) table: TableName,
-    /// The key of the row: the value, or `column=value,column=value` for a composite key.
+    /// The key of the row: the value; for a composite key `column=value,column=value`, or a JSON array of the
+    /// values.
     pub(crate) key: RowKeyInput,
 }
 

@@ -12,6 +12,7 @@ mod diff;
 mod disable_capture;
 mod doctor;
 mod empty_answer;
+mod empty_filters;
 mod export;
 mod feed;
 mod gen_triggers;

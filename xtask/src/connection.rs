@@ -18,6 +18,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 
 use crate::args::DatabaseArgs;
+use crate::diesel_config::database_url_from_dotenv;
 use crate::exit::Failure;
 
 /// Begins a transaction and drops the prepared statements that other clients of tokio-postgres left on the
@@ -34,14 +35,15 @@ const BEGIN: &str = "BEGIN;
     END
     $$";
 
-/// Connects to the database of `--database-url` or `DATABASE_URL`.
+/// Connects to the database of `--database-url` or of `DATABASE_URL`, in the environment or in `.env`.
 pub(crate) async fn connect(database: &DatabaseArgs) -> Result<AsyncPgConnection, Failure> {
-    let Some(url) = &database.database_url else {
-        return Err(Failure::usage(
-            "no database is given: pass --database-url or set DATABASE_URL",
-        ));
+    let url = match &database.database_url {
+        Some(url) => url.clone(),
+        None => database_url_from_dotenv()?.ok_or_else(|| {
+            Failure::usage("no database is given: pass --database-url or set DATABASE_URL")
+        })?,
     };
-    let config = parse_url(url)?;
+    let config = parse_url(&url)?;
     let place = describe_target(&config);
     establish(&config)
         .await

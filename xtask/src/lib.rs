@@ -3,11 +3,13 @@
 mod args;
 mod commands;
 mod connection;
+mod diesel_config;
 mod exit;
 mod host;
 mod migrations_dir;
 mod on_disk;
 mod output;
+mod policy_changes;
 
 use std::process::ExitCode;
 

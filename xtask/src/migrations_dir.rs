@@ -26,33 +26,30 @@ fn parse_version(name: &str) -> String {
 }
 
 /// A directory of migrations.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MigrationsDir {
     path: PathBuf,
     migrations: Vec<Migration>,
 }
 
 impl MigrationsDir {
-    /// Reads the directory. One that does not exist has no migrations.
+    /// Reads the directory.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut migrations = Vec::new();
-        if path.exists() {
-            ensure!(path.is_dir(), "{} is not a directory", path.display());
-            let entries =
-                fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-            for entry in entries {
-                let folder = entry?.path();
-                let up = folder.join("up.sql");
-                let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
-                    continue;
-                };
-                if up.is_file() {
-                    migrations.push(Migration {
-                        name: name.to_owned(),
-                        up_sql: fs::read_to_string(&up)
-                            .with_context(|| format!("cannot read {}", up.display()))?,
-                    });
-                }
+        let entries =
+            fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+        for entry in entries {
+            let folder = entry?.path();
+            let up = folder.join("up.sql");
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            if up.is_file() {
+                migrations.push(Migration {
+                    name: name.to_owned(),
+                    up_sql: fs::read_to_string(&up)
+                        .with_context(|| format!("cannot read {}", up.display()))?,
+                });
             }
         }
         migrations.sort_by_key(Migration::version);
@@ -60,6 +57,10 @@ impl MigrationsDir {
             path: path.to_owned(),
             migrations,
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The migrations in the order in which they are applied.

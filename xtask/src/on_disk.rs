@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use threadline_core::capture::{CaptureMigration, policies_in};
+use threadline_core::capture::{CaptureMigration, GeneratedPolicy, policies_in};
 use threadline_core::identifier::quote_literal;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::{AuditedTable, TableName};
@@ -60,6 +60,16 @@ impl OnDisk {
         self.0.get(table).map(|(_, sql)| sql.clone())
     }
 
+    /// The declaration of a captured table, from the comment of its function.
+    pub(crate) fn declaration(&self, table: &TableName) -> Option<AuditedTable> {
+        let (_, sql) = self.0.get(table)?;
+        let (_, comment) = sql.split_once("\nCOMMENT ON FUNCTION ")?;
+        let (_, literal) = comment.split_once(" IS\n    ")?;
+        let literal = literal.lines().next()?.strip_suffix(';')?;
+        let policy: GeneratedPolicy = serde_json::from_str(&unquote_literal(literal)?).ok()?;
+        Some(policy.table)
+    }
+
     pub(crate) fn hashes(&self) -> BTreeMap<TableName, String> {
         self.0
             .iter()
@@ -76,6 +86,23 @@ impl OnDisk {
             .keys()
             .filter(move |captured| !tables.iter().any(|table| table.name() == *captured))
     }
+}
+
+/// The text of a literal that `quote_literal` wrote.
+fn unquote_literal(literal: &str) -> Option<String> {
+    let (escaped, quoted) = match literal.strip_prefix('E') {
+        Some(quoted) => (true, quoted),
+        None => (false, literal),
+    };
+    let text = quoted
+        .strip_prefix('\'')?
+        .strip_suffix('\'')?
+        .replace("''", "'");
+    Some(if escaped {
+        text.replace("\\\\", "\\")
+    } else {
+        text
+    })
 }
 
 /// The tables whose capture a migration ends.

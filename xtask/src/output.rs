@@ -1,5 +1,6 @@
 //! Answers as text for people and as JSON.
 
+pub(crate) mod coverage;
 pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod page;

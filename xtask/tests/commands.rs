@@ -7,10 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "commands/configuration.rs"]
+mod configuration;
 #[path = "commands/failures.rs"]
 mod failures;
 #[path = "commands/follow.rs"]
 mod follow;
+#[path = "commands/generation.rs"]
+mod generation;
 #[path = "commands/maintenance.rs"]
 mod maintenance;
 #[path = "commands/pooling.rs"]
@@ -19,6 +23,8 @@ mod pooling;
 mod reading;
 #[path = "commands/terminal.rs"]
 mod terminal;
+#[path = "commands/typed_values.rs"]
+mod typed_values;
 #[path = "commands/wrong_questions.rs"]
 mod wrong_questions;
 
@@ -51,6 +57,8 @@ fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) ->
         .current_dir(folder)
         .args(arguments)
         .env_remove("DATABASE_URL")
+        .env_remove("DIESEL_CONFIG_FILE")
+        .env_remove("MIGRATION_DIRECTORY")
         .env_remove("CARGO");
     if let Some(database) = database {
         command.env("DATABASE_URL", database.url());
@@ -134,6 +142,7 @@ fn options_of_one_trigger_command_are_refused_by_the_others() {
 #[test]
 fn install_writes_once_and_changes_nothing_when_run_again() {
     let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("migrations")).unwrap();
     let first = threadline(folder.path(), None, &["install"]);
     assert_eq!(code(&first), 0);
     assert_eq!(
@@ -198,6 +207,7 @@ fn gen_triggers_writes_a_migration_only_for_tables_whose_rules_changed() {
         "{ORDERS}; CREATE TABLE lines (id int PRIMARY KEY)"
     ));
     let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("migrations")).unwrap();
     let generate = |more: &[&str]| {
         let mut arguments = vec!["gen-triggers", "--tables", "orders,lines"];
         arguments.extend(more);
@@ -212,7 +222,10 @@ fn gen_triggers_writes_a_migration_only_for_tables_whose_rules_changed() {
     assert_eq!(migrations(folder.path()).len(), 1);
 
     // A stricter rule is a migration of that table alone; its down.sql restores the old rule.
-    assert_eq!(code(&generate(&["--exclude", "orders.card"])), 0);
+    let stricter = generate(&["--exclude", "orders.card"]);
+    assert_eq!(code(&stricter), 0);
+    let change = "public.orders.card: excluded, was stored in clear";
+    assert!(out(&stricter).contains(change), "{}", out(&stricter));
     let names = migrations(folder.path());
     assert_eq!(names.len(), 2);
     assert!(names[1] > names[0]);
@@ -220,6 +233,10 @@ fn gen_triggers_writes_a_migration_only_for_tables_whose_rules_changed() {
     let up = fs::read_to_string(second.join("up.sql")).unwrap();
     let down = fs::read_to_string(second.join("down.sql")).unwrap();
     assert!(!up.contains("lines"));
+    assert!(
+        up.starts_with(&format!("-- Changes:\n--   {change}\n\n")),
+        "{up}"
+    );
     let first = folder.path().join("migrations").join(&names[0]);
     for sql in [fs::read_to_string(first.join("up.sql")).unwrap(), up, down] {
         database.execute_script(&sql).unwrap();
@@ -270,7 +287,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
         ),
         (
             &["gen-triggers", "--tables", "a.b.c"],
-            "`a.b.c` is no table name",
+            "`a.b.c` is not a table name",
         ),
         (
             &["gen-triggers", "--tables", "orders,public.orders"],
@@ -304,7 +321,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
         ),
         (
             &["timeline", "--actor", "robot:1"],
-            "`robot` is no actor type",
+            "`robot` is not an actor type",
         ),
         (
             &["timeline", "--op", "upsert"],
@@ -348,7 +365,7 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
             ],
             "it ends before it begins",
         ),
-        (&["actor", "robot:1"], "`robot` is no actor type"),
+        (&["actor", "robot:1"], "`robot` is not an actor type"),
         (&["history", "orders", "1", "--became", "x"], "--field"),
         (
             &["timeline", "--from", "yesterday"],

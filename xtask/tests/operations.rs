@@ -5,6 +5,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "operations/reports.rs"]
+mod reports;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -37,6 +40,7 @@ impl Site {
             database: cluster().create_database().expect("a database"),
             folder: tempfile::tempdir().expect("a folder"),
         };
+        fs::create_dir(site.folder.path().join("migrations")).expect("a directory of migrations");
         site.answers(&["install"]);
         site.migrate();
         site.run(tables);
@@ -264,7 +268,14 @@ fn redeploy_triggers_without_migrations_uses_the_deployed_policy() {
     assert!(printed.contains("'[REDACTED]'"), "{printed}");
     site.run(&printed);
     assert_eq!(code(&site.threadline(&["verify"])), 0);
-    let unknown = site.threadline(&["redeploy-triggers", "u"]);
+    let unwritten = site.threadline(&["redeploy-triggers", "t"]);
+    assert_eq!(code(&unwritten), 2);
+    assert!(
+        err(&unwritten).contains("there is no directory of migrations"),
+        "{}",
+        err(&unwritten)
+    );
+    let unknown = site.threadline(&["redeploy-triggers", "u", "--print"]);
     assert_eq!(code(&unknown), 2);
     assert!(
         err(&unknown).contains("table public.u is not declared in the code"),

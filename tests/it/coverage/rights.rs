@@ -241,3 +241,15 @@ fn errors(trail: &Trail) -> BTreeSet<String> {
         .filter(|code| !["writer_is_trail_owner", "trail_owned_by_writer"].contains(&code.as_str()))
         .collect()
 }
+
+#[test]
+fn the_grants_of_a_role_that_purges_are_not_reported() {
+    let trail = table();
+    let roles = Roles::new(&trail, &["purge"]);
+    let role = roles.name(0);
+    trail.run(&format!(
+        "GRANT INSERT, UPDATE ON threadline.audit_retention_runs TO \"{role}\""
+    ));
+    let found = codes(&trail);
+    assert!(!found.contains("trail_writable"), "{found:?}");
+}

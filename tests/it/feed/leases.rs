@@ -220,5 +220,10 @@ fn a_lease_that_could_skip_changes_is_refused() {
     worker.drain();
     trail.run("SELECT setval('threadline.audit_changes_id_seq', 1)");
     let error = worker.try_lease(1).unwrap_err();
-    assert!(error.to_string().contains("the consumer is at"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the consumer has acknowledged up to"),
+        "{error}"
+    );
 }

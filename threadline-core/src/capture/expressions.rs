@@ -76,11 +76,11 @@ impl<'a> RowExpressions<'a> {
                 "CASE WHEN {value}::text = '-0' THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
             ),
             Rendering::Array => format!(
-                "CASE WHEN array_dims({value}) ~ '\\[(?!1:)' \
+                "CASE WHEN array_dims({value}) ~ '[[](?!1:)' \
                  THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
             ),
             Rendering::FloatArray => format!(
-                "CASE WHEN array_dims({value}) ~ '\\[(?!1:)' OR {value}::text ~ '[{{,]-0[,}}]' \
+                "CASE WHEN array_dims({value}) ~ '[[](?!1:)' OR {value}::text ~ '[{{,]-0[,}}]' \
                  THEN to_jsonb({value}::text) ELSE to_jsonb({value}) END"
             ),
         }

@@ -103,6 +103,12 @@ finding_codes! {
     TriggerDuplicated "trigger_duplicated" Sql,
     /// A capture trigger is on a table that is not part of the captured one.
     TriggerStray "trigger_stray" Sql,
+    /// A capture trigger also fires in replica sessions.
+    TriggerAlways "trigger_always" Sql,
+    /// A subscription of logical replication writes the captured table.
+    SubscriptionTarget "subscription_target" Sql,
+    /// A role that does not own the captured table may create and replace its triggers.
+    TriggerGranted "trigger_granted" Sql,
     /// A partition lacks a trigger.
     PartitionUncovered "partition_uncovered" Sql,
     /// An inheritance child lacks its triggers.
@@ -159,6 +165,10 @@ finding_codes! {
     ReplicationRoleDefault "replication_role_default" Sql,
     /// A role may set `session_replication_role`, which disables triggers.
     ReplicationRoleSettable "replication_role_settable" Sql,
+    /// Sessions start with an actor or a context.
+    AttributionDefault "attribution_default" Sql,
+    /// The database does not check the encoding of text.
+    EncodingUnchecked "encoding_unchecked" Decide,
     /// Capture is suspended now.
     CaptureSuspended "capture_suspended" Sql,
     /// Capture was suspended recently.
@@ -171,6 +181,8 @@ finding_codes! {
     ImplausibleInstants "implausible_instants" Decide,
     /// New changes get smaller ids than older ones.
     ChangeIdsBehind "change_ids_behind" Sql,
+    /// Recent changes have the ids of older ones.
+    ChangeIdsDuplicated "change_ids_duplicated" Decide,
     /// Changes refer to missing transactions.
     OrphanChanges "orphan_changes" Decide,
     /// Transactions refer to missing changes.

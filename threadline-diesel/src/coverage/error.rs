@@ -15,6 +15,9 @@ pub enum CoverageError {
     /// A schema does not exist.
     #[error("there is no schema `{0}` in this database")]
     NoSuchSchema(String),
+    /// A role does not exist.
+    #[error("there is no role `{0}` in this database")]
+    NoSuchRole(String),
     /// The database reported an error.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),

@@ -79,6 +79,11 @@ pub(crate) fn schemas(asked: &[String]) -> Statement {
         .bind::<Array<Text>, _>(asked.to_vec())
 }
 
+pub(crate) fn roles(asked: &[String]) -> Statement {
+    statement("SELECT rolname::text AS name FROM pg_roles WHERE rolname = ANY ($1)")
+        .bind::<Array<Text>, _>(asked.to_vec())
+}
+
 pub(crate) fn recent_writers(since: DateTime<Utc>) -> Statement {
     statement(include_str!("sql/recent_writers.sql")).bind::<Uuid, _>(first_id(since))
 }
@@ -136,6 +141,8 @@ findings_queries! {
     "rights", "rights", [];
     "writers", "writers", [];
     "server", "the server", [];
+    "table_rights", "privileges on captured tables", [];
+    "replication", "replication", [];
     "suspensions", "suspensions", ["audit_suspensions"];
     "partitions", "partitions", [];
     "default_partitions", "rows in default partitions",
@@ -217,6 +224,9 @@ pub(crate) struct HostTable {
     pub(crate) table_name: String,
     #[diesel(sql_type = Bool)]
     pub(crate) captured: bool,
+    /// Whether it is a materialized view.
+    #[diesel(sql_type = Bool)]
+    pub(crate) materialized: bool,
     #[diesel(sql_type = Nullable<Text>)]
     pub(crate) extension: Option<String>,
 }

@@ -116,6 +116,8 @@ where
         .load::<NameRow>(conn)
         .await?;
     query.check_schemas(&schemas)?;
+    let roles = queries::roles(query.roles()).load::<NameRow>(conn).await?;
+    query.check_roles(&roles)?;
     let tables = queries::host_tables().load::<HostTable>(conn).await?;
     let recent = if deployed.access.may_read(&["audit_transactions"]) {
         queries::recent_writers(query.since())

@@ -18,6 +18,8 @@ pub enum CoverageStatus {
     ExpectedGap,
     /// The table is not captured.
     NeedsCapture,
+    /// A materialized view, which cannot have triggers.
+    NotCapturable,
 }
 
 impl CoverageStatus {
@@ -28,6 +30,7 @@ impl CoverageStatus {
             Self::Captured => "captured",
             Self::ExpectedGap => "expected gap",
             Self::NeedsCapture => "needs capture",
+            Self::NotCapturable => "not capturable",
         }
     }
 }
@@ -41,7 +44,7 @@ pub struct TableCoverage {
     pub table: TableName,
     /// Whether it is captured.
     pub status: CoverageStatus,
-    /// The reason of an expected gap.
+    /// The reason of an expected gap, or why the table cannot be captured.
     pub reason: Option<String>,
 }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::sql_fragment::SqlFragment;
+
 /// The maximum length of a PostgreSQL identifier, in bytes.
 const MAX_IDENTIFIER_BYTES: usize = 63;
 
@@ -212,6 +214,8 @@ pub struct FieldValue(Given);
 enum Given {
     Json(String),
     Text(String),
+    /// Equal to the JSON value, or to one of the texts.
+    AnyOf(String, Vec<String>),
 }
 
 impl FieldValue {
@@ -245,11 +249,31 @@ impl FieldValue {
         Self(Given::Json("null".to_owned()))
     }
 
-    /// The operator that reads a field of an image, the value to compare, and its cast.
-    pub(crate) fn comparison(&self) -> (&'static str, &str, &'static str) {
+    /// A value with several stored forms: one as JSON, others as texts.
+    #[cfg(feature = "async")]
+    pub(crate) fn any_of(json: String, texts: Vec<String>) -> Self {
+        Self(Given::AnyOf(json, texts))
+    }
+
+    /// The condition that a field of the new image has this value.
+    pub(crate) fn condition(&self, field: &str) -> SqlFragment {
+        let new = |operator: &str| {
+            SqlFragment::sql(format!("audit_changes.data_after {operator} ")).bind_text(field)
+        };
         match &self.0 {
-            Given::Json(json) => ("->", json, "::jsonb"),
-            Given::Text(text) => ("->>", text, ""),
+            Given::Json(json) => new("->")
+                .push_sql(" = ")
+                .bind_text(json)
+                .push_sql("::jsonb"),
+            Given::Text(text) => new("->>").push_sql(" = ").bind_text(text),
+            Given::AnyOf(json, texts) => new("->")
+                .push_sql(" = ")
+                .bind_text(json)
+                .push_sql("::jsonb OR ")
+                .append(&new("->>"))
+                .push_sql(" = ANY (")
+                .bind_texts(texts.clone())
+                .push_sql(")"),
         }
     }
 }

@@ -3,11 +3,12 @@
 use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{Array, Text};
-use threadline_core::row_key::{InvalidRowKey, RowKeyInput, RowKeyText};
+use threadline_core::row_key::{InvalidRowKey, RowKeyInput};
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use super::error::ReadError;
+use super::filter_values::InvalidFilterValue;
 
 /// A key that was typed as text and cannot be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum KeyError {
     /// The key does not fit the table's key columns.
     #[error(transparent)]
     Key(#[from] InvalidRowKey),
+    /// A value is none of its column's type.
+    #[error(transparent)]
+    Value(#[from] InvalidColumnValue),
     /// The key columns cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -25,6 +29,42 @@ impl From<diesel::result::Error> for KeyError {
     fn from(error: diesel::result::Error) -> Self {
         Self::Read(error.into())
     }
+}
+
+/// A value that was typed as text for a filter and cannot be converted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// No stored value can be equal.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilterValue),
+    /// The text is no value of the column's type.
+    #[error(transparent)]
+    Value(#[from] InvalidColumnValue),
+    /// The column's type cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<diesel::result::Error> for ValueError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// A text that PostgreSQL does not accept as a value of a column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not a value of column {column} ({type_name}): {message}")]
+#[non_exhaustive]
+pub struct InvalidColumnValue {
+    /// The column.
+    pub column: String,
+    /// Its type.
+    pub type_name: String,
+    /// The text.
+    pub value: String,
+    /// The error message of PostgreSQL.
+    pub message: String,
 }
 
 #[derive(Debug, diesel::QueryableByName)]
@@ -52,17 +92,17 @@ pub(crate) fn select_key_columns(table: &TableName) -> BoxedSqlQuery<'static, Pg
     .bind::<Text, _>(table.schema().to_owned())
 }
 
-/// Resolves a typed key by the first names of the key columns that fit. For a table that the trail does
-/// not know, the text is the key.
-pub(crate) fn resolve_typed_key(
+/// The values of a typed key by the first names of the key columns that fit. For a table that the trail
+/// does not know, the text is the key.
+pub(crate) fn typed_values(
     key: &RowKeyInput,
     table: &TableName,
     names: &[KeyColumnsRow],
-) -> Result<RowKeyText, InvalidRowKey> {
+) -> Result<Vec<String>, InvalidRowKey> {
     let table = table.to_string();
-    let resolved = |row: &KeyColumnsRow| key.resolve(&table, &row.key_columns);
+    let resolved = |row: &KeyColumnsRow| key.values(&table, &row.key_columns);
     let Some(present) = names.first() else {
-        return Ok(RowKeyText::from_values(vec![key.as_str().to_owned()]));
+        return Ok(vec![key.as_str().to_owned()]);
     };
     let fitting = names.iter().skip(1).find_map(|row| resolved(row).ok());
     match (resolved(present), fitting) {

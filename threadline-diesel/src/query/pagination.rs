@@ -274,7 +274,7 @@ impl Cursor {
     }
 
     /// The same position for the opposite direction: the entry itself is part of the page.
-    fn including_entry(&self) -> Option<Self> {
+    pub(crate) fn including_entry(&self) -> Option<Self> {
         let token = self.token()?;
         Some(Self::from_token(&Token {
             included: !token.included,

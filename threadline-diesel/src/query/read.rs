@@ -10,7 +10,6 @@ use diesel::query_builder::{QueryFragment, QueryId};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use threadline_core::Audited;
-use threadline_core::row_key::{RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
 
 use super::actions::Actions;
@@ -20,7 +19,7 @@ use super::error::ReadError;
 use super::gaps::GapsRow;
 use super::history::History;
 use super::incident::{Incident, IncidentBundle, TransactionChanges};
-use super::key_columns::{KeyColumnsRow, KeyError, resolve_typed_key, select_key_columns};
+use super::key_columns::{KeyColumnsRow, select_key_columns};
 use super::page_reader::read_page;
 use super::pagination::{Order, Page};
 use super::timeline::page_query::select_change;
@@ -472,34 +471,4 @@ where
         .await?;
     let newest = rows.into_iter().next();
     Ok(newest.map(|row| row.key_columns).unwrap_or_default())
-}
-
-/// Resolves a key that was typed as text by the table's key columns, or the names that they had before
-/// they were renamed.
-///
-/// ```no_run
-/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
-/// use threadline_diesel::{Timeline, resolve_key, timeline};
-///
-/// let table = "order_lines".parse()?;
-/// let key = resolve_key(conn, &table, &"line_no=2,order_id=7".parse()?).await?;
-/// let page = timeline(conn, &Timeline::new().row(table, &key)).await?;
-/// println!("{} changes", page.entries.len());
-/// # Ok(()) }
-/// ```
-///
-/// # Errors
-/// [`KeyError`] when the key does not fit the table, or the database reports an error.
-pub async fn resolve_key<C>(
-    conn: &mut C,
-    table: &TableName,
-    key: &RowKeyInput,
-) -> Result<RowKeyText, KeyError>
-where
-    C: AsyncConnection<Backend = Pg>,
-{
-    let rows = select_key_columns(table)
-        .load::<KeyColumnsRow>(conn)
-        .await?;
-    Ok(resolve_typed_key(key, table, &rows)?)
 }

@@ -5,6 +5,8 @@ mod change_filter;
 pub(crate) mod entries_query;
 mod lookup;
 pub(crate) mod page_query;
+#[cfg(feature = "async")]
+pub(crate) mod with_children;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -24,6 +26,8 @@ use self::entries_query::all_entries;
 pub(crate) use self::lookup::{LookupRow, TransactionCache};
 pub(crate) use self::page_query::SelectChanges;
 use self::page_query::{ChangePage, position_condition};
+#[cfg(feature = "async")]
+pub use self::with_children::HistoryWithChildren;
 use super::error::InvalidQuery;
 use super::filter_values::{ColumnName, MetaPattern, SearchText};
 use super::page_reader::PagedQuery;

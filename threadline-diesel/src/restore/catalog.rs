@@ -12,37 +12,37 @@ use crate::query::UnknownReason;
 
 /// Tables, and the foreign keys among them.
 #[derive(Debug, Deserialize)]
-pub(super) struct Catalog {
-    pub(super) tables: Vec<TableInfo>,
-    pub(super) references: Vec<Reference>,
+pub(crate) struct Catalog {
+    pub(crate) tables: Vec<TableInfo>,
+    pub(crate) references: Vec<Reference>,
 }
 
 /// A table.
 #[derive(Debug, Deserialize)]
-pub(super) struct TableInfo {
-    pub(super) name: TableName,
-    pub(super) is_captured: bool,
+pub(crate) struct TableInfo {
+    pub(crate) name: TableName,
+    pub(crate) is_captured: bool,
     mask_with: Option<String>,
-    pub(super) columns: Vec<ColumnInfo>,
+    pub(crate) columns: Vec<ColumnInfo>,
 }
 
 /// A column.
 #[derive(Debug, Deserialize)]
-pub(super) struct ColumnInfo {
-    pub(super) name: String,
+pub(crate) struct ColumnInfo {
+    pub(crate) name: String,
     /// The type with its schema and modifiers, as a cast names it.
     #[serde(rename = "type")]
-    pub(super) type_name: String,
-    pub(super) is_not_null: bool,
-    pub(super) has_default: bool,
-    pub(super) kind: ColumnKind,
+    pub(crate) type_name: String,
+    pub(crate) is_not_null: bool,
+    pub(crate) has_default: bool,
+    pub(crate) kind: ColumnKind,
     rule: Option<String>,
 }
 
 /// Whether a column takes values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ColumnKind {
+pub(crate) enum ColumnKind {
     /// It does.
     Plain,
     /// `GENERATED ALWAYS AS IDENTITY`: only with `OVERRIDING SYSTEM VALUE`.
@@ -53,16 +53,16 @@ pub(super) enum ColumnKind {
 
 /// A foreign key.
 #[derive(Debug, Deserialize)]
-pub(super) struct Reference {
-    pub(super) child: TableName,
-    pub(super) child_columns: Vec<String>,
-    pub(super) parent: TableName,
-    pub(super) parent_columns: Vec<String>,
+pub(crate) struct Reference {
+    pub(crate) child: TableName,
+    pub(crate) child_columns: Vec<String>,
+    pub(crate) parent: TableName,
+    pub(crate) parent_columns: Vec<String>,
 }
 
 impl Catalog {
     /// Reads a table, and with its children every table that refers to it.
-    pub(super) async fn read<C>(
+    pub(crate) async fn read<C>(
         conn: &mut C,
         table: &TableName,
         with_children: bool,
@@ -81,7 +81,7 @@ impl Catalog {
             .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
     }
 
-    pub(super) fn table(&self, name: &TableName) -> Option<&TableInfo> {
+    pub(crate) fn table(&self, name: &TableName) -> Option<&TableInfo> {
         self.tables.iter().find(|table| &table.name == name)
     }
 }
@@ -95,7 +95,7 @@ struct CatalogRow {
 
 impl TableInfo {
     /// Why the value of a column is not known, by the rule of `row_as_of`; none if an image has it.
-    pub(super) fn unknown_reason(
+    pub(crate) fn unknown_reason(
         &self,
         column: &ColumnInfo,
         stored: Option<&StoredJson>,

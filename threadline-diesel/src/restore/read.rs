@@ -18,7 +18,7 @@ use crate::json::StoredJson;
 use crate::models::{AuditChange, Op};
 use crate::query::gaps::capture_gaps;
 use crate::query::timeline::page_query::select_change;
-use crate::query::{AsOf, ChangeRef};
+use crate::query::{AsOf, ChangeRef, RecordedState};
 
 /// Settings under which the output functions write every value exactly, and names with their schema.
 const SETTINGS: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL DateStyle = 'ISO, MDY'; \
@@ -108,8 +108,12 @@ where
             plan.statements = insert_all(conn, &catalog, rows).await?;
             plan.removed_by = Some(removal);
         }
-        // `state_at` gives the recorded states; the gaps are in the plan.
-        AsOf::NotYetKnown(_) | AsOf::Uncertain(_) | AsOf::Absent(_) => {
+        AsOf::Absent(absent) => {
+            let instant = query.instant.unwrap_or(absent.change.captured_at);
+            let row = query.image_at(conn, instant).await?;
+            plan.statements = insert_all(conn, &catalog, vec![row]).await?;
+        }
+        AsOf::NotYetKnown(_) | AsOf::Uncertain(_) => {
             return Err(RestoreError::NotRecorded {
                 table: query.table.clone(),
                 row_key: query.key.as_str().to_owned(),
@@ -133,7 +137,15 @@ impl Restore {
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        state_at(conn, &self.table, self.key.as_str(), instant).await
+        let answer = state_at(conn, &self.table, self.key.as_str(), instant).await?;
+        // The plan names the gaps after the record; an uncertain state is restored as it was recorded.
+        Ok(match answer {
+            AsOf::Uncertain(uncertain) => match uncertain.recorded {
+                RecordedState::Row(known) => AsOf::Row(known),
+                RecordedState::Deleted(change) => AsOf::Deleted(change),
+            },
+            other => other,
+        })
     }
 
     /// The row as of the instant of the query.

@@ -5,7 +5,7 @@ use clap::Args;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::ContextId;
-use threadline_core::row_key::{RowKeyInput, RowKeyText};
+use threadline_core::row_key::{InvalidRowKey, RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
 use threadline_diesel::query::{Attribution, ColumnName, MetaPattern, SearchText};
 use threadline_diesel::{Op, Timeline};
@@ -17,9 +17,10 @@ pub(crate) struct TimelineFilterArgs {
     /// Only changes of this table.
     #[arg(long)]
     pub(crate) table: Option<TableName>,
-    /// Only changes of the row with this key: the value, or `column=value,column=value`.
+    /// Only changes of the row with this key: the value, `column=value,column=value`, or a JSON array of the
+    /// values. May be repeated, once for each `column=value`.
     #[arg(long, requires = "table")]
-    pub(crate) key: Option<RowKeyInput>,
+    key: Vec<RowKeyInput>,
     /// Only changes of tables in this schema.
     #[arg(long, conflicts_with = "table")]
     schema: Option<String>,
@@ -31,7 +32,7 @@ pub(crate) struct TimelineFilterArgs {
     op: Option<Op>,
     /// Only changes by this actor: `user:42`.
     #[arg(long)]
-    actor: Option<ActorRef>,
+    pub(crate) actor: Option<ActorRef>,
     /// Only changes by actors of this type: user, admin, `service_account`, job, system, anonymous.
     #[arg(long, value_name = "TYPE")]
     actor_type: Option<ActorType>,
@@ -52,7 +53,7 @@ pub(crate) struct TimelineFilterArgs {
     job: Option<ContextId>,
     /// Only changes under actions of this name.
     #[arg(long, value_name = "NAME")]
-    action: Option<String>,
+    pub(crate) action: Option<String>,
     /// Only changes under actions of this category.
     #[arg(long, value_name = "CATEGORY")]
     category: Option<String>,
@@ -68,13 +69,25 @@ pub(crate) struct TimelineFilterArgs {
     scan_values: Option<SearchText>,
     /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    from: Option<DateTime<Utc>>,
+    pub(crate) from: Option<DateTime<Utc>>,
     /// Only changes captured at this instant or earlier.
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    to: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
 }
 
 impl TimelineFilterArgs {
+    /// The key of the row, if these filters have one.
+    pub(crate) fn key(&self) -> Result<Option<RowKeyInput>, InvalidRowKey> {
+        match self.key.as_slice() {
+            [] => Ok(None),
+            [key] => Ok(Some(key.clone())),
+            keys => {
+                let pairs: Vec<_> = keys.iter().map(RowKeyInput::as_str).collect();
+                RowKeyInput::from_pairs(&pairs).map(Some)
+            }
+        }
+    }
+
     /// The timeline with these filters. `row_key` is the stored form of `key`, of which only the database
     /// knows the key columns.
     pub(crate) fn into_timeline(self, row_key: Option<&RowKeyText>) -> Timeline {

@@ -8,6 +8,7 @@ use threadline_core::context::ContextId;
 use threadline_diesel::query::MetaPattern;
 use threadline_diesel::{Actions, AuditAction};
 
+use super::empty_filters::{explain_action, explain_actor};
 use super::page::{PageRequest, load_page};
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_action_status, parse_instant};
 use crate::connection::read;
@@ -65,9 +66,19 @@ pub(crate) async fn run(args: ActionsArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let database = args.database.clone();
+    let (actor, name) = (args.actor.clone(), args.name.clone());
     let question = filtered_actions(args);
     let page = read(&database, async |conn| {
-        load_page(conn, &question, &request, show_actions).await
+        let page = load_page(conn, &question, &request, show_actions).await?;
+        if page.entries.is_empty() {
+            if let Some(actor) = &actor {
+                explain_actor(conn, actor).await?;
+            }
+            if let Some(name) = &name {
+                explain_action(conn, name).await?;
+            }
+        }
+        Ok(page)
     })
     .await?;
     print_page::<_, &AuditAction>(&page, format, "no actions match", show_actions)?;

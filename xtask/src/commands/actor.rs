@@ -6,6 +6,7 @@ use threadline_core::actor::ActorRef;
 use threadline_diesel::AuditTransaction;
 use threadline_diesel::query::actor_history;
 
+use super::empty_filters::explain_actor;
 use super::page::{PageRequest, load_page};
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_instant};
 use crate::connection::read;
@@ -32,7 +33,7 @@ pub(crate) struct ActorArgs {
 }
 
 pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
-    let mut question = actor_history(args.actor);
+    let mut question = actor_history(args.actor.clone());
     if let Some(from) = args.from {
         question = question.from(from);
     }
@@ -42,7 +43,11 @@ pub(crate) async fn run(args: ActorArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let page = read(&args.database, async |conn| {
-        load_page(conn, &question, &request, show_transactions).await
+        let page = load_page(conn, &question, &request, show_transactions).await?;
+        if page.entries.is_empty() {
+            explain_actor(conn, &args.actor).await?;
+        }
+        Ok(page)
     })
     .await?;
     print_page::<_, &AuditTransaction>(&page, format, "no transactions match", show_transactions)?;

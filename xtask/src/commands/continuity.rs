@@ -19,6 +19,9 @@ pub(crate) struct ContinuityArgs {
     /// Only this table.
     #[arg(long)]
     table: Option<TableName>,
+    /// Show only tables that are not captured any more, have no key, or have rows without history.
+    #[arg(long, conflicts_with = "json")]
+    only_findings: bool,
     /// Do not count rows. Counting reads whole tables.
     #[arg(long)]
     no_count: bool,
@@ -44,7 +47,7 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&document)?;
     } else {
-        print_tables(&tables)?;
+        print_tables(&tables, args.only_findings)?;
     }
     if let Some(missing) = args.table.filter(|_| tables.is_empty()) {
         print_note(&format!(
@@ -55,10 +58,20 @@ pub(crate) async fn run(args: ContinuityArgs) -> Result<Answer, Failure> {
     Ok(Answer::fine_if(document.unbroken))
 }
 
-fn print_tables(tables: &[TableCaptureStart]) -> io::Result<()> {
+/// Prints the tables that need attention first, or only those.
+fn print_tables(tables: &[TableCaptureStart], only_findings: bool) -> io::Result<()> {
     let mut out = stdout().lock();
     if tables.is_empty() {
         return writeln!(out, "no table is captured");
+    }
+    let needs_attention = |table: &TableCaptureStart| !table.is_unbroken() || !table.has_key;
+    let mut tables: Vec<_> = tables
+        .iter()
+        .filter(|table| !only_findings || needs_attention(table))
+        .collect();
+    tables.sort_by_key(|table| !needs_attention(table));
+    if tables.is_empty() {
+        return writeln!(out, "all rows have a history");
     }
     let mut shown = new_table();
     shown.set_header([
@@ -69,7 +82,7 @@ fn print_tables(tables: &[TableCaptureStart]) -> io::Result<()> {
         "baselined",
         "last baseline",
     ]);
-    for table in tables {
+    for table in &tables {
         let (rows, unknown) = match &table.rows {
             Some(rows) => (rows.row_count.to_string(), rows.unknown_count.to_string()),
             None => ("?".to_owned(), "?".to_owned()),

@@ -13,8 +13,8 @@ use crate::args::{DatabaseArgs, OutputArgs, parse_instant};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::host::Host;
+use crate::output::coverage::{Tables, show_coverage};
 use crate::output::json::print_json;
-use crate::output::report::show_coverage;
 use crate::output::text::print_block;
 
 #[derive(Debug, Args)]
@@ -22,6 +22,9 @@ pub(crate) struct CoverageArgs {
     /// Exit 1 on errors and on tables that need capture.
     #[arg(long)]
     strict: bool,
+    /// Do not list the tables.
+    #[arg(long, conflicts_with = "json")]
+    only_findings: bool,
     #[command(flatten)]
     scope: CoverageScopeArgs,
     #[command(flatten)]
@@ -75,7 +78,12 @@ pub(crate) async fn run(host: Host, args: CoverageArgs) -> Result<Answer, Failur
     if args.output.json {
         print_json(&report)?;
     } else {
-        print_block(&show_coverage(&report))?;
+        let tables = if args.only_findings {
+            Tables::None
+        } else {
+            Tables::All
+        };
+        print_block(&show_coverage(&report, tables))?;
     }
     Ok(Answer::fine_if(!args.strict || report.is_in_order()))
 }
@@ -108,7 +116,7 @@ pub(super) async fn load_coverage(
 
 fn coverage_failure(error: CoverageError) -> Failure {
     match error {
-        CoverageError::NoSuchSchema(_) => Failure::usage(error),
+        CoverageError::NoSuchSchema(_) | CoverageError::NoSuchRole(_) => Failure::usage(error),
         error => Failure::CouldNotRun(anyhow::Error::new(error)),
     }
 }

@@ -12,7 +12,7 @@ use threadline_core::table::{AuditedTable, Column, TableName};
 
 use crate::args::MigrationsDirArgs;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::{MigrationsDir, as_transaction};
+use crate::migrations_dir::as_transaction;
 use crate::on_disk::{OnDisk, disabled_marker, lock_tables_sql};
 use crate::output::text::{print_line, print_script};
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &DisableCaptureArgs) -> Result<Answer, Failure> {
         print_script(&as_transaction(&up))?;
         return Ok(Answer::Fine);
     }
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let dir = args.migrations.open()?;
     let on_disk = OnDisk::read(&dir);
     let mut down = format!(
         "-- Restores the capture that was in force before this migration.\n{}",

@@ -14,10 +14,10 @@ use crate::output::text::{escape, print_note};
 /// How many of the newest changes are searched for an example of a key.
 const EXAMPLE_CHANGES: u32 = 20;
 
-/// How many similar table names are suggested.
+/// How many similar names are suggested.
 const SUGGESTIONS: usize = 3;
 
-/// The least similarity of a suggested table name, from 0 to 1.
+/// The least similarity of a suggested name, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.5;
 
 /// What an empty answer was about.
@@ -34,14 +34,15 @@ impl EmptyAnswer {
     pub(super) fn from_filters(filters: &TimelineFilterArgs) -> Option<Self> {
         Some(Self {
             table: filters.table.clone()?,
-            key: filters.key.clone(),
+            key: filters.key().ok()?,
             column: filters.changed.clone(),
             value: None,
         })
     }
 
-    /// Explains the empty answer on standard error. A table that does not exist and a key that does not fit
-    /// the table are wrong usage. A table that is not captured, and a column that is not stored, make the
+    /// Explains the empty answer on standard error. A table that does not exist, a column
+    /// that it does not have, and a key that does not fit it are wrong usage. A table that is not captured, and a column that is
+    /// not stored, make the
     /// answer bad. A table without matching changes and a row without changes do not.
     pub(super) async fn explain(&self, conn: &mut AsyncPgConnection) -> Result<Answer, Failure> {
         if check_table(conn, &self.table).await? == Answer::Bad {
@@ -49,9 +50,12 @@ impl EmptyAnswer {
         }
         let captured = captured_tables(conn).await;
         let rules = captured.iter().find(|table| table.name() == &self.table);
-        if let Some(problem) = rules.and_then(|rules| self.column_problem(rules)) {
-            print_note(&format!("no changes match: {problem}"));
-            return Ok(Answer::Bad);
+        if let (Some(rules), Some(column)) = (rules, &self.column) {
+            self.check_column(rules, column)?;
+            if let Some(problem) = self.column_problem(rules, column) {
+                print_note(&format!("no changes match: {problem}"));
+                return Ok(Answer::Bad);
+            }
         }
         if let Some(key) = &self.key {
             let key = resolve_key(conn, &self.table, key).await?;
@@ -63,30 +67,38 @@ impl EmptyAnswer {
         Ok(Answer::Fine)
     }
 
-    /// Why no change of the column, or to the value, can be found.
-    fn column_problem(&self, rules: &AuditedTable) -> Option<String> {
-        let name = self.column.as_ref().map(ColumnName::as_str)?;
+    /// Checks that the column is one of the table. Another name is wrong usage.
+    fn check_column(&self, rules: &AuditedTable, column: &ColumnName) -> Result<(), Failure> {
         let columns = rules.columns();
+        if columns.iter().any(|known| known.name == column.as_str()) {
+            return Ok(());
+        }
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        Err(Failure::usage(format!(
+            "table {} is captured with the columns {}, and without `{}`",
+            self.table,
+            names.join(", "),
+            column.as_str()
+        )))
+    }
+
+    /// Why no change of the column, or to the value, can be found.
+    fn column_problem(&self, rules: &AuditedTable, column: &ColumnName) -> Option<String> {
         let table = escape(&self.table.to_string());
-        let shown = escape(name);
-        match columns.iter().find(|column| column.name == name) {
-            None => {
-                let names: Vec<_> = columns.iter().map(|column| escape(&column.name)).collect();
-                Some(format!(
-                    "table {table} is captured with the columns {}, and without `{shown}`",
-                    names.join(", ")
-                ))
-            }
-            Some(column) if column.rule == ColumnRule::Exclude => {
+        let shown = escape(column.as_str());
+        let declared = rules
+            .columns()
+            .iter()
+            .find(|known| known.name == column.as_str())?;
+        match declared.rule {
+            ColumnRule::Exclude => {
                 Some(format!("column `{shown}` of table {table} is never stored"))
             }
-            Some(column) if column.rule == ColumnRule::Mask && self.value.is_some() => {
-                Some(format!(
-                    "column `{shown}` of table {table} is masked, so its values are not known; omit the \
-                     value to see its changes"
-                ))
-            }
-            Some(_) => None,
+            ColumnRule::Mask if self.value.is_some() => Some(format!(
+                "column `{shown}` of table {table} is masked, so its values are not known; omit the value \
+                 to see its changes"
+            )),
+            _ => None,
         }
     }
 
@@ -114,12 +126,12 @@ pub(super) async fn check_table(
     let shown = escape(&table.to_string());
     match threadline_diesel::capture_status(conn, table).await? {
         CaptureStatus::Unknown => {
-            let similar = similar_names(table, &captured_tables(conn).await);
-            let hint = if similar.is_empty() {
-                String::new()
-            } else {
-                format!("; similar: {}", similar.join(", "))
-            };
+            let captured = captured_tables(conn).await;
+            let names = captured.iter().map(|table| {
+                let table = table.name();
+                (table.name().to_owned(), table.to_string())
+            });
+            let hint = similar_hint(table.name(), names);
             Err(Failure::usage(format!(
                 "there is no table {shown}, and no changes are recorded for one{hint}"
             )))
@@ -151,24 +163,29 @@ async fn captured_tables(conn: &mut AsyncPgConnection) -> Vec<AuditedTable> {
         .unwrap_or_default()
 }
 
-/// The captured tables with a similar name, in any schema, the most similar first.
-fn similar_names(table: &TableName, captured: &[AuditedTable]) -> Vec<String> {
-    let given = table.name().to_lowercase();
-    let mut similar: Vec<_> = captured
-        .iter()
-        .map(|table| {
-            let name = table.name().name().to_lowercase();
-            (
-                strsim::normalized_damerau_levenshtein(&given, &name),
-                table.name(),
-            )
+/// Names that are similar to a given one, the most similar first, as the end of a message; empty if there
+/// are none. Each name is compared by its first text and shown as its second.
+pub(super) fn similar_hint(
+    given: &str,
+    names: impl IntoIterator<Item = (String, String)>,
+) -> String {
+    let given = given.to_lowercase();
+    let mut similar: Vec<_> = names
+        .into_iter()
+        .map(|(name, shown)| {
+            let name = name.to_lowercase();
+            (strsim::normalized_damerau_levenshtein(&given, &name), shown)
         })
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .collect();
     similar.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    similar
-        .into_iter()
+    if similar.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<_> = similar
+        .iter()
         .take(SUGGESTIONS)
-        .map(|(_, name)| escape(&name.to_string()))
-        .collect()
+        .map(|(_, name)| escape(name))
+        .collect();
+    format!("; similar: {}", shown.join(", "))
 }

@@ -13,9 +13,10 @@ use threadline_diesel::introspection::IntrospectionError;
 use crate::args::{DatabaseArgs, MigrationsDirArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::{MigrationsDir, as_transaction};
+use crate::migrations_dir::as_transaction;
 use crate::on_disk::OnDisk;
 use crate::output::text::{print_line, print_note, print_script};
+use crate::policy_changes::describe_changes;
 
 #[derive(Debug, Args)]
 pub(crate) struct GenTriggersArgs {
@@ -52,7 +53,7 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
         print_script(&as_transaction(migration.up()))?;
         return Ok(Answer::Fine);
     }
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let dir = args.migrations.open()?;
     let on_disk = OnDisk::read(&dir);
     if args.tables.is_empty() {
         for table in on_disk.tables_not_in(&tables) {
@@ -70,6 +71,21 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
         print_line("the migrations are up to date with the code")?;
         return Ok(Answer::Fine);
     }
+    let changes: Vec<_> = lagging
+        .iter()
+        .flat_map(|table| {
+            match (
+                on_disk.hash(table.name()),
+                on_disk.declaration(table.name()),
+            ) {
+                (Some(_), None) => vec![format!(
+                    "{}: the policy in the earlier migration cannot be read",
+                    table.name()
+                )],
+                (_, previous) => describe_changes(previous.as_ref(), table),
+            }
+        })
+        .collect();
     if args.check {
         for table in &lagging {
             print_line(&format!(
@@ -77,19 +93,27 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
                 table.name()
             ))?;
         }
+        for change in &changes {
+            print_line(&format!("  {change}"))?;
+        }
         print_line("run gen-triggers and commit the migration")?;
         return Ok(Answer::Bad);
     }
     let migration = CaptureMigration::new(lagging.iter().copied(), |table| on_disk.sql(table));
+    let up = format!(
+        "-- Changes:\n--   {}\n\n{}",
+        changes.join("\n--   "),
+        migration.up()
+    );
     let written = dir.write(
         &dir.next_version(Utc::now()),
         "threadline_capture",
-        migration.up(),
+        &up,
         migration.down(),
     )?;
     print_line(&format!("wrote {}", written.display()))?;
-    for table in lagging {
-        print_line(&format!("  captures {}", table.name()))?;
+    for change in changes {
+        print_line(&format!("  {change}"))?;
     }
     Ok(Answer::Fine)
 }

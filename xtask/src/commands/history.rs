@@ -3,12 +3,13 @@
 use clap::{ArgAction, Args};
 use diesel_async::AsyncPgConnection;
 use threadline_diesel::documents::{EntryDocument, HistoryDocument};
-use threadline_diesel::query::{ColumnName, FieldValue, HistoryNotes};
+use threadline_diesel::query::{ColumnName, HistoryNotes, HistoryWithChildren};
 use threadline_diesel::{FieldHistory, ReadError, Timeline, TimelineEntry};
 
 use super::empty_answer::EmptyAnswer;
+use super::empty_filters::explain_value;
 use super::page::{PageRequest, load_page};
-use super::row_key::resolve_key;
+use super::row_key::{resolve_key, resolve_value};
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, RowArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
@@ -24,9 +25,12 @@ pub(crate) struct HistoryArgs {
     /// Only changes that set this column.
     #[arg(long, value_name = "COLUMN")]
     field: Option<ColumnName>,
-    /// Only changes that set the column to this value, in its stored form, texts without quotes.
+    /// Only changes that set the column to this value, as SQL would write it, without quotes.
     #[arg(long, value_name = "VALUE", requires = "field", action = ArgAction::Set)]
     became: Option<String>,
+    /// Also show the changes of rows whose foreign keys referred to the row.
+    #[arg(long, conflicts_with = "field")]
+    with_children: bool,
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
@@ -48,11 +52,11 @@ async fn show_row_history(
     let row_key = resolve_key(conn, &table, &key).await?;
     let row = Timeline::new().row(table.clone(), &row_key);
     let query = match args.field.clone() {
-        None => row,
+        None => row.clone(),
         Some(field) => {
-            let mut changes = FieldHistory::new(row, field);
+            let mut changes = FieldHistory::new(row.clone(), field.clone());
             if let Some(value) = &args.became {
-                changes = changes.set_to(FieldValue::typed(value).map_err(Failure::usage)?);
+                changes = changes.set_to(resolve_value(conn, &table, &field, value).await?);
             }
             changes.into()
         }
@@ -69,9 +73,19 @@ async fn show_row_history(
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let show = |entries: &[TimelineEntry]| show_history(entries, &notes.moves);
-    let page = load_page(conn, &query, &request, show).await?;
-    if page.entries.is_empty() && target.explain(conn).await? == Answer::Bad {
-        return Ok(Answer::Bad);
+    let page = if args.with_children {
+        let query = HistoryWithChildren::resolve(conn, &target.table, &row_key).await?;
+        load_page(conn, &query, &request, show).await?
+    } else {
+        load_page(conn, &query, &request, show).await?
+    };
+    if page.entries.is_empty() {
+        if target.explain(conn).await? == Answer::Bad {
+            return Ok(Answer::Bad);
+        }
+        if let (Some(column), Some(_)) = (&target.column, &target.value) {
+            explain_value(conn, row, column).await?;
+        }
     }
     if format == ListFormat::Json {
         print_json(&HistoryDocument::new(&page, &notes))?;
@@ -109,9 +123,11 @@ fn print_notes(notes: &HistoryNotes) {
     }
     let older = notes.gaps.len().saturating_sub(MAX_GAP_LINES);
     for gap in &notes.gaps[older..] {
-        eprintln!("changes may be missing: {}", escape(&gap.to_string()));
+        print_note(&format!("changes may be missing: {gap}"));
     }
     if older > 0 {
-        eprintln!("changes may be missing: {older} earlier gaps, see --json");
+        print_note(&format!(
+            "changes may be missing: {older} earlier gaps, see --json"
+        ));
     }
 }

@@ -7,7 +7,7 @@ use threadline_diesel::migrations::{first_version, suffix};
 
 use crate::args::MigrationsDirArgs;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::{MigrationsDir, as_transaction};
+use crate::migrations_dir::as_transaction;
 use crate::output::text::{print_line, print_script};
 
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &InstallArgs) -> Result<Answer, Failure> {
     }
     let mut written = 0;
     for migration in migrations {
-        let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+        let dir = args.migrations.open()?;
         let suffix = suffix(migration.version);
         if dir.has_suffix(&suffix) {
             continue;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &InstallArgs) -> Result<Answer, Failure> {
     if written == 0 {
         print_line(&format!(
             "the migrations of the trail in {} are up to date",
-            args.migrations.migrations_dir.display()
+            args.migrations.open()?.path().display()
         ))?;
     }
     Ok(Answer::Fine)

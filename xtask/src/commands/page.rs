@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stdout};
 
 use diesel_async::AsyncPgConnection;
-use threadline_diesel::query::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+use threadline_diesel::query::{DEFAULT_PAGE_SIZE, HistoryWithChildren, MAX_PAGE_SIZE};
 use threadline_diesel::{
     Actions, AuditAction, AuditTransaction, Cursor, Page, PageSize, ReadError, Timeline,
     TimelineEntry, Transactions,
@@ -101,6 +101,26 @@ impl Paged for Timeline {
 
     async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<TimelineEntry>, ReadError> {
         threadline_diesel::timeline(conn, self).await
+    }
+}
+
+impl Paged for HistoryWithChildren {
+    type Entry = TimelineEntry;
+
+    fn page_size(self, size: PageSize) -> Self {
+        self.page_size(size)
+    }
+
+    fn after(self, cursor: Cursor) -> Self {
+        self.after(cursor)
+    }
+
+    fn before(self, cursor: Cursor) -> Self {
+        self.before(cursor)
+    }
+
+    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<TimelineEntry>, ReadError> {
+        threadline_diesel::history_with_children(conn, self).await
     }
 }
 

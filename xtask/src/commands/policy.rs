@@ -25,7 +25,11 @@ pub(crate) struct PolicyArgs {
 }
 
 pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let dir = if registered_tables().map_err(Failure::usage)?.is_empty() {
+        args.migrations.open_if_found()?
+    } else {
+        args.migrations.open()?
+    };
     let policies = read(&args.database, load_policies).await?;
     let report = compare_policies(&dir, policies)?;
     if args.output.json {

@@ -13,7 +13,7 @@ use super::coverage::load_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
-use crate::migrations_dir::{MigrationsDir, as_transaction};
+use crate::migrations_dir::as_transaction;
 use crate::on_disk::{OnDisk, lock_tables_sql};
 use crate::output::text::{print_line, print_script};
 
@@ -34,7 +34,11 @@ pub(crate) struct RedeployTriggersArgs {
 /// Deploys the capture of tables again: as the code declares it, or else as the migrations have it, or else
 /// as the deployed policy has it.
 pub(crate) async fn run(args: RedeployTriggersArgs) -> Result<Answer, Failure> {
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let dir = if args.print {
+        args.migrations.open_if_found()?
+    } else {
+        args.migrations.open()?
+    };
     let on_disk = OnDisk::read(&dir);
     let declared = registered_tables().map_err(Failure::usage)?;
     let mut up = format!(

@@ -2,15 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use diesel_async::AsyncPgConnection;
 use threadline_diesel::restore::{Restore, RestoreError, RestorePlan, restore_plan};
 
 use super::empty_answer::EmptyAnswer;
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
-use crate::connection::connect;
+use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
-use crate::output::text::{escape, print_line};
+use crate::output::text::{print_note, print_script};
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
@@ -30,9 +31,13 @@ pub(crate) struct RestoreArgs {
 }
 
 pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
+    let database = args.database.clone();
+    read(&database, async |conn| restore_row(conn, args).await).await
+}
+
+async fn restore_row(conn: &mut AsyncPgConnection, args: RestoreArgs) -> Result<Answer, Failure> {
     let RowArgs { table, key } = args.row;
-    let mut conn = connect(&args.database).await?;
-    let row_key = resolve_key(&mut conn, &table, &key).await?;
+    let row_key = resolve_key(conn, &table, &key).await?;
     let mut query = Restore::new(table.clone(), &row_key);
     if let Some(instant) = args.as_of {
         query = query.as_of(instant);
@@ -40,7 +45,7 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
     if args.with_children {
         query = query.with_children();
     }
-    let plan = match restore_plan(&mut conn, &query).await {
+    let plan = match restore_plan(conn, &query).await {
         Ok(plan) => plan,
         Err(error @ (RestoreError::NotDeleted { .. } | RestoreError::NoSuchTable(_))) => {
             return Err(Failure::usage(error));
@@ -58,16 +63,16 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
                     column: None,
                     value: None,
                 };
-                target.explain(&mut conn).await?;
+                target.explain(conn).await?;
             }
-            eprintln!("{}", escape(&error.to_string()));
+            print_note(&error.to_string());
             return Ok(Answer::Bad);
         }
     };
     if args.output.json {
         print_json(&plan)?;
     } else {
-        print_line(plan.to_string().trim_end())?;
+        print_script(&plan.to_string())?;
     }
     warn_of_needed_values(&plan);
     Ok(Answer::Fine)
@@ -77,8 +82,8 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
 fn warn_of_needed_values(plan: &RestorePlan) {
     let count = plan.needed_values();
     if count > 0 {
-        eprintln!(
+        print_note(&format!(
             "values needed: {count}; replace each `/* value needed */` before running the script"
-        );
+        ));
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use diesel_async::AsyncPgConnection;
+use threadline_core::row_key::RowKeyText;
 use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::follow::{BLIND_WINDOW, Follow};
 use threadline_diesel::{Timeline, TimelineEntry};
 use tokio::io::AsyncWriteExt;
 
 use super::empty_answer::EmptyAnswer;
+use super::empty_filters::explain_timeline;
 use super::page::{PageRequest, load_page};
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, TimelineFilterArgs};
@@ -51,13 +53,16 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let page = read(&args.database, async |conn| {
-        let question = filtered_timeline(conn, args.filters).await?;
+        let row_key = filtered_row(conn, &args.filters).await?;
+        let question = args.filters.clone().into_timeline(row_key.as_ref());
         let page = load_page(conn, &question, &request, show_timeline).await?;
-        if page.entries.is_empty()
-            && let Some(target) = &target
-            && target.explain(conn).await? == Answer::Bad
-        {
-            return Ok(None);
+        if page.entries.is_empty() {
+            if let Some(target) = &target
+                && target.explain(conn).await? == Answer::Bad
+            {
+                return Ok(None);
+            }
+            explain_timeline(conn, &args.filters, row_key.as_ref()).await?;
         }
         Ok(Some(page))
     })
@@ -74,11 +79,20 @@ pub(super) async fn filtered_timeline(
     conn: &mut AsyncPgConnection,
     filters: TimelineFilterArgs,
 ) -> Result<Timeline, Failure> {
-    let row_key = match (&filters.table, &filters.key) {
-        (Some(table), Some(key)) => Some(resolve_key(conn, table, key).await?),
-        _ => None,
-    };
+    let row_key = filtered_row(conn, &filters).await?;
     Ok(filters.into_timeline(row_key.as_ref()))
+}
+
+/// The stored form of the key in these filters.
+async fn filtered_row(
+    conn: &mut AsyncPgConnection,
+    filters: &TimelineFilterArgs,
+) -> Result<Option<RowKeyText>, Failure> {
+    let key = filters.key().map_err(Failure::usage)?;
+    match (&filters.table, &key) {
+        (Some(table), Some(key)) => resolve_key(conn, table, key).await.map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Prints changes as they are committed.

@@ -30,7 +30,11 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure> {
-    let dir = MigrationsDir::open(&args.migrations.migrations_dir)?;
+    let dir = if registered_tables().map_err(Failure::usage)?.is_empty() {
+        args.migrations.open_if_found()?
+    } else {
+        args.migrations.open()?
+    };
     let migrations = check_migrations(&dir)?;
     let (policies, coverage) = read(&args.database, async |conn| {
         let policies = load_policies(conn).await?;

@@ -1,75 +1,14 @@
-//! Reports on coverage, policy and the installation, on a terminal.
+//! Reports on policy and the installation, on a terminal.
 
 use std::fmt::Write as _;
 
-use threadline_diesel::coverage::{CoverageReport, CoverageStatus, Finding, shell_quoted};
 use threadline_diesel::doctor::DoctorReport;
-use threadline_diesel::documents::VerificationDocument;
+use threadline_diesel::documents::{MigrationsStatus, VerificationDocument};
 use threadline_diesel::policy::{PolicyReport, PolicyStatus};
 
+use super::coverage::{Tables, show_coverage};
 use super::table::new_table;
 use super::text::escape;
-
-/// Coverage: tables, findings with remedies, and totals.
-pub(crate) fn show_coverage(report: &CoverageReport) -> String {
-    let mut text = String::new();
-    if !report.tables.is_empty() {
-        let mut tables = new_table();
-        tables.set_header(["table", "status", "why"]);
-        for table in &report.tables {
-            tables.add_row([
-                escape(&table.table.to_string()),
-                table.status.as_str().to_owned(),
-                escape(table.reason.as_deref().unwrap_or_default()),
-            ]);
-        }
-        let _ = writeln!(text, "{tables}\n");
-    }
-    for table in &report.tables {
-        let has_finding = report
-            .findings
-            .iter()
-            .any(|finding| finding.table.as_ref() == Some(&table.table));
-        // A finding has the remedy for a table whose capture is broken.
-        if table.status == CoverageStatus::NeedsCapture && !has_finding {
-            let name = table.table.to_string();
-            let _ = writeln!(
-                text,
-                "{}: derive Audited on its model and run gen-triggers; or gen-triggers --tables {}; \
-                 or, if that is meant, expected_gap!({:?}, \"why\")",
-                escape(&name),
-                escape(&shell_quoted(&name)),
-                name
-            );
-        }
-    }
-    for finding in &report.findings {
-        let _ = writeln!(text, "{}", show_finding(finding));
-    }
-    let sum = &report.summary;
-    let _ = write!(
-        text,
-        "coverage: {} captured, {} expected gaps, {} need capture; {} errors, {} warnings, {} infos",
-        sum.captured, sum.expected_gaps, sum.needs_capture, sum.errors, sum.warnings, sum.infos
-    );
-    text
-}
-
-/// A finding and its remedy.
-fn show_finding(finding: &Finding) -> String {
-    let table = finding
-        .table
-        .as_ref()
-        .map(|table| format!(" {table}"))
-        .unwrap_or_default();
-    escape(&format!(
-        "{} {}{table}: {}",
-        finding.severity.as_str(),
-        finding.code,
-        finding.explanation
-    )) + "\n    "
-        + &escape(&finding.remedy.to_string())
-}
 
 /// The comparison of policies: one line per table, with the differences.
 pub(crate) fn show_policy(report: &PolicyReport) -> String {
@@ -145,14 +84,18 @@ pub(crate) fn show_verification(verification: &VerificationDocument) -> String {
     let migrations = &verification.migrations;
     let mut text = format!(
         "{}\n\n{}\n\nmigrations: {}",
-        show_coverage(&verification.coverage),
+        show_coverage(&verification.coverage, Tables::All),
         show_policy(&verification.policy),
         migrations.status.as_str()
     );
     for problem in &migrations.problems {
         let _ = write!(text, "\n    {}", escape(problem));
     }
-    let verified = if verification.verified { "yes" } else { "no" };
+    let verified = match (verification.verified, migrations.status) {
+        (false, _) => "no",
+        (true, MigrationsStatus::NotChecked) => "yes, migrations: not checked",
+        (true, _) => "yes",
+    };
     let _ = write!(text, "\n\nverified: {verified}");
     text
 }

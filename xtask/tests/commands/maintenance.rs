@@ -175,7 +175,10 @@ fn retention_shows_a_plan_and_removes_only_with_execute() {
     assert_eq!(runs.as_array().unwrap().len(), 2);
     for (wrong, says) in [
         (&["plan"][..], "there is no retention policy"),
-        (&["plan", "--keep-days", "0"], "not for 0 days"),
+        (
+            &["plan", "--keep-days", "0"],
+            "the retention period `0 days` is out of range",
+        ),
         (
             &["plan", "--keep-days", "1", "--keep", "orders"],
             "table=days",

@@ -152,15 +152,15 @@ fn a_history_of_a_table_without_key_is_wrong_usage() {
 #[test]
 fn a_history_of_an_unknown_row_shows_an_example_of_a_key() {
     let database = captured_warehouse();
-    let shouted = CUSTOMER.to_uppercase();
+    let unknown = CUSTOMER.replace('0', "1");
     for question in [
-        vec!["history", "customers", shouted.as_str()],
+        vec!["history", "customers", unknown.as_str()],
         vec![
             "timeline",
             "--table",
             "customers",
             "--key",
-            shouted.as_str(),
+            unknown.as_str(),
         ],
     ] {
         let (code, out, err) = run(&database, &question);
@@ -241,7 +241,7 @@ fn a_history_reports_the_truncate_that_removed_the_row() {
 }
 
 #[test]
-fn a_misspelt_column_is_a_bad_answer_and_an_unchanged_one_is_not() {
+fn a_misspelt_column_is_wrong_usage_and_an_unchanged_one_is_not() {
     let database = captured_warehouse();
     for question in [
         vec![
@@ -254,7 +254,7 @@ fn a_misspelt_column_is_a_bad_answer_and_an_unchanged_one_is_not() {
         vec!["history", "\"Shipments\"", "150", "--field", "status"],
     ] {
         let (code, _, err) = run(&database, &question);
-        assert_eq!(code, 1, "{err}");
+        assert_eq!(code, 2, "{err}");
         assert!(
             err.contains("the columns Id, Status, and without `status`"),
             "{err}"
@@ -293,9 +293,11 @@ fn a_value_of_a_masked_or_excluded_column_is_a_bad_answer() {
         err.contains("`password` of table public.customers is never stored"),
         "{err}"
     );
-    assert_eq!(
-        became("name", "Bob"),
-        (0, "no changes match\n".to_owned(), String::new())
+    let (code, out, err) = became("name", "Bob");
+    assert_eq!((code, out.as_str()), (0, "no changes match\n"));
+    assert!(
+        err.contains("never set to this value; newest values: Ada"),
+        "{err}"
     );
 }
 
@@ -437,4 +439,62 @@ fn timeline_follow_prints_its_header_once() {
     assert_eq!(headers.count(), 1, "{shown:?}");
     let rules = shown.iter().filter(|line| line.starts_with('─'));
     assert_eq!(rules.count(), 1, "{shown:?}");
+}
+
+#[test]
+fn a_misspelt_actor_or_action_is_explained_with_similar_ones() {
+    let database = captured_warehouse();
+    for (question, expected) in [
+        (
+            vec!["timeline", "--actor", "user:7"],
+            "no changes and actions by `user:7` are recorded",
+        ),
+        (
+            vec!["actor", "admin:77"],
+            "`admin:77` are recorded; similar: admin:7\n",
+        ),
+        (
+            vec!["timeline", "--action", "item.ad"],
+            "no actions named `item.ad` are recorded; similar: item.add\n",
+        ),
+        (
+            vec!["actions", "--name", "items.add", "--actor", "admin:8"],
+            "`items.add` are recorded; similar: item.add\n",
+        ),
+    ] {
+        let (code, _, err) = run(&database, &question);
+        assert_eq!(code, 0, "{question:?}: {err}");
+        assert!(err.contains(expected), "{question:?}: {err}");
+    }
+    let quiet = ["timeline", "--actor", "admin:7", "--op", "delete"];
+    assert_eq!(run(&database, &quiet).2, "");
+}
+
+#[test]
+fn a_window_without_changes_is_explained_with_the_nearest_changes() {
+    let database = captured_warehouse();
+    let window = |from: &str, to: &str| {
+        let question = ["timeline", "--table", "lines", "--from", from, "--to", to];
+        run(&database, &question)
+    };
+    let (code, _, err) = window("2001-01-01T00:00Z", "2001-01-02T00:00Z");
+    assert_eq!(code, 0);
+    assert!(
+        err.starts_with("nearest change after the window: 20"),
+        "{err}"
+    );
+    assert!(err.contains("insert of public.lines, change "), "{err}");
+    let (_, _, err) = window("2099-01-01T00:00Z", "2099-01-02T00:00Z");
+    assert!(
+        err.starts_with("nearest change before the window: 20"),
+        "{err}"
+    );
+}
+
+#[test]
+fn coverage_of_a_misspelt_role_is_wrong_usage() {
+    let database = captured_warehouse();
+    let (code, _, err) = run(&database, &["coverage", "--application-role", "webb"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("there is no role `webb`"), "{err}");
 }

@@ -1,6 +1,5 @@
--- Removes the trail with its functions, and with them the capture triggers on the host's tables.
--- Refuses while anything is recorded: set threadline.discard_trail to 'yes' in the session to
--- throw the trail away.
+-- Drops the trail with its functions, and with them the capture triggers of audited tables. Raises an
+-- error if changes or actions are recorded, unless the session has set threadline.discard_trail to 'yes'.
 
 DO $uninstall$
 BEGIN
@@ -11,7 +10,7 @@ BEGIN
         )
     THEN
         RAISE EXCEPTION 'the audit trail is not empty'
-            USING HINT = 'Export it first. To throw it away: SET threadline.discard_trail = ''yes''.';
+            USING HINT = 'Export it first. To discard it: SET threadline.discard_trail = ''yes''.';
     END IF;
     DROP SCHEMA threadline CASCADE;
 END

@@ -1,4 +1,4 @@
--- The audit trail: three tables partitioned by time, and the records about the trail itself.
+-- The audit trail: three tables partitioned by time, and tables with records about the trail.
 --
 -- The names of audit_transactions, audit_changes and audit_actions and of their columns are public and
 -- stable.
@@ -8,9 +8,9 @@ BEGIN
     IF to_regclass('threadline.audit_changes') IS NOT NULL THEN
         RAISE EXCEPTION 'the audit trail is already installed in schema threadline'
             USING ERRCODE = 'duplicate_schema',
-                  HINT = 'Nothing has to be done. A newer release adds a migration of its own.';
+                  HINT = 'No action is needed. A newer release adds a migration of its own.';
     END IF;
-    -- Names are looked up in pg_catalog alone until 99_privileges.sql restores the path.
+    -- Unqualified names resolve to pg_catalog only, until 99_privileges.sql restores the search path.
     PERFORM set_config('threadline.path_before', current_setting('search_path'), true),
         set_config('search_path', 'pg_catalog, pg_temp', true);
 END
@@ -39,7 +39,7 @@ CREATE TABLE threadline.audit_transactions (
 ) PARTITION BY RANGE (id);
 
 COMMENT ON TABLE threadline.audit_transactions IS
-    'One row for each database transaction that changed audited rows: who, when, in what context.';
+    'One row for each database transaction that changed audited rows: actor, time and context.';
 COMMENT ON COLUMN threadline.audit_transactions.id IS
     'Start of the transaction (8 bytes, microseconds since 2000-01-01 UTC), then its xid (8 bytes); ordered by time.';
 COMMENT ON COLUMN threadline.audit_transactions.occurred_at IS
@@ -49,13 +49,13 @@ COMMENT ON COLUMN threadline.audit_transactions.actor IS
 COMMENT ON COLUMN threadline.audit_transactions.on_behalf_of IS 'The actor that was represented: type:id, or anonymous.';
 COMMENT ON COLUMN threadline.audit_transactions.action_id IS 'The outermost action.';
 COMMENT ON COLUMN threadline.audit_transactions.context IS
-    'The rest of the context: source, remote_addr, meta, and in context_error what was malformed.';
+    'The rest of the context: source, remote_addr, meta; context_error lists the fields that were malformed.';
 COMMENT ON COLUMN threadline.audit_transactions.xid IS
     'The transaction id in the cluster that captured it; another cluster may use it again.';
-COMMENT ON COLUMN threadline.audit_transactions.db_user IS 'session_user, as the database knows it.';
+COMMENT ON COLUMN threadline.audit_transactions.db_user IS 'The session_user of the transaction.';
 
--- Orders changes, actions and the records about the trail. A value is always taken after the
--- transaction has its xid: readers of the feed rely on that.
+-- Orders changes, actions and the records about the trail. A transaction gets its xid before it takes a
+-- value: the feed relies on that.
 CREATE SEQUENCE threadline.audit_changes_id_seq AS bigint;
 
 CREATE TABLE threadline.audit_changes (
@@ -80,7 +80,7 @@ CREATE TABLE threadline.audit_changes (
 COMMENT ON TABLE threadline.audit_changes IS
     'One row for each captured change of a row, or of a table (truncate). Ordered by id.';
 COMMENT ON COLUMN threadline.audit_changes.op IS
-    'insert, update, delete, truncate, or baseline: a row that existed before its changes were recorded.';
+    'insert, update, delete, truncate, or baseline (the image of a row, recorded without a change).';
 COMMENT ON COLUMN threadline.audit_changes.actor IS 'The actor in force: type:id, or anonymous; null if none was named.';
 COMMENT ON COLUMN threadline.audit_changes.action_id IS 'The action in force.';
 COMMENT ON COLUMN threadline.audit_changes.command_id IS
@@ -120,12 +120,12 @@ CREATE TABLE threadline.audit_actions (
 COMMENT ON TABLE threadline.audit_actions IS
     'One row for each action that the application recorded, whether or not it changed rows.';
 COMMENT ON COLUMN threadline.audit_actions.id IS 'A version 7 uuid; ordered by time.';
-COMMENT ON COLUMN threadline.audit_actions.order_id IS 'Its place in the order of changes.';
+COMMENT ON COLUMN threadline.audit_actions.order_id IS 'A value of the sequence of audit_changes.id: orders actions among changes.';
 COMMENT ON COLUMN threadline.audit_actions.transaction_id IS
-    'The database transaction that recorded it; audit_transactions has a row if that changed audited rows.';
+    'The database transaction that recorded the action; audit_transactions has its row if it changed audited rows.';
 
--- Updates that changed a key, to follow a row in both directions. A separate table, because an index on
--- audit_changes for these few rows would cost every change.
+-- Updates that changed a key, to follow a row to its earlier and later keys. A separate table, because
+-- indexes on audit_changes for these few rows would slow down every captured change.
 CREATE TABLE threadline.audit_key_changes (
     change_id      bigint      NOT NULL,
     captured_at    timestamptz NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE threadline.audit_key_changes (
 );
 
 COMMENT ON TABLE threadline.audit_key_changes IS
-    'One row for each update that changed a key; repeats columns of audit_changes for two indexes.';
+    'One row for each update that changed a key; copies columns of audit_changes, for two indexes.';
 
 CREATE TABLE threadline.audit_enrolments (
     order_id          bigint      PRIMARY KEY,
@@ -160,14 +160,14 @@ CREATE TABLE threadline.audit_enrolments (
 );
 
 COMMENT ON TABLE threadline.audit_enrolments IS
-    'One row for each policy deployed on a table, and for each table that was taken out of capture.';
+    'One row each time a policy is deployed on a table, or capture of a table is disabled.';
 COMMENT ON COLUMN threadline.audit_enrolments.order_id IS
     'Changes of the table with a greater id were captured under this policy.';
 COMMENT ON COLUMN threadline.audit_enrolments.columns IS 'Array of {"name", "attnum", "type", "rule"}.';
 COMMENT ON COLUMN threadline.audit_enrolments.key_since IS
-    'Row keys of changes with a greater id mean the columns in key_columns; 0: all of them.';
+    'Row keys of changes with a greater id have the columns key_columns; 0: all row keys of the table have.';
 COMMENT ON COLUMN threadline.audit_enrolments.was_captured IS
-    'Whether capture triggers were in place before; false means that earlier writes may be missing.';
+    'Whether all capture triggers existed already; if false, earlier writes may be missing.';
 
 CREATE TABLE threadline.audit_suspensions (
     order_id       bigint      PRIMARY KEY,
@@ -192,30 +192,30 @@ CREATE TABLE threadline.audit_removals (
     change_count   bigint      NOT NULL
 );
 
-COMMENT ON TABLE threadline.audit_removals IS 'What retention removed from the trail, and which values were erased.';
+COMMENT ON TABLE threadline.audit_removals IS 'One row for each removal of records by retention, and for each erasure of values.';
 COMMENT ON COLUMN threadline.audit_removals.scope IS
     'Retention: {"cutoffs": {table: instant}}. Erasure: {"table_schema", "table_name", "row_key", "columns"}.';
 
--- Indexes: each serves one question. deduplicate_items is off because every entry ends with an id.
+-- Indexes: each serves the query above it. deduplicate_items is off, because entries with an id are unique.
 
--- What happened to this row?
+-- Changes of a row.
 CREATE INDEX audit_changes_row_idx ON threadline.audit_changes
     (table_name, row_key, table_schema, id) WITH (deduplicate_items = off);
--- What happened to this table lately?
+-- Recent changes of a table.
 CREATE INDEX audit_changes_table_idx ON threadline.audit_changes
     (table_name, table_schema, captured_at, id) WITH (deduplicate_items = off);
--- What did this actor do?
+-- Changes by an actor.
 CREATE INDEX audit_changes_actor_idx ON threadline.audit_changes
     (actor, captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
--- What is unattributed?
+-- Changes without an actor.
 CREATE INDEX audit_changes_unattributed_idx ON threadline.audit_changes
     (captured_at, id) WITH (deduplicate_items = off) WHERE actor IS NULL;
--- What happened in this transaction?
+-- Changes of a transaction.
 CREATE INDEX audit_changes_transaction_idx ON threadline.audit_changes (transaction_id, id) WITH (deduplicate_items = off);
--- Which change has this id? What follows this id (the feed)?
+-- A change by its id; changes after an id (the feed).
 CREATE INDEX audit_changes_id_idx ON threadline.audit_changes USING brin (id) WITH (autosummarize = on);
 
--- What belongs to this correlation, request or job? What was done on behalf of this actor?
+-- Transactions and actions of a correlation, request or job, or on behalf of an actor.
 CREATE INDEX audit_transactions_correlation_idx ON threadline.audit_transactions
     (correlation_id, id) WITH (deduplicate_items = off) WHERE correlation_id IS NOT NULL;
 CREATE INDEX audit_transactions_request_idx ON threadline.audit_transactions
@@ -232,36 +232,36 @@ CREATE INDEX audit_actions_job_idx ON threadline.audit_actions
     (job_id, id) WITH (deduplicate_items = off) WHERE job_id IS NOT NULL;
 CREATE INDEX audit_actions_represented_idx ON threadline.audit_actions
     (on_behalf_of, id) WITH (deduplicate_items = off) WHERE on_behalf_of IS NOT NULL;
--- Which actions were recorded in this transaction, under this name, by this actor? Which failed?
+-- Actions of a transaction, by name, by actor; failed actions.
 CREATE INDEX audit_actions_transaction_idx ON threadline.audit_actions (transaction_id, id) WITH (deduplicate_items = off);
 CREATE INDEX audit_actions_name_idx ON threadline.audit_actions (name, id) WITH (deduplicate_items = off);
 CREATE INDEX audit_actions_actor_idx ON threadline.audit_actions
     (actor, id) WITH (deduplicate_items = off) WHERE actor IS NOT NULL;
 CREATE INDEX audit_actions_failed_idx ON threadline.audit_actions
     (id) WITH (deduplicate_items = off) WHERE status = 'error';
--- Which actions follow this place in the order (the feed)?
+-- Actions after an order_id (the feed).
 CREATE INDEX audit_actions_order_idx ON threadline.audit_actions USING brin (order_id) WITH (autosummarize = on);
 
--- Where did this row go, and where did it come from?
+-- The next key and the previous key of a row.
 CREATE INDEX audit_key_changes_previous_key_idx ON threadline.audit_key_changes
     (table_name, previous_key, table_schema, change_id) WITH (deduplicate_items = off);
 CREATE INDEX audit_key_changes_row_key_idx ON threadline.audit_key_changes
     (table_name, row_key, table_schema, change_id) WITH (deduplicate_items = off);
--- Under which policies was this table captured?
+-- Policies of a table.
 CREATE INDEX audit_enrolments_table_idx ON threadline.audit_enrolments (table_name, table_schema, order_id);
--- Is capture suspended in this transaction?
+-- Suspensions of capture in a transaction.
 CREATE INDEX audit_suspensions_transaction_idx ON threadline.audit_suspensions (transaction_id);
 
--- The xid of the transaction whose row this session recorded last, readable by currval in the same
--- session only. A session can write the marker in threadline.recorded, but not this. Unlogged, because
--- no session outlives a crash.
-CREATE UNLOGGED SEQUENCE threadline.capture_session AS bigint;
--- The same for the transaction that may change the trail; see allow_trail_delete.
+-- Its session value (currval) is the hash of the marker, the setting threadline.recorded, that this
+-- session set last. A session can write the setting, but not this value. Unlogged, because session
+-- values do not survive a crash.
+CREATE UNLOGGED SEQUENCE threadline.capture_session AS bigint MINVALUE -9223372036854775808;
+-- Its session value is the xid of the transaction that may delete from the trail; see allow_trail_delete.
 CREATE UNLOGGED SEQUENCE threadline.removal_session AS bigint;
 
--- Partitions of the trail by time, and a default partition of each table for rows that no other takes.
+-- Partitions of the trail by time, and for each table a default partition for all other rows.
 
--- One row. A change applies to the partitions made from then on.
+-- One row. A change of partition_width applies to partitions that are created later.
 CREATE TABLE threadline.audit_settings (
     id              boolean PRIMARY KEY DEFAULT true CHECK (id),
     partition_width text NOT NULL CHECK (partition_width IN ('month', 'week', 'day'))
@@ -274,27 +274,27 @@ CREATE FUNCTION threadline.transaction_id_from(instant timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN encode(timestamptz_send(instant) || '\x0000000000000000'::bytea, 'hex')::uuid;
 
--- The smallest version 7 uuid of an instant; the first or the last one if the instant is out of range.
+-- The smallest version 7 uuid of an instant, which is clamped to the range of such uuids.
 CREATE FUNCTION threadline.action_id_from(instant timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN rpad(lpad(to_hex(
     LEAST(GREATEST(floor(extract(epoch FROM instant) * 1000), 0), 281474976710655)::bigint
 ), 12, '0'), 32, '0')::uuid;
 
--- When a transaction began, by its id. An id beyond the range of timestamps gives its first or last years.
+-- The start of a transaction, from its id; clamped to the range of timestamps.
 CREATE FUNCTION threadline.transaction_began_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN '2000-01-01 00:00:00+00'::timestamptz + '1 microsecond'::interval * LEAST(GREATEST(
     ('x' || left(replace(id::text, '-', ''), 16))::bit(64)::bigint, -200000000000000000
 ), 9200000000000000000);
 
--- When an action was recorded, by its id, to the millisecond.
+-- When an action was recorded, from its id, in milliseconds.
 CREATE FUNCTION threadline.action_recorded_at(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN '1970-01-01 00:00:00+00'::timestamptz + '1 millisecond'::interval
     * ('x0000' || left(replace(id::text, '-', ''), 12))::bit(64)::bigint;
 
--- The partitions of the trail with the time each is for; both instants of a default partition are null.
+-- The partitions of the trail with their bounds; a default partition has null for both.
 CREATE FUNCTION threadline.trail_partitions()
 RETURNS TABLE (
     parent text, partition regclass, partition_name text, from_instant timestamptz, to_instant timestamptz
@@ -319,18 +319,18 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Refuses what it is a trigger for. Row triggers do not see TRUNCATE, and a trigger for TRUNCATE is not
--- inherited: each partition has its own.
+-- Raises an error for the statement that fires it. TRUNCATE triggers are not inherited, so each
+-- partition has its own.
 CREATE FUNCTION threadline.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Expired changes are removed by retention, values of a person by erase_values.';
+              HINT = 'Retention removes expired changes; erase_values erases values of a row.';
 END
 $guard$;
 
--- Revokes every privilege that others than the owner have on an object, for example by default privileges.
+-- Revokes all privileges on an object from all roles but its owner; default privileges may have granted some.
 CREATE FUNCTION threadline.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
 DECLARE
@@ -345,8 +345,8 @@ BEGIN
 END
 $revoke$;
 
--- Gives a new partition its guard, and the readers of its parent; no other privilege, whatever the
--- default privileges of the owner are.
+-- Creates the TRUNCATE guard of a new partition, copies the SELECT grants of its parent, and revokes all
+-- other privileges.
 CREATE FUNCTION threadline.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
@@ -367,11 +367,11 @@ BEGIN
 END
 $protect$;
 
--- Makes the partition of one table for the period that holds an instant, or for the part of the period
--- that no partition covers yet. Rows of that time in the default partition are moved, if they are not
--- more than `move_at_most`: the table is locked meanwhile. Returns how many were moved;
--- -1 if there are more; null if there was nothing to do. The partition is made as a table and then
--- attached: writers of the other partitions go on.
+-- Creates the partition of one table for the period that contains an instant, or for the part of it that
+-- no partition covers. Moves up to `move_at_most` rows of that period out of the default partition, with
+-- the table locked. Returns the number of moved rows; -1, without moving any, if there are more; null if
+-- the period is covered already. The partition is created as a table and then attached, which does not
+-- block writers of other partitions.
 CREATE FUNCTION threadline.create_partition(
     parent text, instant timestamptz, move_at_most bigint
 ) RETURNS bigint
@@ -422,7 +422,7 @@ BEGIN
         format('threadline.%I', parent)::regclass, format('threadline.%I', partition)::regclass
     );
     IF to_move > 0 THEN
-        -- The parent, too: a reader planned without the new partition would miss the rows.
+        -- Lock the parent, too: a query planned without the new partition would miss the moved rows.
         EXECUTE format('LOCK TABLE ONLY threadline.%I, ONLY threadline.%I IN ACCESS EXCLUSIVE MODE',
             parent, parent || '_default');
         PERFORM threadline.allow_trail_delete(true);
@@ -441,7 +441,7 @@ BEGIN
 END
 $create$;
 
--- Makes the partitions from an instant until so many months after it. Returns how many tables it made.
+-- Creates the partitions from an instant to a number of months after it. Returns how many it created.
 CREATE FUNCTION threadline.create_partitions(from_instant timestamptz, months integer) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
     SELECT count(*) FILTER (WHERE threadline.create_partition(parent, period, 0) >= 0)
@@ -451,11 +451,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone
         from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
 $create$;
 
--- Maintenance, for a scheduler: makes partitions ahead, and moves rows out of the default partitions, one
--- period a call, because the table stays locked until the transaction ends. One row for each partition
--- `created`, with the rows moved into it, and for each period that is `left` (it has rows in a default
--- partition: call again, or with a greater `move_at_most`) or `locked` (try again). While it holds a lock
--- it does not wait for another one: that could end in a deadlock with a reader or a writer.
+-- Maintenance, for a scheduler: creates partitions ahead, and moves rows out of the default partitions, one
+-- period for each call, because the table stays locked until the transaction ends. Returns one row for each
+-- partition `created`, with the number of rows moved into it, and for each period that is `left` (it has
+-- rows in a default partition: call again, or with a greater `move_at_most`) or `locked` (try again).
+-- While it holds a lock, it does not wait for another one, which could cause a deadlock.
 CREATE FUNCTION threadline.maintain(
     months integer DEFAULT 3, move_at_most bigint DEFAULT 50000, lock_wait interval DEFAULT '500 milliseconds'
 ) RETURNS TABLE (table_name text, period_start timestamptz, result text, rows_moved bigint)
@@ -467,7 +467,7 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
     FOREACH table_name IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
-        -- Rows that are older or newer than a trail can be (a clock was wrong) stay in the default partition.
+        -- Rows with impossible times (the clock was wrong) stay in the default partition.
         EXECUTE format(
             'SELECT array_agg(period ORDER BY period) FROM ('
             '    SELECT date_trunc($1, %1$s) AS period FROM threadline.%2$I '
@@ -502,7 +502,7 @@ BEGIN
 END
 $maintain$;
 
--- The default partitions, and the first partitions: this period and those of the next three months.
+-- Creates the default partitions, and the partitions of this period and the next three months.
 DO $$
 DECLARE
     parent text;
@@ -515,18 +515,17 @@ BEGIN
 END
 $$;
 
--- Who and why: the context that the application sets for its transaction.
+-- The context: actor, action and request that the application sets for its transaction.
 --
 -- Any role can set the settings threadline.actor_ref, threadline.context and threadline.action_id, so
 -- their values are untrusted input. record_transaction is the only function that parses them.
 
--- The id of the running transaction: its start, then its xid. Computed, so that every caller in the
--- transaction gets the same id without a look-up.
+-- The id of the current transaction: its start, then its xid. It is computed, so no look-up is needed.
 CREATE FUNCTION threadline.current_transaction_id() RETURNS uuid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN encode(timestamptz_send(now()) || xid8send(pg_current_xact_id()), 'hex')::uuid;
 
--- An actor {"type", "id"} as the trail stores it: type:id, or anonymous. Null if it is not an actor.
+-- Converts an actor {"type", "id"} to its stored form, type:id or anonymous; null if it is invalid.
 -- The limit of an id is MAX_ACTOR_ID_BYTES in the library.
 CREATE FUNCTION threadline.actor_text(actor jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -548,11 +547,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Makes sure that the running transaction has its row, and returns the actor in force. Called when the
--- marker does not match: at the first change of a transaction, and after the context changed.
+-- Inserts or completes the row of the current transaction, and returns the actor in force. Called when the
+-- marker does not match: at the first change of a transaction, and when the context has changed.
 --
--- A context that is malformed stays in the column `context` as it came, with what is wrong in its field
--- context_error; its other fields count. Never raises an error because of a setting.
+-- A malformed context is stored unchanged in the column `context`, with the problems in its field
+-- context_error; the valid fields are used. An invalid setting never raises an error.
 CREATE FUNCTION threadline.record_transaction(this_transaction uuid, settings text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -565,7 +564,8 @@ DECLARE
     correlation text;
     job text;
     problem text;
-    marked text;
+    marker text;
+    hash bigint;
 BEGIN
     IF settings <> concat(txid_current(), '|||') THEN
         setting := current_setting('threadline.actor_ref', true);
@@ -644,8 +644,8 @@ BEGIN
         pg_backend_pid()
     ) ON CONFLICT DO NOTHING;
     IF NOT FOUND AND current_setting('transaction_isolation') <> 'serializable' THEN
-        -- The transaction has its row, and the context changed: fill in what the row does not know
-        -- yet. Not under SERIALIZABLE, where reading the index would conflict with other writers.
+        -- The row exists and the context has changed: fill in fields that are null. Not under
+        -- SERIALIZABLE, where reading the index could cause serialization failures of other writers.
         UPDATE threadline.audit_transactions AS recorded
         SET action_id = coalesce(recorded.action_id, root_action),
             request_id = coalesce(recorded.request_id, request),
@@ -667,23 +667,21 @@ BEGIN
             );
     END IF;
 
-    -- The marker: the next change in the same context does not come here. PostgreSQL restores the
-    -- setting when a savepoint is rolled back, together with the row. While capture is suspended, and
-    -- for a malformed context, every change comes here.
+    -- Set the marker, so that the next change in the same context does not call this function. When a
+    -- savepoint is rolled back, PostgreSQL restores the setting together with the row. No marker is set
+    -- while capture is suspended or the context is malformed: every change calls this function.
     IF coalesce(problem, '') = '' AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
-        -- An assignment, because PERFORM would run the executor.
-        marked := concat(
-            set_config('threadline.recorded', concat(settings, '|', actor), true),
-            setval('threadline.capture_session', txid_current())
-        );
+        -- Assignments of simple expressions, which do not start the executor as PERFORM would.
+        marker := set_config('threadline.recorded', concat(settings, '|', actor), true);
+        hash := setval('threadline.capture_session', hashtextextended(marker, 0));
     END IF;
     RETURN actor;
 END
 $$;
 
--- The functions that the application calls around its writes. It has no rights on the tables.
+-- The functions that the application calls around its writes. It has no privileges on the tables.
 
--- A text field of an action, checked. The limits are those of the library.
+-- Returns a text field of an action, or raises an error if it is too long. The library has the same limits.
 CREATE FUNCTION threadline.action_field(action jsonb, field text, max_bytes integer) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -695,7 +693,7 @@ BEGIN
 END
 $$;
 
--- Records an action in the running transaction and returns its id. `action` has id and name, and
+-- Records an action in the current transaction and returns its id. `action` has id and name, and
 -- optionally status, verb, category, reason, comment and meta; the rest comes from `actor` and `context`.
 CREATE FUNCTION threadline.record_action(action jsonb, actor jsonb, context jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -725,7 +723,7 @@ BEGIN
     ELSIF coalesce(trim(threadline.action_field(action, 'name', 128)), '') = '' THEN
         RAISE EXCEPTION 'name: an action has a name' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- Actions are partitioned by the time in their ids, so an id must be a version 7 uuid of about now.
+    -- Actions are partitioned by the time in their ids, so the id must be a recent version 7 uuid.
     IF action ->> 'id' ~* '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
         action_id := action ->> 'id';
         id_time := threadline.action_recorded_at(action_id);
@@ -753,9 +751,9 @@ BEGIN
 END
 $$;
 
--- Begins audited work in the running transaction: sets the context for it and records its action, if it
--- has one. `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns the settings that were
--- in force before, for end_audited_work; {} if there were none.
+-- Begins audited work in the current transaction: sets the context and records the action, if there is
+-- one. `work` is {"actor_ref": ..., "context": {...}, "action": {...}}. Returns the previous settings, for
+-- end_audited_work; {} if there were none.
 CREATE FUNCTION threadline.begin_audited_work(work jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -786,7 +784,7 @@ BEGIN
             'action_id', current_setting('threadline.action_id', true)
         );
         outer_context := threadline.setting_as_jsonb(before ->> 'context');
-        -- The context names the outermost action, the setting the one in force.
+        -- The context has the outermost action, the setting the action in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
             outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
         )));
@@ -799,8 +797,8 @@ BEGIN
 END
 $$;
 
--- Ends audited work: restores the settings that were in force before (null: the settings end with the
--- transaction) and returns the id of the audit transaction, null if nothing was captured in it.
+-- Ends audited work: restores the previous settings (null: leaves them to end with the transaction) and
+-- returns the id of the audit transaction; null if nothing was captured in it.
 CREATE FUNCTION threadline.end_audited_work(before jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -819,14 +817,14 @@ BEGIN
 END
 $$;
 
--- Counts what the running transaction captured: under one action, or in all if that is null. Reads the
--- trail, which can conflict with other writers under SERIALIZABLE.
+-- Counts the captured changes of the current transaction: those of an action, or all if it is null. Reads
+-- the trail, which can cause serialization failures under SERIALIZABLE.
 CREATE FUNCTION threadline.count_audited_work(
     of_action uuid, OUT change_count bigint, OUT table_count bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    -- The window lets the planner skip the partitions of other times.
+    -- The condition on captured_at prunes partitions.
     SELECT count(*), count(DISTINCT (change.table_schema, change.table_name))
     FROM threadline.audit_changes AS change
     WHERE change.transaction_id = threadline.current_transaction_id()
@@ -834,15 +832,15 @@ BEGIN ATOMIC
         AND (of_action IS NULL OR change.action_id = of_action);
 END;
 
--- What the generated capture functions share: one row in audit_changes for each change, and one row in
--- audit_transactions for each transaction.
+-- The code that all generated capture functions share: it inserts one row into audit_changes for each
+-- change, and one into audit_transactions for each transaction.
 --
--- record_change and what it calls run inside those functions, with the rights of the trail's owner and
--- under their search path (pg_catalog, pg_temp). No other role may execute them. A SET clause of their
--- own would cost every captured write a tenth.
+-- record_change and the functions that it calls run inside the capture functions, with the privileges of
+-- the trail's owner and their search path (pg_catalog, pg_temp). No other role may execute them. They
+-- have no SET clause, which would make every captured write about 10 % slower.
 
--- A row key: the value itself, or a JSON array of the values. Keys that are too long for an index, and
--- those that look like a digest, are replaced by a digest.
+-- The row key of key values: the value itself, or a JSON array of several. A key that is too long for an
+-- index, or begins like a digest, is replaced by its digest.
 CREATE FUNCTION threadline.row_key(VARIADIC key_values text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -858,7 +856,7 @@ BEGIN
 END
 $$;
 
--- The policy that a table is captured under, or was last; null if it never was.
+-- The newest enrolment of a table with a policy; null if the table was never captured.
 CREATE FUNCTION threadline.current_enrolment(of_schema text, of_table text) RETURNS threadline.audit_enrolments
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -867,8 +865,8 @@ BEGIN ATOMIC
     ORDER BY enrolled.order_id DESC LIMIT 1;
 END;
 
--- Whether the running transaction suspended capture of a table. Only the record counts, because any role
--- can write the setting.
+-- Whether the current transaction has suspended capture of a table. The setting only selects rows of
+-- audit_suspensions, because any role can write it.
 CREATE FUNCTION threadline.is_suspended(this_transaction uuid, table_schema text, table_name text)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -881,8 +879,8 @@ RETURN EXISTS (
 
 -- Records one change. Returns false if capture of the table is suspended.
 --
--- The transaction's row is known to exist if the marker matches the settings in force and currval says
--- that this session recorded it in this transaction; a session can write the marker, but not the latter.
+-- The row of the transaction exists if the marker matches the current settings and currval of
+-- capture_session is the hash of the marker. A session can write the marker, but not the sequence.
 CREATE FUNCTION threadline.record_change(
     op text, table_schema text, table_name text, table_pk jsonb, row_key text, previous_key text,
     data_after jsonb, changed_from jsonb, actor_required boolean, command_id integer,
@@ -906,9 +904,9 @@ DECLARE
 BEGIN
     IF starts_with(marker, settings) THEN
         BEGIN
-            is_marked := currval('threadline.capture_session') = txid_current();
+            is_marked := currval('threadline.capture_session') = hashtextextended(marker, 0);
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
-            NULL; -- this session recorded nothing, or DISCARD SEQUENCES
+            NULL; -- this session has recorded nothing, or has executed DISCARD SEQUENCES
         END;
     END IF;
     IF is_marked THEN
@@ -966,11 +964,11 @@ BEGIN
 END
 $$;
 
--- Order within a statement. PostgreSQL fires the AFTER triggers of a foreign key's action at the end of
--- the outer statement, but those of a statement in a trigger at once. So where both change one row, the
--- later change is captured first. The commands of the transaction tell: capture functions pass the
--- command that made a change where triggers write audited rows, and null otherwise. record_change gives
--- an earlier change the time of the first later one, and this gives the later ones new ids.
+-- Corrects the order of changes within a statement. PostgreSQL fires the AFTER triggers of a foreign key
+-- action at the end of the outer statement, but those of a statement in a trigger immediately. So if both
+-- change one row, the later change is captured first. If triggers write audited rows, capture functions
+-- pass the command id of a change, otherwise null. A change with a smaller command id than changes that
+-- are recorded already gets the captured_at of the first of them, and this function gives them new ids.
 CREATE FUNCTION threadline.move_later_changes(
     this_transaction uuid, of_schema text, of_table text, of_key text, command integer
 ) RETURNS void
@@ -991,11 +989,11 @@ BEGIN ATOMIC
     FROM later WHERE change.captured_at = later.captured_at AND change.id = later.id;
 END;
 
--- Capture of a change that the generated function of the table cannot store: a column was renamed,
--- dropped or given another type since, or a value is too large for jsonb. Builds a query from the catalog
--- and the deployed policy; slow, and reported by coverage.
+-- Capture of changes that the generated function of a table cannot store: a column was renamed or dropped
+-- or its type was changed, or a value is too large for jsonb. Builds a query from the catalog and the
+-- deployed policy. It is slow; coverage reports tables that need it.
 
--- The policy that a capture function carries as its comment; null without one.
+-- The policy in the comment of a capture function; null if the comment has none.
 CREATE FUNCTION threadline.policy_of(function_oid oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1011,8 +1009,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- The declared table in the policy of a relation's capture trigger; {} without one, so that no column
--- counts as classified.
+-- The table declaration in the policy of a relation's capture trigger; {} without a trigger, so that no
+-- column has a rule.
 CREATE FUNCTION threadline.deployed_policy(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN coalesce((
@@ -1020,7 +1018,7 @@ RETURN coalesce((
     WHERE tgrelid = relation AND tgname = '00_threadline_capture'
 ), '{}');
 
--- The type behind any number of domains.
+-- The base type of a type, through nested domains.
 CREATE FUNCTION threadline.base_type(type_oid oid) RETURNS oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
@@ -1034,8 +1032,8 @@ RETURN (
     SELECT oid FROM chain WHERE kind <> 'd'
 );
 
--- The expression that stores a value, as the generator writes it: JSON numbers have no -0, JSON arrays no
--- bounds, and jsonb changes json documents, so these are stored as text.
+-- The expression that stores a value, equal to the generator's. JSON has no -0 and no array bounds, and
+-- jsonb does not preserve json documents, so these values are stored as text.
 CREATE FUNCTION threadline.stored_expression(value text, value_type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
@@ -1047,23 +1045,23 @@ RETURN (
         THEN format('CASE WHEN %1$s::text = ''-0'' THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
         WHEN type.typcategory = 'A'
         THEN format(
-            'CASE WHEN array_dims(%1$s) ~ ''\[(?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
+            'CASE WHEN array_dims(%1$s) ~ ''[[](?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
             'THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
         ELSE value
     END
     FROM pg_type AS type WHERE type.oid = threadline.base_type(value_type)
 );
 
--- The query that gives, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
--- columns that differ and both keys. With `max_bytes`, longer values become a digest and their size.
+-- The query that returns, for rows $1 (old) and $2 (new) of a relation, both images, the names of the
+-- columns that differ, and both keys. Values longer than `max_bytes` are replaced by size and digest.
 CREATE FUNCTION threadline.fallback_query(relation oid, policy jsonb, max_bytes integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
     WITH enrolment AS (
         SELECT * FROM threadline.current_enrolment(policy #>> '{name,schema}', policy #>> '{name,name}')
     ), key_column AS (
-        -- By attribute number, so that a renamed column keeps its place; partitions and children have
-        -- the names of the enrolled table. By name where that table is another one, as after a restore.
+        -- Key columns are found by attribute number, which a rename does not change; partitions and
+        -- children have the same names. If the table was created again, by a restore, they are found by name.
         SELECT part.position, coalesce(attribute.attname::text, part.name) AS name
         FROM enrolment
         CROSS JOIN unnest(enrolment.key_columns, enrolment.key_attnums)
@@ -1102,7 +1100,7 @@ RETURN (
             ), 'unclassified') AS rule
         ) AS declared
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
-            AND attribute.attgenerated <> 'v' -- a trigger does not see its value
+            AND attribute.attgenerated <> 'v' -- triggers do not see the value
             AND declared.rule <> 'exclude'
     ), image AS (
         SELECT alias, string_agg(format('jsonb_build_object(%L, %s)', name, expression), ' || ' ORDER BY attnum) AS expression
@@ -1131,8 +1129,8 @@ RETURN (
     )
 );
 
--- What record_change stores of a change, from the catalog. Sets every setting that shows in stored
--- values. An update that changed nothing stored has a null changed_from.
+-- Builds the arguments of record_change for a change. The SET clauses fix every setting that affects the
+-- text form of values. changed_from is null for an update that changed no stored column.
 CREATE FUNCTION threadline.fallback_change(
     relation oid, op text, old_row record, new_row record,
     OUT table_pk jsonb, OUT row_key text, OUT previous_key text, OUT data_after jsonb, OUT changed_from jsonb
@@ -1148,7 +1146,7 @@ DECLARE
     old_key text;
     new_key text;
 BEGIN
-    -- One row stands in for the side that does not exist.
+    -- An insert has no old row and a delete no new row: use the same row for both.
     IF op = 'INSERT' THEN
         old_row := new_row;
     ELSIF op = 'DELETE' THEN
@@ -1166,11 +1164,11 @@ BEGIN
     IF op = 'DELETE' THEN
         changed_from := old_image;
     ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
-        -- Columns that are not compared go with the others, if they differ.
+        -- Ignored columns are included if they differ.
         SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
         FROM jsonb_each(old_image)
         WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
-        -- A column without a rule, such as a renamed one: that it changed is stored, its value is not.
+        -- Of a column without a rule, such as a renamed one, the name is stored, but not the value.
         changed_from := changed_from || (
             SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
             WHERE NOT old_image ? name
@@ -1180,23 +1178,23 @@ BEGIN
 END
 $$;
 
--- TRUNCATE, which no row trigger sees. The trigger is on the audited table, its partitions and its
--- inheritance children. Its arguments are the audited table's schema and name, and whether an actor
+-- Captures TRUNCATE, which fires no row trigger. The trigger is on the audited table, its partitions and
+-- its inheritance children. Its arguments are schema and name of the audited table, and whether an actor
 -- is required ('true' or 'false').
 --
--- partition_name is null where the whole table was emptied, and else names the part that was.
+-- partition_name is null if the whole table was truncated; otherwise it is the truncated part.
 CREATE FUNCTION threadline.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $truncate$
 DECLARE
     part text;
     last record;
 BEGIN
-    -- The audited table has its name, or, renamed since, the oid under which it was enrolled.
+    -- The audited table itself: it has the declared name or, after a rename, the enrolled oid.
     IF (TG_TABLE_SCHEMA, TG_TABLE_NAME) = (TG_ARGV[0], TG_ARGV[1])
         OR TG_RELID = (threadline.current_enrolment(TG_ARGV[0], TG_ARGV[1])).relation
     THEN
-        -- TRUNCATE locks the inheritance children that it empties; TRUNCATE ONLY does not. (Where the
-        -- transaction had locked them before, ONLY cannot be seen.)
+        -- TRUNCATE locks inheritance children, TRUNCATE ONLY does not. (If the transaction had locked them
+        -- before, ONLY cannot be detected.)
         IF EXISTS (
             SELECT FROM pg_inherits AS inherits
             JOIN pg_class AS child ON child.oid = inherits.inhrelid AND child.relpersistence <> 't'
@@ -1209,15 +1207,15 @@ BEGIN
             part := TG_RELID::regclass;
         END IF;
     ELSE
-        -- A partition that was detached keeps this trigger and loses the row trigger.
+        -- A detached partition keeps this trigger, but loses the row trigger.
         IF NOT EXISTS (
             SELECT FROM pg_trigger WHERE tgrelid = TG_RELID AND tgname = '00_threadline_capture'
         ) THEN
             RETURN NULL;
         END IF;
         part := TG_RELID::regclass;
-        -- TRUNCATE of the table fires for its parts too, after the table. They are known to be empty
-        -- if nothing came since, and nothing came unseen.
+        -- TRUNCATE of the table fires the triggers of its parts afterwards. A part needs no record if the
+        -- last change of this transaction is that truncate and capture was not suspended.
         SELECT change.op, change.partition_name INTO last FROM threadline.audit_changes AS change
         WHERE change.transaction_id = threadline.current_transaction_id()
             AND change.table_schema = TG_ARGV[0] AND change.table_name = TG_ARGV[1]
@@ -1242,9 +1240,9 @@ BEGIN
 END
 $truncate$;
 
--- Putting a table under capture and taking it out again: called by generated migrations.
+-- Enabling and disabling capture of a table; called by generated migrations.
 
--- The relation itself and everything that holds its rows: partitions and inheritance children.
+-- A relation with its partitions and inheritance children.
 CREATE FUNCTION threadline.relations_of(root regclass) RETURNS SETOF regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -1256,8 +1254,8 @@ BEGIN ATOMIC
     SELECT oid::regclass FROM family GROUP BY oid ORDER BY min(depth), oid;
 END;
 
--- Locks tables against writes, all of them or none at a time. Each attempt waits for less than
--- deadlock_timeout, so that no writer becomes the victim of a deadlock.
+-- Locks all of the tables or, if an attempt fails, none. An attempt waits for less than the default
+-- deadlock_timeout, so that no writer is aborted by a deadlock.
 CREATE FUNCTION threadline.lock_tables_with_retry(tables regclass[], lock_mode text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1282,13 +1280,13 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'tables are busy: %', relations
         USING ERRCODE = 'lock_not_available',
-              HINT = 'Nothing was changed. Run it again when there are fewer long transactions.';
+              HINT = 'Nothing was changed. Run the migration again when fewer long transactions are running.';
 END
 $$;
 
--- Called first by a generated migration: one enrolment at a time, and no writes to tables that get triggers
--- until it commits. Tables that do not exist are reported by enable_capture; those whose triggers are in
--- place are not locked, so that replacing a function does not make writers wait.
+-- Called first by a generated migration. Serializes enrolments, and blocks writes to tables that get
+-- triggers until the migration commits. Tables that have their triggers are not locked, so that replacing
+-- a function does not block writers; enable_capture reports tables that do not exist.
 CREATE FUNCTION threadline.lock_for_enrolment(VARIADIC tables text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1309,7 +1307,7 @@ BEGIN
 END
 $$;
 
--- Raises an error where a declaration contradicts the table.
+-- Raises an error if a declaration contradicts the table.
 CREATE FUNCTION threadline.check_declaration(shown text, relation regclass, declared jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1331,7 +1329,7 @@ BEGIN
         RAISE EXCEPTION 'table % is a partition of %', shown, pg_partition_root(relation)
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
-    -- Children have the capture triggers of their parent, so none of them can be captured by itself.
+    -- Inheritance children have the capture triggers of their parent, so they cannot have their own.
     SELECT other.oid::regclass AS name INTO wanted
     FROM threadline.relations_of(relation) AS holder
     CROSS JOIN LATERAL threadline.deployed_policy(holder) AS policy
@@ -1403,10 +1401,10 @@ BEGIN
 END
 $$;
 
--- Creates the capture triggers that are missing or not as wanted. Row triggers of a partitioned table
--- are copied to its partitions by PostgreSQL, also when they are attached later; truncate triggers, and
--- those of inheritance children, are not. Returns whether all row triggers were in place before. The names
--- sort first, because PostgreSQL fires triggers in the order of their names.
+-- Creates capture triggers that are missing or differ. PostgreSQL copies row triggers of a partitioned
+-- table to its partitions, also to those attached later, but neither truncate triggers nor triggers to
+-- inheritance children. Returns whether all row triggers existed. The names begin with 00, because
+-- PostgreSQL fires triggers in the order of their names.
 CREATE FUNCTION threadline.create_triggers(root regclass, declared jsonb, function_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1448,8 +1446,8 @@ BEGIN
 END
 $$;
 
--- Puts a table under capture by its generated function, whose comment holds the policy, or deploys a
--- changed policy. Also repairs missing triggers, for example of a child table that was added.
+-- Enables capture of a table by its generated function, whose comment has the policy, or deploys a changed
+-- policy. Also creates missing triggers, for example of a new child table.
 CREATE FUNCTION threadline.enable_capture(table_schema text, table_name text, function_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1468,7 +1466,7 @@ DECLARE
 BEGIN
     PERFORM threadline.check_declaration(shown, root, policy -> 'table');
     PERFORM threadline.lock_for_enrolment(shown);
-    -- A role that could execute a trigger function could put it on another table and forge changes.
+    -- A role with EXECUTE on a trigger function could create a trigger on its own table and forge changes.
     PERFORM threadline.revoke_all(format('FUNCTION threadline.%I()', function_name), proowner, coalesce(proacl, acldefault('f', proowner)))
     FROM pg_proc WHERE oid = format('threadline.%I()', function_name)::regprocedure;
     was_captured := threadline.create_triggers(root, policy -> 'table', function_name);
@@ -1486,8 +1484,8 @@ BEGIN
     FROM jsonb_array_elements(policy #> '{table,columns}') AS declared
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = declared ->> 'name'
         AND NOT attribute.attisdropped;
-    -- The same definition of the key: the same columns of this relation, whatever they are called now; or,
-    -- where the relation is another (restored from a dump, created again), columns of the same names.
+    -- The key definition is unchanged if it has the same columns by attribute number, which allows renames;
+    -- or, if the relation is another one (restored, created again), columns of the same names.
     key_since := CASE
         WHEN previous.order_id IS NULL THEN 0
         WHEN previous.relation = root::oid AND previous.key_attnums = key_attnums
@@ -1495,7 +1493,7 @@ BEGIN
         THEN previous.key_since
     END;
     IF key_since IS NULL THEN
-        -- No change of the old key may get an id after the new definition.
+        -- Block writes, so that no change under the old key gets an id after the new definition.
         PERFORM threadline.lock_tables_with_retry(ARRAY[root], 'SHARE ROW EXCLUSIVE');
     END IF;
     order_id := nextval('threadline.audit_changes_id_seq');
@@ -1516,7 +1514,7 @@ BEGIN
 END
 $$;
 
--- Takes a table out of capture. Its trail stays.
+-- Disables capture of a table. Its records are kept.
 CREATE FUNCTION threadline.disable_capture(table_schema text, table_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1543,10 +1541,10 @@ BEGIN
 END
 $$;
 
--- The trail is append-only, for its owner too. Only functions that record what they remove may change it,
--- and capture may complete what the running transaction recorded.
+-- The trail is append-only, also for its owner. Two exceptions: functions that record their removals, and
+-- capture, which updates rows that the current transaction inserted.
 
--- Lets the running function change the trail (true), or ends that (false).
+-- Allows (true) or forbids (false) updates and deletes of the trail in this transaction.
 CREATE FUNCTION threadline.allow_trail_delete(allowed boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1555,7 +1553,7 @@ BEGIN
 END
 $$;
 
--- Whether that is so. Any role can write the setting, but not the value that currval gives.
+-- Whether they are allowed. Any role can write the setting, but not the session value of the sequence.
 CREATE FUNCTION threadline.trail_delete_is_allowed() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1568,7 +1566,8 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
 END
 $$;
 
--- The argument names the column with the id of the transaction that recorded the row.
+-- Refuses an update or delete, except an update of a row that the current transaction inserted. The
+-- argument is the name of the column with the id of the inserting transaction.
 CREATE FUNCTION threadline.guard_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1583,7 +1582,7 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Use retention or erase_values, which record what they remove.';
+              HINT = 'Use retention or erase_values, which record their removals.';
 END
 $$;
 
@@ -1612,9 +1611,9 @@ CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.au
 CREATE TRIGGER guard_record BEFORE DELETE OR UPDATE OR TRUNCATE ON threadline.audit_removals
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 
--- Suspending capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
--- EXECUTE on suspend_capture, which no role has by default. What was suspended, by whom and why is
--- recorded; the rows that were changed meanwhile are not.
+-- Suspends capture for bulk maintenance, until the transaction ends or resume_capture is called. Needs
+-- EXECUTE on suspend_capture, which no role has by default. The suspension is recorded with its tables,
+-- role and reason; the changes made during it are not.
 
 CREATE FUNCTION threadline.suspend_capture(tables regclass[], reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1638,13 +1637,13 @@ BEGIN
     ) VALUES (
         order_id, transaction_id, clock_timestamp(), session_user, reason,
         ARRAY(
-            -- The names under which capture knows them.
+            -- The declared names, which capture uses.
             SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
             FROM unnest(tables) AS given CROSS JOIN LATERAL threadline.deployed_policy(given) AS policy
             ORDER BY 1
         )
     );
-    -- Capture looks for suspensions where its marker does not match, so the marker is cleared.
+    -- Capture checks for suspensions only if its marker does not match, so clear the marker.
     PERFORM set_config(
             'threadline.suspended',
             concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true
@@ -1660,7 +1659,7 @@ BEGIN
 END
 $$;
 
--- Erasure, and the record of everything that is removed.
+-- Erasure of values, and records of all removals.
 
 CREATE FUNCTION threadline.record_removal(kind text, reason text, scope jsonb, change_count bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1679,15 +1678,15 @@ BEGIN
 END
 $$;
 
--- Replaces the values of columns by [ERASED] in an image.
+-- Replaces the values of columns in an image by [ERASED].
 CREATE FUNCTION threadline.erased_image(image jsonb, columns text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN image || (
     SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE image ? name
 );
 
--- Erases the values of columns in every stored image of one row, also under keys that it had before. That
--- the changes happened stays known. Returns how many changes it altered.
+-- Erases the values of columns in all stored images of one row, also under its earlier keys. The changes
+-- themselves are kept. Returns the number of updated changes.
 CREATE FUNCTION threadline.erase_values(
     of_schema text, of_table text, of_key text, columns text[], reason text
 ) RETURNS bigint
@@ -1698,7 +1697,7 @@ DECLARE
     found_key boolean;
     erased bigint;
 BEGIN
-    -- What policies of the table stored; columns that were renamed keep their old names in the trail.
+    -- The columns of all policies of the table; images have the names that renamed columns had then.
     SELECT array_agg(DISTINCT col ->> 'name') INTO known_columns
     FROM threadline.audit_enrolments AS enrolled
     CROSS JOIN LATERAL jsonb_array_elements(enrolled.columns) AS col
@@ -1748,8 +1747,8 @@ BEGIN
 END
 $$;
 
--- Removing what has expired: four functions for a role that purges the trail. Each call is bounded and
--- records what it removed. What has expired is decided by the caller.
+-- Removal of expired records: four functions for a role that purges the trail. Each call is bounded and
+-- records its removals. The caller decides which records are expired.
 
 CREATE TABLE threadline.audit_retention_runs (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -1771,7 +1770,7 @@ CREATE TABLE threadline.audit_retention_runs (
     failure           text
 );
 COMMENT ON TABLE threadline.audit_retention_runs IS
-    'One row for each purge: its policy, its lease, how much it removed, how it ended.';
+    'One row for each purge: policy, lease, state and numbers of removed records.';
 -- One run at a time.
 CREATE UNIQUE INDEX audit_retention_runs_running_idx ON threadline.audit_retention_runs (state) WHERE state = 'running';
 CREATE TRIGGER guard_finished BEFORE UPDATE ON threadline.audit_retention_runs
@@ -1785,9 +1784,9 @@ CREATE TABLE threadline.audit_horizons (
     purged_before timestamptz NOT NULL,
     PRIMARY KEY (table_name, table_schema)
 );
-COMMENT ON TABLE threadline.audit_horizons IS 'The last cut-off of each table that retention removed changes of.';
+COMMENT ON TABLE threadline.audit_horizons IS 'One row for each table of which retention removed changes: its last cut-off.';
 
--- Records what retention removed, and that the trail of these tables is complete from the cut-off only.
+-- Records a removal by retention, and raises the horizon of the tables to the cut-off.
 CREATE FUNCTION threadline.record_purge(
     reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
 ) RETURNS void
@@ -1804,17 +1803,17 @@ BEGIN
 END
 $$;
 
--- Removes the oldest changes of one table captured before an instant, at most `batch` and from one
--- partition; none means that none are left. Transactions go with their last change, if they began before
--- `transactions_before` (null: never). Where last images are kept, a row whose newest record goes gets a
--- new baseline, unless it is gone or unknown: after a truncate, after capture was off, or if its key has
--- other columns since.
+-- Removes the oldest changes of one table captured before an instant: at most `batch`, from one partition.
+-- 0 means that none are left. A transaction is removed with its last change if it began before
+-- `transactions_before` (null: never). With `keep_last_images`, a row whose newest change is removed gets a
+-- new baseline, unless the image may be outdated: the row was deleted, or after the change the table was
+-- truncated, capture was disabled, or the key was redefined.
 CREATE FUNCTION threadline.remove_changes(
     of_schema text, of_table text, before timestamptz, batch integer, reason text,
     keep_last_images boolean DEFAULT false, transactions_before timestamptz DEFAULT 'infinity',
     OUT changes bigint, OUT transactions bigint, OUT baselines bigint
 )
--- With stale statistics a sequential scan of the partition would seem cheaper than it is.
+-- With stale statistics the planner would choose a sequential scan of the partition.
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     this_transaction uuid := threadline.current_transaction_id();
@@ -1854,7 +1853,7 @@ BEGIN
         ), newest AS (
             SELECT DISTINCT ON (row_key) * FROM gone WHERE $5 AND row_key IS NOT NULL ORDER BY row_key, id DESC
         ), living AS (
-            -- LIMIT keeps these what they are meant to be: a look-up for each row.
+            -- LIMIT 1 keeps the planner from turning these index look-ups into joins.
             SELECT * FROM newest WHERE image IS NOT NULL AND id > coalesce($7, 0) AND (
                 SELECT later.id FROM threadline.audit_changes AS later WHERE later.table_name = $1
                     AND later.table_schema = $2 AND later.row_key = newest.row_key AND later.id > newest.id LIMIT 1
@@ -1879,7 +1878,7 @@ BEGIN
     DELETE FROM threadline.audit_key_changes AS moved
     WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
 
-    -- Those of the transactions that have no change left, in this partition or elsewhere.
+    -- Keep the ids of transactions without a remaining change in this or another partition.
     EXECUTE format('SELECT array_agg(found.id ORDER BY found.id) FROM unnest($1) AS found (id) WHERE NOT EXISTS '
         '(SELECT FROM %s AS change WHERE change.transaction_id = found.id)', part.partition) INTO ids USING ids;
     elsewhere := ARRAY(
@@ -1897,8 +1896,9 @@ BEGIN
 END
 $$;
 
--- Drops a partition of the trail that is past; of transactions only if none of them has changes. Returns
--- how many rows it had; null if its lock was not free within `lock_wait`, for which writers wait too.
+-- Drops a partition of the trail that ends in the past; a partition of transactions only if none of them
+-- has changes. Returns the number of its rows; null if the lock was not granted within `lock_wait`, a time
+-- for which writers wait, too.
 CREATE FUNCTION threadline.drop_trail_partition(
     partition_name text, reason text, lock_wait interval DEFAULT '50 milliseconds'
 ) RETURNS bigint
@@ -1930,7 +1930,7 @@ BEGIN
     END IF;
     BEGIN
         PERFORM set_config('lock_timeout', (extract(epoch FROM lock_wait) * 1000)::integer || 'ms', true);
-        -- The parent first, as everyone else does.
+        -- Lock the parent first, as all other statements do.
         EXECUTE format('LOCK TABLE ONLY threadline.%I IN ACCESS EXCLUSIVE MODE', part.parent);
         EXECUTE format('DROP TABLE %s', part.partition);
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -1951,8 +1951,8 @@ BEGIN
 END
 $$;
 
--- Of the next `batch` transactions after an id that began before an instant, removes those that have no
--- changes. `last_id` is the last one it looked at; null means that there are no more.
+-- Reads the next `batch` transactions after an id that began before an instant, and removes those without
+-- changes. `last_id` is the last id read; null if there are no more.
 CREATE FUNCTION threadline.remove_transactions(
     after_id uuid, before timestamptz, batch integer, reason text, OUT transactions bigint, OUT last_id uuid
 )
@@ -1978,7 +1978,7 @@ BEGIN
 END
 $$;
 
--- Removes the oldest actions recorded before an instant, at most `batch`. Returns how many.
+-- Removes the oldest actions recorded before an instant, at most `batch`. Returns their number.
 CREATE FUNCTION threadline.remove_actions(before timestamptz, batch integer, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -1998,9 +1998,8 @@ BEGIN
 END
 $$;
 
--- Baselines: rows that are older than capture, recorded as they are (op 'baseline'). The command
--- `baseline` walks the table and decides which rows; here are the record of its runs, and the one right
--- that it needs on the trail.
+-- Baselines: images of rows that are older than capture (op 'baseline'). The library reads the table and
+-- selects the rows; this file has the table of its runs, and the function that inserts a baseline.
 
 CREATE TABLE threadline.audit_baseline_runs (
     id             bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -2024,29 +2023,28 @@ CREATE TABLE threadline.audit_baseline_runs (
 );
 
 COMMENT ON TABLE threadline.audit_baseline_runs IS
-    'Who recorded the rows of which table as they were, when, and how far it went.';
+    'One row for each baseline run: table, role, state and progress.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.selection IS 'Which rows: those without history, or all.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.continues IS 'The unfinished run whose work this one continued.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.first_change IS
-    'Changes with a greater id were recorded by this run or one that it continues, or came later.';
+    'Changes with a greater id were recorded by this run or one that it continues, or captured later.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.rows_left IS
-    'Rows that other transactions had locked, and that were not recorded yet.';
+    'The number of rows skipped because other transactions had them locked.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.last_key IS
-    'Where the walk along the key arrived: column name to value as text.';
+    'The last key that was read: column name to value as text.';
 
 CREATE INDEX audit_baseline_runs_table_idx ON threadline.audit_baseline_runs (table_name, table_schema, id);
--- Two runs of one table would record its rows twice.
+-- At most one running run for each table: two would record its rows twice.
 CREATE UNIQUE INDEX audit_baseline_runs_running_idx ON threadline.audit_baseline_runs
     (table_name, table_schema) WHERE state = 'running';
 
--- Runs move on, but nothing takes them back.
+-- Runs are updated, but never deleted.
 CREATE TRIGGER guard_record BEFORE DELETE OR TRUNCATE ON threadline.audit_baseline_runs
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
 
--- Records a row of the table of a run. The caller holds a lock on the row that keeps it from changing
--- until the end of the transaction, and has seen, in the statement that locked it, that the trail does
--- not know it. So the changes that were captured before are in the image, and the others get greater
--- ids.
+-- Records a baseline of a row. The caller has locked the row until the end of the transaction, and the
+-- statement that locked it has found no record of the row. So the image includes all changes with smaller
+-- ids, and later changes get greater ids.
 CREATE FUNCTION threadline.record_baseline_row(
     run bigint, table_pk jsonb, row_key text, image jsonb
 ) RETURNS boolean
@@ -2075,25 +2073,25 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Generate and apply its capture migration first (gen-triggers).';
     END IF;
-    -- The last argument: a baseline without an actor is refused.
+    -- `true`: a baseline without an actor is refused.
     RETURN threadline.record_change(
         'baseline', this_run.table_schema, this_run.table_name, table_pk, row_key, NULL, image, NULL, true, NULL
     );
 END
 $baseline$;
 
--- The history of one row, followed through its keys. All of this runs with the caller's rights.
+-- The history of one row, followed through changes of its key. All functions run with the caller's privileges.
 
--- Every time a row came to a key or left it: by an update of the key, or by a move between partitions,
--- which is stored as a delete (left_id) and the next insert (arrived_id) of the same transaction whose
--- key is equal except for the partition columns. Only under the present definition of the key.
+-- All changes in which a row left a key or arrived at it: updates of the key, and moves between partitions,
+-- which are stored as a delete (left_id) and the next insert (arrived_id) of the same transaction whose
+-- key is equal except for the partition columns. Only changes under the current key definition.
 CREATE FUNCTION threadline.row_key_changes(of_schema text, of_table text, of_key text)
 RETURNS TABLE (
     left_id bigint, previous_key text, arrived_id bigint, row_key text, captured_at timestamptz,
     image_before jsonb, image_after jsonb, is_move boolean
 )
 LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
--- Planning for every partition takes longer than the look-ups.
+-- Generic plans: planning for all partitions takes longer than the look-ups.
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     since bigint;
@@ -2134,11 +2132,11 @@ BEGIN
 END
 $$;
 
--- The keys under which a row is and was known, each with the range of changes (by id) in which the key
--- was its own. A key means the row that has it now, or had it last.
+-- The current and earlier keys of a row, each with the range of change ids in which the row had the key.
+-- The row is the one that has the given key now, or had it last.
 --
--- While keys are swapped under a deferrable constraint, one row comes to a key before the other has
--- left it; the images before and after tell the two apart.
+-- If two rows swap keys under a deferrable constraint, one arrives at a key before the other has left it;
+-- their images distinguish the two.
 CREATE FUNCTION threadline.row_segments(of_schema text, of_table text, of_key text)
 RETURNS TABLE (row_key text, first_id bigint, last_id bigint)
 LANGUAGE plpgsql STABLE ROWS 2 SET search_path = pg_catalog, pg_temp
@@ -2153,7 +2151,7 @@ DECLARE
     departure record;
     arrival record;
 BEGIN
-    -- Forwards: where did the row go, if it has left the key since it was last seen there?
+    -- Forwards: follow the row to its current key, if it has left the given one.
     SELECT c.id, c.previous_key, c.data_after INTO seen
     FROM threadline.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key = of_key AND c.id > since
@@ -2180,9 +2178,9 @@ BEGIN
         ORDER BY k.left_id LIMIT 1;
     END LOOP;
 
-    -- Backwards.
+    -- Backwards: return a segment for each key.
     upper_id := highest;
-    FOR step IN 1 .. 1000 LOOP
+    LOOP
         SELECT k.* INTO arrival
         FROM threadline.row_key_changes(of_schema, of_table, here) AS k
         WHERE k.row_key = here AND k.arrived_id <= upper_id
@@ -2191,7 +2189,7 @@ BEGIN
         FROM threadline.row_key_changes(of_schema, of_table, here) AS k
         WHERE k.previous_key = here AND k.left_id < upper_id
         ORDER BY k.left_id DESC LIMIT 1;
-        -- A departure after the arrival ends the segment, unless the other row of a swap left.
+        -- A departure after the arrival ends the segment, unless the other row of a swap left the key.
         IF departure.left_id > arrival.arrived_id AND NOT departure.is_move
             AND departure.image_before <> arrival.image_after
             AND NOT EXISTS (
@@ -2210,8 +2208,8 @@ BEGIN
         here := arrival.previous_key;
         upper_id := arrival.left_id;
         IF NOT arrival.is_move THEN
-            -- Another row may have come to the old key before this one left it: the segment ends with the
-            -- image that this row left with.
+            -- Another row may have arrived at the old key before this one left it: the segment ends at the
+            -- last change whose image this row left with.
             upper_id := COALESCE((
                 SELECT c.id FROM (
                     SELECT last.id, last.data_after FROM threadline.audit_changes AS last
@@ -2227,8 +2225,8 @@ BEGIN
 END
 $$;
 
--- The history of a row for people, newest first. A move between partitions is one row, `moved`. If the
--- table's key was defined anew, the last row says so, `key_defined`: earlier changes have other keys.
+-- The history of a row for psql, newest first. A move between partitions is one row with op `moved`. If
+-- the key of the table was redefined, the last row has op `key_defined`: earlier changes have other keys.
 CREATE FUNCTION threadline.row_history(of_schema text, of_table text, of_key text)
 RETURNS TABLE (
     change_id bigint, captured_at timestamptz, op text, actor text, row_key text, previous_key text,
@@ -2272,12 +2270,12 @@ BEGIN ATOMIC
     ORDER BY 1 DESC;
 END;
 
--- Rows from stored images, and what one row was as of an instant. All of this runs with the caller's
--- rights and reads the trail and the catalogs, never the host's tables.
+-- Conversion of stored images to rows, and a row as of an instant. All functions run with the caller's
+-- privileges and read the trail and the catalogs, never audited tables.
 
--- The row that an image holds, in the row type of `base` (usually NULL::my_table). Columns that the
--- image does not have are null. jsonb_populate_record does it, except for json columns: their documents
--- are stored as texts, which keep every character.
+-- Converts an image to the row type of `base` (usually NULL::my_table). Columns that the image does not
+-- have are null. Like jsonb_populate_record, but json columns are stored as text, which preserves every
+-- character.
 CREATE FUNCTION threadline.row_from_image(base anyelement, image jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
 DECLARE
@@ -2311,8 +2309,8 @@ BEGIN
 END
 $$;
 
--- The instant since when every change of a table is in the trail: the first time that capture was
--- enabled, or the last cut-off of a purge if that is later. Null if the table was never captured.
+-- The audit horizon of a table: when capture was first enabled, or the last cut-off of a purge if that is
+-- later. Null if the table was never captured.
 CREATE FUNCTION threadline.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -2342,7 +2340,7 @@ CREATE FUNCTION threadline.row_as_of(
     OUT transaction_id uuid, OUT actor text, OUT image jsonb, OUT unknown jsonb
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
--- Planning for every partition takes longer than the look-ups.
+-- Generic plans: planning for all partitions takes longer than the look-ups.
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -2462,9 +2460,10 @@ BEGIN
 END
 $$;
 
--- Views for people at a SQL prompt and for reports.
+-- Views for psql and reports.
 
--- Every change with who, why, and what changed. Baseline records are not changes; audit_changes has them.
+-- All changes with actor, action, context and changed fields. Baselines are not changes: they are only in
+-- audit_changes.
 CREATE VIEW threadline.audit_timeline AS
 SELECT
     change.id,
@@ -2500,9 +2499,8 @@ LEFT JOIN threadline.audit_transactions AS transaction ON transaction.id = chang
 LEFT JOIN threadline.audit_actions AS action ON action.id = change.action_id
 WHERE change.op <> 'baseline';
 
-
--- The policies that are deployed: one row for each capture function. `policy` is the function's comment:
--- {"version", "hash", "table"}. `relation` is null if the table is gone.
+-- The deployed policies: one row for each capture function. `policy` is the function's comment:
+-- {"version", "hash", "table"}. `relation` is null if the table does not exist.
 CREATE VIEW threadline.deployed_policies AS
 SELECT
     deployed.policy #>> '{table,name,schema}' AS table_schema,
@@ -2525,15 +2523,15 @@ FROM (
 WHERE deployed.policy IS NOT NULL;
 
 
--- The feed: how far each named consumer is. Its logic is not here but in the library, which reads the
--- trail and updates this table with the rights of the worker's role: SELECT on the trail, and UPDATE
--- on audit_feed_consumers.
+-- The feed: the position of each named consumer. The logic is in the library, which reads the trail and
+-- updates this table with the privileges of the worker's role: SELECT on the trail, and UPDATE on
+-- audit_feed_consumers.
 --
 -- A change takes its id when it is captured and becomes visible when its transaction commits, which may
--- be long after changes with greater ids. So a consumer reads up to a mark: the last id given out, and
--- a transaction id that was assigned after that. Every id up to mark_id belongs to a transaction older
--- than mark_xid, because whatever takes an id has a transaction id before. Once all of these have
--- ended, the mark is settled: what is up to mark_id is committed, or never will be.
+-- be long after changes with greater ids. So a consumer reads up to a mark: the last assigned id, and an
+-- xid that was assigned after that. Every id up to mark_id belongs to a transaction older than mark_xid,
+-- because a transaction gets its xid before it takes an id. When all of these have ended, the mark is
+-- settled: every id up to mark_id belongs to a transaction that has committed or was rolled back.
 
 CREATE TABLE threadline.audit_feed_consumers (
     name              text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
@@ -2558,34 +2556,34 @@ COMMENT ON TABLE threadline.audit_feed_consumers IS
     'One row for each named consumer of the feed: its position and its lease. State, not a record.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.acknowledged_to IS
     'Changes and actions with ids up to this are acknowledged.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.seen_until IS 'About when the last of them was captured.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.seen_until IS 'About when the last acknowledged change was captured.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.settled_to IS
-    'Changes and actions with ids up to this are committed, or never will be.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.settled_at IS 'When that id was the last one given out.';
+    'All transactions that took ids up to this have ended.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.settled_at IS 'When settled_to was the last assigned id.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.mark_id IS
-    'The next settled_to, as soon as every transaction older than mark_xid has ended.';
+    'The next settled_to, when every transaction older than mark_xid has ended.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.lease_token IS
     'The fencing token: only its holder can acknowledge, and only until leased_until.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.leased_to IS 'acknowledged_to after an acknowledgement.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.leased_seen_until IS 'seen_until after an acknowledgement.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.attempt IS 'How often what comes after acknowledged_to was leased.';
+COMMENT ON COLUMN threadline.audit_feed_consumers.attempt IS 'How often the items after acknowledged_to were leased.';
 
 CREATE VIEW threadline.audit_feed_end AS
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last_id
 FROM threadline.audit_changes_id_seq;
 
 COMMENT ON VIEW threadline.audit_feed_end IS
-    'The last id given out. GRANT SELECT ON ALL TABLES includes this view, and not the sequence.';
+    'The last assigned id. GRANT SELECT ON ALL TABLES includes this view, but not the sequence.';
 
--- The application can cause changes and say why; it can neither write nor read the trail beyond that.
--- Readers are granted by the host: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
+-- The application can have changes captured and set actor and action; it can neither write nor read the
+-- trail otherwise. The host grants access to readers: GRANT SELECT ON ALL TABLES IN SCHEMA ... TO ...
 
--- The number of the newest schema file applied.
+-- The number of the newest schema migration that is applied.
 CREATE FUNCTION threadline.schema_version() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN 1;
 
--- Takes back what default privileges granted on the new objects.
+-- Revokes privileges that default privileges granted on the new objects.
 DO $$
 BEGIN
     PERFORM threadline.revoke_all(object.name, object.owner, object.acl)
@@ -2609,7 +2607,7 @@ GRANT EXECUTE ON FUNCTION threadline.end_audited_work(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.count_audited_work(uuid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.current_transaction_id() TO PUBLIC;
--- Readers. These read with the rights of their caller, or nothing at all.
+-- Readers. These run with the caller's privileges, or read no table.
 GRANT EXECUTE ON FUNCTION threadline.schema_version(), threadline.policy_of(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.row_key(text[]), threadline.current_enrolment(text, text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION threadline.trail_partitions(), threadline.transaction_id_from(timestamptz),

@@ -252,9 +252,9 @@ CREATE INDEX audit_enrolments_table_idx ON @threadline@.audit_enrolments (table_
 -- Suspensions of capture in a transaction.
 CREATE INDEX audit_suspensions_transaction_idx ON @threadline@.audit_suspensions (transaction_id);
 
--- Its session value (currval) is the xid of the transaction whose row this session recorded last. A
--- session can write the setting threadline.recorded, but not this value. Unlogged, because session
+-- Its session value (currval) is the hash of the marker, the setting threadline.recorded, that this
+-- session set last. A session can write the setting, but not this value. Unlogged, because session
 -- values do not survive a crash.
-CREATE UNLOGGED SEQUENCE @threadline@.capture_session AS bigint;
--- The same for the transaction that may delete from the trail; see allow_trail_delete.
+CREATE UNLOGGED SEQUENCE @threadline@.capture_session AS bigint MINVALUE -9223372036854775808;
+-- Its session value is the xid of the transaction that may delete from the trail; see allow_trail_delete.
 CREATE UNLOGGED SEQUENCE @threadline@.removal_session AS bigint;

@@ -47,7 +47,8 @@ DECLARE
     correlation text;
     job text;
     problem text;
-    marked text;
+    marker text;
+    hash bigint;
 BEGIN
     IF settings <> concat(txid_current(), '|||') THEN
         setting := current_setting('threadline.actor_ref', true);
@@ -153,11 +154,9 @@ BEGIN
     -- savepoint is rolled back, PostgreSQL restores the setting together with the row. No marker is set
     -- while capture is suspended or the context is malformed: every change calls this function.
     IF coalesce(problem, '') = '' AND coalesce(current_setting('threadline.suspended', true), '') = '' THEN
-        -- An assignment of a simple expression, which does not start the executor as PERFORM would.
-        marked := concat(
-            set_config('threadline.recorded', concat(settings, '|', actor), true),
-            setval('@threadline@.capture_session', txid_current())
-        );
+        -- Assignments of simple expressions, which do not start the executor as PERFORM would.
+        marker := set_config('threadline.recorded', concat(settings, '|', actor), true);
+        hash := setval('@threadline@.capture_session', hashtextextended(marker, 0));
     END IF;
     RETURN actor;
 END

@@ -46,7 +46,7 @@ RETURN EXISTS (
 -- Records one change. Returns false if capture of the table is suspended.
 --
 -- The row of the transaction exists if the marker matches the current settings and currval of
--- capture_session is the current xid. A session can write the marker, but not the sequence.
+-- capture_session is the hash of the marker. A session can write the marker, but not the sequence.
 CREATE FUNCTION @threadline@.record_change(
     op text, table_schema text, table_name text, table_pk jsonb, row_key text, previous_key text,
     data_after jsonb, changed_from jsonb, actor_required boolean, command_id integer,
@@ -70,7 +70,7 @@ DECLARE
 BEGIN
     IF starts_with(marker, settings) THEN
         BEGIN
-            is_marked := currval('@threadline@.capture_session') = txid_current();
+            is_marked := currval('@threadline@.capture_session') = hashtextextended(marker, 0);
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
             NULL; -- this session has recorded nothing, or has executed DISCARD SEQUENCES
         END;

@@ -54,7 +54,7 @@ RETURN (
         THEN format('CASE WHEN %1$s::text = ''-0'' THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
         WHEN type.typcategory = 'A'
         THEN format(
-            'CASE WHEN array_dims(%1$s) ~ ''\[(?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
+            'CASE WHEN array_dims(%1$s) ~ ''[[](?!1:)'' OR %1$s::text ~ ''[{,]-0[,}]'' '
             'THEN to_jsonb(%1$s::text) ELSE to_jsonb(%1$s) END', value)
         ELSE value
     END

@@ -98,7 +98,7 @@ BEGIN
 
     -- Backwards: return a segment for each key.
     upper_id := highest;
-    FOR step IN 1 .. 1000 LOOP
+    LOOP
         SELECT k.* INTO arrival
         FROM @threadline@.row_key_changes(of_schema, of_table, here) AS k
         WHERE k.row_key = here AND k.arrived_id <= upper_id

@@ -12,3 +12,20 @@ HAVING max(newest.id) > (
     SELECT CASE WHEN sequence.is_called THEN sequence.last_value ELSE 0 END
     FROM @threadline@.audit_changes_id_seq AS sequence
 )
+
+UNION ALL
+-- Ids that an older change has, too. The newest changes are looked at; each id is found by the BRIN index.
+SELECT 'error', 'change_ids_duplicated', '@threadline@', 'audit_changes',
+    format('%s of the newest changes have ids that older changes have, too: rows were brought here without their sequence',
+        count(*)),
+    'set the sequence past the newest id (see change_ids_behind); read changes with these ids by id and captured_at'
+FROM (
+    SELECT change.id FROM @threadline@.audit_changes AS change
+    WHERE change.id = ANY (ARRAY(
+        SELECT newest.id FROM @threadline@.audit_changes AS newest
+        WHERE newest.captured_at < 'infinity'
+        ORDER BY newest.captured_at DESC, newest.id DESC LIMIT 100
+    ))
+    GROUP BY change.id HAVING count(*) > 1
+) AS duplicated
+HAVING count(*) > 0

@@ -26,8 +26,8 @@ given AS (
 excess AS (
     SELECT given.*, CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS role
     FROM given WHERE given.type <> 'SELECT' AND given.grantee <> given.relowner
-        -- Workers of the feed and of baselines update these tables.
-        AND given.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs')
+        -- Workers of the feed, of baselines and of retention write these tables.
+        AND given.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs')
 ),
 needed AS (
     SELECT part.relname, part.shown, CASE part.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, right_.name

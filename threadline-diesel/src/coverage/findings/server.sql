@@ -47,3 +47,29 @@ LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
 WHERE held.locktype = 'relation' AND held.granted AND held.mode = 'RowExclusiveLock'
     AND held.database = (SELECT database.oid FROM pg_database AS database WHERE database.datname = current_database())
     AND held.pid IS DISTINCT FROM pg_backend_pid()
+
+UNION ALL
+-- Attribution is set for a transaction. A default would be recorded for every write of the sessions.
+SELECT 'error', 'attribution_default', NULL, NULL,
+    format('%s starts sessions with %s, which is recorded for every write', COALESCE(
+        'role ' || role.rolname || COALESCE(' in database ' || database.datname, ''),
+        'database ' || database.datname, 'the server'), setting.name),
+    CASE
+        WHEN role.oid IS NULL THEN format('ALTER DATABASE %I RESET %s', database.datname, setting.name)
+        WHEN database.oid IS NULL THEN format('ALTER ROLE %I RESET %s', role.rolname, setting.name)
+        ELSE format('ALTER ROLE %I IN DATABASE %I RESET %s', role.rolname, database.datname, setting.name)
+    END
+FROM pg_db_role_setting AS defaults
+CROSS JOIN LATERAL unnest(defaults.setconfig) AS assignment
+CROSS JOIN LATERAL (SELECT split_part(assignment, '=', 1)) AS setting (name)
+LEFT JOIN pg_roles AS role ON role.oid = defaults.setrole
+LEFT JOIN pg_database AS database ON database.oid = defaults.setdatabase
+WHERE setting.name LIKE 'threadline.%'
+    AND (defaults.setdatabase = 0 OR database.datname = current_database())
+
+UNION ALL
+SELECT 'warning', 'encoding_unchecked', NULL, NULL,
+    'the database has encoding SQL_ASCII, which does not check text: changes can have bytes that readers cannot decode',
+    'dump the database, and restore it into a database with encoding UTF8'
+FROM pg_database AS database
+WHERE database.datname = current_database() AND database.encoding = 0

@@ -1,7 +1,8 @@
 -- The tables of the host, and whether each has a trigger with a capture function. Tables without columns
--- are omitted.
+-- are omitted. Materialized views cannot have triggers.
 SELECT namespace.nspname::text AS table_schema, class.relname::text AS table_name,
-    capture.function IS NOT NULL AS captured, extension.extname::text AS extension
+    capture.function IS NOT NULL AS captured, class.relkind = 'm' AS materialized,
+    extension.extname::text AS extension
 FROM pg_class AS class
 JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
 LEFT JOIN LATERAL (
@@ -15,7 +16,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN pg_depend AS membership
     ON membership.classid = 'pg_class'::regclass AND membership.objid = class.oid AND membership.deptype = 'e'
 LEFT JOIN pg_extension AS extension ON extension.oid = membership.refobjid
-WHERE class.relkind IN ('r', 'p') AND NOT class.relispartition
+WHERE class.relkind IN ('r', 'p', 'm') AND NOT class.relispartition
     AND EXISTS (
         SELECT FROM pg_attribute AS attribute
         WHERE attribute.attrelid = class.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped

@@ -25,6 +25,7 @@ pub(crate) struct ChangeFilter {
     pub(super) op: Option<Op>,
     pub(super) changed_field: Option<ColumnName>,
     pub(super) field_set: Option<FieldSet>,
+    pub(super) refers_to: Option<RefersTo>,
     pub(super) text: Option<SearchText>,
     pub(super) attribution: Option<Attribution>,
     #[serde(flatten)]
@@ -38,6 +39,15 @@ pub(crate) struct ChangeFilter {
 pub(crate) struct FieldSet {
     pub(crate) field: ColumnName,
     pub(crate) value: Option<FieldValue>,
+}
+
+/// A foreign key and the values by which it refers to a row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RefersTo {
+    /// The columns of the foreign key.
+    pub(crate) columns: Vec<String>,
+    /// The values of the columns as text, for each state of the row.
+    pub(crate) values: Vec<Vec<String>>,
 }
 
 /// Whether a change has an actor.
@@ -168,6 +178,7 @@ impl ChangeFilter {
             conditions.push(SqlFragment::sql(changed).bind_text(field.as_str()));
         }
         conditions.extend(self.field_set.as_ref().map(set_to));
+        conditions.extend(self.refers_to.as_ref().map(refers_to));
         conditions.extend(self.text.as_ref().map(values_contain));
         conditions
     }
@@ -272,6 +283,31 @@ fn values_contain(text: &SearchText) -> SqlFragment {
     .push_sql(")) > 0 LIMIT 1)")
 }
 
+/// The changed row referred to one of these values by a foreign key, before or after the change.
+fn refers_to(reference: &RefersTo) -> SqlFragment {
+    let images = [
+        "audit_changes.data_after",
+        "(COALESCE(audit_changes.data_after, '{}') || COALESCE(audit_changes.changed_from, '{}'))",
+    ];
+    let states = reference
+        .values
+        .iter()
+        .flat_map(|values| images.map(|image| (image, values)));
+    let mut any = SqlFragment::sql("false");
+    for (image, values) in states {
+        let mut all = SqlFragment::sql("true");
+        for (column, value) in reference.columns.iter().zip(values) {
+            all = all
+                .push_sql(format!(" AND {image} ->> "))
+                .bind_text(column)
+                .push_sql(" = ")
+                .bind_text(value);
+        }
+        any = any.push_sql(" OR ").push_group(&all);
+    }
+    any
+}
+
 /// The condition that a change set a field: an insert with the field, or an update that changed it.
 fn set_to(set: &FieldSet) -> SqlFragment {
     let field = set.field.as_str();
@@ -282,11 +318,5 @@ fn set_to(set: &FieldSet) -> SqlFragment {
     let Some(value) = &set.value else {
         return given;
     };
-    let (operator, value, cast) = value.comparison();
-    let is = SqlFragment::sql(format!("audit_changes.data_after {operator} "))
-        .bind_text(field)
-        .push_sql(" = ")
-        .bind_text(value)
-        .push_sql(cast);
-    given.and(&is)
+    given.and(&value.condition(field))
 }
