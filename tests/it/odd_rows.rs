@@ -108,7 +108,7 @@ fn rows_with_invalid_values_are_listed_as_stored() {
         .run_async(async |conn| threadline::transactions(conn, &Transactions::new()).await)
         .unwrap();
     assert_eq!(actor_texts(&page, |one| one.actor.as_ref()), expected);
-    let absent = actor_history("user:somebody".parse().unwrap());
+    let absent = actor_history("user:unrecorded".parse().unwrap());
     assert!(
         trail
             .run_async(async |conn| threadline::transactions(conn, &absent).await)

@@ -13,9 +13,7 @@ use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
 use crate::models::TimelineEntry;
-use crate::query::ReadError;
-use crate::query::Timeline;
-use crate::query::{Order, PageSize};
+use crate::query::{Order, PageSize, ReadError, Timeline};
 use crate::timeline;
 
 /// The additional time that each read goes back if the role cannot see when other transactions started.

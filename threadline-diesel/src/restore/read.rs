@@ -137,15 +137,7 @@ impl Restore {
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        let answer = state_at(conn, &self.table, self.key.as_str(), instant).await?;
-        // The plan names the gaps after the record; an uncertain state is restored as it was recorded.
-        Ok(match answer {
-            AsOf::Uncertain(uncertain) => match uncertain.recorded {
-                RecordedState::Row(known) => AsOf::Row(known),
-                RecordedState::Deleted(change) => AsOf::Deleted(change),
-            },
-            other => other,
-        })
+        state_at(conn, &self.table, self.key.as_str(), instant).await
     }
 
     /// The row as of the instant of the query.
@@ -268,6 +260,7 @@ impl Restore {
     }
 }
 
+/// A row as of an instant. An uncertain state is given as it was recorded: the plan names the gaps.
 async fn state_at<C>(
     conn: &mut C,
     table: &TableName,
@@ -278,7 +271,13 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let query = crate::DocumentAsOf::with_stored_key(table.clone(), row_key, instant);
-    Ok(crate::document_as_of(conn, &query).await?)
+    Ok(match crate::document_as_of(conn, &query).await? {
+        AsOf::Uncertain(uncertain) => match uncertain.recorded {
+            RecordedState::Row(known) => AsOf::Row(known),
+            RecordedState::Deleted(change) => AsOf::Deleted(change),
+        },
+        other => other,
+    })
 }
 
 async fn load_change<C>(conn: &mut C, id: i64) -> QueryResult<AuditChange>

@@ -10,7 +10,7 @@ use threadline_diesel::{Actions, FieldHistory, PageSize, Timeline, TimelineEntry
 use super::empty_answer::similar_hint;
 use crate::args::TimelineFilterArgs;
 use crate::exit::Failure;
-use crate::output::text::{escape, show_instant};
+use crate::output::text::{print_note, show_instant};
 use crate::output::timeline::show_value;
 
 /// How many transactions or actions are searched for similar actors and names.
@@ -115,11 +115,11 @@ pub(super) async fn explain_value(
     }
     if !values.is_empty() {
         values.truncate(VALUES);
-        eprintln!(
+        print_note(&format!(
             "column `{}` of this row was never set to this value; newest values: {}",
-            escape(column.as_str()),
+            column.as_str(),
             values.join(", ")
-        );
+        ));
     }
     Ok(())
 }
@@ -136,13 +136,19 @@ async fn explain_window(
     if let Some(from) = filters.from {
         let before = without_window.clone().to(from);
         if let Some(entry) = first_entry(conn, before).await? {
-            eprintln!("nearest change before the window: {}", show_entry(&entry));
+            print_note(&format!(
+                "nearest change before the window: {}",
+                show_entry(&entry)
+            ));
         }
     }
     if let Some(to) = filters.to {
         let after = without_window.from(to).order(Order::OldestFirst);
         if let Some(entry) = first_entry(conn, after).await? {
-            eprintln!("nearest change after the window: {}", show_entry(&entry));
+            print_note(&format!(
+                "nearest change after the window: {}",
+                show_entry(&entry)
+            ));
         }
     }
     Ok(())
@@ -162,8 +168,8 @@ fn show_entry(entry: &TimelineEntry) -> String {
         "{} UTC, {} of {}.{}, change {}",
         show_instant(change.captured_at),
         change.op,
-        escape(&change.table_schema),
-        escape(&change.table_name),
+        change.table_schema,
+        change.table_name,
         change.id
     )
 }
@@ -173,7 +179,7 @@ fn print_unknown(what: &str, given: &str, mut known: Vec<String>) {
     known.dedup();
     let known = known.into_iter().map(|name| (name.clone(), name));
     let hint = similar_hint(given, known);
-    eprintln!("no {what} `{}` are recorded{hint}", escape(given));
+    print_note(&format!("no {what} `{given}` are recorded{hint}"));
 }
 
 fn size(entries: u32) -> PageSize {
