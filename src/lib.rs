@@ -12,7 +12,9 @@ pub use threadline_core::context::{AuditContext, ContextId};
 pub use threadline_core::row_key::RowKeyText;
 pub use threadline_core::table::TableName;
 pub use threadline_core::transaction::AuditTransactionId;
-pub use threadline_core::{Audited, action, expected_gap, telemetry};
+#[doc(inline)]
+pub use threadline_core::{__action as action, __expected_gap as expected_gap};
+pub use threadline_core::{Audited, telemetry};
 
 #[doc(hidden)]
 pub use threadline_core::__private;
@@ -102,7 +104,7 @@ pub use threadline_plug as plug;
 
 /// The items that most applications import.
 pub mod prelude {
-    pub use threadline_core::action;
+    pub use threadline_core::__action as action;
     pub use threadline_core::action::Action;
     pub use threadline_core::actor::ActorRef;
     pub use threadline_core::context::{AuditContext, ContextId};
@@ -122,6 +124,10 @@ mod guides {
     struct AsOf;
     #[doc = include_str!("../guides/attribution.md")]
     struct Attribution;
+    #[doc = include_str!("../guides/audited-attribute.md")]
+    struct AuditedAttribute;
+    #[doc = include_str!("../guides/cookbook.md")]
+    struct Cookbook;
     #[doc = include_str!("../guides/export.md")]
     struct Export;
     #[doc = include_str!("../guides/brownfield.md")]
@@ -146,6 +152,8 @@ mod guides {
     struct Restore;
     #[doc = include_str!("../guides/retention.md")]
     struct Retention;
+    #[doc = include_str!("../guides/telemetry.md")]
+    struct Telemetry;
     #[doc = include_str!("../README.md")]
     struct Readme;
 }

@@ -295,8 +295,9 @@ impl Action {
 /// ```compile_fail
 /// let action = threadline_core::action!(" member.change_address");
 /// ```
+#[doc(hidden)]
 #[macro_export]
-macro_rules! action {
+macro_rules! __action {
     ($name:expr $(,)?) => {
         $crate::action::Action::with_name(const { $crate::action::ActionName::from_static($name) })
     };

@@ -81,8 +81,9 @@ pub fn expected_gaps() -> Result<Vec<ExpectedGap>, InvalidTableName> {
 /// ```compile_fail
 /// threadline_core::expected_gap!("sessions", "");
 /// ```
+#[doc(hidden)]
 #[macro_export]
-macro_rules! expected_gap {
+macro_rules! __expected_gap {
     ($table:expr, $reason:expr $(,)?) => {
         $crate::__private::inventory::submit! {
             $crate::expected_gap::ExpectedGap::new($table, $reason)

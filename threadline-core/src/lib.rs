@@ -23,6 +23,10 @@ pub mod work;
 
 pub use registry::Audited;
 
+// Under their own names, so that another crate can re-export the macros without the modules.
+#[doc(inline)]
+pub use crate::{__action as action, __expected_gap as expected_gap};
+
 /// Items for the expansion of macros. Not public API.
 #[doc(hidden)]
 pub mod __private {

@@ -22,6 +22,8 @@ mod install;
 mod page;
 mod policy;
 mod redeploy_triggers;
+#[cfg(test)]
+mod reference;
 mod restore;
 mod retention;
 mod row_key;

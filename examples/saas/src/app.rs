@@ -1,4 +1,4 @@
-//! The application: what its handlers share, and its routes.
+//! The application: shared state and routes.
 
 use std::net::SocketAddr;
 use std::{fmt, io};
@@ -17,7 +17,7 @@ use crate::jobs::Queue;
 use crate::session::{self, Identity, Sessions};
 use crate::{history, invoices, login, members, organizations};
 
-/// What the handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 pub struct App {
     pool: Pool,
@@ -32,7 +32,7 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// An application with nobody signed in. Starts its worker, so it needs a tokio runtime.
+    /// Creates an application without sessions. Starts the job worker, so it needs a tokio runtime.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl App {
         }
     }
 
-    /// Who is signed in.
+    /// The open sessions.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
@@ -56,8 +56,8 @@ impl App {
         Ok(self.pool.get().await?)
     }
 
-    /// The routes under the two layers every request passes: first it is found out who asks, then
-    /// the audit context is made of that.
+    /// The routes under two layers: `authenticate` runs first and sets the identity of the request, from
+    /// which the audit layer builds the audit context.
     pub fn router(&self) -> Router {
         let audit = AuditContextLayer::new()
             .source("web")
@@ -82,16 +82,16 @@ impl App {
             .route("/invoices/{id}/pay", post(invoices::pay))
             .route("/invoices/{id}/void", post(invoices::void))
             .route("/invoices/{id}/remind", post(invoices::remind))
-            .route("/invoices/{id}/history", get(history::of_invoice))
+            .route("/invoices/{id}/history", get(history::list_changes))
             .layer(audit)
             .layer(from_fn_with_state(self.clone(), session::authenticate))
             .with_state(self.clone())
     }
 
-    /// Answers requests until the listener fails.
+    /// Serves requests until the listener fails.
     ///
     /// # Errors
-    /// What the listener says.
+    /// The error of the listener.
     pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
         let service = self
             .router()

@@ -7,27 +7,27 @@ use diesel_async::pooled_connection::deadpool::{self, BuildError};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-/// Connections that are handed out and come back.
+/// The connection pool.
 pub type Pool = deadpool::Pool<AsyncPgConnection>;
 
-/// A connection that was handed out.
+/// A pooled connection.
 pub type Conn = deadpool::Object<AsyncPgConnection>;
 
-/// The application's migrations; Threadline's stand among them.
+/// The migrations of the application, including those that Threadline generated.
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// Connections to a database; none is made yet.
+/// Creates a connection pool. It opens connections on demand.
 ///
 /// # Errors
-/// [`BuildError`] when the pool cannot work at all.
+/// [`BuildError`] if the configuration of the pool is invalid.
 pub fn pool(url: impl Into<String>) -> Result<Pool, BuildError> {
     Pool::builder(AsyncDieselConnectionManager::new(url)).build()
 }
 
-/// Brings the database up to date. Needs a multi-threaded tokio runtime.
+/// Runs pending migrations. Needs a multi-threaded tokio runtime.
 ///
 /// # Errors
-/// When there is no connection or a migration fails.
+/// If the database cannot be reached or a migration fails.
 pub async fn migrate(pool: &Pool) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut harness = AsyncMigrationHarness::new(pool.get().await?);
     harness.run_pending_migrations(MIGRATIONS)?;

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the client is told about it.
+//! The error type of the handlers, and its HTTP responses.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -9,59 +9,59 @@ use serde_json::json;
 use threadline::AuditError;
 use threadline::context::{InvalidActionName, InvalidActor, InvalidContextId};
 
-/// Why a request is not answered as it was hoped.
+/// An error of a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
-    /// Nobody is signed in.
+    /// The request has no session.
     #[error("sign in first")]
-    SignInFirst,
-    /// The handle or the password is wrong; which one is nobody's business.
+    Unauthenticated,
+    /// The handle is unknown or the password is wrong. The response does not say which.
     #[error("the handle or the password is wrong")]
     WrongPassword,
-    /// Somebody who is not staff wants to act for somebody else.
-    #[error("only staff can act for somebody else")]
+    /// A member who is not staff sent the impersonation header.
+    #[error("only staff can act for another member")]
     NotStaff,
-    /// Staff who act for nobody want something that belongs to an organization.
-    #[error("say for whom you act, in the header x-impersonate")]
-    ActForWhom,
-    /// It does not exist, or not for who asks.
-    #[error("there is no such {0}")]
-    NoSuch(&'static str),
+    /// A staff request for an organization's data does not name a member.
+    #[error("name the member to act for in the header x-impersonate")]
+    NoMemberNamed,
+    /// The record does not exist or belongs to another organization.
+    #[error("{0} not found")]
+    NotFound(&'static str),
     /// The invoice is paid or void.
-    #[error("this invoice is {0} already")]
+    #[error("this invoice is already {0}")]
     Settled(&'static str),
     /// The organization's name, the handle or the address is in use.
     #[error("this name or address is taken")]
     Taken,
-    /// An invoice for nothing.
-    #[error("an invoice has lines, and their sum is more than nothing")]
+    /// The sum of the invoice's lines is not positive.
+    #[error("an invoice needs lines with a positive sum")]
     EmptyInvoice,
-    /// A handle that cannot name an actor.
+    /// The handle is not a valid actor id.
     #[error(transparent)]
     Handle(#[from] InvalidActor),
-    /// The audited write did not happen.
-    #[error("the change was not made")]
+    /// The audited write failed and was rolled back.
+    #[error("the change was not saved")]
     Audit(#[source] AuditError),
-    /// The trail cannot be asked or read.
+    /// The trail cannot be read.
     #[error("the trail cannot be read")]
     Trail(#[source] threadline::Error),
-    /// The database said no.
-    #[error("the database did not answer as expected")]
+    /// A query failed.
+    #[error("the database reported an error")]
     Database(#[source] DieselError),
-    /// There is no connection.
+    /// The pool has no connection.
     #[error("the database cannot be reached")]
     Pool(#[from] PoolError),
-    /// The job was not queued or cannot be done.
-    #[error("the job cannot be done")]
+    /// The job could not be queued or its arguments could not be read.
+    #[error("the job failed")]
     Job(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A password could not be hashed.
     #[error("the password cannot be hashed")]
     Password(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An action of ours has an unusable name.
+    /// The name of an action is invalid.
     #[error(transparent)]
     ActionName(#[from] InvalidActionName),
-    /// A job of ours has an unusable id.
+    /// The id of a job is invalid.
     #[error(transparent)]
     JobId(#[from] InvalidContextId),
 }
@@ -87,9 +87,9 @@ impl From<AuditError> for AppError {
 impl AppError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::SignInFirst | Self::WrongPassword => StatusCode::UNAUTHORIZED,
-            Self::NotStaff | Self::ActForWhom => StatusCode::FORBIDDEN,
-            Self::NoSuch(_) => StatusCode::NOT_FOUND,
+            Self::Unauthenticated | Self::WrongPassword => StatusCode::UNAUTHORIZED,
+            Self::NotStaff | Self::NoMemberNamed => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Settled(_) | Self::Taken => StatusCode::CONFLICT,
             Self::EmptyInvoice | Self::Handle(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Audit(_)

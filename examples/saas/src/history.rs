@@ -1,4 +1,4 @@
-//! The trail as the application shows it to its own users.
+//! The history of an invoice, for the members of its organization.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,9 +13,9 @@ use crate::error::AppError;
 use crate::models::Invoice;
 use crate::session::CurrentMember;
 
-/// A change as customers see it: no internals, no addresses.
+/// A change as the API returns it: without values, request ids and remote addresses.
 #[derive(Debug, Serialize)]
-pub(crate) struct Step {
+pub(crate) struct ChangeSummary {
     at: DateTime<Utc>,
     who: Option<ActorRef>,
     action: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Step {
     changed: Vec<String>,
 }
 
-impl From<TimelineEntry> for Step {
+impl From<TimelineEntry> for ChangeSummary {
     fn from(entry: TimelineEntry) -> Self {
         Self {
             at: entry.change.captured_at,
@@ -35,21 +35,23 @@ impl From<TimelineEntry> for Step {
     }
 }
 
-/// `GET /invoices/{id}/history`: the last steps of an invoice, newest first.
-pub(crate) async fn of_invoice(
+/// `GET /invoices/{id}/history`: the latest changes of an invoice, newest first.
+pub(crate) async fn list_changes(
     State(app): State<App>,
     member: CurrentMember,
     Path(id): Path<i64>,
-) -> Result<Json<Vec<Step>>, AppError> {
+) -> Result<Json<Vec<ChangeSummary>>, AppError> {
     let mut conn = app.conn().await?;
-    Invoice::of(member.organization_id, id)
+    Invoice::find_in(member.organization_id, id)
         .first(&mut conn)
         .await
         .optional()?
-        .ok_or(AppError::NoSuch("invoice"))?;
-    let question = History::<Invoice>::new(id).map_err(|error| AppError::Trail(error.into()))?;
-    let page = threadline::history(&mut conn, &question)
+        .ok_or(AppError::NotFound("invoice"))?;
+    let query = History::<Invoice>::new(id).map_err(|error| AppError::Trail(error.into()))?;
+    let page = threadline::history(&mut conn, &query)
         .await
         .map_err(|error| AppError::Trail(error.into()))?;
-    Ok(Json(page.entries.into_iter().map(Step::from).collect()))
+    Ok(Json(
+        page.entries.into_iter().map(ChangeSummary::from).collect(),
+    ))
 }

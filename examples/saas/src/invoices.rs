@@ -1,4 +1,4 @@
-//! Invoices: issued, then paid, taken back, or asked for again.
+//! Handlers that issue, show, pay and void invoices and queue reminders.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -17,7 +17,7 @@ use crate::models::{Invoice, InvoiceLine, NewInvoice};
 use crate::schema::{invoice_lines, invoices};
 use crate::session::CurrentMember;
 
-/// An invoice to be.
+/// The body of a request for a new invoice.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Draft {
     customer: String,
@@ -31,7 +31,7 @@ struct DraftLine {
     amount_cents: i64,
 }
 
-/// `POST /invoices`: an invoice with its lines.
+/// `POST /invoices`: issues an invoice with its lines.
 pub(crate) async fn issue(
     State(app): State<App>,
     Audit(context): Audit,
@@ -56,7 +56,7 @@ pub(crate) async fn issue(
             .get_result(conn)
             .await?;
         diesel::insert_into(invoice_lines::table)
-            .values(lines_of(invoice.id, draft.lines))
+            .values(number_lines(invoice.id, draft.lines))
             .execute(conn)
             .await?;
         Ok::<_, AppError>(invoice)
@@ -65,7 +65,7 @@ pub(crate) async fn issue(
     Ok((StatusCode::CREATED, Json(issued.value)))
 }
 
-fn lines_of(invoice_id: i64, lines: Vec<DraftLine>) -> Vec<InvoiceLine> {
+fn number_lines(invoice_id: i64, lines: Vec<DraftLine>) -> Vec<InvoiceLine> {
     (1..)
         .zip(lines)
         .map(|(line_no, line)| InvoiceLine {
@@ -83,14 +83,14 @@ pub(crate) async fn show(
     member: CurrentMember,
     Path(id): Path<i64>,
 ) -> Result<Json<Invoice>, AppError> {
-    let invoice = Invoice::of(member.organization_id, id)
+    let invoice = Invoice::find_in(member.organization_id, id)
         .first(&mut app.conn().await?)
         .await
         .optional()?;
-    invoice.map(Json).ok_or(AppError::NoSuch("invoice"))
+    invoice.map(Json).ok_or(AppError::NotFound("invoice"))
 }
 
-/// `POST /invoices/{id}/pay`: the money came. An attempt that fails is recorded.
+/// `POST /invoices/{id}/pay`: marks an invoice as paid. A failed attempt is recorded as an action.
 pub(crate) async fn pay(
     State(app): State<App>,
     Audit(context): Audit,
@@ -114,24 +114,24 @@ pub(crate) async fn pay(
     Ok(Json(paid.value))
 }
 
-/// Why an invoice is taken back.
+/// The reason for voiding an invoice.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Voiding {
+pub(crate) struct VoidRequest {
     reason: String,
     comment: String,
 }
 
-/// `POST /invoices/{id}/void`: takes an invoice back.
+/// `POST /invoices/{id}/void`: voids an invoice.
 pub(crate) async fn void(
     State(app): State<App>,
     Audit(context): Audit,
     member: CurrentMember,
     Path(id): Path<i64>,
-    Json(voiding): Json<Voiding>,
+    Json(request): Json<VoidRequest>,
 ) -> Result<Json<Invoice>, AppError> {
     let action = action!("invoice.void")
-        .reason(voiding.reason)
-        .comment(voiding.comment);
+        .reason(request.reason)
+        .comment(request.comment);
     let write = AuditedWrite::new(context).action(action).record_failures();
     let mut conn = app.conn().await?;
     let voided = audited(&mut conn, &write, async |conn| {
@@ -142,7 +142,7 @@ pub(crate) async fn void(
     Ok(Json(voided.value))
 }
 
-/// `POST /invoices/{id}/remind`: queues a reminder, which takes the request's context along.
+/// `POST /invoices/{id}/remind`: queues a reminder with the context of the request.
 pub(crate) async fn remind(
     State(app): State<App>,
     Audit(context): Audit,
@@ -158,18 +158,18 @@ pub(crate) async fn remind(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// An invoice that is still open, held until the transaction ends.
+/// Locks an open invoice until the transaction ends.
 pub(crate) async fn lock_open(
     conn: &mut AsyncPgConnection,
     organization_id: i64,
     id: i64,
 ) -> Result<Invoice, AppError> {
-    let invoice = Invoice::of(organization_id, id)
+    let invoice = Invoice::find_in(organization_id, id)
         .for_update()
         .first(conn)
         .await
         .optional()?
-        .ok_or(AppError::NoSuch("invoice"))?;
+        .ok_or(AppError::NotFound("invoice"))?;
     match invoice {
         Invoice {
             paid_on: Some(_), ..

@@ -1,7 +1,7 @@
-//! Work that is done after the request was answered.
+//! Background jobs.
 //!
-//! The queue holds text, as a table or a broker would: what a job has to know travels in its
-//! arguments, the audit context included.
+//! The queue stores the arguments of a job as JSON, as a table or a broker would. They include the audit
+//! context.
 
 use chrono::Utc;
 use diesel::prelude::*;
@@ -17,7 +17,7 @@ use crate::error::AppError;
 use crate::invoices::lock_open;
 use crate::schema::invoices;
 
-/// How many jobs may wait.
+/// The maximum number of queued jobs.
 const CAPACITY: usize = 100;
 
 /// Reminds a customer of an open invoice.
@@ -28,12 +28,12 @@ pub(crate) struct RemindCustomer {
     pub(crate) audit: JobContext,
 }
 
-/// Where jobs wait for their turn.
+/// The job queue, in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Queue(mpsc::Sender<String>);
 
 impl Queue {
-    /// An empty queue and its worker, which ends when the last handle to the queue is gone.
+    /// Creates the queue and its worker. The worker ends when the last handle to the queue is dropped.
     pub(crate) fn start(pool: Pool) -> Self {
         let (sender, jobs) = mpsc::channel(CAPACITY);
         tokio::spawn(work(pool, jobs));
@@ -68,7 +68,7 @@ async fn run(pool: &Pool, arguments: &str) -> Result<(), AppError> {
     let mut conn = pool.get().await?;
     audited(&mut conn, &write, async |conn| {
         lock_open(conn, job.organization_id, job.invoice_id).await?;
-        // Here the mail would go out.
+        // A real application sends the mail here.
         diesel::update(invoices::table.find(job.invoice_id))
             .set(invoices::reminded_on.eq(Utc::now().date_naive()))
             .execute(conn)

@@ -1,4 +1,4 @@
-//! Signing in: it changes no row, and is recorded all the same.
+//! The handler for signing in: an action that changes no row.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,17 +16,17 @@ use crate::password::Password;
 use crate::schema::members;
 use crate::session::CurrentMember;
 
-/// Who wants in.
+/// The body of a sign-in request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Credentials {
     handle: String,
     password: Password,
 }
 
-/// `POST /login`: a session's token for a handle and a password.
+/// `POST /login`: opens a session and returns its token.
 ///
-/// Whoever claims a handle is the actor, whether or not the password is right: that somebody
-/// tried is worth knowing.
+/// The member with this handle is the actor of the action, even if the password is wrong: failed sign-ins
+/// of an account are part of the trail.
 pub(crate) async fn log_in(
     State(app): State<App>,
     Audit(context): Audit,

@@ -1,4 +1,4 @@
-//! Members: they invite each other, and change what we know of them.
+//! Handlers that invite members and change their address and password.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use crate::password::{Password, PasswordHash};
 use crate::schema::members;
 use crate::session::CurrentMember;
 
-/// A member to be.
+/// The body of a request for a new member.
 #[derive(Debug, Deserialize)]
 pub(crate) struct NewMember {
     handle: String,
@@ -25,7 +25,7 @@ pub(crate) struct NewMember {
     password: Password,
 }
 
-/// A member to be whose password is out of sight.
+/// A new member with a hashed password.
 #[derive(Debug)]
 pub(crate) struct HashedMember {
     handle: String,
@@ -41,13 +41,13 @@ impl NewMember {
             handle: self.handle,
             name: self.name,
             email: self.email,
-            password_hash: PasswordHash::of(self.password).await?,
+            password_hash: PasswordHash::hash(self.password).await?,
         })
     }
 }
 
 impl HashedMember {
-    pub(crate) fn of(self, organization_id: i64) -> Member {
+    pub(crate) fn into_member(self, organization_id: i64) -> Member {
         Member {
             handle: self.handle,
             organization_id,
@@ -58,7 +58,7 @@ impl HashedMember {
     }
 }
 
-/// `POST /members`: another member for one's organization.
+/// `POST /members`: adds a member to the organization of the signed-in member.
 pub(crate) async fn invite(
     State(app): State<App>,
     Audit(context): Audit,
@@ -70,7 +70,7 @@ pub(crate) async fn invite(
     let mut conn = app.conn().await?;
     audited(&mut conn, &write, async |conn| {
         diesel::insert_into(members::table)
-            .values(invited.of(inviting.organization_id))
+            .values(invited.into_member(inviting.organization_id))
             .execute(conn)
             .await
             .map_err(AppError::from)
@@ -79,26 +79,26 @@ pub(crate) async fn invite(
     Ok(StatusCode::CREATED)
 }
 
-/// What somebody wants changed.
+/// The body of a request that changes a member; absent fields stay unchanged.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Wishes {
+pub(crate) struct MemberUpdate {
     email: Option<String>,
     password: Option<Password>,
 }
 
-/// `PATCH /members/me`: another address, another password, or both.
+/// `PATCH /members/me`: changes the address, the password, or both.
 pub(crate) async fn change(
     State(app): State<App>,
     Audit(context): Audit,
     member: CurrentMember,
-    Json(wishes): Json<Wishes>,
+    Json(update): Json<MemberUpdate>,
 ) -> Result<StatusCode, AppError> {
-    let password_hash = match wishes.password {
-        Some(password) => Some(PasswordHash::of(password).await?),
+    let password_hash = match update.password {
+        Some(password) => Some(PasswordHash::hash(password).await?),
         None => None,
     };
     let changes = MemberChanges {
-        email: wishes.email,
+        email: update.email,
         password_hash,
     };
     if changes.is_empty() {

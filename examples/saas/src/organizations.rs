@@ -1,4 +1,4 @@
-//! Organizations: they sign up, and one day they leave.
+//! Handlers that sign up and close organizations.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,14 +18,14 @@ use crate::models::{Invoice, NewOrganization, Organization};
 use crate::schema::{members, organizations};
 use crate::session::CurrentMember;
 
-/// An organization and the first who works for it.
+/// The body of a sign-up request: an organization and its first member.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SignUp {
     organization: String,
     member: NewMember,
 }
 
-/// `POST /organizations`: signs an organization up. Whoever does that is not known yet.
+/// `POST /organizations`: signs an organization up. The request has no session, so its actor is anonymous.
 pub(crate) async fn sign_up(
     State(app): State<App>,
     Audit(context): Audit,
@@ -43,7 +43,7 @@ pub(crate) async fn sign_up(
             .get_result(conn)
             .await?;
         diesel::insert_into(members::table)
-            .values(member.of(organization.id))
+            .values(member.into_member(organization.id))
             .execute(conn)
             .await?;
         Ok::<_, AppError>(organization)
@@ -52,27 +52,27 @@ pub(crate) async fn sign_up(
     Ok((StatusCode::CREATED, Json(signed_up.value)))
 }
 
-/// Why an organization leaves.
+/// The body of a request that closes an organization.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Leaving {
+pub(crate) struct CloseRequest {
     comment: String,
 }
 
-/// `POST /organization/close`: voids what is open, each invoice as an action of its own, and
-/// closes the organization.
+/// `POST /organization/close`: voids the open invoices, each in its own nested action, and closes the
+/// organization.
 pub(crate) async fn close(
     State(app): State<App>,
     Audit(context): Audit,
     member: CurrentMember,
-    Json(leaving): Json<Leaving>,
+    Json(request): Json<CloseRequest>,
 ) -> Result<Json<Organization>, AppError> {
     let close = AuditedWrite::new(context.clone())
-        .action(action!("organization.close").comment(leaving.comment));
+        .action(action!("organization.close").comment(request.comment));
     let void =
         AuditedWrite::new(context).action(action!("invoice.void").reason("organization_closed"));
     let mut conn = app.conn().await?;
     let closed = audited(&mut conn, &close, async |conn| {
-        let open: Vec<Invoice> = Invoice::open_of(member.organization_id)
+        let open: Vec<Invoice> = Invoice::open_in(member.organization_id)
             .for_update()
             .load(conn)
             .await?;
@@ -86,7 +86,7 @@ pub(crate) async fn close(
             .get_result(conn)
             .await
             .optional()?
-            .ok_or(AppError::NoSuch("organization"))
+            .ok_or(AppError::NotFound("organization"))
     })
     .await?;
     Ok(Json(closed.value))

@@ -1,4 +1,4 @@
-//! Passwords, which nobody is to see, and the trail least of all.
+//! Passwords and their hashes. Neither is printed by `Debug`.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::AppError;
 
-/// What somebody typed.
+/// A password in clear, from a request.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub struct Password(String);
@@ -26,7 +26,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What a password is checked against.
+/// An Argon2 hash of a password.
 #[derive(Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Text)]
 pub struct PasswordHash(String);
@@ -38,8 +38,8 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
-    /// Hashes a password, on a thread that may take its time.
-    pub(crate) async fn of(password: Password) -> Result<Self, AppError> {
+    /// Hashes a password on a thread for blocking work.
+    pub(crate) async fn hash(password: Password) -> Result<Self, AppError> {
         blocking(move || {
             let hash: phc::PasswordHash = Argon2::default().hash_password(password.0.as_bytes())?;
             Ok(Self(hash.to_string()))
@@ -47,7 +47,7 @@ impl PasswordHash {
         .await
     }
 
-    /// Whether it is this password's.
+    /// Returns whether the password has this hash.
     pub(crate) async fn matches(self, password: Password) -> Result<bool, AppError> {
         blocking(move || {
             let hash = phc::PasswordHash::new(&self.0)?;

@@ -1,4 +1,4 @@
-//! Who is asking: sessions, and the head of a request read against them.
+//! Sessions, and the authentication of requests by their headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,25 +20,25 @@ use crate::app::App;
 use crate::error::AppError;
 use crate::schema::members;
 
-/// The header in which staff say for whom they act.
+/// The header in which staff name the member they act for.
 pub const IMPERSONATE: &str = "x-impersonate";
 
-/// A member in whose place things are done.
+/// The member that a request acts as: the signed-in member, or the one that staff act for.
 #[derive(Debug, Clone)]
 pub struct CurrentMember {
-    /// The member, as the trail names them.
+    /// The member as an actor of the trail.
     pub actor: ActorRef,
-    /// How they sign in.
+    /// The name for signing in.
     pub handle: String,
-    /// Whom they work for.
+    /// The organization.
     pub organization_id: i64,
 }
 
 impl CurrentMember {
-    /// A member who exists.
+    /// Creates the value from a stored member.
     ///
     /// # Errors
-    /// [`InvalidActor`] when the handle cannot name an actor.
+    /// [`InvalidActor`] if the handle is not a valid actor id.
     pub fn new(handle: String, organization_id: i64) -> Result<Self, InvalidActor> {
         Ok(Self {
             actor: ActorRef::user(&handle)?,
@@ -48,22 +48,22 @@ impl CurrentMember {
     }
 }
 
-/// Who is behind a request.
+/// The authenticated user of a request.
 #[derive(Debug, Clone)]
 pub enum Identity {
-    /// A member, for themselves.
+    /// A member.
     Member(CurrentMember),
-    /// One of us, perhaps in a member's place.
+    /// A staff user, optionally acting for a member.
     Staff {
-        /// Who it really is.
+        /// The staff user.
         actor: ActorRef,
-        /// In whose place.
+        /// The member that the staff user acts for.
         acting_for: Option<CurrentMember>,
     },
 }
 
 impl Identity {
-    /// Who it really is.
+    /// The actor: the user who is signed in, not the represented member.
     #[must_use]
     pub fn actor(&self) -> ActorRef {
         match self {
@@ -73,12 +73,12 @@ impl Identity {
     }
 }
 
-/// The sessions that are open, by token. In memory: an example forgets when it stops.
+/// The open sessions by token, in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Sessions(Arc<RwLock<HashMap<String, Identity>>>);
 
 impl Sessions {
-    /// Opens a session for somebody under a token that was agreed upon.
+    /// Opens a session with a given token.
     fn open(&self, token: String, identity: Identity) {
         let mut open = self.0.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(token, identity);
@@ -91,10 +91,10 @@ impl Sessions {
         token
     }
 
-    /// Opens a session for one of us.
+    /// Opens a session for a staff user with a given token.
     ///
     /// # Errors
-    /// [`InvalidActor`] when the name cannot name an actor.
+    /// [`InvalidActor`] if the name is not a valid actor id.
     pub fn open_for_staff(&self, token: String, name: &str) -> Result<(), InvalidActor> {
         let staff = Identity::Staff {
             actor: ActorRef::admin(name)?,
@@ -110,8 +110,8 @@ impl Sessions {
     }
 }
 
-/// Finds out who asks, before anything else. Somebody without a token stays unknown; a wrong one
-/// is refused.
+/// Sets the [`Identity`] of a request from its token. Requests without a token have no identity; an unknown
+/// token is an error.
 pub(crate) async fn authenticate(
     State(app): State<App>,
     mut request: Request,
@@ -132,14 +132,14 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Identity>, Ap
         .ok()
         .and_then(|value| value.strip_prefix("Bearer "))
         .and_then(|token| app.sessions().find(token))
-        .ok_or(AppError::SignInFirst)?;
+        .ok_or(AppError::Unauthenticated)?;
     let Some(handle) = headers.get(IMPERSONATE) else {
         return Ok(Some(identity));
     };
     match identity {
         Identity::Member(_) => Err(AppError::NotStaff),
         Identity::Staff { actor, .. } => {
-            let handle = handle.to_str().map_err(|_| AppError::NoSuch("member"))?;
+            let handle = handle.to_str().map_err(|_| AppError::NotFound("member"))?;
             let acting_for = Some(find_member(app, handle).await?);
             Ok(Some(Identity::Staff { actor, acting_for }))
         }
@@ -153,11 +153,11 @@ async fn find_member(app: &App, handle: &str) -> Result<CurrentMember, AppError>
         .first(&mut app.conn().await?)
         .await
         .optional()?
-        .ok_or(AppError::NoSuch("member"))?;
+        .ok_or(AppError::NotFound("member"))?;
     Ok(CurrentMember::new(handle.to_owned(), organization_id)?)
 }
 
-/// Tells the audit layer what no header may tell: on whose behalf.
+/// Sets the represented member in the audit context, which no header can set.
 pub(crate) fn overrides(parts: &Parts) -> ContextOverrides {
     let represented = match parts.extensions.get::<Identity>() {
         Some(Identity::Staff { acting_for, .. }) => acting_for.as_ref(),
@@ -171,7 +171,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentMember {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
         match parts.extensions.get::<Identity>() {
-            None => Err(AppError::SignInFirst),
+            None => Err(AppError::Unauthenticated),
             Some(
                 Identity::Member(member)
                 | Identity::Staff {
@@ -179,7 +179,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentMember {
                     ..
                 },
             ) => Ok(member.clone()),
-            Some(Identity::Staff { .. }) => Err(AppError::ActForWhom),
+            Some(Identity::Staff { .. }) => Err(AppError::NoMemberNamed),
         }
     }
 }

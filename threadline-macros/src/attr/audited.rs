@@ -271,3 +271,32 @@ fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_of_the_attribute_has_a_section_for_each_option() {
+        let guide = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../guides/audited-attribute.md"
+        );
+        let guide = std::fs::read_to_string(guide).unwrap();
+        let sections: Vec<_> = guide
+            .lines()
+            .filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`'))
+            .collect();
+        assert_eq!(sections, OPTIONS.map(|(_, usage)| usage));
+
+        // The table lists the rules, which a field takes, and the options that it does not take.
+        for (name, usage) in OPTIONS {
+            let field = match Rule::from_name(name) {
+                Some(_) => format!("`{name}`"),
+                None => "|".to_owned(),
+            };
+            let row = format!("| `{name}` | `{usage}` | {field}");
+            assert!(guide.contains(&row), "no row {row}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ const TERMINAL_BUFFER: usize = 64 * 1024;
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     filters: TimelineFilterArgs,
-    /// The file format.
+    /// The file format. `parquet` needs a program that is built with the feature `parquet`.
     #[arg(long, value_enum, default_value_t = FormatName::Csv)]
     format: FormatName,
     /// Compress with gzip. Parquet has its own compression.

@@ -1,4 +1,4 @@
-//! Who did it: members, staff in their place, jobs, and those who pass the application by.
+//! Attribution of changes: members, staff acting for members, jobs, and sessions without the application.
 
 use axum::http::StatusCode;
 use diesel_async::SimpleAsyncConnection;
@@ -7,20 +7,21 @@ use threadline::Timeline;
 use threadline::models::RecordedActor;
 use threadline::query::Attribution;
 
-use crate::harness::{Asking, RITA, Saas, actors, member, tables};
+use crate::harness::{RITA, Saas, TestRequest, actors, member, tables};
 
 #[tokio::test]
-async fn each_request_is_attributed_to_who_made_it() -> anyhow::Result<()> {
+async fn changes_of_a_request_have_the_signed_in_member_as_actor() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
-    let invite = Asking::post("/members")
+    let invite = TestRequest::post("/members")
         .by(&saas.alice)
         .with("x-request-id", "r-1")
         .with("x-correlation-id", "c-1");
-    saas.ask(invite, member("bob"), StatusCode::CREATED).await?;
+    saas.send(invite, member("bob"), StatusCode::CREATED)
+        .await?;
     let bob = saas.log_in("bob").await?;
     let id = saas.invoice().await?;
-    let pay = Asking::post(format!("/invoices/{id}/pay")).by(&bob);
-    saas.ask(pay, Value::Null, StatusCode::OK).await?;
+    let pay = TestRequest::post(format!("/invoices/{id}/pay")).by(&bob);
+    saas.send(pay, Value::Null, StatusCode::OK).await?;
 
     let changes = saas.changes(Timeline::new()).await?;
     let made = [
@@ -44,14 +45,14 @@ async fn each_request_is_attributed_to_who_made_it() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_staff_do_in_a_members_place_names_both() -> anyhow::Result<()> {
+async fn changes_by_staff_acting_for_a_member_name_both() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let id = saas.invoice().await?;
-    let void = Asking::post(format!("/invoices/{id}/void"))
+    let void = TestRequest::post(format!("/invoices/{id}/void"))
         .by(RITA)
         .with("x-impersonate", "alice");
     let why = json!({ "reason": "wrong_customer", "comment": "ticket 4711" });
-    saas.ask(void, why, StatusCode::OK).await?;
+    saas.send(void, why, StatusCode::OK).await?;
 
     let changes = saas.changes(Timeline::new().action("invoice.void")).await?;
     assert_eq!(actors(&changes), ["admin:rita"]);
@@ -67,21 +68,21 @@ async fn what_staff_do_in_a_members_place_names_both() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn members_cannot_act_for_each_other_and_strangers_not_at_all() -> anyhow::Result<()> {
+async fn requests_for_other_members_or_without_a_valid_session_are_refused() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let id = saas.invoice().await?;
     saas.sign_up("Globex", "eve").await?;
     let eve = saas.log_in("eve").await?;
-    let pay = || Asking::post(format!("/invoices/{id}/pay"));
+    let pay = || TestRequest::post(format!("/invoices/{id}/pay"));
 
     let as_alice = pay().by(&eve).with("x-impersonate", "alice");
-    saas.ask(as_alice, Value::Null, StatusCode::FORBIDDEN)
+    saas.send(as_alice, Value::Null, StatusCode::FORBIDDEN)
         .await?;
-    saas.ask(pay().by(&eve), Value::Null, StatusCode::NOT_FOUND)
+    saas.send(pay().by(&eve), Value::Null, StatusCode::NOT_FOUND)
         .await?;
-    saas.ask(pay().by("stolen"), Value::Null, StatusCode::UNAUTHORIZED)
+    saas.send(pay().by("stolen"), Value::Null, StatusCode::UNAUTHORIZED)
         .await?;
-    saas.ask(pay(), Value::Null, StatusCode::UNAUTHORIZED)
+    saas.send(pay(), Value::Null, StatusCode::UNAUTHORIZED)
         .await?;
 
     assert!(
@@ -93,15 +94,14 @@ async fn members_cannot_act_for_each_other_and_strangers_not_at_all() -> anyhow:
 }
 
 #[tokio::test]
-async fn a_jobs_change_carries_the_correlation_of_the_request_that_queued_it() -> anyhow::Result<()>
-{
+async fn changes_of_a_job_have_the_correlation_id_of_the_queueing_request() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let id = saas.invoice().await?;
-    let remind = Asking::post(format!("/invoices/{id}/remind"))
+    let remind = TestRequest::post(format!("/invoices/{id}/remind"))
         .by(&saas.alice)
         .with("x-request-id", "r-7")
         .with("x-correlation-id", "dunning-7");
-    saas.ask(remind, Value::Null, StatusCode::ACCEPTED).await?;
+    saas.send(remind, Value::Null, StatusCode::ACCEPTED).await?;
 
     let changes = saas.changes_of_job("invoice.remind").await?;
     assert_eq!(actors(&changes), ["user:alice"]);
@@ -115,7 +115,7 @@ async fn a_jobs_change_carries_the_correlation_of_the_request_that_queued_it() -
 }
 
 #[tokio::test]
-async fn what_is_changed_past_the_application_is_known_and_unattributed() -> anyhow::Result<()> {
+async fn changes_without_the_application_are_recorded_as_unattributed() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let ids = [saas.invoice().await?, saas.invoice().await?];
     let mut conn = saas.conn().await?;

@@ -1,4 +1,4 @@
-//! The application on a database of its own, and the ways to ask it and the trail.
+//! The application on its own database, with helpers for requests and for queries of the trail.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -20,13 +20,13 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 use tower::ServiceExt;
 
-/// How long a background job may take.
+/// The timeout for a background job.
 const JOB_LIMIT: Duration = Duration::from_secs(10);
 
-/// The session of Rita, who is staff.
+/// The session token of Rita, a staff user.
 pub(crate) const RITA: &str = "the-token-of-rita";
 
-/// A server for all tests of this process.
+/// The server of all tests of this process.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
@@ -44,7 +44,7 @@ fn start() -> Result<Cluster, Error> {
     }
 }
 
-/// An empty database with the application's migrations.
+/// Creates an empty database with the application's migrations.
 fn migrated_database() -> Result<Database, Error> {
     let template = cluster().template("saas", |url| {
         let pool = database::pool(url)?;
@@ -53,13 +53,13 @@ fn migrated_database() -> Result<Database, Error> {
     template.create_database()
 }
 
-/// A request, as somebody sends it.
+/// A request to the application.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct TestRequest {
     request: axum::http::request::Builder,
 }
 
-impl Asking {
+impl TestRequest {
     pub(crate) fn get(path: impl AsRef<str>) -> Self {
         Self::new("GET", path.as_ref())
     }
@@ -79,7 +79,7 @@ impl Asking {
         }
     }
 
-    /// In somebody's session.
+    /// Adds the token of a session.
     pub(crate) fn by(self, token: &str) -> Self {
         self.with("authorization", &format!("Bearer {token}"))
     }
@@ -94,9 +94,9 @@ impl Asking {
 #[derive(Debug)]
 pub(crate) struct Saas {
     router: Router,
-    /// Alice's session.
+    /// The session token of Alice.
     pub(crate) alice: String,
-    /// Dropped last: it takes the database away from under the application.
+    /// The database, which is dropped after the application.
     pub(crate) database: Database,
 }
 
@@ -115,14 +115,14 @@ impl Saas {
         Ok(saas)
     }
 
-    /// Sends a request and returns the body of the answer, which has to have this status.
-    pub(crate) async fn ask(
+    /// Sends a request and returns the body of the response, which must have this status.
+    pub(crate) async fn send(
         &self,
-        asking: Asking,
+        request: TestRequest,
         body: Value,
         status: StatusCode,
     ) -> anyhow::Result<Value> {
-        let request = asking.request.body(Body::from(body.to_string()))?;
+        let request = request.request.body(Body::from(body.to_string()))?;
         let response = self.router.clone().oneshot(request).await?;
         let answered = response.status();
         let bytes = response.into_body().collect().await?.to_bytes();
@@ -133,8 +133,12 @@ impl Saas {
 
     pub(crate) async fn sign_up(&self, organization: &str, handle: &str) -> anyhow::Result<()> {
         let body = json!({ "organization": organization, "member": member(handle) });
-        self.ask(Asking::post("/organizations"), body, StatusCode::CREATED)
-            .await?;
+        self.send(
+            TestRequest::post("/organizations"),
+            body,
+            StatusCode::CREATED,
+        )
+        .await?;
         Ok(())
     }
 
@@ -142,13 +146,13 @@ impl Saas {
     pub(crate) async fn log_in(&self, handle: &str) -> anyhow::Result<String> {
         let body = json!({ "handle": handle, "password": password_of(handle) });
         let answer = self
-            .ask(Asking::post("/login"), body, StatusCode::OK)
+            .send(TestRequest::post("/login"), body, StatusCode::OK)
             .await?;
         let token = answer["token"].as_str().context("no token")?;
         Ok(token.to_owned())
     }
 
-    /// An open invoice of Alice's.
+    /// Issues an invoice as Alice.
     pub(crate) async fn invoice(&self) -> anyhow::Result<i64> {
         let body = json!({
             "customer": "Initech",
@@ -158,23 +162,23 @@ impl Saas {
                 { "description": "travel", "amount_cents": 20_000 },
             ],
         });
-        let asking = Asking::post("/invoices").by(&self.alice);
-        let invoice = self.ask(asking, body, StatusCode::CREATED).await?;
+        let request = TestRequest::post("/invoices").by(&self.alice);
+        let invoice = self.send(request, body, StatusCode::CREATED).await?;
         invoice["id"].as_i64().context("no id")
     }
 
-    /// A connection past the application.
+    /// A connection that sets no audit context.
     pub(crate) async fn conn(&self) -> anyhow::Result<AsyncPgConnection> {
         Ok(AsyncPgConnection::establish(&self.database.url()).await?)
     }
 
-    /// The first page of a timeline, oldest change first.
-    pub(crate) async fn changes(&self, question: Timeline) -> anyhow::Result<Vec<TimelineEntry>> {
-        let page = threadline::timeline(&mut self.conn().await?, &question).await?;
+    /// Reads the first page of a timeline, oldest change first.
+    pub(crate) async fn changes(&self, query: Timeline) -> anyhow::Result<Vec<TimelineEntry>> {
+        let page = threadline::timeline(&mut self.conn().await?, &query).await?;
         Ok(page.entries.into_iter().rev().collect())
     }
 
-    /// The changes under an action, as soon as there are some.
+    /// Waits for changes with an action and returns them.
     pub(crate) async fn changes_of_job(&self, name: &str) -> anyhow::Result<Vec<TimelineEntry>> {
         let end = Instant::now() + JOB_LIMIT;
         loop {
@@ -182,12 +186,12 @@ impl Saas {
             if !changes.is_empty() {
                 return Ok(changes);
             }
-            ensure!(Instant::now() < end, "the job was not done");
+            ensure!(Instant::now() < end, "the job did not run");
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// The recorded actions of a name, oldest first.
+    /// Reads the actions of a name, oldest first.
     pub(crate) async fn actions(&self, name: &str) -> anyhow::Result<Vec<AuditAction>> {
         let actions = audit_actions::table
             .filter(audit_actions::name.eq(name.to_owned()))
@@ -212,16 +216,16 @@ pub(crate) fn password_of(handle: &str) -> String {
     format!("{handle}'s secret")
 }
 
-/// Who made each of these changes, or `nobody`.
+/// The actor of each change, or `unattributed`.
 pub(crate) fn actors(changes: &[TimelineEntry]) -> Vec<String> {
     let actor = |entry: &TimelineEntry| entry.actor().map(ToString::to_string);
     changes
         .iter()
-        .map(|entry| actor(entry).unwrap_or_else(|| "nobody".to_owned()))
+        .map(|entry| actor(entry).unwrap_or_else(|| "unattributed".to_owned()))
         .collect()
 }
 
-/// The tables these changes were made in.
+/// The table of each change.
 pub(crate) fn tables(changes: &[TimelineEntry]) -> Vec<&str> {
     let tables = changes.iter().map(|entry| &entry.change.table_name);
     tables.map(String::as_str).collect()

@@ -1,4 +1,4 @@
-//! The application from the outside: requests in, and what the trail says about them.
+//! Requests to the application, and the records that they leave in the trail.
 
 mod attribution;
 mod harness;

@@ -1,13 +1,13 @@
-//! What the trail must not know.
+//! Redacted columns and the trail.
 
 use axum::http::StatusCode;
 use saas::models::Member;
 use serde_json::json;
 use threadline::History;
 
-use crate::harness::{Asking, Saas, password_of};
+use crate::harness::{Saas, TestRequest, password_of};
 
-/// Every row of the trail, in full.
+/// All rows of the trail as text.
 const WHOLE_TRAIL: &str = "
     SELECT string_agg(line, E'\\n') FROM (
         SELECT to_jsonb(c)::text FROM threadline.audit_changes AS c
@@ -16,13 +16,13 @@ const WHOLE_TRAIL: &str = "
     ) AS trail (line)";
 
 #[tokio::test]
-async fn the_trail_holds_no_password_no_hash_and_no_address() -> anyhow::Result<()> {
+async fn the_trail_has_no_password_hash_or_address() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
-    let wishes = json!({ "email": "alice@home.example", "password": "correct horse" });
-    let change = Asking::patch("/members/me").by(&saas.alice);
-    saas.ask(change, wishes, StatusCode::NO_CONTENT).await?;
+    let update = json!({ "email": "alice@home.example", "password": "correct horse" });
+    let change = TestRequest::patch("/members/me").by(&saas.alice);
+    saas.send(change, update, StatusCode::NO_CONTENT).await?;
     let wrong = json!({ "handle": "alice", "password": "wrong horse" });
-    saas.ask(Asking::post("/login"), wrong, StatusCode::UNAUTHORIZED)
+    saas.send(TestRequest::post("/login"), wrong, StatusCode::UNAUTHORIZED)
         .await?;
 
     let hash = "SELECT password_hash FROM members";
@@ -46,19 +46,18 @@ async fn the_trail_holds_no_password_no_hash_and_no_address() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn that_an_address_changed_is_known_and_a_password_alone_is_an_action() -> anyhow::Result<()>
-{
+async fn a_changed_address_is_recorded_and_a_changed_password_is_an_action() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
-    for wishes in [
+    for update in [
         json!({ "email": "alice@home.example" }),
         json!({ "password": "correct horse" }),
     ] {
-        let change = Asking::patch("/members/me").by(&saas.alice);
-        saas.ask(change, wishes, StatusCode::NO_CONTENT).await?;
+        let change = TestRequest::patch("/members/me").by(&saas.alice);
+        saas.send(change, update, StatusCode::NO_CONTENT).await?;
     }
 
-    let question = History::<Member>::new("alice")?;
-    let page = threadline::history(&mut saas.conn().await?, &question).await?;
+    let query = History::<Member>::new("alice")?;
+    let page = threadline::history(&mut saas.conn().await?, &query).await?;
     let changed: Vec<_> = page
         .entries
         .iter()

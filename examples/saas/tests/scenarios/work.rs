@@ -1,18 +1,18 @@
-//! What was done, and what was only tried.
+//! Actions and the changes that belong to them.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use threadline::Timeline;
 
-use crate::harness::{Asking, Saas, tables};
+use crate::harness::{Saas, TestRequest, tables};
 
 #[tokio::test]
 async fn a_payment_that_fails_leaves_an_error_action_and_no_change() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let id = saas.invoice().await?;
-    let pay = || Asking::post(format!("/invoices/{id}/pay")).by(&saas.alice);
-    saas.ask(pay(), Value::Null, StatusCode::OK).await?;
-    saas.ask(pay(), Value::Null, StatusCode::CONFLICT).await?;
+    let pay = || TestRequest::post(format!("/invoices/{id}/pay")).by(&saas.alice);
+    saas.send(pay(), Value::Null, StatusCode::OK).await?;
+    saas.send(pay(), Value::Null, StatusCode::CONFLICT).await?;
 
     let actions = saas.actions("invoice.pay").await?;
     let statuses: Vec<_> = actions.iter().map(|action| &action.status).collect();
@@ -24,7 +24,7 @@ async fn a_payment_that_fails_leaves_an_error_action_and_no_change() -> anyhow::
 }
 
 #[tokio::test]
-async fn signing_in_is_an_action_without_a_transaction() -> anyhow::Result<()> {
+async fn signing_in_records_an_action_and_no_transaction() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
 
     let actions = saas.actions("session.log_in").await?;
@@ -43,11 +43,11 @@ async fn signing_in_is_an_action_without_a_transaction() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_closing_organization_voids_each_invoice_in_an_action_of_its_own() -> anyhow::Result<()> {
+async fn closing_an_organization_voids_each_invoice_in_its_own_action() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let ids = [saas.invoice().await?, saas.invoice().await?];
-    let close = Asking::post("/organization/close").by(&saas.alice);
-    saas.ask(close, json!({ "comment": "moves on" }), StatusCode::OK)
+    let close = TestRequest::post("/organization/close").by(&saas.alice);
+    saas.send(close, json!({ "comment": "moves on" }), StatusCode::OK)
         .await?;
 
     let closing = saas.actions("organization.close").await?;
@@ -71,19 +71,19 @@ async fn a_closing_organization_voids_each_invoice_in_an_action_of_its_own() -> 
 }
 
 #[tokio::test]
-async fn members_see_the_history_of_their_own_invoices_only() -> anyhow::Result<()> {
+async fn members_can_read_the_history_of_their_own_invoices_only() -> anyhow::Result<()> {
     let saas = Saas::start().await?;
     let id = saas.invoice().await?;
-    let pay = Asking::post(format!("/invoices/{id}/pay")).by(&saas.alice);
-    saas.ask(pay, Value::Null, StatusCode::OK).await?;
+    let pay = TestRequest::post(format!("/invoices/{id}/pay")).by(&saas.alice);
+    saas.send(pay, Value::Null, StatusCode::OK).await?;
     saas.sign_up("Globex", "eve").await?;
     let eve = saas.log_in("eve").await?;
-    let history = |token| Asking::get(format!("/invoices/{id}/history")).by(token);
+    let history = |token| TestRequest::get(format!("/invoices/{id}/history")).by(token);
 
-    saas.ask(history(&eve), Value::Null, StatusCode::NOT_FOUND)
+    saas.send(history(&eve), Value::Null, StatusCode::NOT_FOUND)
         .await?;
     let steps = saas
-        .ask(history(&saas.alice), Value::Null, StatusCode::OK)
+        .send(history(&saas.alice), Value::Null, StatusCode::OK)
         .await?;
     let told: Vec<_> = steps
         .as_array()

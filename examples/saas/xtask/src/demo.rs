@@ -1,4 +1,4 @@
-//! The demonstration: a few days of the example, over real HTTP, and what the trail knows of them.
+//! The demonstration: requests to the example over HTTP, and the trail that they leave.
 
 mod client;
 mod kept;
@@ -20,26 +20,26 @@ use tokio::runtime::{Builder, Runtime};
 use self::client::Http;
 use self::report::Report;
 use self::server::Server;
-use self::story::{Cast, Story};
+use self::story::{Names, Story};
 
-/// The session of Rita, who works for us and may act for everybody.
+/// The session token of Rita, a staff user.
 const STAFF_TOKEN: &str = "the-token-of-rita";
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     let server = Server::start(args, &mut out)?;
-    let cast = if server.is_throwaway() {
-        Cast::fresh()
+    let names = if server.is_throwaway() {
+        Names::plain()
     } else {
-        Cast::among_others()
+        Names::unique()
     };
-    // Migrations and the HTTP client block, while the application has to go on.
+    // Migrations and the HTTP client block a thread while the application runs on another.
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let report = show(&server, &runtime, &cast, &mut out);
+    let report = show(&server, &runtime, &names, &mut out);
     drop(runtime);
     server.end(&report?, &mut out)
 }
@@ -47,22 +47,22 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn show(
     server: &Server,
     runtime: &Runtime,
-    cast: &Cast,
+    names: &Names,
     out: &mut impl Write,
 ) -> anyhow::Result<Report> {
     let address = runtime.block_on(serve(server.url_for("saas")))?;
     let mut conn = runtime.block_on(connect(&server.url_for("demo")))?;
-    let begun = runtime.block_on(report::database_time(&mut conn))?;
+    let start = runtime.block_on(report::database_time(&mut conn))?;
     let http = Http::new(address);
     let change_in_bulk = |organization| {
         let url = server.url_for("psql");
         runtime.block_on(story::change_in_bulk(&url, organization))
     };
-    Story::new(&http, cast, out).tell(change_in_bulk)?;
-    runtime.block_on(report::print(&mut conn, cast, begun, out))
+    Story::new(&http, names, out).run(change_in_bulk)?;
+    runtime.block_on(report::print(&mut conn, names, start, out))
 }
 
-/// Migrates the database and starts the application, which then runs by itself.
+/// Migrates the database and starts the application in a task of the runtime.
 async fn serve(url: String) -> anyhow::Result<SocketAddr> {
     let pool = database::pool(url)?;
     database::migrate(&pool)
@@ -83,8 +83,8 @@ async fn connect(url: &str) -> anyhow::Result<AsyncPgConnection> {
         .context("cannot connect to the database")
 }
 
-/// A heading, a word about what follows, and room around both.
-fn heading(out: &mut impl Write, title: &str, about: &str) -> std::io::Result<()> {
+/// Prints a heading and a description of what follows.
+fn heading(out: &mut impl Write, title: &str, description: &str) -> std::io::Result<()> {
     let line = "─".repeat(100_usize.saturating_sub(title.chars().count() + 4));
-    writeln!(out, "\n── {title} {line}\n\n{about}\n")
+    writeln!(out, "\n── {title} {line}\n\n{description}\n")
 }

@@ -1,4 +1,4 @@
-//! An HTTP client.
+//! The HTTP client of the demonstration.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Request;
 
-/// The way to the application.
+/// An HTTP client of the application.
 #[derive(Debug)]
 pub(crate) struct Http {
     agent: Agent,
@@ -30,7 +30,7 @@ impl Http {
         method: &str,
         path: &str,
         body: &Value,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<Response> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -45,14 +45,14 @@ impl Http {
         };
         let mut response = self.agent.run(request.body(body)?)?;
         let text = response.body_mut().read_to_string()?;
-        Ok(Answer {
+        Ok(Response {
             status: response.status().as_u16(),
             body: serde_json::from_str(&text).unwrap_or_default(),
         })
     }
 }
 
-/// Who sends a request, as far as its headers tell.
+/// The sender of a request: a name for the output, and headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
@@ -60,23 +60,23 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Somebody without a session.
-    pub(crate) fn unknown() -> Self {
+    /// Creates a caller without a session.
+    pub(crate) fn without_session() -> Self {
         Self {
-            name: "somebody".to_owned(),
+            name: "(no session)".to_owned(),
             headers: Vec::new(),
         }
     }
 
-    /// Somebody with a session.
-    pub(crate) fn signed_in(name: &str, token: &str) -> Self {
+    /// Creates a caller with a session.
+    pub(crate) fn with_session(name: &str, token: &str) -> Self {
         Self {
             name: name.to_owned(),
             headers: vec![("authorization", format!("Bearer {token}"))],
         }
     }
 
-    /// The same, in somebody else's place.
+    /// Adds the header with which staff act for a member.
     pub(crate) fn acting_for(&self, handle: &str) -> Self {
         let mut acting = self.clone();
         acting.name = format!("{} for {handle}", self.name);
@@ -84,38 +84,38 @@ impl Caller {
         acting
     }
 
-    /// The same, as a part of something larger.
-    pub(crate) fn within(&self, correlation: &str) -> Self {
-        let mut within = self.clone();
-        within
+    /// Adds a correlation id.
+    pub(crate) fn with_correlation(&self, correlation: &str) -> Self {
+        let mut caller = self.clone();
+        caller
             .headers
             .push(("x-correlation-id", correlation.to_owned()));
-        within
+        caller
     }
 
-    /// The same, in a request with an id.
-    pub(crate) fn asking(&self, request_id: &str) -> Self {
-        let mut asking = self.clone();
-        asking.headers.push(("x-request-id", request_id.to_owned()));
-        asking
+    /// Adds a request id.
+    pub(crate) fn with_request_id(&self, request_id: &str) -> Self {
+        let mut caller = self.clone();
+        caller.headers.push(("x-request-id", request_id.to_owned()));
+        caller
     }
 
-    /// What the request says it is part of.
+    /// The correlation id, if any.
     pub(crate) fn correlation(&self) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find_map(|(name, value)| (*name == "x-correlation-id").then_some(value.as_str()))
     }
 }
 
-/// What the application answered.
+/// A response of the application.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     status: u16,
     pub(crate) body: Value,
 }
 
-impl Answer {
-    /// The answer, if it has the status that the story is about.
+impl Response {
+    /// Returns the response if it has the expected status.
     pub(crate) fn expect_status(self, status: u16) -> anyhow::Result<Self> {
         ensure!(
             self.status == status,

@@ -1,7 +1,7 @@
-//! A server that outlives the demonstration.
+//! A server that keeps running after the demonstration.
 //!
-//! A cluster stops with the process that started it. Its data stays if that is asked for, so the
-//! server is started once more on it, on its own.
+//! A cluster stops with the process that started it. `--keep` keeps its data, and this module starts a
+//! server without a watchdog on it.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,28 +15,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use threadline_testdb::{Cluster, ServerBinaries};
 
-/// How long the server may take to come up again.
+/// The timeout for the restart of the server.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// As whom the server runs when root starts the demonstration, which PostgreSQL would refuse.
+/// The user that runs the server if root starts the demonstration; PostgreSQL does not run as root.
 const NOBODY: u32 = 65534;
 
-/// A cluster, and what is needed to start its server without it.
+/// A cluster whose data is kept, and the programs of its server.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct KeptCluster {
     cluster: Cluster,
     binaries: ServerBinaries,
 }
 
-/// A server that runs on its own.
+/// A server that runs independently of this process.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) process_id: u32,
     pub(crate) folder: PathBuf,
 }
 
-impl Kept {
-    /// The cluster must listen on the loopback interface and keep its data.
+impl KeptCluster {
+    /// Wraps a cluster, which must listen on the loopback interface and keep its data.
     pub(crate) fn new(cluster: Cluster, binaries: ServerBinaries) -> Self {
         Self { cluster, binaries }
     }
@@ -47,7 +47,10 @@ impl Kept {
 
     /// Stops the cluster and starts its server on the same data and port.
     pub(crate) fn run(self) -> anyhow::Result<Running> {
-        let data = self.cluster.data_dir().context("the server is not ours")?;
+        let data = self
+            .cluster
+            .data_dir()
+            .context("the server is not one that this process started")?;
         let folder = data.parent().unwrap_or(&data).to_owned();
         let port = self.cluster.port();
         drop(self.cluster);
@@ -84,7 +87,7 @@ fn await_port(server: &mut Child, port: u16, folder: &Path) -> anyhow::Result<()
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if server.try_wait()?.is_some() || Instant::now() > end {
             bail!(
-                "the server did not come up again: see {}",
+                "the server did not start again: see {}",
                 folder.join("server.log").display()
             );
         }

@@ -1,4 +1,4 @@
-//! What the trail knows of it.
+//! The queries that the demonstration runs on its trail.
 
 use std::io::Write;
 
@@ -14,100 +14,99 @@ use threadline::{AuditAction, AuditTransactionId, History, PageSize, Timeline, T
 use threadline_xtask::{show_incident, show_timeline};
 
 use super::heading;
-use super::story::Cast;
+use super::story::Names;
 
-/// As many changes as fit on a screen.
+/// The number of changes in the timeline that the demonstration prints.
 const SHOWN_CHANGES: u32 = 11;
 
-/// When it began, by the database's clock.
-pub(crate) type Begun = chrono::DateTime<chrono::Utc>;
+/// The start of the demonstration by the clock of the database.
+pub(crate) type StartTime = chrono::DateTime<chrono::Utc>;
 
-/// What there is to look up afterwards.
+/// Arguments for the commands that the demonstration suggests.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) incident: AuditTransactionId,
     pub(crate) member: String,
 }
 
-/// The database's clock.
-pub(crate) async fn database_time(conn: &mut AsyncPgConnection) -> anyhow::Result<Begun> {
+/// Reads the clock of the database.
+pub(crate) async fn database_time(conn: &mut AsyncPgConnection) -> anyhow::Result<StartTime> {
     let now = diesel::select(diesel::dsl::now.into_sql::<Timestamptz>());
     Ok(now.get_result(conn).await?)
 }
 
 pub(crate) async fn print(
     conn: &mut AsyncPgConnection,
-    cast: &Cast,
-    begun: Begun,
+    names: &Names,
+    start: StartTime,
     out: &mut impl Write,
 ) -> anyhow::Result<Report> {
-    print_timeline(conn, begun, out).await?;
-    let incident = print_incident(conn, begun, out).await?;
-    print_unattributed(conn, begun, out).await?;
-    print_redacted(conn, cast, out).await?;
-    print_actions_without_changes(conn, begun, out).await?;
+    print_timeline(conn, start, out).await?;
+    let incident = print_incident(conn, start, out).await?;
+    print_unattributed(conn, start, out).await?;
+    print_redacted(conn, names, out).await?;
+    print_actions_without_changes(conn, start, out).await?;
     Ok(Report {
         incident,
-        member: cast.bob.clone(),
+        member: names.bob.clone(),
     })
 }
 
 async fn print_timeline(
     conn: &mut AsyncPgConnection,
-    begun: Begun,
+    start: StartTime,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     heading(
         out,
         "The timeline",
-        "Who changed what, and what it was before: the newest changes first. Every request, the\n\
-         background job and Rita's work for Alice carry their actor and their action. Four changes\n\
-         carry nothing.",
+        "The newest changes first, with actor, action and old values. The requests, the background job\n\
+         and Rita's request for Alice have an actor and an action. Four changes have neither.",
     )?;
-    let question = Timeline::new()
-        .from(begun)
+    let query = Timeline::new()
+        .from(start)
         .page_size(PageSize::new(SHOWN_CHANGES)?);
-    let page = threadline::timeline(conn, &question).await?;
+    let page = threadline::timeline(conn, &query).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
     Ok(())
 }
 
 async fn print_incident(
     conn: &mut AsyncPgConnection,
-    begun: Begun,
+    start: StartTime,
     out: &mut impl Write,
 ) -> anyhow::Result<AuditTransactionId> {
     heading(
         out,
         "One incident",
-        "Everything about the transaction in which the organization was closed. Each invoice was\n\
-         voided in an action of its own, inside of the one that closed the organization.",
+        "The transaction that closed the organization. Each invoice was voided in its own action, nested\n\
+         in the action that closed the organization.",
     )?;
-    let closing = Timeline::new().from(begun).action("organization.close");
+    let closing = Timeline::new().from(start).action("organization.close");
     let page = threadline::timeline(conn, &closing).await?;
     let [entry, ..] = page.entries.as_slice() else {
-        bail!("nothing was closed");
+        bail!("the trail has no action organization.close");
     };
     let id = AuditTransactionId::from(entry.change.transaction_id);
     let bundle = threadline::incident(conn, id).await?;
-    let bundle = bundle.context("the transaction is gone")?;
+    let bundle = bundle.context("the trail does not have the transaction")?;
     writeln!(out, "{}", show_incident(&bundle))?;
     Ok(id)
 }
 
 async fn print_unattributed(
     conn: &mut AsyncPgConnection,
-    begun: Begun,
+    start: StartTime,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     heading(
         out,
-        "What nobody signed",
-        "The bulk change went past the application. The database caught it all the same: every\n\
-         row, with its old value and the session it came from.",
+        "Unattributed changes",
+        "The bulk update did not run in the application, so it has no actor. The triggers recorded every\n\
+         row, its old value and the database session.",
     )?;
     let unattributed = Timeline::new()
-        .from(begun)
+        .from(start)
         .attribution(Attribution::Unattributed);
     let page = threadline::timeline(conn, &unattributed).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
@@ -119,7 +118,7 @@ async fn print_unattributed(
         ..,
     ] = page.entries.as_slice()
     else {
-        bail!("everything was signed");
+        bail!("the trail has no unattributed changes");
     };
     writeln!(
         out,
@@ -133,37 +132,37 @@ async fn print_unattributed(
 
 async fn print_redacted(
     conn: &mut AsyncPgConnection,
-    cast: &Cast,
+    names: &Names,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     heading(
         out,
-        "What the trail does not know",
-        "Bob changed his address and his password. `members.email` is masked: that it changed is\n\
-         known, what to is not. `members.password_hash` is excluded: the trail has never seen one.",
+        "Redacted columns",
+        "Bob changed his address and his password. `members.email` is masked: the change is recorded\n\
+         without the values. `members.password_hash` is excluded: it is never stored.",
     )?;
-    let question = History::<Member>::new(cast.bob.as_str())?;
-    let page = threadline::history(conn, &question).await?;
+    let query = History::<Member>::new(names.bob.as_str())?;
+    let page = threadline::history(conn, &query).await?;
     writeln!(out, "{}", show_timeline(&page.entries))?;
     Ok(())
 }
 
-/// The host's own question, in Diesel, over the tables of the trail.
+/// Prints actions without changes. This is a Diesel query of the host on the tables of the trail.
 async fn print_actions_without_changes(
     conn: &mut AsyncPgConnection,
-    begun: Begun,
+    start: StartTime,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     heading(
         out,
-        "What changed nothing",
-        "Actions are kept when they change no row: sign-ins, and what was tried and failed.",
+        "Actions without changes",
+        "Actions that changed no row are recorded too: sign-ins and failed attempts.",
     )?;
     let changes = audit_changes::table
         .filter(audit_changes::action_id.eq(audit_actions::id.nullable()))
         .select(audit_changes::id);
     let actions: Vec<AuditAction> = audit_actions::table
-        .filter(audit_actions::recorded_at.ge(begun))
+        .filter(audit_actions::recorded_at.ge(start))
         .filter(diesel::dsl::not(diesel::dsl::exists(changes)))
         .order(audit_actions::id.desc())
         .select(AuditAction::as_select())
@@ -175,7 +174,7 @@ async fn print_actions_without_changes(
             out,
             "  {}   {:<20} {:<18} {:<8} {}",
             action.recorded_at.format("%m-%d %H:%M:%S"),
-            actor.map_or_else(|| "— nobody —".to_owned(), ToString::to_string),
+            actor.map_or_else(|| "(no actor)".to_owned(), ToString::to_string),
             action.name,
             action.status,
             action.request_id.as_deref().unwrap_or_default()

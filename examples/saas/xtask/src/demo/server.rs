@@ -6,37 +6,37 @@ use threadline_testdb::{Cluster, Listen, OnDrop, Progress, ServerBinaries};
 use threadline_xtask::DemoArgs;
 
 use super::heading;
-use super::kept::Kept;
+use super::kept::KeptCluster;
 use super::report::Report;
 
 /// The name of the database on a throwaway server.
 const DATABASE: &str = "saas";
 
-/// Where the demonstration takes place.
+/// The database server of the demonstration.
 #[derive(Debug)]
 pub(crate) enum Server {
-    /// A server of our own, gone afterwards.
+    /// A temporary server, removed at the end.
     Throwaway(Cluster),
-    /// The same, to stay.
-    Kept(Kept),
-    /// A database that was named.
+    /// A temporary server that keeps running.
+    Kept(KeptCluster),
+    /// The database of `--database-url`.
     Existing(String),
 }
 
 impl Server {
-    /// Starts a server, unless a database was named.
+    /// Starts a server, unless the arguments name a database.
     pub(crate) fn start(args: &DemoArgs, out: &mut impl Write) -> anyhow::Result<Self> {
         if let Some(url) = &args.database_url {
             writeln!(
                 out,
-                "Uses the database that was named, migrates it, and leaves there what happens."
+                "Runs on the given database: migrates it and leaves the rows of the demonstration in it."
             )?;
             return Ok(Self::Existing(url.clone()));
         }
         let binaries = ServerBinaries::obtain(None, Progress::Terminal)?;
         writeln!(
             out,
-            "Starts a throwaway PostgreSQL {} ({}).",
+            "Starts a temporary PostgreSQL {} ({}).",
             binaries.version(),
             binaries.bin_dir().display()
         )?;
@@ -44,12 +44,12 @@ impl Server {
         if args.keep {
             let cluster = cluster.listen(Listen::Loopback).on_drop(OnDrop::Keep);
             let cluster = with_database(cluster.start()?)?;
-            return Ok(Self::Kept(Kept::new(cluster, binaries)));
+            return Ok(Self::Kept(KeptCluster::new(cluster, binaries)));
         }
         Ok(Self::Throwaway(with_database(cluster.start()?)?))
     }
 
-    /// Whether nobody else has been there before.
+    /// Whether this process started the server, so that the database was empty.
     pub(crate) fn is_throwaway(&self) -> bool {
         !matches!(self, Self::Existing(_))
     }
@@ -62,14 +62,14 @@ impl Server {
         }
     }
 
-    /// The database's URL for a program, which PostgreSQL then knows by its name.
+    /// The database's URL with an `application_name`.
     pub(crate) fn url_for(&self, program: &str) -> String {
         let url = self.url();
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}application_name={program}")
     }
 
-    /// Stops the server, or tells how to go on with it.
+    /// Stops the server, or prints how to use it.
     pub(crate) fn end(self, report: &Report, out: &mut impl Write) -> anyhow::Result<()> {
         let url = self.url();
         match self {
@@ -77,17 +77,19 @@ impl Server {
                 drop(cluster);
                 writeln!(
                     out,
-                    "\nThe server is stopped and its data removed. With --keep it stays, to be asked more."
+                    "\nThe server is stopped and its data removed. With --keep it keeps running."
                 )?;
             }
-            Self::Existing(_) => writeln!(out, "\nEverything is still in the database.")?,
+            Self::Existing(_) => {
+                writeln!(out, "\nThe rows and the trail are still in the database.")?;
+            }
             Self::Kept(kept) => {
                 let running = kept.run()?;
-                heading(out, "Your turn", "The server goes on running:")?;
+                heading(out, "Your turn", "The server keeps running:")?;
                 print_commands(out, &url, report)?;
                 writeln!(
                     out,
-                    "\nIn the end:\n\n  kill -QUIT {}; sleep 1; rm -rf {}",
+                    "\nTo stop and remove it:\n\n  kill -QUIT {}; sleep 1; rm -rf {}",
                     running.process_id,
                     running.folder.display()
                 )?;

@@ -1,4 +1,4 @@
-//! What happens in the demonstration.
+//! The requests of the demonstration.
 
 use std::io::Write;
 use std::thread::sleep;
@@ -9,32 +9,32 @@ use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Caller, Http};
+use super::client::{Caller, Http, Response};
 use super::{STAFF_TOKEN, connect, heading};
 
-/// How long a background job may take.
+/// The timeout for the background job.
 const JOB_LIMIT: Duration = Duration::from_secs(5);
 
-/// Who plays.
+/// The names of the organization and its members.
 #[derive(Debug)]
-pub(crate) struct Cast {
+pub(crate) struct Names {
     pub(crate) organization: String,
     pub(crate) alice: String,
     pub(crate) bob: String,
 }
 
-impl Cast {
-    /// In a database where nobody else is.
-    pub(crate) fn fresh() -> Self {
-        Self::named("")
+impl Names {
+    /// Names for an empty database.
+    pub(crate) fn plain() -> Self {
+        Self::with_suffix("")
     }
 
-    /// In a database where the demonstration may have been before.
-    pub(crate) fn among_others() -> Self {
-        Self::named(&format!("-{}", std::process::id()))
+    /// Names for a database that may have rows of an earlier demonstration.
+    pub(crate) fn unique() -> Self {
+        Self::with_suffix(&format!("-{}", std::process::id()))
     }
 
-    fn named(suffix: &str) -> Self {
+    fn with_suffix(suffix: &str) -> Self {
         Self {
             organization: format!("Acme{suffix}"),
             alice: format!("alice{suffix}"),
@@ -43,82 +43,90 @@ impl Cast {
     }
 }
 
-/// The story, told while it happens.
+/// Sends the requests and prints them.
 #[derive(Debug)]
 pub(crate) struct Story<'a, W> {
     http: &'a Http,
-    cast: &'a Cast,
+    names: &'a Names,
     out: &'a mut W,
     requests: u32,
 }
 
 impl<'a, W: Write> Story<'a, W> {
-    pub(crate) fn new(http: &'a Http, cast: &'a Cast, out: &'a mut W) -> Self {
+    pub(crate) fn new(http: &'a Http, names: &'a Names, out: &'a mut W) -> Self {
         Self {
             http,
-            cast,
+            names,
             out,
             requests: 0,
         }
     }
 
-    /// Tells it all. `change_in_bulk` does what is done behind the application's back.
-    pub(crate) fn tell(
+    /// Sends all requests. `change_in_bulk` updates rows without the application.
+    pub(crate) fn run(
         mut self,
         change_in_bulk: impl FnOnce(i64) -> anyhow::Result<usize>,
     ) -> anyhow::Result<()> {
         heading(
             self.out,
-            "What happens",
-            "Members of an organization work with their invoices, over HTTP.",
+            "Requests",
+            "Members of an organization work with their invoices over HTTP.",
         )?;
-        let organization = self.organization_signs_up()?;
-        let alice = self.log_in(&self.cast.alice)?;
+        let organization = self.sign_up()?;
+        let alice = self.log_in(&self.names.alice)?;
         self.invite_bob(&alice)?;
-        self.mistype_password(&self.cast.bob)?;
-        let bob = self.log_in(&self.cast.bob)?;
+        self.fail_to_log_in(&self.names.bob)?;
+        let bob = self.log_in(&self.names.bob)?;
         let invoices = self.issue_invoices(&alice)?;
         self.pay_twice(&bob, invoices[0])?;
-        self.remind(&alice.within("order-7002"), invoices[1])?;
+        self.remind(&alice.with_correlation("order-7002"), invoices[1])?;
         self.change_address_and_password(&bob)?;
-        self.support_takes_back(invoices[2])?;
+        self.void_for_member(invoices[2])?;
 
         let rows = change_in_bulk(organization)?;
         writeln!(
             self.out,
-            "  {:<16}{:<30}{rows} rows behind the application's back",
+            "  {:<16}{:<30}{rows} rows, without the application",
             "a psql session", "UPDATE invoices"
         )?;
 
-        let leaving = json!({ "comment": "moves to another provider" });
-        self.send(&alice, "POST", "/organization/close", &leaving, 200)?;
+        let close = json!({ "comment": "moves to another provider" });
+        self.send(&alice, "POST", "/organization/close", &close, 200)?;
         Ok(())
     }
 
-    fn organization_signs_up(&mut self) -> anyhow::Result<i64> {
-        let sign_up = json!({
-            "organization": self.cast.organization,
-            "member": member(&self.cast.alice, "Alice"),
+    fn sign_up(&mut self) -> anyhow::Result<i64> {
+        let request = json!({
+            "organization": self.names.organization,
+            "member": member(&self.names.alice, "Alice"),
         });
-        let answer = self.send(&Caller::unknown(), "POST", "/organizations", &sign_up, 201)?;
+        let answer = self.send(
+            &Caller::without_session(),
+            "POST",
+            "/organizations",
+            &request,
+            201,
+        )?;
         id_in(&answer)
     }
 
-    fn mistype_password(&mut self, handle: &str) -> anyhow::Result<()> {
+    fn fail_to_log_in(&mut self, handle: &str) -> anyhow::Result<()> {
         let attempt = json!({ "handle": handle, "password": "123456" });
-        self.send(&Caller::unknown(), "POST", "/login", &attempt, 401)?;
+        self.send(&Caller::without_session(), "POST", "/login", &attempt, 401)?;
         Ok(())
     }
 
     fn log_in(&mut self, handle: &str) -> anyhow::Result<Caller> {
         let attempt = json!({ "handle": handle, "password": password_of(handle) });
-        let answer = self.send(&Caller::unknown(), "POST", "/login", &attempt, 200)?;
-        let token = answer.body["token"].as_str().context("no token came")?;
-        Ok(Caller::signed_in(handle, token))
+        let answer = self.send(&Caller::without_session(), "POST", "/login", &attempt, 200)?;
+        let token = answer.body["token"]
+            .as_str()
+            .context("the response has no token")?;
+        Ok(Caller::with_session(handle, token))
     }
 
     fn invite_bob(&mut self, alice: &Caller) -> anyhow::Result<()> {
-        let bob = member(&self.cast.bob, "Bob");
+        let bob = member(&self.names.bob, "Bob");
         self.send(alice, "POST", "/members", &bob, 201)?;
         Ok(())
     }
@@ -137,7 +145,13 @@ impl<'a, W: Write> Story<'a, W> {
                 "due_on": "2026-12-31",
                 "lines": [{ "description": "consulting", "amount_cents": cents }],
             });
-            let answer = self.send(&alice.within(order), "POST", "/invoices", &draft, 201)?;
+            let answer = self.send(
+                &alice.with_correlation(order),
+                "POST",
+                "/invoices",
+                &draft,
+                201,
+            )?;
             invoices.push(id_in(&answer)?);
         }
         Ok(invoices)
@@ -150,7 +164,7 @@ impl<'a, W: Write> Story<'a, W> {
         Ok(())
     }
 
-    /// Asks for a reminder and waits until the job has sent it.
+    /// Requests a reminder and waits until the job has sent it.
     fn remind(&mut self, alice: &Caller, invoice: i64) -> anyhow::Result<()> {
         let remind = format!("/invoices/{invoice}/remind");
         self.send(alice, "POST", &remind, &Value::Null, 202)?;
@@ -159,9 +173,9 @@ impl<'a, W: Write> Story<'a, W> {
         while Instant::now() < end {
             let answer = self.http.send(alice, "GET", &path, &Value::Null)?;
             if !answer.expect_status(200)?.body["reminded_on"].is_null() {
-                let part_of = alice.correlation().unwrap_or_default();
+                let correlation = alice.correlation().unwrap_or_default();
                 let job = "sends the reminder";
-                writeln!(self.out, "  {:<16}{job:<45}{part_of}", "a job")?;
+                writeln!(self.out, "  {:<16}{job:<45}{correlation}", "a job")?;
                 return Ok(());
             }
             sleep(Duration::from_millis(10));
@@ -170,17 +184,17 @@ impl<'a, W: Write> Story<'a, W> {
     }
 
     fn change_address_and_password(&mut self, bob: &Caller) -> anyhow::Result<()> {
-        let address = format!("{}@home.example", self.cast.bob);
-        let wishes = json!({ "email": address, "password": "correct horse" });
-        self.send(bob, "PATCH", "/members/me", &wishes, 204)?;
+        let address = format!("{}@home.example", self.names.bob);
+        let update = json!({ "email": address, "password": "correct horse" });
+        self.send(bob, "PATCH", "/members/me", &update, 204)?;
         Ok(())
     }
 
-    fn support_takes_back(&mut self, invoice: i64) -> anyhow::Result<()> {
-        let rita = Caller::signed_in("rita", STAFF_TOKEN).acting_for(&self.cast.alice);
-        let voiding = json!({ "reason": "wrong_customer", "comment": "ticket 4711" });
+    fn void_for_member(&mut self, invoice: i64) -> anyhow::Result<()> {
+        let rita = Caller::with_session("rita", STAFF_TOKEN).acting_for(&self.names.alice);
+        let reason = json!({ "reason": "wrong_customer", "comment": "ticket 4711" });
         let path = format!("/invoices/{invoice}/void");
-        self.send(&rita, "POST", &path, &voiding, 200)?;
+        self.send(&rita, "POST", &path, &reason, 200)?;
         Ok(())
     }
 
@@ -191,18 +205,18 @@ impl<'a, W: Write> Story<'a, W> {
         path: &str,
         body: &Value,
         status: u16,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<Response> {
         self.requests += 1;
         let request_id = format!("req-{:02}", self.requests);
-        let caller = caller.asking(&request_id);
+        let caller = caller.with_request_id(&request_id);
         let answer = self
             .http
             .send(&caller, method, path, body)?
             .expect_status(status)?;
         let request = format!("{method} {path}");
-        let part_of = caller.correlation().unwrap_or_default();
+        let correlation = caller.correlation().unwrap_or_default();
         let line = format!(
-            "  {:<16}{request:<30}{status}   {request_id}   {part_of}",
+            "  {:<16}{request:<30}{status}   {request_id}   {correlation}",
             caller.name
         );
         writeln!(self.out, "{}", line.trim_end())?;
@@ -223,11 +237,11 @@ fn password_of(handle: &str) -> String {
     format!("{handle}'s secret")
 }
 
-fn id_in(answer: &Answer) -> anyhow::Result<i64> {
-    answer.body["id"].as_i64().context("no id came")
+fn id_in(answer: &Response) -> anyhow::Result<i64> {
+    answer.body["id"].as_i64().context("the response has no id")
 }
 
-/// Gives ten percent off everything, from a session that tells nobody why.
+/// Reduces the totals of all invoices by ten percent in a session that sets no actor.
 pub(crate) async fn change_in_bulk(url: &str, organization: i64) -> anyhow::Result<usize> {
     let mut conn = connect(url).await?;
     let rows = diesel::sql_query(
