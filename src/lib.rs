@@ -38,12 +38,14 @@ pub use threadline_diesel::{AuditError, AuditedOutcome, AuditedWrite};
 #[cfg(feature = "async")]
 pub use threadline_diesel::{
     CaptureStatus, Restore, RestorePlan, TimeTravel, actions, as_of, audit_horizon, audited,
-    capture_gaps, capture_status, change, correlation, deployed_policies, deployed_tables,
-    document_as_of, feed, first_change, follow, history, history_notes, history_with_children,
-    incident, introspect, key_columns, last_change, maintain_partitions, plan_retention, purge,
-    purge_with_progress, record_action, record_baseline, resolve_key, resolve_value, restore,
-    restore_plan, retention_runs, time_travel, time_travel_first, timeline, transaction,
-    transactions,
+    capture_gaps, capture_status, change, correlation, count_changes, definition_changes,
+    deployed_policies, deployed_tables, document_as_of, enrolments, explain_empty, feed,
+    first_change, follow, history, history_notes, history_with_children, incident, introspect,
+    key_columns, last_change, list_tables, maintain_partitions, nearest_changes, plan_retention,
+    purge, purge_with_progress, record_action, record_baseline, recorded_actions, recorded_tables,
+    removals, resolve_key, resolve_value, restore, restore_plan, retention_run, retention_runs,
+    suspensions, time_travel, time_travel_first, timeline, transaction, transaction_summaries,
+    transactions, volume,
 };
 
 /// Actors, actions and the context of a write.
@@ -98,6 +100,10 @@ pub mod retention {
 #[cfg(feature = "export")]
 pub use threadline_export as export;
 
+/// The operator console: an axum service to mount behind the host's sign-in.
+#[cfg(feature = "surface")]
+pub use threadline_surface as surface;
+
 /// Context of requests and jobs: a tower layer, extractors, job arguments.
 #[cfg(feature = "plug")]
 pub use threadline_plug as plug;
@@ -136,8 +142,6 @@ mod guides {
     struct DomainReference;
     #[doc = include_str!("../guides/feed.md")]
     struct Feed;
-    #[doc = include_str!("../guides/getting-started.md")]
-    struct GettingStarted;
     #[doc = include_str!("../guides/investigate.md")]
     struct Investigate;
     #[doc = include_str!("../guides/pgbouncer.md")]

@@ -136,7 +136,9 @@ async fn write(client: Client, is_done: Arc<AtomicBool>) -> Result<Vec<Duration>
 /// The script that inserts the changes into the first twenty days of a month.
 fn fill(months_ago: i32) -> String {
     format!(
-        "SELECT threadline.create_partitions(now() - interval '5 months', 5);
+        "SELECT threadline.create_partition(parent, period, 0)
+         FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent,
+            generate_series(date_trunc('month', now() - interval '5 months'), now(), '1 month') AS period;
          CREATE TEMP TABLE step AS
          SELECT i, began + interval '20 days' * (i::float8 / {CHANGES}) AS at,
             began + interval '20 days' * ((i - i % {CHANGES_OF_A_TRANSACTION})::float8 / {CHANGES}) AS begun

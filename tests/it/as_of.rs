@@ -334,6 +334,24 @@ fn unknown_columns_are_listed_with_the_reason() {
 }
 
 #[test]
+fn a_masked_null_is_known_if_the_rule_keeps_null() {
+    let trail = empty_trail();
+    trail.run(ACCOUNTS);
+    let table = trail.introspect("as_of_accounts");
+    trail.capture(&table.mask_keep_null(["balance"]).unwrap());
+    trail.run("INSERT INTO as_of_accounts VALUES (1, 'ada', 10)");
+    let AsOf::Row(masked) = account_as_of(&trail, 1, now(&trail)) else {
+        panic!("no row");
+    };
+    assert_eq!(masked.unknown[0].reason, UnknownReason::Masked);
+    trail.run("UPDATE as_of_accounts SET balance = NULL");
+    let AsOf::Row(emptied) = account_as_of(&trail, 1, now(&trail)) else {
+        panic!("no row");
+    };
+    assert_eq!((emptied.row.balance, emptied.unknown), (None, Vec::new()));
+}
+
+#[test]
 fn dropped_columns_are_ignored_and_added_or_erased_ones_reported_unknown() {
     let trail = captured(
         "CREATE TABLE as_of_accounts (id int PRIMARY KEY, owner text, extra text)",

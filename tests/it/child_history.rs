@@ -1,7 +1,7 @@
 //! The history of a row together with the rows that referred to it.
 
 use threadline::query::HistoryWithChildren;
-use threadline::{PageSize, RowKeyText};
+use threadline::{PageSize, RowKeyText, Scope};
 
 use crate::harness::{Trail, captured};
 
@@ -99,4 +99,27 @@ fn a_row_that_refers_to_itself_is_listed_once() {
         pages(&trail, "nodes", "1", 2),
         ["insert nodes 2", "insert nodes 1"]
     );
+}
+
+#[test]
+fn a_scope_hides_the_children_of_a_hidden_row() {
+    let trail = captured(SHOP, &["orders", "lines", "labels"]);
+    trail.run("INSERT INTO orders VALUES (1, 'eu', 'a'); INSERT INTO lines VALUES (10, 1, 1)");
+    let listed = |tables: &[&str]| {
+        let scope = Scope::new().tables(tables.iter().map(|table| table.parse().unwrap()));
+        let key = RowKeyText::from_values(vec!["1".to_owned()]);
+        let page = trail.run_async(async |conn| {
+            let query = HistoryWithChildren::resolve(conn, &"orders".parse().unwrap(), &key).await;
+            threadline::history_with_children(conn, &query.unwrap().scope(&scope)).await
+        });
+        let tables = page
+            .unwrap()
+            .entries
+            .into_iter()
+            .map(|entry| entry.change.table_name);
+        tables.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&["orders", "lines"]), ["lines", "orders"]);
+    assert_eq!(listed(&["orders"]), ["orders"]);
+    assert!(listed(&["lines"]).is_empty());
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use threadline::AuditChange;
 use threadline::models::StoredJson;
-use threadline::query::diff::{ChangeDiff, FieldState, JsonDiff, RulesSource, TextDiff};
+use threadline::query::diff::{ChangeDiff, FieldState, JsonDiff, RowDiff, RulesSource, TextDiff};
 use threadline::table::AuditedTable;
 
 use crate::harness::{Trail, block_on, captured, empty_trail};
@@ -189,6 +189,20 @@ fn field_states_distinguish_absent_null_value_masked_and_excluded() {
 }
 
 #[test]
+fn a_masked_value_that_became_null_is_shown_as_null_if_the_rule_keeps_null() {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE contacts (id int PRIMARY KEY, phone text)");
+    let table = trail.introspect("contacts");
+    trail.capture(&table.mask_keep_null(["phone"]).unwrap());
+    trail.run("INSERT INTO contacts VALUES (1, '555')");
+    trail.run("UPDATE contacts SET phone = NULL");
+    let update = &changes(&trail)[1];
+    let diff = ChangeDiff::with_rules_among(update, &deployed(&trail));
+    assert_eq!(states(&diff, "phone"), ("masked", "null"));
+    assert!(diff.to_string().contains("(masked) → (null)"), "{diff}");
+}
+
+#[test]
 fn fields_that_are_not_stored_have_the_state_unknown() {
     let trail = articles();
     // After a column was dropped, capture uses its fallback, which compares every column.
@@ -299,4 +313,68 @@ fn applying_the_diff_of_an_update_to_the_old_row_gives_the_new_row() {
             .collect();
         assert_eq!(row, change.data_after.unwrap().fields());
     }
+}
+
+#[test]
+fn the_images_of_two_instants_are_compared_under_the_rules_of_the_table() {
+    let trail = articles();
+    trail.run("INSERT INTO articles VALUES (2, 1.0, 'old', '{\"a\": 1, \"b\": 2}', NULL, 'x@y.z', 's', 'same')");
+    let created_at =
+        trail.query_text("SELECT max(captured_at)::text FROM threadline.audit_changes");
+    trail.run("UPDATE articles SET price = 1.00, author_email = 'new@y.z'");
+    trail.run("UPDATE articles SET meta = '{\"a\": 1, \"b\": 3}', body = NULL");
+    let rules = deployed(&trail);
+    let table: threadline::TableName = "articles".parse().unwrap();
+    let key = threadline::RowKeyText::from_values(vec!["2".to_owned()]);
+    let as_of = |instant: &str| {
+        let instant = instant
+            .replace(' ', "T")
+            .replace("+00", "Z")
+            .parse()
+            .unwrap();
+        let query = threadline::DocumentAsOf::new(table.clone(), &key, instant);
+        trail
+            .run_async(async |conn| threadline::document_as_of(conn, &query).await)
+            .unwrap()
+            .row()
+    };
+    let (before, after) = (as_of(&created_at), as_of("2099-01-01 00:00:00+00"));
+    let diff = RowDiff::between(&table, before.as_ref(), after.as_ref(), &rules);
+    let shown: Vec<_> = diff
+        .fields
+        .iter()
+        .map(|one| {
+            format!(
+                "{} {} {}",
+                one.field,
+                one.before.as_str(),
+                one.after.as_str()
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "author_email masked masked",
+            "body value null",
+            "meta value value",
+            "price value value",
+            "secret excluded excluded",
+        ]
+    );
+    assert_eq!(diff.fields[2].json.as_ref().unwrap().edits[0].path, "/b");
+    assert_eq!(diff.rules, RulesSource::Declared);
+    let created = RowDiff::between(&table, None, after.as_ref(), &[]);
+    assert!(
+        created
+            .fields
+            .iter()
+            .all(|one| one.before == FieldState::Absent)
+    );
+    assert_eq!(created.fields.len(), 7);
+    assert!(
+        RowDiff::between(&table, None, None, &rules)
+            .fields
+            .is_empty()
+    );
 }

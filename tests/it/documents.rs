@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
+use threadline::Restore;
 use threadline::baseline::Baseline;
 use threadline::baseline::CaptureStart;
 use threadline::documents::{
@@ -16,6 +17,7 @@ use threadline::query::Correlation;
 use threadline::query::DocumentAsOf;
 use threadline::query::Incident;
 use threadline::query::PageSize;
+use threadline::query::RowQuery;
 use threadline::query::Timeline;
 use threadline::query::Transactions;
 use threadline::query::diff::ChangeDiff;
@@ -120,7 +122,9 @@ fn the_document_of_a_history_has_the_facts_beside_its_changes() {
         let conn = &mut trail.connect().await;
         let query = Timeline::new().row(table.clone(), &key);
         let page = threadline::timeline(conn, &query).await.unwrap();
-        let notes = threadline::history_notes(conn, &table, &key).await.unwrap();
+        let notes = threadline::history_notes(conn, &RowQuery::new(table, &key))
+            .await
+            .unwrap();
         assert_eq!(page.entries.len(), 3, "{page:?}");
         insta::assert_snapshot!(shown(&HistoryDocument::new(&page, &notes)));
     });
@@ -253,4 +257,24 @@ fn the_documents_of_the_feed_and_of_retention_are_stable() {
         let runs = retention_runs(conn, 10).await.unwrap();
         assert_eq!(serde_json::to_value(runs).unwrap(), json!([]));
     });
+}
+
+#[test]
+fn the_document_of_a_restore_plan_is_stable() {
+    let trail = captured(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok');
+         CREATE TABLE orders (id int PRIMARY KEY, status text, mood mood, total numeric NOT NULL, gone text);
+         CREATE TABLE lines (id int PRIMARY KEY, order_id int REFERENCES orders ON DELETE CASCADE);
+         CREATE TABLE notes (id int PRIMARY KEY, order_id int REFERENCES orders ON DELETE CASCADE)",
+        &["lines"],
+    );
+    let rules = trail.introspect("orders");
+    trail.capture(&rules.redact(["status"], ["total"]).unwrap());
+    trail.run("INSERT INTO orders VALUES (1, 'open', 'sad', 10.00, 'x'); INSERT INTO lines VALUES (1, 1), (2, 1)");
+    trail.run("DELETE FROM orders");
+    trail.run("INSERT INTO lines VALUES (2, NULL)");
+    trail.run("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'; ALTER TABLE orders DROP COLUMN gone");
+    let query = Restore::new(table(), &key()).with_children();
+    let plan = trail.run_async(async |conn| threadline::restore_plan(conn, &query).await);
+    insta::assert_snapshot!(shown(&plan.unwrap()));
 }

@@ -449,7 +449,10 @@ fn capture_status_distinguishes_captured_uncaptured_and_unknown_tables() {
     trail.run("CREATE TABLE notes (id int); CREATE TABLE \"Odd.Name\" (id int)");
     let status = |name: &str| {
         trail
-            .run_async(async |conn| threadline::capture_status(conn, &name.parse().unwrap()).await)
+            .run_async(async |conn| {
+                let table: threadline::TableName = name.parse().unwrap();
+                threadline::capture_status(conn, table).await
+            })
             .unwrap()
     };
     assert_eq!(status("orders"), CaptureStatus::Captured);

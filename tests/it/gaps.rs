@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use threadline::baseline::{Baseline, CaptureStart, Selection};
 use threadline::models::StoredJson;
 use threadline::prelude::*;
-use threadline::query::{GapKind, RecordedState};
+use threadline::query::{GapKind, RecordedState, RowQuery};
 use threadline::{AsOf, DocumentAsOf, RowAsOf, RowKeyText, TableName, TimeTravel, blocking};
 
 use crate::as_of::now;
@@ -204,7 +204,7 @@ fn rows_of_a_table_that_was_created_again_are_uncertain_since_its_last_change() 
     }
     assert_eq!(state(&trail, 2, after), json!(["row", []]));
     let gaps = trail.run_async(async |conn| {
-        let gaps = threadline::capture_gaps(conn, &table()).await;
+        let gaps = threadline::capture_gaps(conn, table()).await;
         gaps.unwrap()
     });
     assert_eq!(gaps.len(), 1);
@@ -299,7 +299,7 @@ fn an_erased_value_is_unknown_and_its_row_is_certain() {
     assert_eq!(state(&trail, 1, now(&trail)), json!(["row", []]));
     let notes = |id: i32| {
         trail.run_async(async |conn| {
-            let notes = threadline::history_notes(conn, &table(), &key(id)).await;
+            let notes = threadline::history_notes(conn, &RowQuery::new(table(), &key(id))).await;
             notes.unwrap().gaps
         })
     };
@@ -320,7 +320,7 @@ fn a_history_lists_the_gaps_since_its_row_was_created() {
     for (id, expected) in [(1, 1), (4, 1), (5, 0)] {
         let notes = block_on(async {
             let conn = &mut trail.connect().await;
-            threadline::history_notes(conn, &table(), &key(id))
+            threadline::history_notes(conn, &RowQuery::new(table(), &key(id)))
                 .await
                 .unwrap()
         });

@@ -26,8 +26,10 @@ pub(crate) mod run;
 
 use std::fs;
 
-use self::markdown::{guides, root};
+use self::markdown::guides;
+pub(crate) use self::markdown::{Part, parts, root};
 use self::run::GuideRun;
+pub(crate) use self::run::{command_line, shown, target_dir};
 
 fn run_guide(guide: &str) {
     let text = fs::read_to_string(root().join("guides").join(guide)).expect("the guide");
@@ -48,7 +50,6 @@ macro_rules! guide_tests {
 
 guide_tests! {
     index_runs_as_written: "README.md",
-    getting_started_runs_as_written: "getting-started.md",
     how_it_works_runs_as_written: "how-it-works.md",
     domain_reference_runs_as_written: "domain-reference.md",
     redaction_runs_as_written: "redaction.md",
@@ -70,10 +71,12 @@ guide_tests! {
     retention_runs_as_written: "retention.md",
 }
 
-/// The commands of performance.md take hours; the others have no SQL and no commands.
-const NOT_RUN: [&str; 4] = [
+/// `getting_started` follows its guide in an application of its own. The commands of performance.md take hours;
+/// the others have no SQL and no commands.
+const NOT_RUN: [&str; 5] = [
     "commands.md",
     "for-administrators.md",
+    "getting-started.md",
     "performance.md",
     "stability.md",
 ];
@@ -82,6 +85,10 @@ const NOT_RUN: [&str; 4] = [
 fn every_guide_is_run_and_its_rust_is_compiled() {
     let facade = fs::read_to_string(root().join("src/lib.rs")).expect("the facade");
     for (guide, text) in guides() {
+        // Its Rust is compiled with the application.
+        if guide == "getting-started.md" {
+            continue;
+        }
         assert!(
             RUN_GUIDES.contains(&guide.as_str()) || NOT_RUN.contains(&guide.as_str()),
             "{guide}"

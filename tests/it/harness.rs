@@ -41,6 +41,15 @@ pub(crate) fn server_can(select: &str) -> bool {
     empty_trail().database.query_text(select).is_ok()
 }
 
+/// The SQL that creates the partitions of the months from an SQL instant on.
+pub(crate) fn create_partitions(from: &str, months: u32) -> String {
+    format!(
+        "SELECT threadline.create_partition(parent, period, 0)
+         FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent,
+            generate_series(date_trunc('month', {from}), {from} + interval '{months} months', '1 month') AS period"
+    )
+}
+
 /// A database with an empty trail.
 pub(crate) fn empty_trail() -> Trail {
     static TEMPLATE: OnceLock<threadline_testdb::Template> = OnceLock::new();

@@ -7,7 +7,7 @@ use threadline::retention::{
     Keep, PurgeOptions, RetentionPolicy, RunState, maintain_partitions, plan_retention, purge,
 };
 
-use crate::harness::{Trail, block_on, captured};
+use crate::harness::{Trail, block_on, captured, create_partitions};
 
 fn table() -> Trail {
     captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"])
@@ -130,7 +130,7 @@ fn maintenance_leaves_only_rows_with_implausible_times_in_the_default_partition(
     );
     // Later writes and partitions are not affected.
     trail.run("INSERT INTO t VALUES (2)");
-    trail.run("SELECT threadline.create_partitions(now(), 20)");
+    trail.run(&create_partitions("now()", 20));
 }
 
 #[test]

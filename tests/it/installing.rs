@@ -169,7 +169,7 @@ fn default_privileges_grant_no_right_on_the_trail() {
     trail.run(&format!(
         "GRANT SELECT ON threadline.audit_changes TO \"{reader}\";
          CREATE TABLE t (id int PRIMARY KEY);
-         SELECT threadline.create_partitions(now() + interval '13 months', 1);
+         SELECT threadline.create_partition('audit_changes', now() + interval '14 months', 0);
          INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name)
          SELECT 1, now() - interval '5 months', gen_random_uuid(), 'truncate', 'public', 't'"
     ));

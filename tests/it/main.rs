@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod altered_tables;
 mod as_of;
 mod attribution;
 mod audited_commit;
@@ -20,6 +21,7 @@ mod diff;
 mod doctor;
 mod documents;
 mod drift;
+mod empty;
 mod exactness;
 mod faults;
 mod feed;
@@ -27,6 +29,7 @@ mod filters;
 mod follow;
 mod forgery;
 mod gaps;
+mod getting_started;
 mod guides;
 mod harness;
 mod identity;
@@ -37,6 +40,7 @@ mod investigation;
 mod model;
 mod movement;
 mod odd_rows;
+mod overview;
 mod paging;
 mod partitions;
 mod plans;

@@ -1,5 +1,6 @@
 //! Rows that an update moves to another partition: stored as a delete and an insert, shown as a move.
-use threadline::{RowKeyText, Timeline};
+use threadline::query::RowQuery;
+use threadline::{RowKeyText, TableName, Timeline};
 
 use crate::as_of::now;
 use crate::harness::{Trail, block_on, captured};
@@ -36,10 +37,10 @@ fn key(id: i32, region: &str) -> RowKeyText {
 fn history(trail: &Trail, id: i32, region: &str) -> Vec<String> {
     block_on(async {
         let mut conn = trail.connect().await;
-        let table = "p".parse().unwrap();
-        let query = Timeline::new().row("p".parse().unwrap(), &key(id, region));
+        let table: TableName = "p".parse().unwrap();
+        let query = Timeline::new().row(table.clone(), &key(id, region));
         let page = threadline::timeline(&mut conn, &query).await.unwrap();
-        let notes = threadline::history_notes(&mut conn, &table, &key(id, region))
+        let notes = threadline::history_notes(&mut conn, &RowQuery::new(table, &key(id, region)))
             .await
             .unwrap();
         let mut shown: Vec<_> = page
@@ -142,8 +143,7 @@ fn a_key_reused_after_a_move_has_the_history_of_the_new_row() {
     let holders = block_on(async {
         threadline::history_notes(
             &mut trail.connect().await,
-            &"p".parse().unwrap(),
-            &key(1, "eu"),
+            &RowQuery::new("p".parse().unwrap(), &key(1, "eu")),
         )
         .await
         .unwrap()

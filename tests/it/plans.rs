@@ -9,7 +9,10 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, TransactionManager,
 };
 use threadline::prelude::*;
-use threadline::query::{Attribution, MetaPattern, SearchText, actor_history, actor_window};
+use threadline::query::{
+    Attribution, ChangeById, ChangeCount, MetaPattern, SearchText, TransactionSummaries,
+    actor_history, actor_window,
+};
 use threadline::schema::audit_actions;
 use threadline::{
     ActionStatus, Actions, ActorType, Correlation, FieldHistory, Incident, Order, ReadError,
@@ -363,6 +366,62 @@ fn no_query_scans_the_whole_trail() {
             .await?
             .into_iter()
             .count())
+    });
+    for (most, name, query) in [
+        (1_500, "all changes", all()),
+        (1_500, "a table", all().table(table("table3"))),
+        (3_000, "a rare actor", all().actor(actor("user:u5"))),
+        (
+            400,
+            "a correlation",
+            all().correlation_id("c500".parse().unwrap()),
+        ),
+        // The scope has a fifth of all changes.
+        (7_000, "a scope", all().scope(&two)),
+    ] {
+        trail.reads_at_most(most, &format!("the count of {name}"), async |conn| {
+            Ok(
+                match threadline::count_changes(conn, &query, 1_000).await? {
+                    ChangeCount::Exact(count) | ChangeCount::AtLeast(count) => {
+                        count.try_into().unwrap()
+                    }
+                },
+            )
+        });
+    }
+    for (name, query) in [
+        ("all changes", all()),
+        ("a table", all().table(table("table3"))),
+    ] {
+        trail.reads_at_most(11_000, &format!("the volume of {name}"), async |conn| {
+            let volume = threadline::volume(conn, &query, instant, end(), 60).await?;
+            Ok(volume.iter().filter(|bucket| bucket.count > 0).count())
+        });
+    }
+    trail.reads_at_most(600, "the names of tables", async |conn| {
+        Ok(threadline::recorded_tables(conn, None).await?.len())
+    });
+    trail.reads_at_most(600, "the names of actions", async |conn| {
+        Ok(threadline::recorded_actions(conn, None).await?.len())
+    });
+    let quiet = all().table(table("table3")).from(end()).to(end());
+    trail.reads_at_most(100, "the nearest change", async |conn| {
+        let nearest = threadline::nearest_changes(conn, &quiet).await?;
+        Ok(nearest.before.into_iter().count())
+    });
+    let ids = some.entries.iter().map(|transaction| transaction.id.into());
+    let summaries = TransactionSummaries::new(ids).scope(&two);
+    trail.reads_at_most(1_000, "summaries of a page", async |conn| {
+        Ok(threadline::transaction_summaries(conn, &summaries)
+            .await?
+            .len())
+    });
+    let newest_first = all();
+    let newest = threadline::timeline(&mut trail.conn, &newest_first);
+    let newest = trail.runtime.block_on(newest).unwrap().entries[0].change.id;
+    trail.reads_at_most(30_000, "a change by id in a scope", async |conn| {
+        let query = ChangeById::new(newest).scope(&Scope::new().tables([table("table9")]));
+        Ok(threadline::change(conn, query).await?.into_iter().count())
     });
     assert!(trail.failures.is_empty(), "{:#?}", trail.failures);
 }

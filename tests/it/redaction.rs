@@ -54,6 +54,70 @@ fn a_masked_null_is_stored_as_the_placeholder() {
     );
 }
 
+/// A table with a masked column of each of several types, whose NULL is kept.
+fn contacts() -> Trail {
+    let trail = empty_trail();
+    trail.run(
+        "CREATE TYPE place AS (street text, no int);
+         CREATE TABLE contacts (id int PRIMARY KEY, phone text, pin int, home place, extra json, name text)",
+    );
+    let table = trail.introspect("contacts");
+    let masked = ["phone", "pin", "home", "extra"];
+    trail.capture(&table.mask_keep_null(masked).unwrap());
+    trail
+}
+
+#[test]
+fn a_masked_null_stays_null_if_the_rule_keeps_it() {
+    let trail = contacts();
+    trail.run(
+        "INSERT INTO contacts VALUES (1, '555-secret', 4711, '(,)', '{}', 'Ada');
+         UPDATE contacts SET phone = NULL, extra = NULL;
+         UPDATE contacts SET phone = '556-secret', pin = NULL;
+         DELETE FROM contacts",
+    );
+    let masked = json!("[REDACTED]");
+    let changes = trail.changes();
+    let [insert, emptied, filled, delete] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    // A composite value of NULL fields is not NULL.
+    assert_eq!(
+        insert.after,
+        Some(json!({
+            "id": 1, "phone": masked, "pin": masked, "home": masked, "extra": masked, "name": "Ada"
+        }))
+    );
+    assert_eq!(
+        emptied.from,
+        Some(json!({"phone": masked, "extra": masked}))
+    );
+    assert_eq!(emptied.after.as_ref().unwrap()["phone"], json!(null));
+    assert_eq!(filled.from, Some(json!({"phone": null, "pin": masked})));
+    assert_eq!(filled.after.as_ref().unwrap()["phone"], masked);
+    assert_eq!(delete.from.as_ref().unwrap()["pin"], json!(null));
+    let everything =
+        trail.query_text("SELECT string_agg(c::text, '') FROM threadline.audit_changes AS c");
+    assert!(
+        !everything.contains("secret") && !everything.contains("4711"),
+        "{everything}"
+    );
+}
+
+#[test]
+fn the_fallback_keeps_null_under_the_rule_that_keeps_it() {
+    let trail = contacts();
+    trail.run("ALTER TABLE contacts DROP COLUMN name");
+    trail.run("INSERT INTO contacts VALUES (1, '555'); UPDATE contacts SET phone = NULL, pin = 1");
+    let changes = trail.changes();
+    let masked = json!("[REDACTED]");
+    assert_eq!(
+        changes[0].after,
+        Some(json!({"id": 1, "phone": masked, "pin": null, "home": null, "extra": null}))
+    );
+    assert_eq!(changes[1].from, Some(json!({"phone": masked, "pin": null})));
+}
+
 #[test]
 fn a_placeholder_with_quotes_and_template_markers_is_stored_unchanged() {
     use threadline::table::AuditedTable;

@@ -12,7 +12,6 @@ fn the_trail_cannot_be_changed_outside_the_removal_functions() {
         "DELETE FROM threadline.audit_changes",
         "UPDATE threadline.audit_changes SET actor = 'user:forged'",
         "SELECT threadline.erase_values('public', 't', '1', '{v}', 'x'); DELETE FROM threadline.audit_changes",
-        "SELECT set_config('threadline.trail_delete', txid_current()::text, true); DELETE FROM threadline.audit_changes",
         "TRUNCATE threadline.audit_changes",
         "DELETE FROM threadline.audit_removals",
         "DELETE FROM threadline.audit_enrolments",
@@ -20,6 +19,29 @@ fn the_trail_cannot_be_changed_outside_the_removal_functions() {
         let error = trail.expect_error(attempt);
         assert!(error.contains("append-only"), "{attempt}: {error}");
     }
+}
+
+#[test]
+fn a_role_with_all_privileges_on_the_tables_cannot_change_the_trail() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1, 1)");
+    let role = trail.query_text("SELECT 'granted_' || current_database()");
+    trail.run(&format!(
+        "CREATE ROLE \"{role}\" LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA threadline TO \"{role}\""
+    ));
+    for attempt in [
+        "DELETE FROM threadline.audit_changes",
+        "SELECT set_config('threadline.trail_delete', 'on', true); DELETE FROM threadline.audit_changes",
+        "SELECT set_config('threadline.trail_delete', 'on', true); UPDATE threadline.audit_changes SET actor = 'user:1'",
+        "TRUNCATE threadline.audit_changes",
+    ] {
+        let error = trail.run_as(&role, attempt).expect_err(attempt);
+        assert!(
+            error.contains("append-only") || error.contains("trail_delete_is_allowed"),
+            "{attempt}: {error}"
+        );
+    }
+    assert_eq!(trail.count(), 1);
 }
 
 #[test]
@@ -40,6 +62,7 @@ fn erasing_an_unknown_table_column_or_row_is_refused_and_erases_nothing() {
             "no changes are recorded for the row",
         ),
         ("'public', 't', '1', '{}'", "needs columns"),
+        ("'public', 't', '1', '{NULL}'", "needs columns"),
     ] {
         let error = trail.expect_error(&format!(
             "SELECT threadline.erase_values({call}, 'request 17')"

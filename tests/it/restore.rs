@@ -240,6 +240,26 @@ fn columns_without_a_known_value_are_named_and_needed_values_stop_the_script() {
 }
 
 #[test]
+fn a_masked_null_is_restored_if_the_rule_keeps_null() {
+    let trail = empty_trail();
+    trail.run("CREATE TABLE t (id int PRIMARY KEY, phone text, pin int)");
+    let table = trail.introspect("t");
+    trail.capture(&table.mask_keep_null(["phone", "pin"]).unwrap());
+    trail.run("INSERT INTO t VALUES (1, NULL, 4711)");
+    let then = now(&trail);
+    trail.run("UPDATE t SET phone = '555'");
+    let query = restore("t", &["1"]).as_of(then);
+    let found = plan(&trail, &query);
+    let missing: Vec<_> = found.statements[0].missing.iter().collect();
+    assert_eq!(
+        (missing.len(), missing[0].column.as_str(), missing[0].effect),
+        (1, "pin", MissingEffect::Unchanged)
+    );
+    run(&trail, &query);
+    assert_eq!(trail.query_text("SELECT t::text FROM t"), "(1,,4711)");
+}
+
+#[test]
 fn an_erased_value_is_not_restored() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, name text)", &["t"]);
     trail.run("INSERT INTO t VALUES (1, 'ada')");
@@ -364,17 +384,50 @@ fn a_plan_names_the_suspension_after_the_record_of_the_row() {
     trail.run("INSERT INTO t VALUES (1, 'a')");
     trail.run("DELETE FROM t");
     let query = restore("t", &["1"]);
-    assert_eq!(plan(&trail, &query).gaps, []);
+    assert_eq!(plan(&trail, &query).statements[0].gaps, []);
     trail.run(
         "BEGIN; SELECT threadline.suspend_capture('{t}', E'back\\nfill');
          INSERT INTO t VALUES (1, 'b'); COMMIT",
     );
     let plan = plan(&trail, &query);
-    assert_eq!(plan.gaps.len(), 1);
+    assert_eq!(plan.statements[0].gaps.len(), 1);
     let script = plan.to_string();
     assert!(
-        script.contains("-- Changes of the row may be missing: capture was suspended at "),
+        script.contains("--   changes of the row may be missing: capture was suspended at "),
         "{script}"
     );
     assert!(!script.contains("\nfill"), "{script}");
+}
+
+#[test]
+fn a_child_whose_state_is_uncertain_is_restored_as_recorded_and_its_gap_is_named() {
+    let trail = shop();
+    trail.run(
+        "BEGIN; SELECT threadline.suspend_capture('{orders}', 'correct totals');
+         UPDATE orders SET total = 9.99 WHERE id = 10; COMMIT",
+    );
+    let then = now(&trail);
+    trail.run("DELETE FROM customers WHERE id = 1");
+    let query = restore("customers", &["1"]).as_of(then).with_children();
+    let found = plan(&trail, &query);
+    let mut uncertain: Vec<_> = found
+        .statements
+        .iter()
+        .filter(|statement| !statement.gaps.is_empty())
+        .map(|statement| format!("{} {}", statement.table, statement.row_key))
+        .collect();
+    uncertain.sort();
+    assert_eq!(uncertain, ["public.orders 10", "public.orders 11"]);
+    let order = found
+        .statements
+        .iter()
+        .find(|one| one.row_key == "10")
+        .unwrap();
+    assert!(order.sql.contains("'1.10'::numeric"), "{}", order.sql);
+    let script = found.to_string();
+    assert!(
+        script.contains("--   changes of the row may be missing: capture was suspended at "),
+        "{script}"
+    );
+    assert!(script.contains("correct totals"), "{script}");
 }

@@ -16,7 +16,7 @@ use threadline::retention::{
     RetentionPlan, RetentionPolicy, maintain_partitions, plan_retention, purge_with_progress,
 };
 
-use crate::harness::{Trail, block_on, captured};
+use crate::harness::{Trail, block_on, captured, create_partitions};
 
 /// A policy that keeps changes for a number of days.
 fn keep(days: u32) -> RetentionPolicy {
@@ -81,7 +81,7 @@ fn trail_with_past_changes() -> Trail {
         "CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE sessions (id int PRIMARY KEY)",
         &["orders", "sessions"],
     );
-    trail.run("SELECT threadline.create_partitions(now() - interval '400 days', 14)");
+    trail.run(&create_partitions("now() - interval '400 days'", 14));
     trail.run(
         "CREATE FUNCTION past(of_table text, first_row int, n int, from_days float8, to_days float8, per_tx int)
          RETURNS void LANGUAGE sql AS $$

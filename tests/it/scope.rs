@@ -3,11 +3,13 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use threadline::prelude::*;
-use threadline::query::{InvalidQuery, MetaPattern, ScopeError, actor_history};
+use threadline::query::{
+    ChangeById, InvalidQuery, MetaPattern, RowQuery, ScopeError, TableQuery, actor_history,
+};
 use threadline::schema::{audit_actions, audit_changes, audit_transactions};
 use threadline::{
-    Actions, Correlation, FieldHistory, Incident, PageSize, ReadError, RowKeyText, Scope,
-    Transactions, blocking,
+    Actions, AsOf, CaptureStatus, Correlation, DocumentAsOf, FieldHistory, Incident, PageSize,
+    ReadError, RowKeyText, Scope, Transactions, blocking,
 };
 
 use crate::harness::{Trail, captured};
@@ -202,6 +204,118 @@ fn first_and_last_changes_and_histories_are_restricted_to_the_scope() {
     );
     assert_eq!(rows(conn, &history).len(), 2);
     assert!(rows(conn, &history.scope(&orders())).is_empty());
+}
+
+#[test]
+fn a_change_by_id_outside_the_scope_is_not_found() {
+    let (trail, _) = &mut company();
+    let seen = |id: &str| {
+        let id = trail.query_text(id).parse().unwrap();
+        trail
+            .run_async(async |conn| {
+                threadline::change(conn, ChangeById::new(id).scope(&orders())).await
+            })
+            .unwrap()
+            .is_some()
+    };
+    let newest = |table: &str| {
+        format!("SELECT max(id)::text FROM threadline.audit_changes WHERE table_name = '{table}'")
+    };
+    assert!(seen(&newest("orders")));
+    assert!(!seen(&newest("salaries")));
+    assert!(!seen("SELECT '999999'"));
+}
+
+#[test]
+fn a_row_as_of_an_instant_is_known_only_if_its_record_is_visible() {
+    let (trail, conn) = &mut company();
+    let key = RowKeyText::from_values(vec!["1".into()]);
+    let now = "2099-01-01T00:00:00Z".parse().unwrap();
+    let as_of = |table: &str| DocumentAsOf::new(table.parse().unwrap(), &key, now);
+    let scoped = as_of("orders").scope(&orders());
+    assert_eq!(
+        blocking::document_as_of(conn, &scoped).unwrap(),
+        blocking::document_as_of(conn, &as_of("orders")).unwrap()
+    );
+    let hidden = blocking::document_as_of(conn, &as_of("salaries").scope(&orders())).unwrap();
+    let missing = blocking::document_as_of(conn, &as_of("nothing").scope(&orders())).unwrap();
+    assert_eq!(hidden, missing);
+    assert!(matches!(&hidden, AsOf::NotYetKnown(horizon) if horizon.first.is_none()));
+    // The insert is visible, the later update is not.
+    let inserts = Scope::new().changes(audit_changes::op.eq("insert"));
+    let changed_since = as_of("orders").scope(&inserts);
+    assert_eq!(
+        blocking::document_as_of(conn, &changed_since).unwrap(),
+        hidden
+    );
+    let answer = trail
+        .run_async(async |conn| threadline::document_as_of(conn, &changed_since).await)
+        .unwrap();
+    assert_eq!(answer, hidden);
+    assert!(blocking::document_as_of(conn, &as_of("orders").scope(&Scope::new())).is_err());
+}
+
+#[test]
+fn the_capture_of_a_hidden_table_is_answered_as_that_of_an_unknown_table() {
+    let (trail, _) = &mut company();
+    trail.run("CREATE TABLE plain (id int)");
+    for table in ["orders", "salaries"] {
+        trail.run(&format!(
+            "SELECT threadline.suspend_capture(ARRAY['{table}'::regclass], 'import'); INSERT INTO {table} VALUES (9, 9)"
+        ));
+    }
+    let answers = |table: &str, scope: &Scope| {
+        let query = TableQuery::new(table.parse().unwrap()).scope(scope);
+        trail.run_async(async |conn| {
+            let status = threadline::capture_status(conn, query.clone()).await;
+            let gaps = threadline::capture_gaps(conn, query.clone()).await;
+            (status.unwrap(), gaps.unwrap().len())
+        })
+    };
+    assert_eq!(answers("orders", &orders()), (CaptureStatus::Captured, 1));
+    for hidden in ["salaries", "plain", "nothing"] {
+        assert_eq!(
+            answers(hidden, &orders()),
+            (CaptureStatus::Unknown, 0),
+            "{hidden}"
+        );
+    }
+    // A scope that names no table shows tables with a visible change.
+    let tenant = Scope::new().meta(&MetaPattern::field("tenant", 2).unwrap());
+    assert_eq!(answers("orders", &tenant), (CaptureStatus::Captured, 1));
+    assert_eq!(answers("salaries", &tenant), (CaptureStatus::Unknown, 0));
+    assert_eq!(answers("plain", &tenant), (CaptureStatus::Unknown, 0));
+}
+
+#[test]
+fn history_notes_of_a_scope_list_only_visible_events() {
+    let (trail, _) = &mut company();
+    trail.run("UPDATE orders SET id = 30 WHERE id = 2");
+    trail.run("INSERT INTO orders VALUES (2, 5)");
+    trail.run("TRUNCATE orders; TRUNCATE salaries");
+    let notes = |table: &str, key: &str, scope: Option<&Scope>| {
+        let key = RowKeyText::from_values(vec![key.to_owned()]);
+        let mut query = RowQuery::new(table.parse().unwrap(), &key);
+        if let Some(scope) = scope {
+            query = query.scope(scope);
+        }
+        trail
+            .run_async(async |conn| threadline::history_notes(conn, &query).await)
+            .unwrap()
+    };
+    let all = notes("orders", "2", None);
+    assert_eq!(
+        (all.earlier_holders.len(), all.truncated.is_some()),
+        (1, true)
+    );
+    assert_eq!(notes("orders", "2", Some(&orders())), all);
+    let inserts = Scope::new().changes(audit_changes::op.eq("insert"));
+    let some = notes("orders", "2", Some(&inserts));
+    assert_eq!((some.earlier_holders.len(), some.truncated), (0, None));
+    assert!(notes("salaries", "1", None).truncated.is_some());
+    let hidden = notes("salaries", "1", Some(&orders()));
+    assert_eq!(hidden, notes("nothing", "1", Some(&orders())));
+    assert_eq!(hidden.truncated, None);
 }
 
 #[test]

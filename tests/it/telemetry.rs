@@ -157,6 +157,9 @@ fn every_event_is_emitted_as_registered() {
         telemetry::transaction_committed(1, 1);
         telemetry::action_recorded("ok");
         telemetry::capture_refused("missing_actor");
+        telemetry::console_denied("timeline", "decision");
+        telemetry::console_failed("timeline", "pool", "0123");
+        telemetry::console_request("timeline", 200, 1);
         telemetry::context_dropped("x-request-id", "too long");
         telemetry::context_missing();
         telemetry::coverage_checked(1, 1, 1, 1, 1);

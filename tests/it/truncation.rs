@@ -156,3 +156,17 @@ fn truncating_a_former_child_is_recorded_under_its_own_name() {
     trail.run("ALTER TABLE child NO INHERIT par; TRUNCATE child");
     assert_eq!(truncates(&trail), ["par public.child"]);
 }
+
+#[test]
+fn row_history_of_a_key_that_never_existed_lists_no_truncates() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY)", &["t"]);
+    trail.run("INSERT INTO t VALUES (1)");
+    trail.run("TRUNCATE t");
+    let ops = |key: &str| {
+        trail.query_text(&format!(
+            "SELECT string_agg(op, ', ') FROM threadline.row_history('public', 't', '{key}')"
+        ))
+    };
+    assert_eq!(ops("1"), "truncate, insert");
+    assert_eq!(ops("2"), "NULL");
+}

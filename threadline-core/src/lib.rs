@@ -10,6 +10,8 @@ pub mod diesel_table;
 pub mod expected_gap;
 pub mod identifier;
 pub mod install;
+#[cfg(feature = "time-zones")]
+pub mod instant;
 pub mod registry;
 pub mod retention;
 pub mod row_key;

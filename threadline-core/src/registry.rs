@@ -104,33 +104,48 @@ pub enum RegistryError {
 /// # Ok::<(), threadline_core::registry::RegistryError>(())
 /// ```
 pub fn registered_tables() -> Result<Vec<AuditedTable>, RegistryError> {
+    let (tables, errors) = collect_tables();
+    match errors.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(tables),
+    }
+}
+
+/// All errors of the linked models, sorted by model. [`registered_tables`] returns the first.
+#[must_use]
+pub fn registry_errors() -> Vec<RegistryError> {
+    collect_tables().1
+}
+
+/// The tables of all linked models, sorted by name, and the errors of the models that contribute none.
+fn collect_tables() -> (Vec<AuditedTable>, Vec<RegistryError>) {
     let mut sorted: Vec<_> = registrations().collect();
     sorted.sort_by_key(|registration| registration.model());
     let mut tables: Vec<(String, AuditedTable)> = Vec::new();
+    let mut errors = Vec::new();
     for registration in sorted {
         let model = registration.model();
-        let table = registration
-            .table()
-            .map_err(|source| RegistryError::Invalid {
-                model: model.clone(),
-                source,
-            })?;
+        let table = match registration.table() {
+            Ok(table) => table,
+            Err(source) => {
+                errors.push(RegistryError::Invalid { model, source });
+                continue;
+            }
+        };
         match tables
             .iter()
             .find(|(_, known)| known.name() == table.name())
         {
             None => tables.push((model, table)),
             Some((_, known)) if known == &table => {}
-            Some((first, known)) => {
-                return Err(RegistryError::Conflict {
-                    table: known.name().clone(),
-                    first: first.clone(),
-                    second: model,
-                });
-            }
+            Some((first, known)) => errors.push(RegistryError::Conflict {
+                table: known.name().clone(),
+                first: first.clone(),
+                second: model,
+            }),
         }
     }
     let mut tables: Vec<_> = tables.into_iter().map(|(_, table)| table).collect();
     tables.sort_by(|a, b| a.name().cmp(b.name()));
-    Ok(tables)
+    (tables, errors)
 }

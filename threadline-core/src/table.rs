@@ -16,17 +16,27 @@ pub const MAX_MASK_CHARS: usize = 200;
 
 /// What the trail stores of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ColumnRule {
     /// Stored unchanged.
     Clear,
-    /// Stored as the table's placeholder; a change of the value is still recorded.
+    /// Stored as the table's placeholder, also NULL; a change of the value is still recorded.
     Mask,
+    /// As [`Mask`](Self::Mask), but NULL is stored as NULL.
+    MaskKeepNull,
     /// Not stored; an update that changes nothing else is not recorded.
     Exclude,
     /// Stored, but an update that changes nothing else is not recorded.
     Ignore,
+}
+
+impl ColumnRule {
+    /// Whether values are stored as the table's placeholder.
+    #[must_use]
+    pub fn is_masked(self) -> bool {
+        matches!(self, Self::Mask | Self::MaskKeepNull)
+    }
 }
 
 /// A column of an audited table.
@@ -183,6 +193,19 @@ impl AuditedTable {
         AuditedTableBuilder::from(self)
             .exclude(exclude)
             .mask(mask)
+            .build()
+    }
+
+    /// Adds columns that are masked except where they are NULL.
+    ///
+    /// # Errors
+    /// As [`AuditedTableBuilder::build`].
+    pub fn mask_keep_null<S: Into<String>>(
+        self,
+        columns: impl IntoIterator<Item = S>,
+    ) -> Result<Self, InvalidTable> {
+        AuditedTableBuilder::from(self)
+            .mask_keep_null(columns)
             .build()
     }
 

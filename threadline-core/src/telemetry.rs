@@ -35,6 +35,9 @@ pub const EVENTS: &[Event] = &[
     TRANSACTION_COMMITTED,
     ACTION_RECORDED,
     CAPTURE_REFUSED,
+    CONSOLE_DENIED,
+    CONSOLE_FAILED,
+    CONSOLE_REQUEST,
     CONTEXT_DROPPED,
     CONTEXT_MISSING,
     COVERAGE_CHECKED,
@@ -64,6 +67,27 @@ const CAPTURE_REFUSED: Event = Event {
     level: Level::WARN,
     fields: &["kind"],
     counter: "threadline_captures_refused_total",
+};
+
+const CONSOLE_DENIED: Event = Event {
+    name: "console denied",
+    level: Level::INFO,
+    fields: &["screen", "reason"],
+    counter: "threadline_console_denials_total",
+};
+
+const CONSOLE_FAILED: Event = Event {
+    name: "console failed",
+    level: Level::ERROR,
+    fields: &["screen", "kind", "reference"],
+    counter: "threadline_console_failures_total",
+};
+
+const CONSOLE_REQUEST: Event = Event {
+    name: "console request",
+    level: Level::DEBUG,
+    fields: &["screen", "status", "ms"],
+    counter: "threadline_console_requests_total",
 };
 
 const CONTEXT_DROPPED: Event = Event {
@@ -173,6 +197,24 @@ pub fn action_recorded(status: &'static str) {
 pub fn capture_refused(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "capture refused");
     count(CAPTURE_REFUSED);
+}
+
+/// The console refused a request: by the host's decision, or because that decision failed.
+pub fn console_denied(screen: &'static str, reason: &'static str) {
+    tracing::info!(target: TARGET, screen, reason, "console denied");
+    count(CONSOLE_DENIED);
+}
+
+/// A screen of the console has no answer. Its page shows the reference.
+pub fn console_failed(screen: &'static str, kind: &'static str, reference: &str) {
+    tracing::error!(target: TARGET, screen, kind, reference, "console failed");
+    count(CONSOLE_FAILED);
+}
+
+/// The console answered a granted request.
+pub fn console_request(screen: &'static str, status: u16, ms: u64) {
+    tracing::debug!(target: TARGET, screen, status, ms, "console request");
+    count(CONSOLE_REQUEST);
 }
 
 /// A header value was not added to the context of a request. The level is `DEBUG`, because any client

@@ -18,7 +18,7 @@ use threadline_core::Audited;
 #[cfg(feature = "sync")]
 pub use self::write::{audited, record_action};
 use crate::json::StoredJson;
-use crate::models::{AuditAction, TimelineEntry};
+use crate::models::{AuditAction, AuditChange, TimelineEntry};
 use crate::query::as_of::StoredAnswer;
 use crate::query::gaps::GapsRow;
 use crate::query::page_reader::PagedQuery;
@@ -240,12 +240,22 @@ where
 /// ```
 ///
 /// # Errors
-/// [`AsOfError`] when the database reports an error.
+/// [`AsOfError`] when the scope cannot be applied, or the database reports an error.
 pub fn document_as_of<C>(conn: &mut C, query: &DocumentAsOf) -> Result<AsOf<StoredJson>, AsOfError>
 where
     C: LoadConnection<Backend = Pg>,
 {
+    if let Some(visible) = query.visible_changes()
+        && timeline(conn, &visible)?.entries.is_empty()
+    {
+        return Ok(AsOf::NOT_RECORDED);
+    }
     let stored = query.statement().get_result::<StoredAnswer>(conn)?;
+    if let Some(record) = query.visible_record(&stored)
+        && record.statement()?.load::<AuditChange>(conn)?.is_empty()
+    {
+        return Ok(AsOf::NOT_RECORDED);
+    }
     let gaps = match query.gaps_statement(&stored) {
         Some(statement) => Some(statement.get_result::<GapsRow>(conn)?),
         None => None,
@@ -292,7 +302,7 @@ where
     let answer = document_as_of(conn, query.document())?;
     let (mut stored, gaps) = match answer.into_recorded_row() {
         Ok(recorded) => recorded,
-        Err(answer) => return Ok(answer),
+        Err(answer) => return Ok(*answer),
     };
     let unknown = std::mem::take(&mut stored.unknown);
     let (select, unknown) = query.select_image(&stored.row, unknown)?;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
-use crate::query::ReadError;
+use crate::query::table_query::TableVisibility;
+use crate::query::{ReadError, TableQuery};
 
 /// Whether a table is captured. It distinguishes an empty answer from a misspelt name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,25 +70,37 @@ fn select_capture_status(table: &TableName) -> BoxedSqlQuery<'static, Pg, SqlQue
     .bind::<Text, _>(table.name().to_owned())
 }
 
-/// Reads whether a table is captured.
+/// Reads whether a table is captured. Under a scope, only visible changes count as changes.
 ///
 /// ```no_run
 /// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::query::TableQuery;
 /// use threadline_diesel::{CaptureStatus, capture_status};
 ///
-/// let status = capture_status(conn, &"invoices".parse()?).await?;
+/// let status = capture_status(conn, TableQuery::new("invoices".parse()?)).await?;
 /// assert_eq!(status, CaptureStatus::Captured);
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
-/// [`ReadError`] when the database reports an error.
-pub async fn capture_status<C>(conn: &mut C, table: &TableName) -> Result<CaptureStatus, ReadError>
+/// [`ReadError`] when the scope cannot be applied, or the database reports an error.
+pub async fn capture_status<C>(
+    conn: &mut C,
+    query: impl Into<TableQuery> + Send,
+) -> Result<CaptureStatus, ReadError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let row = select_capture_status(table)
+    let query = query.into();
+    let visibility = query.visibility(conn).await?;
+    if visibility == TableVisibility::Hidden {
+        return Ok(CaptureStatus::Unknown);
+    }
+    let mut row = select_capture_status(query.table())
         .get_result::<CaptureStatusRow>(conn)
         .await?;
+    if let TableVisibility::Visible { has_changes } = visibility {
+        row.has_changes = has_changes;
+    }
     Ok(row.into())
 }

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Timestamptz};
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde::Serialize;
 
 use crate::models::TimelineEntry;
 use crate::query::{Order, PageSize, ReadError, Timeline};
@@ -57,6 +58,89 @@ impl OldestTransaction {
     }
 }
 
+/// The changes of a timeline since an instant, and the instant of the next step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FollowStep {
+    /// The changes captured at or after the instant, the first captured first. Changes that the previous
+    /// step returned can be among them.
+    pub entries: Vec<TimelineEntry>,
+    /// The instant from which the next step reads.
+    pub next_from: DateTime<Utc>,
+    /// Whether the role sees when other transactions started (`pg_read_all_stats`). Otherwise changes of
+    /// transactions that run longer than [`BLIND_WINDOW`] can be missed.
+    pub sees_all: bool,
+}
+
+/// Reads the instant from which changes that are not visible yet will be captured: the `from` of the first
+/// [`changes_since`]. Without `pg_read_all_stats` it is [`BLIND_WINDOW`] earlier.
+///
+/// # Errors
+/// [`ReadError`] when the database reports an error.
+pub async fn follow_start<C>(conn: &mut C) -> Result<DateTime<Utc>, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    Ok(OldestTransaction::load(conn).await?.next_start())
+}
+
+/// Reads the changes of a timeline since an instant, for callers that keep no state in this process, such as
+/// a browser that polls.
+///
+/// `from` is [`follow_start`], taken before the caller reads its first page, and then
+/// [`FollowStep::next_from`] of the previous step. A caller that drops the ids that it has receives each
+/// change once, also of transactions that commit late.
+///
+/// All changes since the instant are in memory: if a client sends the instant, check it first with
+/// [`count_changes`](crate::count_changes()). Replaces the order, `from` and page of the timeline.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::follow::{changes_since, follow_start};
+/// use threadline_diesel::{Timeline, timeline};
+///
+/// let from = follow_start(conn).await?;
+/// let page = timeline(conn, &Timeline::new()).await?;
+/// let mut step = changes_since(conn, &Timeline::new(), from).await?;
+/// let has = |id: i64| page.entries.iter().any(|entry| entry.change.id == id);
+/// step.entries.retain(|entry| !has(entry.change.id));
+/// let next = changes_since(conn, &Timeline::new(), step.next_from).await?;
+/// # let _ = next;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`ReadError`] when the timeline is not valid or the database reports an error.
+pub async fn changes_since<C>(
+    conn: &mut C,
+    query: &Timeline,
+    from: DateTime<Utc>,
+) -> Result<FollowStep, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    // Read first: changes that this step does not see belong to transactions that are running now.
+    let oldest = OldestTransaction::load(conn).await?;
+    let query = query.clone().order(Order::OldestFirst);
+    let mut query = query.page_size(PageSize::MAX).from(from).first_page();
+    let mut entries = Vec::new();
+    loop {
+        let page = timeline(conn, &query).await?;
+        entries.extend(page.entries);
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => break,
+        }
+    }
+    Ok(FollowStep {
+        entries,
+        // A transaction can take its xid long after its start. Its changes are captured after the previous
+        // step, which did not see it.
+        next_from: oldest.next_start().max(from),
+        sees_all: oldest.sees_all,
+    })
+}
+
 /// A reader of a timeline that returns each change once, soon after its commit. Its memory is bounded by the
 /// changes since the start of the oldest running transaction.
 ///
@@ -93,14 +177,13 @@ impl Follow {
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        let oldest = OldestTransaction::load(conn).await?;
         let mut follow = Self {
-            timeline: query.order(Order::OldestFirst).page_size(PageSize::MAX),
-            from: oldest.next_start(),
+            timeline: query,
+            from: follow_start(conn).await?,
             returned: BTreeMap::new(),
-            sees_all: oldest.sees_all,
+            sees_all: false,
         };
-        follow.read_since_start(conn).await?;
+        follow.read_new(conn).await?;
         Ok(follow)
     }
 
@@ -120,36 +203,18 @@ impl Follow {
     where
         C: AsyncConnection<Backend = Pg>,
     {
-        // Read first: changes that the next read does not see belong to transactions that are running now.
-        let oldest = OldestTransaction::load(conn).await?;
-        let entries = self.read_since_start(conn).await?;
-        self.from = oldest.next_start();
-        self.returned
-            .retain(|_, captured_at| *captured_at >= self.from);
-        Ok(entries)
-    }
-
-    /// Reads the changes since `from` that were not returned, and adds them to `returned`.
-    async fn read_since_start<C>(&mut self, conn: &mut C) -> Result<Vec<TimelineEntry>, ReadError>
-    where
-        C: AsyncConnection<Backend = Pg>,
-    {
-        let mut query = self.timeline.clone().from(self.from);
-        let mut entries = Vec::new();
-        loop {
-            let page = timeline(conn, &query).await?;
-            let is_new = |entry: &TimelineEntry| !self.returned.contains_key(&entry.change.id);
-            entries.extend(page.entries.into_iter().filter(is_new));
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
-        }
+        let step = changes_since(conn, &self.timeline, self.from).await?;
+        let mut entries = step.entries;
+        entries.retain(|entry| !self.returned.contains_key(&entry.change.id));
         self.returned.extend(
             entries
                 .iter()
                 .map(|entry| (entry.change.id, entry.change.captured_at)),
         );
+        self.from = step.next_from;
+        self.sees_all = step.sees_all;
+        self.returned
+            .retain(|_, captured_at| *captured_at >= self.from);
         Ok(entries)
     }
 }

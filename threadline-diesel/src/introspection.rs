@@ -8,6 +8,10 @@ use threadline_core::table::{AuditedTable, Column, InvalidTable, TableName};
 /// key, or else a unique index that identifies every row.
 const DESCRIBE: &str = include_str!("../sql/describe_table.sql");
 
+/// Lists the tables of schemas.
+#[cfg(feature = "async")]
+const LIST: &str = include_str!("../sql/list_tables.sql");
+
 /// The statement that describes a table.
 pub(crate) fn describe(
     table: &TableName,
@@ -17,6 +21,16 @@ pub(crate) fn describe(
         .into_boxed::<diesel::pg::Pg>()
         .bind::<Text, _>(table.schema().to_owned())
         .bind::<Text, _>(table.name().to_owned())
+}
+
+/// The name of a table in the catalog.
+#[cfg(feature = "async")]
+#[derive(Debug, diesel::QueryableByName)]
+struct CatalogName {
+    #[diesel(sql_type = Text)]
+    schema: String,
+    #[diesel(sql_type = Text)]
+    name: String,
 }
 
 /// A column from the catalog, and its relation. A relation without columns is one row.
@@ -64,6 +78,9 @@ impl CatalogColumn {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntrospectionError {
+    /// There is no such schema.
+    #[error("schema {0} does not exist in this database")]
+    NoSuchSchema(String),
     /// There is no such table.
     #[error("table {0} does not exist in this database")]
     NoSuchTable(TableName),
@@ -173,4 +190,49 @@ where
 
     let columns = describe(name).load::<CatalogColumn>(conn).await?;
     from_catalog(name, &columns)
+}
+
+/// Lists the tables of these schemas, or of all schemas if there are none, each of which is captured under its
+/// own name: without partitions and inheritance children, and without the tables of the trail, of extensions
+/// and of Diesel's migrations. Foreign tables are listed, although they cannot be captured.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// for name in threadline_diesel::list_tables(conn, &["billing".to_owned()]).await? {
+///     println!("{name}");
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`IntrospectionError`] when a schema does not exist, or the database reports an error.
+#[cfg(feature = "async")]
+pub async fn list_tables<C>(
+    conn: &mut C,
+    schemas: &[String],
+) -> Result<Vec<TableName>, IntrospectionError>
+where
+    C: diesel_async::AsyncConnection<Backend = diesel::pg::Pg>,
+{
+    use diesel_async::RunQueryDsl;
+    use threadline_core::expected_gap::DIESEL_MIGRATIONS_TABLE;
+    use threadline_core::storage::STORAGE_SCHEMA;
+
+    use crate::coverage::queries::{self, NameRow};
+
+    let found = queries::schemas(schemas).load::<NameRow>(conn).await?;
+    let missing = |schema: &&String| !found.iter().any(|row| &row.name == *schema);
+    if let Some(schema) = schemas.iter().find(missing) {
+        return Err(IntrospectionError::NoSuchSchema(schema.clone()));
+    }
+    let tables = diesel::sql_query(LIST)
+        .bind::<Array<Text>, _>(schemas.to_vec())
+        .bind::<Text, _>(STORAGE_SCHEMA)
+        .bind::<Text, _>(DIESEL_MIGRATIONS_TABLE)
+        .load::<CatalogName>(conn)
+        .await?;
+    Ok(tables
+        .into_iter()
+        .map(|table| TableName::new(table.schema, table.name))
+        .collect())
 }

@@ -1,5 +1,7 @@
 //! The rows of the trail as Rust types.
 
+mod client_addr;
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +13,10 @@ use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Jsonb, Nullable, Text};
 use serde::{Deserialize, Serialize};
 use threadline_core::actor::ActorRef;
+use threadline_core::transaction::AuditTransactionId;
 use uuid::Uuid;
 
+pub use self::client_addr::ClientAddr;
 pub use crate::json::StoredJson;
 use crate::schema::{audit_actions, audit_changes, audit_transactions};
 
@@ -307,8 +311,19 @@ pub struct AuditTransaction {
     pub db_user: String,
     /// The session's `application_name`.
     pub application_name: Option<String>,
+    /// The address of the session's client, as PostgreSQL sees it: of a pooler, if there is one. None for
+    /// a Unix socket.
+    pub client_addr: Option<ClientAddr>,
     /// The process id of the session's backend.
     pub backend_pid: i32,
+}
+
+impl AuditTransaction {
+    /// The transaction's xid, which is part of its id and unique only in its cluster.
+    #[must_use]
+    pub fn xid(&self) -> u64 {
+        AuditTransactionId::from(self.id).xid()
+    }
 }
 
 /// An action that the application recorded: its name, status and reason.

@@ -27,7 +27,9 @@ pub use options::{
 };
 pub use plan::{Expired, ExpiredPart, Notice, RetentionPlan};
 pub use planning::plan_retention;
-pub use purge::{audit_horizon, maintain_partitions, purge, purge_with_progress, retention_runs};
+pub use purge::{
+    audit_horizon, maintain_partitions, purge, purge_with_progress, retention_run, retention_runs,
+};
 pub use run::{Maintenance, PurgeStep, RetentionRun, RunState, StepKind, UnknownRunState};
 pub use worker::{RetentionWorker, RunningWorker};
 

@@ -14,6 +14,7 @@ diesel::table! {
         context -> Nullable<Jsonb>,
         db_user -> Text,
         application_name -> Nullable<Text>,
+        client_addr -> Nullable<Inet>,
     }
 }
 

@@ -28,6 +28,12 @@ pub enum ExportError {
     #[cfg(all(feature = "gzip", feature = "parquet"))]
     #[error("Parquet files are compressed internally: remove gzip")]
     GzippedParquet,
+    /// The export has one record for each field and is Parquet, which has the images as documents.
+    #[cfg(feature = "parquet")]
+    #[error(
+        "records of single fields are for CSV, JSON and NDJSON: choose another format than Parquet"
+    )]
+    FieldsInParquet,
     /// The Parquet encoder failed.
     #[cfg(feature = "parquet")]
     #[error("cannot write Parquet")]

@@ -6,18 +6,17 @@ use std::path::Path;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::TryStreamExt;
-use threadline_diesel::Timeline;
+use threadline_diesel::{ReadError, Timeline, deployed_tables};
 use tokio::io::AsyncWrite;
 
 use crate::buffer::EncodeBuffer;
 use crate::change_cursor;
-use crate::encode::Encoder;
+use crate::encode::{Encoder, Records};
 use crate::error::ExportError;
 use crate::file::Target;
-use crate::format::{ActionColumns, Compression, Format, Order};
+use crate::format::{ActionColumns, Compression, Format, Layout, Order};
 use crate::manifest::{MANIFEST_VERSION, Manifest, Summary};
 use crate::output::{AsyncIo, BlockingIo, Output, Writer};
-use crate::record::column_names;
 use crate::snapshot::{self, Snapshot};
 
 /// An export of the changes that match the filters of a timeline. By default it is NDJSON, oldest change
@@ -39,6 +38,7 @@ pub struct Export {
     timeline: Timeline,
     format: Format,
     compression: Compression,
+    layout: Layout,
     actions: ActionColumns,
     order: Order,
     max_rows: Option<NonZeroU64>,
@@ -61,6 +61,7 @@ impl Export {
             timeline,
             format: Format::Ndjson,
             compression: Compression::None,
+            layout: Layout::Changes,
             actions: ActionColumns::Without,
             order: Order::OldestFirst,
             max_rows: None,
@@ -81,7 +82,15 @@ impl Export {
         self
     }
 
-    /// Sets whether the columns of the action in force are exported.
+    /// Sets what a record is: a change, or a field that a change set.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Sets whether the columns of the action in force are exported. [`Layout::Fields`] has columns for
+    /// its name and reason of its own.
     #[must_use]
     pub fn action_columns(mut self, actions: ActionColumns) -> Self {
         self.actions = actions;
@@ -197,13 +206,15 @@ impl Export {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Manifest, ExportError> {
         let snapshot = Snapshot::take(conn).await?;
+        let records = match self.layout {
+            Layout::Changes => Records::Change(self.actions),
+            Layout::Fields => Records::Fields(deployed_tables(conn).await.map_err(read_error)?),
+        };
         change_cursor::open(conn, &self.timeline, self.order, self.limit()).await?;
         let mut output = Output::new(writer);
-        let mut encoder = Encoder::start(
-            self.format,
-            self.actions,
-            EncodeBuffer::new(self.compression),
-        )?;
+        let columns = records.columns();
+        let buffer = EncodeBuffer::new(self.compression);
+        let mut encoder = Encoder::start(self.format, records, buffer)?;
         let max_rows = self.max_rows.map_or(u64::MAX, NonZeroU64::get);
         let (mut row_count, mut cut) = (0, false);
         loop {
@@ -229,7 +240,12 @@ impl Export {
             }
         }
         progress(Progress { rows: row_count });
-        let summary = self.summary(snapshot, row_count, cut);
+        let summary = Summary {
+            columns,
+            row_count,
+            cut,
+            ..self.summary(snapshot)
+        };
         let buffer = encoder.finish(&summary)?;
         let mut rest = buffer.finish().map_err(ExportError::Write)?;
         output.write(&mut rest).await.map_err(ExportError::Write)?;
@@ -247,7 +263,8 @@ impl Export {
         i64::try_from(max_rows.get()).ok()?.checked_add(1)
     }
 
-    fn summary(&self, snapshot: Snapshot, row_count: u64, cut: bool) -> Summary {
+    /// The summary before the first change.
+    fn summary(&self, snapshot: Snapshot) -> Summary {
         Summary {
             manifest_version: MANIFEST_VERSION,
             library_version: env!("CARGO_PKG_VERSION"),
@@ -255,12 +272,20 @@ impl Export {
             snapshot: snapshot.snapshot,
             filters: self.timeline.filters_json(),
             format: self.format,
+            layout: self.layout,
             compression: self.compression,
             order: self.order,
-            columns: column_names(self.actions).collect(),
+            columns: Vec::new(),
             max_rows: self.max_rows,
-            row_count,
-            cut,
+            row_count: 0,
+            cut: false,
         }
+    }
+}
+
+fn read_error(error: ReadError) -> ExportError {
+    match error {
+        ReadError::Database(error) => error.into(),
+        other => ExportError::Database(diesel::result::Error::QueryBuilderError(other.into())),
     }
 }

@@ -84,6 +84,19 @@ pub enum Order {
     NewestFirst,
 }
 
+/// What a record of an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Layout {
+    /// One record for each change, with its images, for programs; see [`COLUMNS`](crate::COLUMNS).
+    #[default]
+    Changes,
+    /// One record for each field that a change set, for people; see
+    /// [`FIELD_COLUMNS`](crate::FIELD_COLUMNS). For CSV, JSON and NDJSON.
+    Fields,
+}
+
 /// Whether the columns of the action in force are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActionColumns {

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::format::{Compression, Format, Order};
+use crate::format::{Compression, Format, Layout, Order};
 use crate::record::as_instant;
 
 /// The version of the JSON form of [`Manifest`]. New fields do not change it.
@@ -29,6 +29,8 @@ pub struct Summary {
     pub filters: serde_json::Value,
     /// The format.
     pub format: Format,
+    /// What a record is.
+    pub layout: Layout,
     /// The compression.
     pub compression: Compression,
     /// The order of the changes.
@@ -37,7 +39,7 @@ pub struct Summary {
     pub columns: Vec<&'static str>,
     /// The maximum number of changes.
     pub max_rows: Option<NonZeroU64>,
-    /// The number of exported changes.
+    /// The number of exported changes, also with [`Layout::Fields`].
     pub row_count: u64,
     /// Whether more than [`max_rows`](Self::max_rows) changes match the filters.
     pub cut: bool,

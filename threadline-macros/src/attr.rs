@@ -14,8 +14,10 @@ use crate::errors::Errors;
 pub enum Rule {
     /// The column is never stored.
     Exclude,
-    /// The column is stored as a placeholder.
+    /// The column is stored as a placeholder, also where it is NULL.
     Mask,
+    /// The column is stored as a placeholder, but NULL as NULL: `mask(keep_null)`.
+    MaskKeepNull,
     /// The column is stored, but a change of it alone is not recorded.
     Ignore,
 }
@@ -34,11 +36,19 @@ impl Rule {
         }
     }
 
+    /// The method of `AuditedTableBuilder` that adds columns with the rule.
+    pub fn builder_method(self) -> &'static str {
+        match self {
+            Self::MaskKeepNull => "mask_keep_null",
+            other => other.name(),
+        }
+    }
+
     /// The rule's name in attributes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exclude => "exclude",
-            Self::Mask => "mask",
+            Self::Mask | Self::MaskKeepNull => "mask",
             Self::Ignore => "ignore",
         }
     }

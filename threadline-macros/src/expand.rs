@@ -83,6 +83,7 @@ fn audited_table(model: &Model<'_>) -> TokenStream {
     let diesel_table = quote_spanned!(table_span(table)=> #table::table);
     let exclude = rule(model, Rule::Exclude);
     let mask = rule(model, Rule::Mask);
+    let mask_keep_null = rule(model, Rule::MaskKeepNull);
     let ignore = rule(model, Rule::Ignore);
     let mask_with = model
         .options
@@ -95,7 +96,7 @@ fn audited_table(model: &Model<'_>) -> TokenStream {
     });
     quote! {
         #private::from_diesel_table::<#diesel_table>()
-            #exclude #mask #ignore #mask_with #(#flags)*
+            #exclude #mask #mask_keep_null #ignore #mask_with #(#flags)*
             .build()
     }
 }
@@ -109,7 +110,7 @@ fn rule(model: &Model<'_>, rule: Rule) -> Option<TokenStream> {
     let names = columns.iter().map(|column| {
         quote_spanned!(table_span(table)=> <#table::columns::#column as #private::diesel::Column>::NAME)
     });
-    let method = Ident::new(rule.name(), Span::call_site());
+    let method = Ident::new(rule.builder_method(), Span::call_site());
     (!columns.is_empty()).then(|| quote!(.#method([#(#names),*])))
 }
 

@@ -105,7 +105,8 @@ fn check_key(model: &Model<'_>, errors: &mut Errors) {
 }
 
 fn check_placeholder(text: &LitStr, model: &Model<'_>, errors: &mut Errors) {
-    if model.columns_with(Rule::Mask).is_empty() {
+    let is_mask = |redaction: &Redaction| redaction.rule.name() == Rule::Mask.name();
+    if !model.redactions.iter().any(is_mask) {
         let message = "`mask_with` has no effect, because no column is masked: add \
                        `mask(column, ...)` or remove it";
         errors.at(text.span(), message);

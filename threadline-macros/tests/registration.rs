@@ -70,7 +70,7 @@ struct Member {
 #[derive(Identifiable, Associations, Audited)]
 #[diesel(table_name = schema::order_lines, primary_key(order_id, line_no))]
 #[diesel(belongs_to(Member, foreign_key = id))]
-#[audited(mask(id), crate = ::threadline_core)]
+#[audited(mask(id(keep_null)), mask_with = "-", crate = ::threadline_core)]
 #[audited(require_actor)]
 struct OrderLine<'a> {
     order_id: &'a [u8; 16],
@@ -83,7 +83,7 @@ struct OrderLine<'a> {
 #[audited(no_key, exclude(id), crate = threadline_core)]
 struct Reading(
     #[diesel(column_name = value)]
-    #[audited(mask)]
+    #[audited(mask(keep_null))]
     (),
 );
 
@@ -147,7 +147,7 @@ fn composite_keys_keep_sql_names_and_order() {
 #[test]
 fn a_column_named_id_outside_the_key_can_be_redacted() {
     let table = OrderLine::audited_table().unwrap();
-    assert_eq!(rules(&table)[2], ("id", ColumnRule::Mask));
+    assert_eq!(rules(&table)[2], ("id", ColumnRule::MaskKeepNull));
 }
 
 #[test]
@@ -162,7 +162,10 @@ fn a_model_without_a_key_can_redact_all_columns() {
     assert_eq!(table.key(), &RowKey::None);
     assert_eq!(
         rules(&table),
-        [("id", ColumnRule::Exclude), ("value", ColumnRule::Mask)]
+        [
+            ("id", ColumnRule::Exclude),
+            ("value", ColumnRule::MaskKeepNull)
+        ]
     );
 }
 

@@ -1,17 +1,19 @@
 //! Options that several commands share.
 
-mod instant;
 mod timeline_filters;
+mod window;
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use threadline_core::action::ActionStatus;
 use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
 
-pub(crate) use self::instant::parse_instant;
 pub(crate) use self::timeline_filters::TimelineFilterArgs;
+pub(crate) use self::window::{Window, WindowArgs};
 use crate::diesel_config::find_migrations_dir;
 use crate::exit::Failure;
 use crate::migrations_dir::MigrationsDir;
@@ -35,7 +37,12 @@ pub(crate) struct MigrationsDirArgs {
 impl MigrationsDirArgs {
     /// Opens the directory. It must exist.
     pub(crate) fn open(&self) -> Result<MigrationsDir, Failure> {
-        match self.find()? {
+        self.open_from(&current_dir()?)
+    }
+
+    /// Opens the directory. Without an option, it is searched for from this folder upwards.
+    pub(crate) fn open_from(&self, folder: &Path) -> Result<MigrationsDir, Failure> {
+        match self.find(folder)? {
             Some(path) => Ok(MigrationsDir::open(&path)?),
             None => Err(Failure::usage(
                 "there is no directory of migrations: no diesel.toml names one, and neither the current \
@@ -48,16 +55,16 @@ impl MigrationsDirArgs {
     /// Opens the directory, or none if neither an option nor `diesel.toml` names one and there is no directory
     /// `migrations`.
     pub(crate) fn open_if_found(&self) -> Result<MigrationsDir, Failure> {
-        match self.find()? {
+        match self.find(&current_dir()?)? {
             Some(path) => Ok(MigrationsDir::open(&path)?),
             None => Ok(MigrationsDir::default()),
         }
     }
 
-    fn find(&self) -> Result<Option<PathBuf>, Failure> {
+    fn find(&self, folder: &Path) -> Result<Option<PathBuf>, Failure> {
         let path = match &self.migrations_dir {
             Some(path) => Some(path.clone()),
-            None => find_migrations_dir()?,
+            None => find_migrations_dir(folder)?,
         };
         match path {
             Some(path) if !path.is_dir() => Err(Failure::usage(format!(
@@ -68,6 +75,10 @@ impl MigrationsDirArgs {
             path => Ok(path),
         }
     }
+}
+
+pub(crate) fn current_dir() -> Result<PathBuf, Failure> {
+    Ok(env::current_dir().context("cannot read the current directory")?)
 }
 
 /// Output of an answer that is one document.

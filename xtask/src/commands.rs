@@ -12,13 +12,14 @@ mod diff;
 mod disable_capture;
 mod doctor;
 mod empty_answer;
-mod empty_filters;
 mod export;
 mod feed;
 mod gen_triggers;
 mod history;
 mod incident;
+mod init;
 mod install;
+mod introspection;
 mod page;
 mod policy;
 mod redeploy_triggers;
@@ -36,11 +37,14 @@ use crate::args::DemoArgs;
 use crate::connection::block_on;
 use crate::exit::Exit;
 use crate::host::Host;
+use crate::settings::GlobalArgs;
 
 /// The audit trail inside your application: who changed what, and why.
 #[derive(Debug, Parser)]
 #[command(name = "threadline", bin_name = program_name(), version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -56,6 +60,8 @@ fn program_name() -> &'static str {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Add Threadline to an application: an xtask crate, its alias, the dependency and the first migrations.
+    Init(init::InitArgs),
     /// Write the migrations that create the trail.
     Install(install::InstallArgs),
     /// Write the migration that captures tables as the code declares them.
@@ -108,8 +114,9 @@ pub(crate) enum Command {
 
 pub(crate) fn run(host: Host, command: Command) -> Exit {
     Exit(match command {
+        Command::Init(args) => init::run(&args),
         Command::Install(args) => install::run(&args),
-        Command::GenTriggers(args) => block_on(gen_triggers::run(args)),
+        Command::GenTriggers(args) => block_on(gen_triggers::run(host, args)),
         Command::RedeployTriggers(args) => block_on(redeploy_triggers::run(args)),
         Command::DisableCapture(args) => disable_capture::run(&args),
         Command::Timeline(args) => block_on(timeline::run(args)),

@@ -47,15 +47,15 @@ fn dotenv_failure(error: dotenvy::Error) -> Failure {
     })
 }
 
-/// The directory of migrations that `diesel` uses: that of `diesel.toml`, or else the nearest directory
-/// `migrations`, both searched for upwards from the current directory.
+/// The directory of migrations that `diesel` uses in a folder: that of `diesel.toml`, or else the nearest
+/// directory `migrations`, both searched for upwards from the folder, which is absolute.
 ///
 /// The directory of `diesel.toml` may not exist.
-pub(crate) fn find_migrations_dir() -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn find_migrations_dir(folder: &Path) -> Result<Option<PathBuf>, Failure> {
     let here = env::current_dir().context("cannot read the current directory")?;
     let file = match env::var_os("DIESEL_CONFIG_FILE") {
         Some(file) => Some(here.join(file)),
-        None => here
+        None => folder
             .ancestors()
             .map(|parent| parent.join("diesel.toml"))
             .find(|file| file.is_file()),
@@ -65,7 +65,7 @@ pub(crate) fn find_migrations_dir() -> Result<Option<PathBuf>, Failure> {
     {
         return Ok(Some(shorten(&here, dir)));
     }
-    Ok(here
+    Ok(folder
         .ancestors()
         .map(|parent| parent.join("migrations"))
         .find(|dir| dir.is_dir())

@@ -38,9 +38,9 @@ impl Answer {
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Wrong usage. Exit code 2.
-    #[error("{0}")]
-    Usage(String),
+    /// Wrong usage, one message for each error. Exit code 2.
+    #[error("{}", .0.join("; "))]
+    Usage(Vec<String>),
     /// The command could not run. Exit code 3.
     #[error("{0:#}")]
     CouldNotRun(#[from] anyhow::Error),
@@ -48,7 +48,26 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self::Usage(message.to_string())
+        Self::Usage(vec![message.to_string()])
+    }
+
+    /// Collects the values of all results, or all errors as wrong usage.
+    pub(crate) fn collect<T, E: Display>(
+        results: impl IntoIterator<Item = Result<T, E>>,
+    ) -> Result<Vec<T>, Self> {
+        let mut values = Vec::new();
+        let mut messages = Vec::new();
+        for result in results {
+            match result {
+                Ok(value) => values.push(value),
+                Err(error) => messages.push(error.to_string()),
+            }
+        }
+        if messages.is_empty() {
+            Ok(values)
+        } else {
+            Err(Self::Usage(messages))
+        }
     }
 }
 
@@ -100,8 +119,10 @@ impl From<Exit> for ExitCode {
         match exit.0 {
             Ok(Answer::Fine) => Self::SUCCESS,
             Ok(Answer::Bad) => Self::from(1),
-            Err(Failure::Usage(message)) => {
-                eprintln!("error: {}", escape(&message));
+            Err(Failure::Usage(messages)) => {
+                for message in messages {
+                    eprintln!("error: {}", escape(&message));
+                }
                 Self::from(2)
             }
             // The reader of the output closed the pipe: `threadline timeline | head`.

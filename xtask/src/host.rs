@@ -1,10 +1,12 @@
 //! What a host passes to the command line.
 
 use threadline_core::expected_gap::ExpectedGap;
-use threadline_core::registry::registrations;
+use threadline_core::registry::{registered_tables, registrations, registry_errors};
 use threadline_core::retention::{InvalidRetention, RetentionPolicy};
+use threadline_core::table::AuditedTable;
 
 use crate::args::DemoArgs;
+use crate::exit::Failure;
 
 /// Runs the demonstration of a host.
 pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
@@ -65,4 +67,9 @@ impl Host {
             })
             .collect()
     }
+}
+
+/// The tables that the linked models declare; on failure, the errors of all models.
+pub(crate) fn declared_tables() -> Result<Vec<AuditedTable>, Failure> {
+    registered_tables().or_else(|_| Failure::collect(registry_errors().into_iter().map(Err)))
 }

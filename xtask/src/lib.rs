@@ -10,6 +10,7 @@ mod migrations_dir;
 mod on_disk;
 mod output;
 mod policy_changes;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ macro_rules! xtask {
 #[must_use]
 pub fn main(host: Host) -> ExitCode {
     let arguments = commands::Arguments::parse();
+    settings::init_settings(&arguments.global);
     for name in host.crates_without_models() {
         eprintln!(
             "warning: crate `{name}` registers no audited model; derive Audited on its models, or remove \

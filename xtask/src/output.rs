@@ -3,6 +3,7 @@
 pub(crate) mod coverage;
 pub(crate) mod incident;
 pub(crate) mod json;
+pub(crate) mod list;
 pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod report;

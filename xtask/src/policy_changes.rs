@@ -68,6 +68,7 @@ fn describe_rule(rule: ColumnRule) -> &'static str {
     match rule {
         ColumnRule::Clear => "stored in clear",
         ColumnRule::Mask => "masked",
+        ColumnRule::MaskKeepNull => "masked, NULL is stored",
         ColumnRule::Exclude => "excluded",
         ColumnRule::Ignore => "ignored",
         _ => "another rule",

@@ -9,12 +9,18 @@
 
 #[path = "commands/configuration.rs"]
 mod configuration;
+#[path = "commands/empty_answers.rs"]
+mod empty_answers;
 #[path = "commands/failures.rs"]
 mod failures;
 #[path = "commands/follow.rs"]
 mod follow;
 #[path = "commands/generation.rs"]
 mod generation;
+#[path = "commands/init.rs"]
+mod init;
+#[path = "commands/layout.rs"]
+mod layout;
 #[path = "commands/maintenance.rs"]
 mod maintenance;
 #[path = "commands/pooling.rs"]
@@ -59,7 +65,10 @@ fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) ->
         .env_remove("DATABASE_URL")
         .env_remove("DIESEL_CONFIG_FILE")
         .env_remove("MIGRATION_DIRECTORY")
-        .env_remove("CARGO");
+        .env_remove("CARGO")
+        .env_remove("COLUMNS")
+        .env_remove("NO_COLOR")
+        .env_remove("TZ");
     if let Some(database) = database {
         command.env("DATABASE_URL", database.url());
     }
@@ -368,10 +377,47 @@ fn wrong_usage_names_the_value_and_exits_with_2() {
         (&["actor", "robot:1"], "`robot` is not an actor type"),
         (&["history", "orders", "1", "--became", "x"], "--field"),
         (
-            &["timeline", "--from", "yesterday"],
-            "invalid value 'yesterday'",
+            &["timeline", "--from", "tomorrow"],
+            "invalid value 'tomorrow'",
         ),
-        (&["incident", "not-a-uuid"], "invalid value 'not-a-uuid'"),
+        (
+            &["timeline", "--since", "2h", "--from", "3h"],
+            "cannot be used with",
+        ),
+        (
+            &[
+                "timeline",
+                "--from",
+                "2026-10-25 02:30",
+                "--tz",
+                "Europe/Berlin",
+            ],
+            "--from: `2026-10-25 02:30:00` occurs twice in Europe/Berlin; write 2026-10-25T02:30:00+02:00 or \
+             2026-10-25T02:30:00+01:00",
+        ),
+        (
+            &[
+                "as-of",
+                "orders",
+                "1",
+                "2026-03-29 02:30",
+                "--tz",
+                "Europe/Berlin",
+            ],
+            "INSTANT: `2026-03-29 02:30:00` does not exist in Europe/Berlin",
+        ),
+        (
+            &["timeline", "--tz", "Europe/Berln"],
+            "`Europe/Berln` is not a time zone; write a name of the IANA database, such as Europe/Berlin",
+        ),
+        (
+            &["timeline", "--color", "sometimes"],
+            "[possible values: auto, always, never]",
+        ),
+        (
+            &["incident", "not-a-uuid"],
+            "write the id of a transaction, a UUID, or that of a change, a number",
+        ),
         (&["demo"], "`demo` needs the example application"),
     ] {
         let output = threadline(folder.path(), Some(&database), arguments);

@@ -46,7 +46,10 @@ fn database() -> Database {
 
 fn command(url: &str) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.env("DATABASE_URL", url).env_remove("CARGO");
+    command
+        .env("DATABASE_URL", url)
+        .env_remove("CARGO")
+        .env_remove("COLUMNS");
     command
 }
 
@@ -96,6 +99,26 @@ fn a_closed_pipe_exits_with_0() {
         assert!(output.stdout.ends_with(b" 0\n"), "{options}");
         assert_eq!(text(&output.stderr), "", "{options}");
     }
+}
+
+#[test]
+fn flat_writes_a_line_for_each_field() {
+    let database = database();
+    let output = threadline(&database.url(), &["export", "--flat", "--max-rows", "1"]);
+    let lines = text(&output.stdout);
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(
+        lines[0],
+        "when,who,action,reason,table,row,field,before,after,op,change_id"
+    );
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(
+        lines[1].contains(",public.orders,1,id,,1,insert,"),
+        "{lines:?}"
+    );
+    assert!(lines[2].contains(",note,,"), "{lines:?}");
+    let refused = threadline(&database.url(), &["export", "--flat", "--with-actions"]);
+    assert_eq!(refused.status.code(), Some(2));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 --
 -- $1 is replaced by the number of changes, $2 by the number of transactions.
 
-SELECT threadline.create_partitions('2026-01-01 00:00+00', 11);
+SELECT threadline.create_partition(parent, period, 0)
+FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent,
+    generate_series(date_trunc('month', timestamptz '2026-01-01 00:00+00'), timestamptz '2026-01-01 00:00+00' + '11 months'::interval, '1 month') AS period;
 
 SET synchronous_commit = off;
 SET work_mem = '256MB';

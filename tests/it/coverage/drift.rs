@@ -71,7 +71,7 @@ fn every_drift_with_a_sql_remedy_is_reported_and_repaired() {
         ("DROP TRIGGER guard_truncate ON threadline.audit_changes_default".to_owned(), "guard_missing"),
         ("DROP INDEX threadline.audit_changes_row_idx".to_owned(), "trail_index_missing"),
         (
-            "CREATE OR REPLACE FUNCTION threadline.guard_row() RETURNS trigger LANGUAGE plpgsql
+            "CREATE OR REPLACE FUNCTION threadline.guard_record() RETURNS trigger LANGUAGE plpgsql
              SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN OLD; END'".to_owned(),
             "trail_function_changed",
         ),

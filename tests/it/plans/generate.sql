@@ -1,5 +1,7 @@
 -- A trail as if it had been written from January 2020 to February 2021.
-SELECT threadline.create_partitions('2020-01-01 00:00+00', 13);
+SELECT threadline.create_partition(parent, period, 0)
+FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent,
+    generate_series(date_trunc('month', timestamptz '2020-01-01 00:00+00'), timestamptz '2020-01-01 00:00+00' + '13 months'::interval, '1 month') AS period;
 INSERT INTO threadline.audit_transactions (id, occurred_at, xid, action_id, backend_pid, actor, on_behalf_of, request_id, correlation_id, job_id, context, db_user)
 SELECT (encode(timestamptz_send(s) || int8send(n), 'hex'))::uuid, s, n::text::xid8,
   (lpad(to_hex((extract(epoch from s)*1000)::bigint),12,'0') || '7000' || '8' || lpad(to_hex(n),15,'0'))::uuid, 1,

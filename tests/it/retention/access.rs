@@ -24,7 +24,7 @@ fn planning_needs_select_on_the_trail_and_purging_needs_further_grants() {
         "SELECT * FROM threadline.remove_transactions('00000000-0000-0000-0000-000000000000', now(), 1, 'x')",
         "SELECT threadline.remove_actions(now(), 1, 'x')",
         "SELECT * FROM threadline.maintain()",
-        "SELECT threadline.create_partitions(now(), 1)",
+        "SELECT threadline.create_partition('audit_changes', now(), 0)",
         "SELECT threadline.allow_trail_delete(true)",
         "INSERT INTO threadline.audit_retention_runs (state) VALUES ('running')",
         "UPDATE threadline.audit_settings SET partition_width = 'day'",

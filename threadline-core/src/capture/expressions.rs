@@ -64,10 +64,16 @@ impl<'a> RowExpressions<'a> {
     }
 
     fn stored(&self, column: &Column) -> String {
-        if column.rule == ColumnRule::Mask {
-            return quote_literal(self.table.mask_with());
-        }
         let value = self.column(&column.name);
+        let placeholder = quote_literal(self.table.mask_with());
+        match column.rule {
+            ColumnRule::Mask => return placeholder,
+            // `IS NULL` is also true for a composite value whose fields are all null.
+            ColumnRule::MaskKeepNull => {
+                return format!("CASE WHEN {value} IS DISTINCT FROM NULL THEN {placeholder} END");
+            }
+            _ => {}
+        }
         // JSON has no -0 and no array bounds, and jsonb does not preserve json documents.
         match column.column_type.rendering() {
             Rendering::Native => value,

@@ -123,6 +123,7 @@ fn summary(table: &AuditedTable) -> String {
             ColumnRule::Ignore,
         ),
         ("Masked", ColumnRule::Mask),
+        ("Masked, NULL is stored", ColumnRule::MaskKeepNull),
         ("Excluded", ColumnRule::Exclude),
     ] {
         let names = of_rule(rule);
@@ -181,6 +182,22 @@ mod tests {
         let start = sql.find("CREATE OR REPLACE").unwrap();
         let end = sql.find("COMMENT ON").unwrap();
         assert!(guide.contains(sql[start..end].trim_end()), "{sql}");
+    }
+
+    #[test]
+    fn a_masked_column_that_keeps_null_is_stored_by_a_case_expression() {
+        let table = AuditedTable::builder(TableName::new("public", "members"))
+            .columns([column("id", "int8"), column("Phone", "text")])
+            .key(["id"])
+            .mask_keep_null(["Phone"])
+            .mask_with("it's")
+            .build()
+            .unwrap();
+        let sql = CaptureSql::new(&table).enable();
+        let stored = r#"'Phone', CASE WHEN NEW."Phone" IS DISTINCT FROM NULL THEN 'it''s' END"#;
+        assert!(sql.contains(stored), "{sql}");
+        assert!(sql.contains("-- Masked, NULL is stored: Phone\n"), "{sql}");
+        assert!(sql.contains(r#""rule":"mask_keep_null""#), "{sql}");
     }
 
     #[test]

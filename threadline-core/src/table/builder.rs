@@ -54,10 +54,17 @@ impl AuditedTableBuilder {
         self.rule(columns, ColumnRule::Exclude)
     }
 
-    /// Adds columns that are stored as the placeholder.
+    /// Adds columns that are stored as the placeholder, also where they are NULL.
     #[must_use]
     pub fn mask<S: Into<String>>(self, columns: impl IntoIterator<Item = S>) -> Self {
         self.rule(columns, ColumnRule::Mask)
+    }
+
+    /// Adds columns that are stored as the placeholder, but as NULL where they are NULL: the trail shows
+    /// when a value was removed or added, but not the value.
+    #[must_use]
+    pub fn mask_keep_null<S: Into<String>>(self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rule(columns, ColumnRule::MaskKeepNull)
     }
 
     /// Adds columns whose change alone is not recorded: `updated_at`, counters.

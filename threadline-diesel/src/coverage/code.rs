@@ -66,7 +66,7 @@ finding_codes! {
     /// The captured table was dropped.
     TableMissing "table_missing" Retire,
     /// The captured table was renamed, or moved to another schema.
-    TableRenamed "table_renamed" Generate,
+    TableRenamed "table_renamed" Retire,
     /// The table is captured itself, and as an inheritance child of a captured table.
     CapturedTwice "captured_twice" Decide,
     /// The captured table was attached to a partitioned table.

@@ -53,8 +53,13 @@ pub(super) fn capture_findings(function: &FunctionRow, owner: &str) -> Vec<Findi
         Some(policy) => Some(policy.name.clone()),
         None => trigger_table(function),
     };
+    let subject = if table.is_some() {
+        "its capture function"
+    } else {
+        signature.as_str()
+    };
     let mut add = |severity, code, what: String, advice: String| {
-        let explanation = format!("{signature} {what}");
+        let explanation = format!("{subject} {what}");
         found.push(Finding::new(
             severity,
             code,

@@ -186,9 +186,13 @@ mod tests {
             );
             assert!(!function.header.contains('$'), "{function:?}");
         }
-        assert!(read.functions["guard_row"][0].body.contains("append-only"));
+        assert!(
+            read.functions["guard_record"][0]
+                .body
+                .contains("append-only")
+        );
         assert!(read.functions["suspend_capture"][0].is_definer());
-        assert!(!read.functions["guard_row"][0].is_definer());
+        assert!(!read.functions["guard_record"][0].is_definer());
         for name in ["record_action", "trail_partitions", "action_recorded_at"] {
             assert!(read.public.contains(name), "{name}: {:?}", read.public);
         }

@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::{EntryDocument, PageDocument};
 use crate::models::TimelineEntry;
 use crate::query::Page;
-use crate::query::{CaptureGap, EarlierHolder, HistoryNotes, RowMove, TableTruncate};
+use crate::query::{
+    CaptureGap, DefinitionChange, EarlierHolder, HistoryNotes, RowMove, TableTruncate,
+};
 
 /// A page of the history of a row, with the facts about the row that no single change states.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ pub struct HistoryDocument<'a> {
     pub key_defined_at: Option<DateTime<Utc>>,
     /// Recorded gaps since the row was created: changes of the row may be missing there.
     pub gaps: &'a [CaptureGap],
+    /// The columns that are defined otherwise now than when the oldest change of the row was captured.
+    pub definition_changes: &'a [DefinitionChange],
 }
 
 impl<'a> HistoryDocument<'a> {
@@ -38,6 +42,7 @@ impl<'a> HistoryDocument<'a> {
             truncated: notes.truncated.as_ref(),
             key_defined_at: notes.key_defined_at,
             gaps: &notes.gaps,
+            definition_changes: &notes.definition_changes,
         }
     }
 }

@@ -282,6 +282,10 @@ mod tests {
                 "column a: declared clear, deployed mask",
             ),
             (
+                table(|builder| builder.mask_keep_null(["a"])),
+                "column a: declared clear, deployed mask_keep_null",
+            ),
+            (
                 table(|builder| builder.column(text.clone())),
                 "column b: deployed, not declared",
             ),

@@ -215,6 +215,40 @@ impl Actions {
         self.statement(&self.paging)
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn context(&self) -> &ContextFilter {
+        &self.filters.context
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn action_name(&self) -> Option<&str> {
+        self.filters.action.name.as_deref()
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// The last entry until an instant, whatever the window of this query.
+    #[cfg(feature = "async")]
+    pub(crate) fn last_until(&self, to: DateTime<Utc>) -> Self {
+        let mut query = self.clone().to(to).page_size(PageSize::ONE);
+        query.filters.context.from = None;
+        query.paging.start = Start::Beginning;
+        query
+    }
+
+    /// The first entry since an instant, whatever the window of this query.
+    #[cfg(feature = "async")]
+    pub(crate) fn first_since(&self, from: DateTime<Utc>) -> Self {
+        let mut query = self.clone().from(from).page_size(PageSize::ONE);
+        query.filters.context.to = None;
+        // The list is newest first: the page before the oldest possible entry is read oldest first.
+        let oldest = Cursor::at(&query.digest(), DateTime::UNIX_EPOCH, &Uuid::nil());
+        query.before(oldest)
+    }
+
     fn digest(&self) -> String {
         let scope = self.scope.as_ref();
         digest("actions", &self.filters, scope, Order::NewestFirst)

@@ -23,14 +23,18 @@ use threadline_core::table::{AuditedTable, TableName};
 
 pub(crate) use self::answer::StoredAnswer;
 pub use self::answer::{
-    AbsentRow, AsOf, ChangeRef, Horizon, KnownRow, RecordedState, UncertainRow, UnknownColumn,
-    UnknownReason,
+    AbsentRow, AsOf, ChangeRef, Horizon, IncompatibleValue, KnownRow, RecordedState, UncertainRow,
+    UnknownColumn, UnknownReason,
 };
 pub use self::error::AsOfError;
 pub use self::statements::SelectImage;
 use self::statements::{CallRowAsOf, columns_to_null, selected_columns};
+use super::change_by_id::ChangeById;
 use super::error::InvalidHistory;
 use super::gaps::{CaptureGap, GapsRow, select_gaps};
+use super::pagination::Order;
+use super::scope::Scope;
+use super::timeline::Timeline;
 use crate::json::StoredJson;
 
 /// A query for a model's row as of an instant, read by [`as_of`](crate::as_of()).
@@ -79,6 +83,13 @@ impl<M: Audited> RowAsOf<M> {
 }
 
 impl<M> RowAsOf<M> {
+    /// Restricts the query to a scope, as [`DocumentAsOf::scope`].
+    #[must_use]
+    pub fn scope(mut self, scope: &Scope) -> Self {
+        self.document = self.document.scope(scope);
+        self
+    }
+
     /// The query for the same row in its stored form.
     #[must_use]
     pub fn into_document(self) -> DocumentAsOf {
@@ -123,6 +134,7 @@ where
                     unknown,
                     change: stored.change,
                     later: stored.later,
+                    definition_changes: stored.definition_changes,
                 };
                 Ok(if gaps.is_empty() {
                     AsOf::Row(known)
@@ -157,11 +169,12 @@ where
 /// # let _ = query;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DocumentAsOf {
     table: TableName,
     key: String,
     instant: DateTime<Utc>,
+    scope: Option<Scope>,
 }
 
 impl DocumentAsOf {
@@ -176,7 +189,31 @@ impl DocumentAsOf {
             table,
             key: key.to_owned(),
             instant,
+            scope: None,
         }
+    }
+
+    /// Restricts the query to a scope. The row is known only if the record that shows it is visible;
+    /// otherwise the answer is that of a row without changes. An earlier visible change is no answer: the
+    /// row has changed since.
+    #[must_use]
+    pub fn scope(mut self, scope: &Scope) -> Self {
+        self.scope = Some(scope.clone());
+        self
+    }
+
+    /// The last visible change of the row, without which the row is not known; none without a scope.
+    pub(crate) fn visible_changes(&self) -> Option<Timeline> {
+        let key = RowKeyText::from_stored(self.key.clone());
+        let row = Timeline::new().row(self.table.clone(), &key);
+        let row = row.scope(self.scope.as_ref()?);
+        Some(row.one_entry(Order::NewestFirst))
+    }
+
+    /// The query within the scope for the record that shows the row; none without a scope or a record.
+    pub(crate) fn visible_record(&self, stored: &StoredAnswer) -> Option<ChangeById> {
+        let id = stored.1?;
+        Some(ChangeById::new(id).scope(self.scope.as_ref()?))
     }
 
     pub(crate) fn statement(&self) -> CallRowAsOf<'_> {

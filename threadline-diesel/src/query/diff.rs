@@ -1,6 +1,7 @@
 //! Diffs: the differences that a change made, by field.
 
 mod document;
+mod rows;
 mod sequence;
 mod show;
 mod state;
@@ -15,6 +16,7 @@ use threadline_core::table::{AuditedTable, Column, ColumnRule};
 use uuid::Uuid;
 
 pub use self::document::{JsonDiff, JsonEdit};
+pub use self::rows::RowDiff;
 pub use self::state::FieldState;
 pub use self::text::{Hunk, Line, LineKind, TextDiff};
 use crate::json::StoredJson;
@@ -115,7 +117,7 @@ impl ChangeDiff {
     /// The diff of a change without redaction rules.
     #[must_use]
     pub fn of(change: &AuditChange) -> Self {
-        Images::new(change, None).diff()
+        Images::new(change, None).diff(change)
     }
 
     /// The diff of a change with the redaction rules of its table: as declared
@@ -128,7 +130,7 @@ impl ChangeDiff {
     pub fn with_rules(change: &AuditChange, table: &AuditedTable) -> Self {
         let is_same_table = table.name().schema() == change.table_schema
             && table.name().name() == change.table_name;
-        Images::new(change, is_same_table.then_some(table)).diff()
+        Images::new(change, is_same_table.then_some(table)).diff(change)
     }
 
     /// The diff of a change with the rules of its table, if that is one of `tables`.
@@ -143,6 +145,20 @@ impl ChangeDiff {
             .map_or_else(|| Self::of(change), |table| Self::with_rules(change, table))
     }
 
+    /// As [`with_rules_among`](Self::with_rules_among), without the differences within documents and texts.
+    #[must_use]
+    pub fn of_values(change: &AuditChange, tables: &[AuditedTable]) -> Self {
+        let table = tables.iter().find(|table| {
+            table.name().schema() == change.table_schema && table.name().name() == change.table_name
+        });
+        let images = Images::new(change, table);
+        Images {
+            with_details: false,
+            ..images
+        }
+        .diff(change)
+    }
+
     /// The diff of a field; none if the diff does not have the field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&FieldDiff> {
@@ -150,30 +166,35 @@ impl ChangeDiff {
     }
 }
 
-/// The images of a change, with the rules of its table.
+/// The images of a row before and after, with the rules of its table.
 struct Images<'a> {
-    change: &'a AuditChange,
+    op: Op,
     table: Option<&'a AuditedTable>,
     before: BTreeMap<String, StoredJson>,
     after: BTreeMap<String, StoredJson>,
+    with_details: bool,
 }
 
 impl<'a> Images<'a> {
-    fn new(change: &'a AuditChange, table: Option<&'a AuditedTable>) -> Self {
-        let fields = |image: &Option<StoredJson>| -> BTreeMap<String, StoredJson> {
-            image.iter().flat_map(StoredJson::fields).collect()
-        };
+    fn new(change: &AuditChange, table: Option<&'a AuditedTable>) -> Self {
         Self {
-            change,
+            op: change.op,
             table,
-            before: fields(&change.changed_from),
-            after: fields(&change.data_after),
+            before: image_fields(change.changed_from.as_ref()),
+            after: image_fields(change.data_after.as_ref()),
+            with_details: true,
         }
     }
 
-    fn diff(&self) -> ChangeDiff {
-        let change = self.change;
-        let (key_before, key_after) = self.keys();
+    fn rules(&self) -> RulesSource {
+        match self.table {
+            Some(_) => RulesSource::Declared,
+            None => RulesSource::Unknown,
+        }
+    }
+
+    fn diff(&self, change: &AuditChange) -> ChangeDiff {
+        let (key_before, key_after) = self.keys(change);
         ChangeDiff {
             schema_version: DIFF_SCHEMA_VERSION,
             id: change.id,
@@ -186,10 +207,7 @@ impl<'a> Images<'a> {
             transaction_id: change.transaction_id,
             action_id: change.action_id,
             partition_name: change.partition_name.clone(),
-            rules: match self.table {
-                Some(_) => RulesSource::Declared,
-                None => RulesSource::Unknown,
-            },
+            rules: self.rules(),
             fields: self
                 .names()
                 .into_iter()
@@ -199,14 +217,14 @@ impl<'a> Images<'a> {
     }
 
     /// The key before and after.
-    fn keys(&self) -> (Option<KeyValues>, Option<KeyValues>) {
-        let stored: Option<KeyValues> = self.change.table_pk.as_ref().map(|key| {
+    fn keys(&self, change: &AuditChange) -> (Option<KeyValues>, Option<KeyValues>) {
+        let stored: Option<KeyValues> = change.table_pk.as_ref().map(|key| {
             key.fields()
                 .into_iter()
                 .map(|(name, value)| (name, value.to_text()))
                 .collect()
         });
-        match self.change.op {
+        match self.op {
             Op::Insert | Op::Baseline => (None, stored),
             Op::Delete => (stored, None),
             Op::Update => {
@@ -226,10 +244,10 @@ impl<'a> Images<'a> {
 
     /// The names of the fields of the diff.
     fn names(&self) -> Vec<&str> {
-        if self.change.op == Op::Truncate {
+        if self.op == Op::Truncate {
             return Vec::new();
         }
-        let stored = match self.change.op {
+        let stored = match self.op {
             Op::Update if !self.before.is_empty() => &self.before,
             Op::Delete => &self.before,
             _ => &self.after,
@@ -239,7 +257,7 @@ impl<'a> Images<'a> {
             .into_iter()
             .flat_map(AuditedTable::columns)
             // An update stores its changed columns; of the others only excluded ones are listed.
-            .filter(|column| self.change.op != Op::Update || column.rule == ColumnRule::Exclude)
+            .filter(|column| self.op != Op::Update || column.rule == ColumnRule::Exclude)
             .map(|column| column.name.as_str());
         let mut names: Vec<_> = stored.keys().map(String::as_str).chain(declared).collect();
         names.sort_unstable();
@@ -250,7 +268,7 @@ impl<'a> Images<'a> {
     fn field(&self, name: &str) -> FieldDiff {
         let (before, after) = self.states(name);
         let (json, text) = match (before.value(), after.value()) {
-            (Some(before), Some(after)) => self.details(name, before, after),
+            (Some(before), Some(after)) if self.with_details => self.details(name, before, after),
             _ => (None, None),
         };
         FieldDiff {
@@ -265,7 +283,7 @@ impl<'a> Images<'a> {
     fn states(&self, name: &str) -> (FieldState, FieldState) {
         let before = |missing| self.state(name, self.before.get(name), missing);
         let after = |missing| self.state(name, self.after.get(name), missing);
-        match self.change.op {
+        match self.op {
             Op::Insert => (FieldState::Absent, after(FieldState::Absent)),
             // The row existed before, with unknown values.
             Op::Baseline => (FieldState::Unknown, after(FieldState::Absent)),
@@ -283,7 +301,7 @@ impl<'a> Images<'a> {
         match (stored, rule) {
             (None, Some(ColumnRule::Exclude)) => FieldState::Excluded,
             (None, _) => missing,
-            (Some(value), Some(ColumnRule::Mask)) if self.is_placeholder(value) => {
+            (Some(value), Some(rule)) if rule.is_masked() && self.is_placeholder(value) => {
                 FieldState::Masked
             }
             (Some(value), _) => FieldState::from_stored(value),
@@ -348,6 +366,10 @@ impl<'a> Images<'a> {
             _ => (None, None),
         }
     }
+}
+
+fn image_fields(image: Option<&StoredJson>) -> BTreeMap<String, StoredJson> {
+    image.into_iter().flat_map(StoredJson::fields).collect()
 }
 
 fn is_container(value: &StoredJson) -> bool {

@@ -82,6 +82,12 @@ pub enum ScopeError {
          Scope::actions_with_visible_changes()"
     )]
     ActionsUnspecified,
+    /// The query is for records about tables, and the scope restricts more than tables.
+    #[error(
+        "records about tables belong to no change, so this scope cannot be applied: pass a scope with \
+         Scope::tables(...) alone"
+    )]
+    NotTables,
 }
 
 /// A row that cannot be named: its model's declaration or its key is wrong.

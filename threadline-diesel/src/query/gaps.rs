@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
+#[cfg(feature = "async")]
+use super::error::ReadError;
+#[cfg(feature = "async")]
+use super::table_query::{TableQuery, TableVisibility};
 use crate::json::StoredJson;
 
 /// A gap in the trail of a table, as the trail records it.
@@ -150,28 +154,40 @@ impl GapsRow {
     }
 }
 
-/// Reads the gaps that are recorded of a table, in the order of capture.
+/// Reads the gaps that are recorded of a table, in the order of capture; none of a table that the scope
+/// hides.
 ///
 /// Writes that bypassed the triggers without a record, for example under `session_replication_role`, are
 /// not among them.
 ///
 /// # Errors
-/// When the database reports an error.
+/// [`ReadError`] when the scope cannot be applied, or the database reports an error.
 ///
 /// ```no_run
 /// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
-/// for gap in threadline_diesel::capture_gaps(conn, &"invoices".parse()?).await? {
+/// use threadline_diesel::query::TableQuery;
+///
+/// for gap in threadline_diesel::capture_gaps(conn, TableQuery::new("invoices".parse()?)).await? {
 ///     println!("{gap}");
 /// }
 /// # Ok(()) }
 /// ```
 #[cfg(feature = "async")]
-pub async fn capture_gaps<C>(conn: &mut C, table: &TableName) -> QueryResult<Vec<CaptureGap>>
+pub async fn capture_gaps<C>(
+    conn: &mut C,
+    query: impl Into<TableQuery> + Send,
+) -> Result<Vec<CaptureGap>, ReadError>
 where
     C: diesel_async::AsyncConnection<Backend = Pg>,
 {
     use diesel_async::RunQueryDsl;
 
-    let row = select_gaps(table, None).get_result::<GapsRow>(conn).await?;
-    row.read()
+    let query = query.into();
+    if query.visibility(conn).await? == TableVisibility::Hidden {
+        return Ok(Vec::new());
+    }
+    let row = select_gaps(query.table(), None)
+        .get_result::<GapsRow>(conn)
+        .await?;
+    Ok(row.read()?)
 }

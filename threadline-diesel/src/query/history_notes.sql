@@ -50,7 +50,7 @@ SELECT pg_catalog.jsonb_build_object(
     ),
     'earlier_holders', (
         SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-            'until', k.captured_at, 'next_key', k.row_key
+            'change_id', k.left_id, 'until', k.captured_at, 'next_key', k.row_key
         ) ORDER BY k.left_id), '[]')
         FROM @threadline@.row_key_changes($1, $2, $3) AS k
         WHERE k.previous_key = $3 AND NOT EXISTS (
@@ -75,5 +75,6 @@ SELECT pg_catalog.jsonb_build_object(
                 AND earlier.captured_at <= key_definition.recorded_at
         )
     ),
+    'definition_changes', @definition_changes@,
     'created_id', (SELECT first_change.id FROM first_change WHERE first_change.op = 'insert')
 ) AS notes

@@ -83,6 +83,12 @@ impl PageSize {
         }
     }
 
+    /// A limit that is not the size of a page.
+    #[cfg(feature = "async")]
+    pub(crate) fn cap(entries: u32) -> Self {
+        Self(entries)
+    }
+
     /// The number of rows to read: one more than the page, which shows whether there is a next page.
     pub(crate) fn limit(self) -> i64 {
         i64::from(self.0) + 1

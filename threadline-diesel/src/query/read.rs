@@ -14,6 +14,7 @@ use threadline_core::table::TableName;
 
 use super::actions::Actions;
 use super::as_of::{AsOf, AsOfError, DocumentAsOf, RowAsOf, SelectImage, StoredAnswer};
+use super::change_by_id::ChangeById;
 use super::correlation::{Correlation, CorrelationBundle};
 use super::error::ReadError;
 use super::gaps::GapsRow;
@@ -22,7 +23,6 @@ use super::incident::{Incident, IncidentBundle, TransactionChanges};
 use super::key_columns::{KeyColumnsRow, select_key_columns};
 use super::page_reader::read_page;
 use super::pagination::{Order, Page};
-use super::timeline::page_query::select_change;
 use super::timeline::{
     CandidateIds, CandidateQuery, CandidateRow, LookupRow, Timeline, TransactionCache,
 };
@@ -61,7 +61,7 @@ where
 }
 
 /// Reads the ids of the candidate transactions.
-async fn find_candidates<C>(
+pub(crate) async fn find_candidates<C>(
     conn: &mut C,
     query: Option<CandidateQuery>,
 ) -> Result<CandidateIds, ReadError>
@@ -187,24 +187,27 @@ where
     Ok(timeline(conn, &query).await?.entries.pop())
 }
 
-/// Reads one change by its id; none if there is no such change.
+/// Reads one change by its id; none if there is no such change, or the scope hides it.
 ///
 /// ```no_run
 /// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
-/// use threadline_diesel::{change};
-///
+/// use threadline_diesel::change;
 ///
 /// println!("{:?}", change(conn, 1234).await?.map(|entry| entry.change.op));
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
-/// [`ReadError`] when the database reports an error.
-pub async fn change<C>(conn: &mut C, id: i64) -> Result<Option<TimelineEntry>, ReadError>
+/// [`ReadError`] when the scope cannot be applied, or the database reports an error.
+pub async fn change<C>(
+    conn: &mut C,
+    query: impl Into<ChangeById> + Send,
+) -> Result<Option<TimelineEntry>, ReadError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let changes = select_change(id).load::<AuditChange>(conn).await?;
+    let statement = query.into().statement()?;
+    let changes = statement.load::<AuditChange>(conn).await?;
     let mut entries = attribute(conn, changes, TransactionCache::default()).await?;
     Ok(entries.pop())
 }
@@ -386,7 +389,7 @@ where
 /// ```
 ///
 /// # Errors
-/// [`AsOfError`] when the database reports an error.
+/// [`AsOfError`] when the scope cannot be applied, or the database reports an error.
 pub async fn document_as_of<C>(
     conn: &mut C,
     query: &DocumentAsOf,
@@ -394,7 +397,21 @@ pub async fn document_as_of<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
+    if let Some(visible) = query.visible_changes()
+        && timeline(conn, &visible).await?.entries.is_empty()
+    {
+        return Ok(AsOf::NOT_RECORDED);
+    }
     let stored = query.statement().get_result::<StoredAnswer>(conn).await?;
+    if let Some(record) = query.visible_record(&stored)
+        && record
+            .statement()?
+            .load::<AuditChange>(conn)
+            .await?
+            .is_empty()
+    {
+        return Ok(AsOf::NOT_RECORDED);
+    }
     let gaps = match query.gaps_statement(&stored) {
         Some(statement) => Some(statement.get_result::<GapsRow>(conn).await?),
         None => None,
@@ -439,7 +456,7 @@ where
     let answer = document_as_of(conn, query.document()).await?;
     let (mut stored, gaps) = match answer.into_recorded_row() {
         Ok(recorded) => recorded,
-        Err(answer) => return Ok(answer),
+        Err(answer) => return Ok(*answer),
     };
     let unknown = std::mem::take(&mut stored.unknown);
     let (select, unknown) = query.select_image(&stored.row, unknown)?;

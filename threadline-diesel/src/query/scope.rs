@@ -1,5 +1,7 @@
 //! Scopes: the part of the trail that a reader may see.
 
+use std::collections::BTreeSet;
+
 use diesel::expression::{Expression, NonAggregate, SelectableExpression};
 use diesel::pg::Pg;
 use diesel::query_builder::QueryFragment;
@@ -45,6 +47,9 @@ use crate::schema::{audit_actions, audit_changes, audit_transactions};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
+    /// The tables; none if the scope does not restrict tables.
+    tables: Option<BTreeSet<TableName>>,
+    /// The host's conditions on changes.
     changes: Vec<SqlFragment>,
     transactions: Vec<SqlFragment>,
     actions: ActionsRule,
@@ -68,27 +73,10 @@ impl Scope {
     /// Only changes of these tables. An empty list shows no changes.
     #[must_use]
     pub fn tables(mut self, tables: impl IntoIterator<Item = TableName>) -> Self {
-        let tables: Vec<_> = tables.into_iter().collect();
-        self.changes.push(match tables.as_slice() {
-            // In the form that the index of the table serves.
-            [only] => SqlFragment::sql("audit_changes.table_name = ")
-                .bind_text(only.name())
-                .push_sql(" AND audit_changes.table_schema = ")
-                .bind_text(only.schema()),
-            several => {
-                let part = |of: fn(&TableName) -> &str| {
-                    several.iter().map(|table| of(table).to_owned()).collect()
-                };
-                SqlFragment::sql(
-                    "(audit_changes.table_schema, audit_changes.table_name) IN \
-                     (SELECT * FROM unnest(",
-                )
-                .bind_texts(part(TableName::schema))
-                .push_sql(", ")
-                .bind_texts(part(TableName::name))
-                .push_sql("))")
-                .into_filter_only()
-            }
+        let given: BTreeSet<_> = tables.into_iter().collect();
+        self.tables = Some(match self.tables {
+            None => given,
+            Some(earlier) => earlier.intersection(&given).cloned().collect(),
         });
         self
     }
@@ -152,7 +140,7 @@ impl Scope {
         };
         format!(
             "{:?} {:?} {:?}",
-            texts(&self.changes),
+            texts(&self.change_conditions()),
             texts(&self.transactions),
             match &self.actions {
                 ActionsRule::Where(condition) => condition.fingerprint(),
@@ -162,17 +150,53 @@ impl Scope {
     }
 
     fn validate(&self) -> Result<(), ScopeError> {
-        let shows_all = self.changes.is_empty() && self.transactions.is_empty();
-        if shows_all && matches!(self.actions, ActionsRule::Unspecified) {
+        if !self.restricts_changes()
+            && self.transactions.is_empty()
+            && matches!(self.actions, ActionsRule::Unspecified)
+        {
             return Err(ScopeError::Unrestricted);
         }
         Ok(())
     }
 
+    /// Whether the scope restricts changes by their table or by a condition.
+    fn restricts_changes(&self) -> bool {
+        self.tables.is_some() || !self.changes.is_empty()
+    }
+
+    /// The conditions on changes alone.
+    fn change_conditions(&self) -> Vec<SqlFragment> {
+        let tables = self.tables.as_ref().map(is_of_tables);
+        tables
+            .into_iter()
+            .chain(self.changes.iter().cloned())
+            .collect()
+    }
+
+    /// The tables that the scope names; none if it does not restrict tables.
+    #[cfg(feature = "async")]
+    pub(crate) fn named_tables(&self) -> Option<&BTreeSet<TableName>> {
+        self.tables.as_ref()
+    }
+
+    /// The tables of a scope that restricts nothing but tables: for records about tables, which belong to
+    /// no change.
+    ///
+    /// # Errors
+    /// [`ScopeError::NotTables`] for another scope.
+    #[cfg(feature = "async")]
+    pub(crate) fn only_tables(&self) -> Result<&BTreeSet<TableName>, ScopeError> {
+        self.validate()?;
+        match &self.tables {
+            Some(tables) if self.changes.is_empty() && self.transactions.is_empty() => Ok(tables),
+            _ => Err(ScopeError::NotTables),
+        }
+    }
+
     /// The condition of visible changes.
     pub(crate) fn change_condition(&self) -> Result<SqlFragment, ScopeError> {
         self.validate()?;
-        if self.changes.is_empty() && self.transactions.is_empty() {
+        if !self.restricts_changes() && self.transactions.is_empty() {
             // The scope restricts actions only.
             return Ok(self.visible_action_condition());
         }
@@ -185,7 +209,7 @@ impl Scope {
                 &all(&self.transactions),
             )
         });
-        Ok(all(self.changes.iter().chain(&transaction)))
+        Ok(all(self.change_conditions().iter().chain(&transaction)))
     }
 
     /// The condition of changes under visible actions.
@@ -204,7 +228,7 @@ impl Scope {
     /// The condition of visible transactions, for a query of transactions alone.
     pub(crate) fn transaction_condition(&self) -> Result<SqlFragment, ScopeError> {
         self.validate()?;
-        if !self.changes.is_empty() {
+        if self.restricts_changes() {
             let visible =
                 self.visible_changes("audit_changes.transaction_id = audit_transactions.id");
             return Ok(all(self.transactions.iter().chain([&visible])));
@@ -245,7 +269,8 @@ impl Scope {
                      WHERE audit_changes.transaction_id = audit_actions.transaction_id \
                      AND audit_changes.action_id = audit_actions.id AND "
                 ));
-                let seen = all(self.changes.iter().chain(&self.transactions));
+                let on_changes = self.change_conditions();
+                let seen = all(on_changes.iter().chain(&self.transactions));
                 SqlFragment::sql("(")
                     .append(&changes.push_group(&seen))
                     .push_sql(" LIMIT 1)")
@@ -256,8 +281,31 @@ impl Scope {
 
     fn visible_changes(&self, join: &str) -> SqlFragment {
         let rows = format!("{STORAGE_SCHEMA}.audit_changes WHERE {join}");
-        lookup(&rows, &all(&self.changes))
+        lookup(&rows, &all(&self.change_conditions()))
     }
+}
+
+/// The condition that a change is of one of these tables.
+fn is_of_tables(tables: &BTreeSet<TableName>) -> SqlFragment {
+    // In the form that the index of the table serves.
+    if tables.len() == 1
+        && let Some(only) = tables.first()
+    {
+        return SqlFragment::sql("audit_changes.table_name = ")
+            .bind_text(only.name())
+            .push_sql(" AND audit_changes.table_schema = ")
+            .bind_text(only.schema());
+    }
+    let part =
+        |of: fn(&TableName) -> &str| tables.iter().map(|table| of(table).to_owned()).collect();
+    SqlFragment::sql(
+        "(audit_changes.table_schema, audit_changes.table_name) IN (SELECT * FROM unnest(",
+    )
+    .bind_texts(part(TableName::schema))
+    .push_sql(", ")
+    .bind_texts(part(TableName::name))
+    .push_sql("))")
+    .into_filter_only()
 }
 
 /// Whether a row meets a condition, looked up by an index for each row of the list. The planner could

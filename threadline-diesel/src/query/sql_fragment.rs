@@ -1,6 +1,7 @@
 //! Conditions that Diesel's DSL cannot express: SQL text with bound values.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use diesel::expression::{
 };
 use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Text, Timestamptz};
 use uuid::Uuid;
 
@@ -83,6 +84,11 @@ impl SqlFragment {
 
     pub(crate) fn bind_uuids(self, values: Vec<Uuid>) -> Self {
         self.push(Part::Uuids(values))
+    }
+
+    /// Appends a Diesel query.
+    pub(crate) fn push_query(self, query: impl QueryFragment<Pg> + Send + Sync + 'static) -> Self {
+        self.push_host(&HostExpression::new(query))
     }
 
     pub(crate) fn push_host(self, expression: &HostExpression) -> Self {
@@ -221,6 +227,39 @@ impl QueryFragment<Pg> for Part {
         Ok(())
     }
 }
+
+/// A statement whose SQL is a fragment. `ST` is the SQL type of its rows.
+pub(crate) struct FragmentQuery<ST> {
+    sql: SqlFragment,
+    row: PhantomData<fn() -> ST>,
+}
+
+impl<ST> FragmentQuery<ST> {
+    pub(crate) fn new(sql: SqlFragment) -> Self {
+        Self {
+            sql,
+            row: PhantomData,
+        }
+    }
+}
+
+impl<ST> QueryFragment<Pg> for FragmentQuery<ST> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.sql.walk_bare(out)
+    }
+}
+
+impl<ST> Query for FragmentQuery<ST> {
+    type SqlType = ST;
+}
+
+impl<ST> QueryId for FragmentQuery<ST> {
+    type QueryId = ();
+    // Values of this type have different SQL, so there is no static query id.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST, Conn> RunQueryDsl<Conn> for FragmentQuery<ST> {}
 
 /// The SQL of a Diesel query, with placeholders for its values.
 pub(crate) fn render_sql<F: QueryFragment<Pg>>(fragment: &F) -> QueryResult<String> {

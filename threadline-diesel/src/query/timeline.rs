@@ -25,6 +25,8 @@ pub use self::entries_query::ChangesQuery;
 use self::entries_query::all_entries;
 pub(crate) use self::lookup::{LookupRow, TransactionCache};
 pub(crate) use self::page_query::SelectChanges;
+#[cfg(feature = "async")]
+pub(crate) use self::page_query::earliest_change;
 use self::page_query::{ChangePage, position_condition};
 #[cfg(feature = "async")]
 pub use self::with_children::HistoryWithChildren;
@@ -365,6 +367,75 @@ impl Timeline {
         }
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn filters(&self) -> &ChangeFilter {
+        &self.filters
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// Whether the timeline has no filters but a window, and no scope.
+    #[cfg(feature = "async")]
+    pub(crate) fn is_unfiltered(&self) -> bool {
+        let whole = self.clone().without_window();
+        whole.filters == ChangeFilter::default() && self.scope.is_none()
+    }
+
+    /// The timeline from the first change to the last.
+    #[cfg(feature = "async")]
+    pub(crate) fn without_window(mut self) -> Self {
+        self.filters.context.from = None;
+        self.filters.context.to = None;
+        self
+    }
+
+    /// The statement of a page of changes.
+    fn select_page(
+        &self,
+        paging: &Paging,
+        candidates: &CandidateIds,
+        hides_values: bool,
+    ) -> Result<SelectChanges, InvalidQuery> {
+        self.validate()?;
+        let page = ChangePage {
+            filters: &self.filters,
+            scope: self.scope.as_ref(),
+            order: self.order,
+            paging,
+            position: paging.position(&self.digest(), self.order)?,
+            hides_values,
+        };
+        page.statement(candidates)
+    }
+
+    /// The first page of the list.
+    #[cfg(feature = "async")]
+    pub(crate) fn first_page(mut self) -> Self {
+        self.paging.start = Start::Beginning;
+        self
+    }
+
+    /// The statement of the newest changes of the whole list, one more than a limit.
+    #[cfg(feature = "async")]
+    pub(crate) fn newest_changes(
+        &self,
+        candidates: &CandidateIds,
+        limit: u32,
+    ) -> Result<SelectChanges, InvalidQuery> {
+        let whole = Self {
+            order: Order::NewestFirst,
+            paging: Paging {
+                size: PageSize::cap(limit),
+                start: Start::Beginning,
+            },
+            ..self.clone()
+        };
+        whole.select_page(&whole.paging, candidates, false)
+    }
+
     /// The timeline with one entry a page, in an order.
     pub(crate) fn one_entry(mut self, order: Order) -> Self {
         self.order = order;
@@ -397,16 +468,7 @@ impl PagedQuery for TimelineChanges<'_> {
     }
 
     fn statement(&self, paging: &Paging) -> Result<SelectChanges, InvalidQuery> {
-        let timeline = self.timeline;
-        timeline.validate()?;
-        let page = ChangePage {
-            filters: &timeline.filters,
-            scope: timeline.scope.as_ref(),
-            order: timeline.order,
-            paging,
-            position: paging.position(&timeline.digest(), timeline.order)?,
-        };
-        page.statement(self.candidates)
+        self.timeline.select_page(paging, self.candidates, true)
     }
 
     fn page(&self, rows: Vec<AuditChange>) -> Page<AuditChange> {

@@ -109,7 +109,8 @@ impl TableInfo {
         match stored.to_text().as_str() {
             "[ERASED]" => Some(UnknownReason::Erased),
             text if is_digest(text) => Some(UnknownReason::TooLarge),
-            text if column.rule.as_deref() == Some("mask")
+            _ if stored.is_null() => None,
+            text if matches!(column.rule.as_deref(), Some("mask" | "mask_keep_null"))
                 || text == DEFAULT_MASK
                 || self.mask_with.as_deref() == Some(text) =>
             {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use threadline_core::table::TableName;
 
 use super::MAX_RESTORED_ROWS;
-use crate::query::{AsOfError, ChangeRef};
+use crate::query::{AsOfError, ChangeRef, UnknownColumn};
 
 /// A row that cannot be restored.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,16 @@ pub enum RestoreError {
         table: TableName,
         /// The column.
         column: String,
+    },
+    /// The stored key of the row is not a value of the present type of its column.
+    #[error(
+        "the trail identifies the row of {table} by {column}; change the row once, so that it is recorded with its present key"
+    )]
+    KeyIncompatible {
+        /// The table.
+        table: TableName,
+        /// The key column.
+        column: UnknownColumn,
     },
     /// The transaction deleted too many rows.
     #[error(

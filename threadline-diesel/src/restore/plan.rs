@@ -7,7 +7,7 @@ use serde::Serialize;
 use threadline_core::table::TableName;
 
 use crate::query::gaps::CaptureGap;
-use crate::query::{ChangeRef, UnknownReason};
+use crate::query::{ChangeRef, DefinitionChange, IncompatibleValue, UnknownReason};
 
 /// The statements that restore a row, and what they do not restore.
 ///
@@ -33,8 +33,6 @@ pub struct RestorePlan {
     /// The tables that refer to restored rows and are not captured, so that their deleted rows are not
     /// known.
     pub uncaptured_tables: Vec<TableName>,
-    /// Gaps of capture after the record of the row: the row may have changed since without a record.
-    pub gaps: Vec<CaptureGap>,
 }
 
 impl RestorePlan {
@@ -61,8 +59,13 @@ pub struct RestoreStatement {
     pub row_key: String,
     /// The record that the values come from.
     pub source: ChangeRef,
-    /// The columns whose values are not known.
+    /// The columns whose values are not known, or that cannot hold the stored value.
     pub missing: Vec<MissingColumn>,
+    /// The columns that are defined otherwise now than when the values were recorded. Their values are
+    /// those that were stored, so a person has to check them.
+    pub definition_changes: Vec<DefinitionChange>,
+    /// Gaps of capture after the record: the row may have changed since without a record.
+    pub gaps: Vec<CaptureGap>,
     /// The generated columns, which PostgreSQL computes.
     pub generated: Vec<String>,
     /// The SQL, without a semicolon.
@@ -80,7 +83,7 @@ pub enum RestoreOperation {
     Update,
 }
 
-/// A column whose value is not known.
+/// A column whose value is not known, or that cannot hold the stored value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MissingColumn {
@@ -88,6 +91,9 @@ pub struct MissingColumn {
     pub column: String,
     /// Why its value is not known.
     pub reason: UnknownReason,
+    /// The stored value, if the reason is [`UnknownReason::Incompatible`].
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub incompatible: Option<IncompatibleValue>,
     /// What the statement does with it.
     pub effect: MissingEffect,
 }
@@ -100,7 +106,10 @@ impl fmt::Display for MissingColumn {
             MissingEffect::Null => "stays NULL",
             MissingEffect::Unchanged => "is not changed",
         };
-        write!(f, "{} ({}): {effect}", self.column, self.reason)
+        match &self.incompatible {
+            Some(value) => write!(f, "{} ({value}): {effect}", self.column),
+            None => write!(f, "{} ({}): {effect}", self.column, self.reason),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads the plan of a restoration.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Duration, Utc};
 use diesel::QueryResult;
@@ -11,12 +12,12 @@ use threadline_core::table::TableName;
 use super::catalog::Catalog;
 use super::children::order_by_references;
 use super::image::{ImageOfRow, deleted_with};
-use super::plan::{RestorePlan, SkipReason, SkippedRow};
+use super::plan::{RestorePlan, RestoreStatement, SkipReason, SkippedRow};
 use super::row_statement::{insert_all, restore_present};
 use super::{Restore, RestoreError};
 use crate::json::StoredJson;
 use crate::models::{AuditChange, Op};
-use crate::query::gaps::capture_gaps;
+use crate::query::gaps::{CaptureGap, GapsRow, select_gaps};
 use crate::query::timeline::page_query::select_change;
 use crate::query::{AsOf, ChangeRef, RecordedState};
 
@@ -86,7 +87,6 @@ where
         statements: Vec::new(),
         skipped: Vec::new(),
         uncaptured_tables: Vec::new(),
-        gaps: Vec::new(),
     };
     match query.state_at(conn, NOW).await? {
         AsOf::Row(present) => {
@@ -120,12 +120,30 @@ where
             });
         }
     }
-    if let Some(statement) = plan.statements.iter().find(|one| one.table == plan.table) {
-        let (record, now) = (Some(statement.source.id), Utc::now());
-        plan.gaps = capture_gaps(conn, &query.table).await?;
-        plan.gaps.retain(|gap| gap.separates(record, false, now));
-    }
+    add_gaps(conn, &mut plan.statements).await?;
     Ok(plan)
+}
+
+/// Adds the gaps after the records that the statements restore.
+async fn add_gaps<C>(conn: &mut C, statements: &mut [RestoreStatement]) -> QueryResult<()>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let now = Utc::now();
+    let mut gaps_of_table: HashMap<TableName, Vec<CaptureGap>> = HashMap::new();
+    for statement in statements {
+        let gaps = match gaps_of_table.entry(statement.table.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let gaps = select_gaps(&statement.table, None).get_result::<GapsRow>(conn);
+                place.insert(gaps.await?.read()?)
+            }
+        };
+        let record = Some(statement.source.id);
+        let after = gaps.iter().filter(|gap| gap.separates(record, false, now));
+        statement.gaps = after.cloned().collect();
+    }
+    Ok(())
 }
 
 impl Restore {
@@ -260,7 +278,7 @@ impl Restore {
     }
 }
 
-/// A row as of an instant. An uncertain state is given as it was recorded: the plan names the gaps.
+/// A row as of an instant. An uncertain state is given as it was recorded: its statement names the gaps.
 async fn state_at<C>(
     conn: &mut C,
     table: &TableName,
@@ -284,5 +302,7 @@ async fn load_change<C>(conn: &mut C, id: i64) -> QueryResult<AuditChange>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    select_change(id).get_result::<AuditChange>(conn).await
+    select_change(id, None)
+        .get_result::<AuditChange>(conn)
+        .await
 }

@@ -36,6 +36,14 @@ impl fmt::Display for RestorePlan {
             for missing in &statement.missing {
                 comment(f, &format!("  {}", one_line(&missing.to_string())))?;
             }
+            for gap in &statement.gaps {
+                let gap = one_line(&gap.to_string());
+                comment(f, &format!("  changes of the row may be missing: {gap}"))?;
+            }
+            for changed in &statement.definition_changes {
+                let changed = one_line(&changed.to_string());
+                comment(f, &format!("  defined otherwise now: {changed}"))?;
+            }
             for column in &statement.generated {
                 comment(
                     f,
@@ -92,13 +100,10 @@ impl RestorePlan {
                 ),
             )?;
         }
-        for gap in &self.gaps {
+        if self.statements.iter().any(|one| !one.gaps.is_empty()) {
             comment(
                 f,
-                &format!(
-                    "Changes of the row may be missing: {}",
-                    one_line(&gap.to_string())
-                ),
+                "Changes of restored rows may be missing: see the comments on their statements.",
             )?;
         }
         if self.with_children {

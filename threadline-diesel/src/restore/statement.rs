@@ -1,11 +1,13 @@
 //! The SQL of one restored row.
 
+use std::collections::BTreeMap;
+
 use threadline_core::identifier::{quote_identifier, quote_literal};
 
 use super::catalog::{ColumnInfo, ColumnKind, TableInfo};
 use super::plan::{MissingColumn, MissingEffect};
 use crate::json::StoredJson;
-use crate::query::UnknownReason;
+use crate::query::{IncompatibleValue, UnknownReason};
 
 /// In place of a value that a person has to fill in. A comment alone is a syntax error there.
 const VALUE_NEEDED: &str = "/* value needed */";
@@ -15,6 +17,7 @@ const VALUE_NEEDED: &str = "/* value needed */";
 pub(super) struct ImageColumns<'a> {
     pub(super) known: Vec<&'a ColumnInfo>,
     pub(super) unknown: Vec<(&'a ColumnInfo, UnknownReason)>,
+    pub(super) incompatible: BTreeMap<String, IncompatibleValue>,
     pub(super) generated: Vec<String>,
 }
 
@@ -24,6 +27,7 @@ impl<'a> ImageColumns<'a> {
         let mut columns = Self {
             known: Vec::new(),
             unknown: Vec::new(),
+            incompatible: BTreeMap::new(),
             generated: Vec::new(),
         };
         for column in &table.columns {
@@ -38,6 +42,22 @@ impl<'a> ImageColumns<'a> {
             }
         }
         columns
+    }
+
+    pub(super) fn known_names(&self) -> Vec<String> {
+        let names = self.known.iter().map(|column| column.name.clone());
+        names.collect()
+    }
+
+    /// Moves the columns whose stored values their types reject to the unknown ones.
+    pub(super) fn reject(&mut self, incompatible: BTreeMap<String, IncompatibleValue>) {
+        let (rejected, known): (Vec<&ColumnInfo>, _) =
+            (self.known.iter()).partition(|column| incompatible.contains_key(&column.name));
+        self.known = known;
+        let rejected = rejected.into_iter();
+        self.unknown
+            .extend(rejected.map(|column| (column, UnknownReason::Incompatible)));
+        self.incompatible = incompatible;
     }
 
     /// The unknown columns, with the effect of an insert on them.
@@ -58,6 +78,7 @@ impl<'a> ImageColumns<'a> {
         let missing = self.unknown.iter().map(|(column, reason)| MissingColumn {
             column: column.name.clone(),
             reason: *reason,
+            incompatible: self.incompatible.get(&column.name).cloned(),
             effect: effect(column),
         });
         missing.collect()

@@ -131,6 +131,27 @@ where
     purged
 }
 
+/// Reads a run of a purge by its id; none if there is no such run.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// if let Some(run) = threadline_diesel::retention_run(conn, 7).await? {
+///     println!("{} changes removed", run.changes);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`RetentionError`] when the database reports an error.
+pub async fn retention_run<C>(conn: &mut C, id: i64) -> Result<Option<RetentionRun>, RetentionError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let found: Vec<steps::RunRow> = load(conn, steps::run(id)).await?;
+    let run = found.into_iter().next().map(RetentionRun::try_from);
+    Ok(run.transpose()?)
+}
+
 /// Reads the newest runs of purges, at most `most`, newest first.
 ///
 /// ```no_run

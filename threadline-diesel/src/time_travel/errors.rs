@@ -70,6 +70,23 @@ pub enum TimeTravelError {
         /// The column whose value is not known.
         column: UnknownColumn,
     },
+    /// The query read a value that is not a value of the present type of its column: an enum label was
+    /// renamed, a composite type was changed, or the column has another type.
+    #[error(
+        "column {column} of table {table} has a value as of the instant that is not a value of its present \
+         type {type_name}: {source}; leave the column out of the query, or read the rows with \
+         `document_as_of`"
+    )]
+    IncompatibleColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// The present type of the column; of a domain, its base type.
+        type_name: String,
+        /// The error of PostgreSQL, with the stored value.
+        source: Box<diesel::result::Error>,
+    },
     /// The connection is inside a transaction.
     #[error(
         "a query as of an instant needs a transaction of its own, and the connection is inside one"

@@ -44,6 +44,8 @@ pub(crate) struct ColumnFacts {
     pub(crate) type_name: String,
     pub(crate) is_text: bool,
     pub(crate) form: ImageValue,
+    /// Whether the trail may have values that the present type rejects.
+    pub(crate) may_reject: bool,
     pub(crate) rule: Option<String>,
 }
 

@@ -25,6 +25,13 @@ SELECT pg_catalog.jsonb_build_object(
                 WHEN base.typcategory = 'A' AND base.typelem NOT IN ('json'::regtype, 'jsonb'::regtype) THEN 'array'
                 ELSE 'text'
             END,
+            -- Whether earlier values may not be values of the present type.
+            'may_reject', base.typnamespace <> 'pg_catalog'::regnamespace OR EXISTS (
+                SELECT FROM @threadline@.audit_enrolments AS e
+                CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(e.columns) AS stored (name text, type text)
+                WHERE e.table_name = $2 AND e.table_schema = $1 AND stored.name = attribute.attname
+                    AND pg_catalog.to_regtype(stored.type) IS DISTINCT FROM attribute.atttypid::regtype
+            ),
             'rule', (
                 SELECT listed ->> 'rule' FROM policy, pg_catalog.jsonb_array_elements(declared -> 'columns') AS listed
                 WHERE listed ->> 'name' = attribute.attname LIMIT 1

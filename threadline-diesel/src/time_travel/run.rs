@@ -7,12 +7,17 @@ use diesel::sql_types::{Array, Nullable, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use threadline_core::storage::STORAGE_SCHEMA;
+use threadline_core::table::TableName;
 
 use super::facts::{FACTS, Facts, FactsRow};
 use super::query::AsOfQuery;
 use super::source::Source;
 use super::{TimeTravel, TimeTravelError};
 use crate::query::sql_fragment::render_sql;
+
+/// JIT compilation takes several times as long as running the query.
+const SETTINGS: &str =
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off";
 
 const LOCKED: &str = include_str!("locked.sql");
 
@@ -105,23 +110,21 @@ where
     AsOfQuery<Q>: LoadQuery<'query, C, U> + 'query,
     U: Send,
 {
-    // JIT compilation takes several times as long as running the query.
-    conn.batch_execute(
-        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off",
-    )
-    .await?;
+    conn.batch_execute(SETTINGS).await?;
     let sql = render_sql(&query)?;
     let sources = sources(conn, travel, &sql).await?;
     let mut expressions = Vec::new();
-    for source in &sources {
+    let mut sources_with_bounds = Vec::new();
+    for source in sources {
         let bounds = bounds(conn, source.truncated_partitions()).await?;
         expressions.push(source.expression(&bounds)?);
+        sources_with_bounds.push((source, bounds));
     }
     let query = AsOfQuery::new(&expressions, &sql, query);
-    let rows = query
-        .load::<U>(conn)
-        .await
-        .map_err(|error| unknown_column(&sources, error))?;
+    let rows = match query.load::<U>(conn).await {
+        Ok(rows) => rows,
+        Err(error) => return Err(name_column(conn, &sources_with_bounds, error).await),
+    };
     let locked = diesel::sql_query(LOCKED.replace("@threadline@", STORAGE_SCHEMA))
         .get_result::<Locked>(conn)
         .await?;
@@ -194,20 +197,67 @@ where
     Ok(found?.into_iter().map(|row| row.bounds).collect())
 }
 
-/// Converts PostgreSQL's error: names the column, if a value is not known.
-fn unknown_column(sources: &[Source], error: diesel::result::Error) -> TimeTravelError {
-    if let diesel::result::Error::DatabaseError(_, information) = &error {
-        let found = sources
-            .iter()
-            .find_map(|source| Some((source, source.unknown_column(information.message())?)));
-        if let Some((source, column)) = found {
-            return TimeTravelError::UnknownColumn {
-                table: source.table().clone(),
-                column,
-            };
+/// Converts PostgreSQL's error: names the column, if a value is not known, or is not a value of the present
+/// type.
+async fn name_column<C>(
+    conn: &mut C,
+    sources: &[(Source, Vec<Option<String>>)],
+    error: diesel::result::Error,
+) -> TimeTravelError
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let diesel::result::Error::DatabaseError(_, information) = &error else {
+        return error.into();
+    };
+    let found = sources
+        .iter()
+        .find_map(|(source, _)| Some((source, source.unknown_column(information.message())?)));
+    if let Some((source, column)) = found {
+        return TimeTravelError::UnknownColumn {
+            table: source.table().clone(),
+            column,
+        };
+    }
+    match incompatible_column(conn, sources, information.message()).await {
+        Ok(Some((table, column, type_name))) => TimeTravelError::IncompatibleColumn {
+            table,
+            column,
+            type_name,
+            source: Box::new(error),
+        },
+        // The error of the query says more than one of the search.
+        Ok(None) | Err(_) => error.into(),
+    }
+}
+
+/// The table, name and type of the column that raises the error when its values are read.
+async fn incompatible_column<C>(
+    conn: &mut C,
+    sources: &[(Source, Vec<Option<String>>)],
+    message: &str,
+) -> Result<Option<(TableName, String, String)>, TimeTravelError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    // Another row may have another value.
+    let without_value = |message: &str| message.split('"').next().map(str::to_owned);
+    C::TransactionManager::rollback_transaction(conn).await?;
+    C::TransactionManager::begin_transaction(conn).await?;
+    conn.batch_execute(SETTINGS).await?;
+    for (source, bounds) in sources {
+        for (column, type_name, read_all) in source.doubtful_columns(bounds)? {
+            C::TransactionManager::begin_transaction(conn).await?;
+            let read = conn.batch_execute(&read_all).await;
+            C::TransactionManager::rollback_transaction(conn).await?;
+            if let Err(diesel::result::Error::DatabaseError(_, information)) = read
+                && without_value(information.message()) == without_value(message)
+            {
+                return Ok(Some((source.table().clone(), column, type_name)));
+            }
         }
     }
-    error.into()
+    Ok(None)
 }
 
 #[derive(Debug, QueryableByName)]

@@ -280,6 +280,24 @@ impl Source {
         format!("{}.{}", self.table, column.name)
     }
 
+    /// The columns whose types may reject stored values: name, type, and the statement that reads all values.
+    pub(crate) fn doubtful_columns(
+        &self,
+        bounds: &[Option<String>],
+    ) -> Result<Vec<(String, String, String)>, TimeTravelError> {
+        let expression = self.expression(bounds)?;
+        let table = quote_identifier(self.table.name());
+        let doubtful = self.facts.columns.iter().filter(|column| column.may_reject);
+        let statements = doubtful.map(|column| {
+            let read_all = format!(
+                "WITH {expression} SELECT pg_catalog.count({}) FROM {table}",
+                quote_identifier(&column.name)
+            );
+            (column.name.clone(), column.type_name.clone(), read_all)
+        });
+        Ok(statements.collect())
+    }
+
     /// The column that an error of PostgreSQL names, if its value is not known.
     pub(crate) fn unknown_column(&self, message: &str) -> Option<UnknownColumn> {
         let (_, about) = message.split_once(UNKNOWN)?;
@@ -295,10 +313,7 @@ impl Source {
                 large if large.starts_with("[TOO LARGE: ") => UnknownReason::TooLarge,
                 _ => UnknownReason::Masked,
             };
-            Some(UnknownColumn {
-                column: column.name.clone(),
-                reason,
-            })
+            Some(UnknownColumn::unknown(column.name.clone(), reason))
         })
     }
 }

@@ -7,8 +7,7 @@ use std::io::{self, Write};
 
 use crate::buffer::EncodeBuffer;
 use crate::error::ExportError;
-use crate::format::{ActionColumns, CsvOptions, FormulaGuard};
-use crate::record::{Record, column_names};
+use crate::format::{CsvOptions, FormulaGuard};
 
 /// The encoder of CSV. Records end with CR LF.
 pub(super) struct CsvRows {
@@ -20,7 +19,7 @@ pub(super) struct CsvRows {
 impl CsvRows {
     pub(super) fn start(
         options: CsvOptions,
-        actions: ActionColumns,
+        columns: &[&str],
         buffer: EncodeBuffer,
     ) -> Result<Self, ExportError> {
         let mut rows = Self {
@@ -28,14 +27,9 @@ impl CsvRows {
             guard: options.formula_guard,
             line: Vec::new(),
         };
-        rows.write_line(column_names(actions).map(Some))
+        rows.write(columns.iter().map(|name| Some(*name)))
             .map_err(ExportError::Write)?;
         Ok(rows)
-    }
-
-    pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let texts = record.texts();
-        self.write_line(texts.iter().map(Option::as_deref))
     }
 
     pub(super) fn buffer(&mut self) -> &mut EncodeBuffer {
@@ -46,7 +40,11 @@ impl CsvRows {
         self.buffer
     }
 
-    fn write_line<'t>(&mut self, texts: impl Iterator<Item = Option<&'t str>>) -> io::Result<()> {
+    /// Writes a line; `None` is an empty field.
+    pub(super) fn write<'t>(
+        &mut self,
+        texts: impl Iterator<Item = Option<&'t str>>,
+    ) -> io::Result<()> {
         self.line.clear();
         for (index, text) in texts.enumerate() {
             if index > 0 {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::buffer::EncodeBuffer;
 use crate::manifest::Summary;
-use crate::record::Record;
 
 /// The version of the JSON document. New fields do not change it.
 const FORMAT_VERSION: u32 = 1;
@@ -27,7 +26,7 @@ impl JsonRows {
         })
     }
 
-    pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+    pub(super) fn write<T: Serialize>(&mut self, record: &T) -> io::Result<()> {
         self.buffer
             .write_all(if self.empty { b"\n" } else { b",\n" })?;
         self.empty = false;
@@ -54,7 +53,7 @@ impl NdjsonRows {
         Self(buffer)
     }
 
-    pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+    pub(super) fn write<T: Serialize>(&mut self, record: &T) -> io::Result<()> {
         write_json(&mut self.0, record)?;
         self.0.write_all(b"\n")
     }

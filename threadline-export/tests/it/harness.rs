@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline_core::capture::CaptureMigration;
+use threadline_core::table::AuditedTable;
 use threadline_diesel::introspect;
 use threadline_export::{Export, Manifest};
 use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
@@ -35,7 +36,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 const MANY_CHANGES: &str = "
-    SELECT threadline.create_partitions('2020-01-01 00:00+00', 0);
+    SELECT threadline.create_partition(parent, '2020-01-01 00:00+00', 0)
+    FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent;
     CREATE TEMP TABLE work AS
     SELECT n, at, encode(timestamptz_send(at) || int8send(n), 'hex')::uuid AS id,
         CASE WHEN n % 2 = 0 THEN 'bulk' WHEN n = 77 THEN 'rare' ELSE 'other-' || n END AS correlation_id
@@ -78,10 +80,15 @@ impl Trail {
 
     /// Enables capture of a table as introspection describes it.
     pub(crate) fn capture(&self, table: &str) {
+        self.capture_as(table, |table| table);
+    }
+
+    /// Enables capture of a table as introspection describes it, with further rules.
+    pub(crate) fn capture_as(&self, table: &str, rules: impl FnOnce(AuditedTable) -> AuditedTable) {
         let name = table.parse().expect("a table name");
         let table = block_on(async { introspect(&mut self.connect().await, &name).await })
             .expect("a table");
-        self.run(CaptureMigration::new([&table], |_| None).up());
+        self.run(CaptureMigration::new([&rules(table)], |_| None).up());
     }
 
     /// Creates a trail of 60,000 changes of two tables. One correlation and its actor have half of the

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod files;
+mod flat;
 mod harness;
 mod limits;
 mod plans;

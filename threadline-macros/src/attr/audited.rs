@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Field, Ident, LitStr, Path, Token, parenthesized, token};
@@ -12,7 +13,7 @@ use crate::errors::Errors;
 /// The options of `#[audited(...)]` on a struct, each with its syntax.
 const OPTIONS: [(&str, &str); 7] = [
     ("exclude", "exclude(column, ...)"),
-    ("mask", "mask(column, ...)"),
+    ("mask", "mask(column, column(keep_null), ...)"),
     ("ignore", "ignore(column, ...)"),
     ("mask_with", "mask_with = \"...\""),
     ("no_key", "no_key"),
@@ -157,6 +158,10 @@ impl ModelParser {
         }
         entries(&columns, errors, |input, _| {
             let column = column(input)?;
+            let rule = match rule {
+                Rule::Mask if input.peek(token::Paren) => mask_option(input)?,
+                rule => rule,
+            };
             self.redactions.push(Redaction {
                 rule,
                 span: column.span(),
@@ -186,6 +191,22 @@ fn column(input: ParseStream) -> syn::Result<Ident> {
         }
         Err(_) => syn::Error::new(error.span(), "expected a column"),
     })
+}
+
+/// Parses `(keep_null)`, the option of a masked column.
+fn mask_option(input: ParseStream) -> syn::Result<Rule> {
+    let option;
+    let parens = parenthesized!(option in input);
+    let name = option.parse::<Ident>();
+    // An error is reported once: tokens that are left over would be another one.
+    let rest: TokenStream = option.parse()?;
+    match name {
+        Ok(name) if name == "keep_null" && rest.is_empty() => Ok(Rule::MaskKeepNull),
+        _ => Err(syn::Error::new(
+            parens.span.join(),
+            "expected `(keep_null)`: the only option of a masked column",
+        )),
+    }
 }
 
 fn no_value(name: &Ident, input: ParseStream) -> syn::Result<()> {
@@ -229,11 +250,17 @@ fn unknown_option(name: &Ident) -> syn::Error {
     syn::Error::new(name.span(), message)
 }
 
-/// Parses a rule on a field, which takes no arguments.
+/// Parses a rule on a field: its name, or `mask(keep_null)`.
 fn field_rule(name: &Ident, input: ParseStream) -> syn::Result<Rule> {
     let text = name.to_string();
     let message = match Rule::from_name(&text) {
         Some(rule) if is_end_of_entry(input) => return Ok(rule),
+        Some(Rule::Mask) if input.peek(token::Paren) => match mask_option(input) {
+            Ok(rule) => return Ok(rule),
+            Err(_) => "on a field, `mask` takes only `keep_null`: write `#[audited(mask)]` or \
+                       `#[audited(mask(keep_null))]`, or list columns on the struct"
+                .to_owned(),
+        },
         Some(_) => format!(
             "a rule on a field takes no arguments: write `#[audited({name})]`, or list columns on \
              the struct"

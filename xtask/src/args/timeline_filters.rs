@@ -10,7 +10,9 @@ use threadline_core::table::TableName;
 use threadline_diesel::query::{Attribution, ColumnName, MetaPattern, SearchText};
 use threadline_diesel::{Op, Timeline};
 
-use super::{parse_action_status, parse_instant};
+use super::parse_action_status;
+use super::window::{Window, WindowArgs};
+use crate::exit::Failure;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TimelineFilterArgs {
@@ -67,15 +69,24 @@ pub(crate) struct TimelineFilterArgs {
     /// page is full; add a table or a window.
     #[arg(long, value_name = "TEXT")]
     scan_values: Option<SearchText>,
-    /// Only changes captured at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
+    #[command(flatten)]
+    window: WindowArgs,
+    /// The start of the window, set by [`resolve_window`](Self::resolve_window).
+    #[arg(skip)]
     pub(crate) from: Option<DateTime<Utc>>,
-    /// Only changes captured at this instant or earlier.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
+    /// The end of the window, set by [`resolve_window`](Self::resolve_window).
+    #[arg(skip)]
     pub(crate) to: Option<DateTime<Utc>>,
 }
 
 impl TimelineFilterArgs {
+    /// Resolves the window, which these filters then have.
+    pub(crate) fn resolve_window(&mut self) -> Result<Window, Failure> {
+        let window = self.window.resolve()?;
+        (self.from, self.to) = (window.from, window.to);
+        Ok(window)
+    }
+
     /// The key of the row, if these filters have one.
     pub(crate) fn key(&self) -> Result<Option<RowKeyInput>, InvalidRowKey> {
         match self.key.as_slice() {

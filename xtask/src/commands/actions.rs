@@ -1,6 +1,5 @@
 //! `actions`: recorded actions.
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
@@ -8,9 +7,11 @@ use threadline_core::context::ContextId;
 use threadline_diesel::query::MetaPattern;
 use threadline_diesel::{Actions, AuditAction};
 
-use super::empty_filters::{explain_action, explain_actor};
+use super::empty_answer::explain_empty;
 use super::page::{PageRequest, load_page};
-use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, parse_action_status, parse_instant};
+use crate::args::{
+    DatabaseArgs, ListOutputArgs, PageArgs, Window, WindowArgs, parse_action_status,
+};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::page::print_page;
@@ -48,12 +49,8 @@ pub(crate) struct ActionsArgs {
     /// Only actions with these fields in meta: `{"tenant": 7}`.
     #[arg(long, value_name = "JSON")]
     meta: Option<MetaPattern>,
-    /// Only actions recorded at this instant or later: `2026-01-31T12:00:00Z`.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    from: Option<DateTime<Utc>>,
-    /// Only actions recorded at this instant or earlier.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    to: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    window: WindowArgs,
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
@@ -66,27 +63,28 @@ pub(crate) async fn run(args: ActionsArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let database = args.database.clone();
-    let (actor, name) = (args.actor.clone(), args.name.clone());
-    let question = filtered_actions(args);
+    let window = args.window.resolve()?;
+    let question = filtered_actions(args, &window);
     let page = read(&database, async |conn| {
         let page = load_page(conn, &question, &request, show_actions).await?;
         if page.entries.is_empty() {
-            if let Some(actor) = &actor {
-                explain_actor(conn, actor).await?;
-            }
-            if let Some(name) = &name {
-                explain_action(conn, name).await?;
-            }
+            explain_empty(conn, &question).await?;
         }
         Ok(page)
     })
     .await?;
-    print_page::<_, &AuditAction>(&page, format, "no actions match", show_actions)?;
+    print_page::<_, &AuditAction>(
+        &page,
+        format,
+        "no actions match",
+        &window.repeating_options(),
+        show_actions,
+    )?;
     Ok(Answer::Fine)
 }
 
 /// The actions with these filters.
-fn filtered_actions(args: ActionsArgs) -> Actions {
+fn filtered_actions(args: ActionsArgs, window: &Window) -> Actions {
     let mut question = Actions::new();
     if let Some(name) = args.name {
         question = question.name(name);
@@ -118,10 +116,10 @@ fn filtered_actions(args: ActionsArgs) -> Actions {
     if let Some(meta) = args.meta {
         question = question.meta(meta);
     }
-    if let Some(from) = args.from {
+    if let Some(from) = window.from {
         question = question.from(from);
     }
-    if let Some(to) = args.to {
+    if let Some(to) = window.to {
         question = question.to(to);
     }
     question

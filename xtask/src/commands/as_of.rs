@@ -1,29 +1,32 @@
 //! `as-of`: one row as of an instant.
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use clap::Args;
+use threadline_core::instant::InstantInput;
 use threadline_diesel::json::StoredJson;
 use threadline_diesel::query::{CaptureGap, ChangeRef, KnownRow, RecordedState};
-use threadline_diesel::{AsOf, DocumentAsOf};
+use threadline_diesel::{AsOf, DocumentAsOf, Timeline};
 
-use super::empty_answer::EmptyAnswer;
+use super::empty_answer::explain_empty;
 use super::row_key::resolve_key;
-use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
+use crate::args::{DatabaseArgs, OutputArgs, RowArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
-use crate::output::table::{NO_ACTOR, new_table};
-use crate::output::text::{escape, print_block, show_instant};
+use crate::output::list::show_table;
+use crate::output::text::{
+    escape, print_block, show_exact_instant, show_instant, wrap_lines_for_terminal,
+};
 use crate::output::timeline::show_value;
+use crate::settings::resolve_instant;
 
 #[derive(Debug, Args)]
 pub(crate) struct AsOfArgs {
     #[command(flatten)]
     row: RowArgs,
-    /// The instant: `2026-01-31T12:00:00Z`.
-    #[arg(value_parser = parse_instant)]
-    instant: DateTime<Utc>,
+    /// The instant: `2026-01-31T12:00:00Z`, `2026-01-31 12:00`, `2026-01-31` (its start), `now`, `2h` (ago).
+    #[arg(allow_hyphen_values = true)]
+    instant: InstantInput,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -32,20 +35,15 @@ pub(crate) struct AsOfArgs {
 
 pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     let RowArgs { table, key } = args.row;
+    let instant = resolve_instant("INSTANT", &args.instant)?;
     let answer = read(&args.database, async |conn| {
         let row_key = resolve_key(conn, &table, &key).await?;
-        let question = DocumentAsOf::new(table.clone(), &row_key, args.instant);
+        let question = DocumentAsOf::new(table.clone(), &row_key, instant);
         let answer = threadline_diesel::document_as_of(conn, &question)
             .await
             .context("cannot read the trail")?;
         if matches!(&answer, AsOf::NotYetKnown(horizon) if horizon.first.is_none()) {
-            let target = EmptyAnswer {
-                table,
-                key: Some(key),
-                column: None,
-                value: None,
-            };
-            target.explain(conn).await?;
+            explain_empty(conn, &Timeline::new().row(table, &row_key)).await?;
         }
         Ok(answer)
     })
@@ -53,7 +51,7 @@ pub(crate) async fn run(args: AsOfArgs) -> Result<Answer, Failure> {
     if args.output.json {
         print_json(&answer)?;
     } else {
-        print_block(&show_answer(&answer))?;
+        print_block(&wrap_lines_for_terminal(&show_answer(&answer), 4))?;
     }
     let is_certain = !matches!(answer, AsOf::NotYetKnown(_) | AsOf::Uncertain(_));
     Ok(Answer::fine_if(is_certain))
@@ -101,22 +99,25 @@ fn show_gaps(gaps: &[CaptureGap]) -> String {
 }
 
 fn show_row(known: &KnownRow<StoredJson>) -> String {
-    let mut table = new_table();
-    table.set_header(["column", "value"]);
+    let mut rows = Vec::new();
     for (name, value) in known.row.fields() {
         let shown = if value.is_null() {
             String::new()
         } else {
             show_value(&value)
         };
-        table.add_row([escape(&name), shown]);
+        rows.push([escape(&name), shown]);
     }
     let relation = if known.later {
         "not recorded yet; known from"
     } else {
         "since"
     };
-    let mut text = format!("{table}\n\n{relation} {}", show_change(&known.change));
+    let mut text = format!(
+        "{}\n\n{relation} {}",
+        show_table(["column", "value"], &rows),
+        show_change(&known.change)
+    );
     if !known.unknown.is_empty() {
         let unknown: Vec<_> = known
             .unknown
@@ -126,19 +127,23 @@ fn show_row(known: &KnownRow<StoredJson>) -> String {
         text.push_str("\nnot known: ");
         text.push_str(&unknown.join(", "));
     }
+    for changed in &known.definition_changes {
+        text.push_str("\ndefined otherwise now: ");
+        text.push_str(&escape(&changed.to_string()));
+    }
     text
 }
 
 /// Operation, instant, actor and transaction of a change on one line.
 fn show_change(change: &ChangeRef) -> String {
-    let actor = change
-        .actor
-        .as_ref()
-        .map_or_else(|| NO_ACTOR.to_owned(), |actor| escape(&actor.to_string()));
+    let actor = change.actor.as_ref().map_or_else(
+        || ", unattributed".to_owned(),
+        |actor| format!(" by {}", escape(&actor.to_string())),
+    );
     format!(
-        "{} at {} by {actor}, transaction {}",
+        "{} at {}{actor}, transaction {}",
         change.op,
-        change.captured_at.format("%Y-%m-%d %H:%M:%S%.6f UTC"),
+        show_exact_instant(change.captured_at),
         change.transaction_id
     )
 }

@@ -11,7 +11,7 @@ use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
-use crate::output::table::new_table;
+use crate::output::list::show_table;
 use crate::output::text::{escape, print_note, show_instant};
 
 #[derive(Debug, Args)]
@@ -73,21 +73,13 @@ fn print_tables(tables: &[TableCaptureStart], only_findings: bool) -> io::Result
     if tables.is_empty() {
         return writeln!(out, "all rows have a history");
     }
-    let mut shown = new_table();
-    shown.set_header([
-        "table",
-        "captured since (UTC)",
-        "rows",
-        "without history",
-        "baselined",
-        "last baseline",
-    ]);
+    let mut lines = Vec::new();
     for table in &tables {
         let (rows, unknown) = match &table.rows {
             Some(rows) => (rows.row_count.to_string(), rows.unknown_count.to_string()),
             None => ("?".to_owned(), "?".to_owned()),
         };
-        shown.add_row([
+        lines.push([
             escape(&table.table.to_string()),
             show_capture_start(table),
             rows,
@@ -96,7 +88,15 @@ fn print_tables(tables: &[TableCaptureStart], only_findings: bool) -> io::Result
             show_baseline(table),
         ]);
     }
-    writeln!(out, "{shown}")?;
+    let header = [
+        "table",
+        "captured since (UTC)",
+        "rows",
+        "without history",
+        "baselined",
+        "last baseline",
+    ];
+    writeln!(out, "{}", show_table(header, &lines))?;
     for table in tables {
         let name = escape(&table.table.to_string());
         for gap in &table.gaps {

@@ -8,6 +8,7 @@ use threadline_diesel::documents::CorrelationDocument;
 use threadline_diesel::query::{CorrelationBundle, DEFAULT_PAGE_SIZE};
 use threadline_diesel::{Correlation, PageSize};
 
+use super::empty_answer::explain_empty;
 use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
@@ -33,7 +34,11 @@ pub(crate) async fn run(args: CorrelationArgs) -> Result<Answer, Failure> {
     let size = PageSize::new(args.limit).map_err(Failure::usage)?;
     let question = Correlation::new(args.id.clone()).page_size(size);
     let bundle = read(&args.database, async |conn| {
-        Ok(threadline_diesel::correlation(conn, &question).await?)
+        let bundle = threadline_diesel::correlation(conn, &question).await?;
+        if bundle.is_empty() {
+            explain_empty(conn, &question).await?;
+        }
+        Ok(bundle)
     })
     .await?;
     if args.output.json {
@@ -52,26 +57,29 @@ fn print(id: &ContextId, bundle: &CorrelationBundle) -> io::Result<()> {
     }
     let parts = [
         (
+            "transactions",
             show_transactions(&bundle.transactions.entries),
             bundle.transactions.has_more(),
             "larger --limit".to_owned(),
         ),
         (
+            "actions",
             show_actions(&bundle.actions.entries),
             bundle.actions.has_more(),
             format!("actions --correlation {id}"),
         ),
         (
+            "changes",
             show_timeline(&bundle.changes.entries),
             bundle.changes.has_more(),
             format!("timeline --correlation {id}"),
         ),
     ];
-    for (index, (shown, has_more, rest)) in parts.iter().enumerate() {
+    for (index, (name, shown, has_more, rest)) in parts.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{shown}")?;
+        writeln!(out, "{name}:\n{shown}")?;
         if *has_more {
             writeln!(out, "more: {rest}")?;
         }

@@ -1,21 +1,22 @@
 //! `coverage`: which tables are captured, and what is wrong with their capture.
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use diesel_async::AsyncPgConnection;
 use threadline_core::expected_gap::ExpectedGap;
+use threadline_core::instant::InstantInput;
 use threadline_core::registry::registered_tables;
 use threadline_core::table::{AuditedTable, ColumnRule, InvalidTableName, TableName};
 use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport, FindingCode, Remedy};
 use threadline_diesel::policy::DeployedPolicy;
 
-use crate::args::{DatabaseArgs, OutputArgs, parse_instant};
+use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::host::Host;
 use crate::output::coverage::{Tables, show_coverage};
 use crate::output::json::print_json;
 use crate::output::text::print_block;
+use crate::settings::resolve_instant;
 
 #[derive(Debug, Args)]
 pub(crate) struct CoverageArgs {
@@ -45,25 +46,31 @@ pub(super) struct CoverageScopeArgs {
     /// A login role of the application, checked even if it has not written yet.
     #[arg(long, value_name = "ROLE")]
     application_role: Vec<String>,
-    /// Check records since this instant; by default of the last day.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    since: Option<DateTime<Utc>>,
+    /// Check records since this instant: `2026-01-31T12:00:00Z`, `7d`. By default those of the last day.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    since: Option<InstantInput>,
 }
 
 impl CoverageScopeArgs {
-    fn question(self, gaps: &[ExpectedGap]) -> Result<Coverage, InvalidTableName> {
+    fn question(self, gaps: &[ExpectedGap]) -> Result<Coverage, Failure> {
+        let invalid =
+            |wrong: InvalidTableName| Failure::usage(format!("invalid expected gap: {wrong}"));
         let mut question = gaps
             .iter()
             .copied()
-            .try_fold(Coverage::registered()?, Coverage::expecting)?;
+            .try_fold(
+                Coverage::registered().map_err(invalid)?,
+                Coverage::expecting,
+            )
+            .map_err(invalid)?;
         for schema in self.schema {
             question = question.schema(schema);
         }
         for role in self.application_role {
             question = question.application_role(role);
         }
-        if let Some(instant) = self.since {
-            question = question.records_since(instant);
+        if let Some(instant) = &self.since {
+            question = question.records_since(resolve_instant("--since", instant)?);
         }
         Ok(question)
     }
@@ -104,9 +111,7 @@ pub(super) async fn load_coverage(
     scope: CoverageScopeArgs,
     policies: &[DeployedPolicy],
 ) -> Result<CoverageReport, Failure> {
-    let question = scope
-        .question(host.expected_gaps)
-        .map_err(|wrong| Failure::usage(format!("invalid expected gap: {wrong}")))?;
+    let question = scope.question(host.expected_gaps)?;
     let mut report = threadline_diesel::coverage(conn, &question)
         .await
         .map_err(coverage_failure)?;
@@ -121,29 +126,42 @@ fn coverage_failure(error: CoverageError) -> Failure {
     }
 }
 
-/// Adds `--tables` and the deployed redaction rules to `gen-triggers` in remedies for tables that the code
-/// does not declare.
+/// Completes the commands in remedies: `gen-triggers` names a table that the code does not declare and its
+/// deployed rules; `disable-capture` is refused while the code declares the table.
 fn complete_remedies(report: &mut CoverageReport, policies: &[DeployedPolicy]) {
     let declared = registered_tables().unwrap_or_default();
     for finding in &mut report.findings {
-        let Some(table) = finding.table.clone() else {
+        let (Some(table), Remedy::Command { first, arguments }) =
+            (&finding.table, &mut finding.remedy)
+        else {
             continue;
         };
-        if finding.code == FindingCode::TableRenamed
-            || declared.iter().any(|known| known.name() == &table)
-        {
-            continue;
+        let is_declared = declared.iter().any(|known| known.name() == table);
+        match arguments.first().map(String::as_str) {
+            Some("disable-capture") if is_declared && first.is_none() => {
+                *first = Some("remove Audited from its model".to_owned());
+            }
+            Some("gen-triggers") if !is_declared => {
+                let policy = policies.iter().find(|policy| &policy.name == table);
+                arguments.extend(["--tables".to_owned(), table.to_string()]);
+                arguments.extend(policy.map(rule_options).unwrap_or_default());
+                *first = advise_new_columns(&finding.code).map(str::to_owned);
+            }
+            _ => {}
         }
-        if let Remedy::Command { first, arguments } = &mut finding.remedy
-            && arguments.as_slice() == ["gen-triggers"]
-        {
-            let policy = policies.iter().find(|policy| policy.name == table);
-            arguments.extend(["--tables".to_owned(), table.to_string()]);
-            arguments.extend(policy.map(rule_options).unwrap_or_default());
-            *first = (finding.code == FindingCode::ColumnUnclassified).then(|| {
-                "add --mask or --exclude for it if it must not be stored in clear".to_owned()
-            });
+    }
+}
+
+/// What to consider before `gen-triggers` stores new columns in clear.
+fn advise_new_columns(code: &FindingCode) -> Option<&'static str> {
+    match code {
+        FindingCode::ColumnUnclassified => {
+            Some("add --mask or --exclude for it if it must not be stored in clear")
         }
+        FindingCode::ColumnRenamed => {
+            Some("add the rule of the old column, if any, for the new one")
+        }
+        _ => None,
     }
 }
 
@@ -151,6 +169,7 @@ fn complete_remedies(report: &mut CoverageReport, policies: &[DeployedPolicy]) {
 fn rule_options(policy: &DeployedPolicy) -> Vec<String> {
     let option = |rule| match rule {
         ColumnRule::Mask => Some("--mask"),
+        ColumnRule::MaskKeepNull => Some("--mask-keep-null"),
         ColumnRule::Exclude => Some("--exclude"),
         ColumnRule::Ignore => Some("--ignore"),
         _ => None,

@@ -7,11 +7,11 @@ use chrono::Utc;
 use clap::Args;
 use threadline_core::capture::CaptureSql;
 use threadline_core::column_type::ColumnType;
-use threadline_core::registry::registered_tables;
 use threadline_core::table::{AuditedTable, Column, TableName};
 
 use crate::args::MigrationsDirArgs;
 use crate::exit::{Answer, Failure};
+use crate::host::declared_tables;
 use crate::migrations_dir::as_transaction;
 use crate::on_disk::{OnDisk, disabled_marker, lock_tables_sql};
 use crate::output::text::{print_line, print_script};
@@ -29,7 +29,7 @@ pub(crate) struct DisableCaptureArgs {
 }
 
 pub(crate) fn run(args: &DisableCaptureArgs) -> Result<Answer, Failure> {
-    let declared = registered_tables().map_err(Failure::usage)?;
+    let declared = declared_tables()?;
     if let Some(table) = declared
         .iter()
         .find(|table| args.tables.contains(table.name()))

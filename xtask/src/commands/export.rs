@@ -11,12 +11,12 @@ use diesel_async::AsyncPgConnection;
 use serde_json::json;
 use threadline_diesel::Timeline;
 use threadline_export::{
-    ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Manifest,
-    Order, count,
+    ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Layout,
+    Manifest, Order, count,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use super::empty_answer::check_table;
+use super::empty_answer::explain_empty;
 use super::timeline::filtered_timeline;
 use crate::args::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
 use crate::connection::{connect, transaction};
@@ -60,6 +60,9 @@ pub(crate) struct ExportArgs {
     /// Add the columns of the action in force.
     #[arg(long)]
     with_actions: bool,
+    /// For people: one line for each changed field, with when, who, why, table, row, before and after.
+    #[arg(long, conflicts_with = "with_actions")]
+    flat: bool,
     /// Only count the changes.
     #[arg(long)]
     dry_run: bool,
@@ -82,16 +85,18 @@ pub(crate) enum FormatName {
     Parquet,
 }
 
-pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
+pub(crate) async fn run(mut args: ExportArgs) -> Result<Answer, Failure> {
     check_options(&args)?;
+    args.filters.resolve_window()?;
     let mut conn = connect(&args.database).await?;
     let checked = transaction(&mut conn, async |conn| {
         let question = filtered_timeline(conn, args.filters.clone()).await?;
         // A misspelt table must not create an empty file.
-        if let Some(table) = &args.filters.table
-            && check_table(conn, table).await? == Answer::Bad
-        {
-            return Ok::<_, Failure>(None);
+        if let Some(table) = args.filters.table.clone() {
+            let table = Timeline::new().table(table);
+            if explain_empty(conn, &table).await? == Answer::Bad {
+                return Ok::<_, Failure>(None);
+            }
         }
         Ok(Some(question))
     })
@@ -102,6 +107,9 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     if args.dry_run {
         let rows = count(&mut conn, &question).await.context("cannot count")?;
         print_count(rows, args.max_rows, args.report.json)?;
+        if rows == 0 {
+            explain_no_changes(&mut conn, &question).await?;
+        }
         return Ok(Answer::Fine);
     }
     let export = build_export(&args, question.clone());
@@ -114,7 +122,22 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
         manifest
     };
     warn_if_limited(&manifest);
+    if manifest.summary.row_count == 0 {
+        if is_stdout(&args.output) {
+            print_note("no changes match");
+        }
+        explain_no_changes(&mut conn, &question).await?;
+    }
     Ok(Answer::Fine)
+}
+
+/// Explains on standard error why an export has no changes.
+async fn explain_no_changes(
+    conn: &mut AsyncPgConnection,
+    question: &Timeline,
+) -> Result<(), Failure> {
+    transaction(conn, async |conn| explain_empty(conn, question).await).await?;
+    Ok(())
 }
 
 fn build_export(args: &ExportArgs, question: Timeline) -> Export {
@@ -124,6 +147,9 @@ fn build_export(args: &ExportArgs, question: Timeline) -> Export {
     }
     if args.with_actions {
         export = export.action_columns(ActionColumns::With);
+    }
+    if args.flat {
+        export = export.layout(Layout::Fields);
     }
     if args.newest_first {
         export = export.order(Order::NewestFirst);
@@ -220,6 +246,12 @@ async fn write_file(
 fn check_options(args: &ExportArgs) -> Result<(), Failure> {
     if args.no_formula_guard && args.format != FormatName::Csv {
         return Err(Failure::usage("--no-formula-guard is for --format csv"));
+    }
+    #[cfg(feature = "parquet")]
+    if args.flat && args.format == FormatName::Parquet {
+        return Err(Failure::usage(
+            "--flat is for --format csv, json and ndjson",
+        ));
     }
     #[cfg(feature = "parquet")]
     if args.gzip && args.format == FormatName::Parquet {

@@ -14,7 +14,7 @@ use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::{print_json, print_ndjson};
-use crate::output::table::new_table;
+use crate::output::list::show_table;
 use crate::output::text::{escape, print_block, print_line, print_note};
 
 /// The pause between two attempts of `read` to lease a batch.
@@ -279,11 +279,10 @@ fn show_rfc3339(instant: DateTime<Utc>) -> String {
 }
 
 fn show_lags(lags: &[Lag]) -> String {
-    let mut table = new_table();
-    table.set_header(["consumer", "at", "behind", "oldest", "lease", "waits for"]);
+    let mut rows = Vec::new();
     let now = Utc::now();
     for lag in lags {
-        table.add_row([
+        rows.push([
             lag.consumer.clone(),
             lag.acknowledged_to.to_string(),
             match lag.behind_at_most {
@@ -301,7 +300,10 @@ fn show_lags(lags: &[Lag]) -> String {
             show_blocker(lag),
         ]);
     }
-    table.to_string()
+    show_table(
+        ["consumer", "at", "behind", "oldest", "lease", "waits for"],
+        &rows,
+    )
 }
 
 /// The transaction that holds back newer changes.

@@ -1,38 +1,24 @@
 //! `gen-triggers`: the migration that captures tables.
 
-use std::collections::BTreeMap;
-
 use chrono::Utc;
 use clap::Args;
-use threadline_core::capture::{CaptureMigration, GeneratedPolicy};
-use threadline_core::registry::registered_tables;
+use threadline_core::capture::CaptureMigration;
 use threadline_core::table::{AuditedTable, TableName};
-use threadline_diesel::introspect;
-use threadline_diesel::introspection::IntrospectionError;
+use threadline_diesel::coverage::shell_quoted;
 
+use super::introspection::IntrospectionArgs;
 use crate::args::{DatabaseArgs, MigrationsDirArgs};
-use crate::connection::read;
 use crate::exit::{Answer, Failure};
+use crate::host::{Host, declared_tables};
 use crate::migrations_dir::as_transaction;
-use crate::on_disk::OnDisk;
+use crate::on_disk::{OnDisk, introspected_marker};
 use crate::output::text::{print_line, print_note, print_script};
 use crate::policy_changes::describe_changes;
 
 #[derive(Debug, Args)]
 pub(crate) struct GenTriggersArgs {
-    /// Capture these tables as the database defines them, instead of those that the code declares:
-    /// `a,b,schema.c`, quoted as in SQL.
-    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
-    tables: Vec<TableName>,
-    /// Never store this column: `table.column` or `schema.table.column`.
-    #[arg(long, value_name = "COLUMN")]
-    exclude: Vec<String>,
-    /// Store a placeholder instead of the values of this column.
-    #[arg(long, value_name = "COLUMN")]
-    mask: Vec<String>,
-    /// Store this column, but record no update that changes it alone.
-    #[arg(long, value_name = "COLUMN")]
-    ignore: Vec<String>,
+    #[command(flatten)]
+    source: IntrospectionArgs,
     #[command(flatten)]
     migrations: MigrationsDirArgs,
     /// Print up.sql for all tables instead of writing a migration.
@@ -45,63 +31,72 @@ pub(crate) struct GenTriggersArgs {
     database: DatabaseArgs,
 }
 
-pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
-    let rules = Rules::parse(&args)?;
-    let tables = rules.apply(load_tables(&args).await?)?;
+pub(crate) async fn run(host: Host, args: GenTriggersArgs) -> Result<Answer, Failure> {
+    let declared = declared_tables()?;
+    let introspects = args.source.is_given();
+    let on_disk = OnDisk::read(&args.migrations.open_if_found()?);
+    let tables = if introspects {
+        let declared: Vec<_> = declared.iter().map(AuditedTable::name).collect();
+        args.source
+            .load_tables(host, &args.database, &declared, &on_disk, !args.print)
+            .await?
+    } else {
+        on_disk.expected_tables(declared.clone())
+    };
+    if tables.is_empty() {
+        return Err(Failure::usage(if introspects {
+            "there is no table to capture that the code does not declare"
+        } else {
+            "the code declares no audited table: derive Audited on its models and link them into this \
+             xtask, or capture tables as the database defines them with --tables or --all-tables"
+        }));
+    }
+    let introspected = |table: &AuditedTable| {
+        introspects
+            || on_disk.is_introspected(table.name())
+                && !declared.iter().any(|known| known.name() == table.name())
+    };
     if args.print {
         let migration = CaptureMigration::new(&tables, |_| None);
-        print_script(&as_transaction(migration.up()))?;
+        let markers = introspected_markers(tables.iter().filter(|table| introspected(table)));
+        print_script(&as_transaction(&format!("{markers}{}", migration.up())))?;
         return Ok(Answer::Fine);
     }
     let dir = args.migrations.open()?;
-    let on_disk = OnDisk::read(&dir);
-    if args.tables.is_empty() {
-        for table in on_disk.tables_not_in(&tables) {
-            print_note(&format!(
-                "warning: a migration captures table {table}, but the code no longer declares it; run \
-                 `disable-capture {table}` to end its capture"
-            ));
-        }
-    }
+    let undeclared: Vec<_> = if introspects || declared.is_empty() {
+        Vec::new()
+    } else {
+        on_disk.tables_not_in(&tables).collect()
+    };
     let lagging: Vec<_> = tables
         .iter()
-        .filter(|table| on_disk.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
-        .collect();
-    if lagging.is_empty() {
-        print_line("the migrations are up to date with the code")?;
-        return Ok(Answer::Fine);
-    }
-    let changes: Vec<_> = lagging
-        .iter()
-        .flat_map(|table| {
-            match (
-                on_disk.hash(table.name()),
-                on_disk.declaration(table.name()),
-            ) {
-                (Some(_), None) => vec![format!(
-                    "{}: the policy in the earlier migration cannot be read",
-                    table.name()
-                )],
-                (_, previous) => describe_changes(previous.as_ref(), table),
-            }
+        .filter(|table| {
+            !on_disk.captures(table)
+                || introspected(table) && !on_disk.is_introspected(table.name())
         })
         .collect();
+    let changes: Vec<_> = lagging
+        .iter()
+        .flat_map(|table| describe_table_changes(&on_disk, table))
+        .collect();
     if args.check {
-        for table in &lagging {
-            print_line(&format!(
-                "table {} is not captured as declared",
-                table.name()
-            ))?;
-        }
-        for change in &changes {
-            print_line(&format!("  {change}"))?;
-        }
-        print_line("run gen-triggers and commit the migration")?;
-        return Ok(Answer::Bad);
+        return report(&undeclared, &lagging, &changes);
     }
+    for table in &undeclared {
+        print_note(&format!("warning: {}", describe_undeclared_table(table)));
+    }
+    if lagging.is_empty() {
+        print_line(if undeclared.is_empty() {
+            "the migrations are up to date"
+        } else {
+            "no migration was written"
+        })?;
+        return Ok(Answer::Fine);
+    }
+    let markers = introspected_markers(lagging.iter().copied().filter(|table| introspected(table)));
     let migration = CaptureMigration::new(lagging.iter().copied(), |table| on_disk.sql(table));
     let up = format!(
-        "-- Changes:\n--   {}\n\n{}",
+        "-- Changes:\n--   {}\n\n{markers}{}",
         changes.join("\n--   "),
         migration.up()
     );
@@ -118,100 +113,54 @@ pub(crate) async fn run(args: GenTriggersArgs) -> Result<Answer, Failure> {
     Ok(Answer::Fine)
 }
 
-/// The tables of `--tables` as the database defines them, or else those that the code declares.
-async fn load_tables(args: &GenTriggersArgs) -> Result<Vec<AuditedTable>, Failure> {
-    if args.tables.is_empty() {
-        let tables = registered_tables().map_err(Failure::usage)?;
-        if tables.is_empty() {
-            return Err(Failure::usage(
-                "the code declares no audited table: derive Audited on its models and link them \
-                 into this xtask, or name tables with --tables",
-            ));
-        }
-        return Ok(tables);
+/// Prints the result of `--check`.
+fn report(
+    undeclared: &[&TableName],
+    lagging: &[&AuditedTable],
+    changes: &[String],
+) -> Result<Answer, Failure> {
+    for table in undeclared {
+        print_line(&describe_undeclared_table(table))?;
     }
-    let mut names = args.tables.clone();
-    names.sort();
-    let duplicate = names.windows(2).find_map(|pair| match pair {
-        [one, other] if one == other => Some(one),
-        _ => None,
-    });
-    if let Some(table) = duplicate {
-        return Err(Failure::usage(format!("table {table} is named twice")));
+    for table in lagging {
+        print_line(&format!(
+            "table {} is not captured as declared",
+            table.name()
+        ))?;
     }
-    read(&args.database, async |conn| {
-        let mut tables = Vec::new();
-        for name in names {
-            let table = introspect(conn, &name).await.map_err(|error| match error {
-                IntrospectionError::Database(error) => {
-                    Failure::CouldNotRun(anyhow::Error::new(error).context("cannot introspect"))
-                }
-                other => Failure::usage(other),
-            })?;
-            tables.push(table);
-        }
-        Ok(tables)
-    })
-    .await
+    for change in changes {
+        print_line(&format!("  {change}"))?;
+    }
+    if !lagging.is_empty() {
+        print_line("run the same command without --check and commit the migration")?;
+    } else if undeclared.is_empty() {
+        print_line("the migrations are up to date")?;
+    }
+    Ok(Answer::fine_if(lagging.is_empty() && undeclared.is_empty()))
 }
 
-/// The redaction rules on the command line, by table.
-#[derive(Debug, Default)]
-struct Rules(BTreeMap<TableName, TableRules>);
-
-/// The columns of a table with a rule.
-#[derive(Debug, Default)]
-struct TableRules {
-    exclude: Vec<String>,
-    mask: Vec<String>,
-    ignore: Vec<String>,
+/// The problem of a table that the migrations capture and the code does not declare, with its remedies.
+pub(super) fn describe_undeclared_table(table: &TableName) -> String {
+    let name = shell_quoted(&table.to_string());
+    format!(
+        "a migration captures table {table}, but the code does not declare it: disable-capture {name} to end \
+         its capture, or gen-triggers --tables {name} to capture it as the database defines it"
+    )
 }
 
-impl Rules {
-    fn parse(args: &GenTriggersArgs) -> Result<Self, Failure> {
-        let mut rules = Self::default();
-        for text in &args.exclude {
-            let (table, column) = parse_column(text)?;
-            rules.0.entry(table).or_default().exclude.push(column);
-        }
-        for text in &args.mask {
-            let (table, column) = parse_column(text)?;
-            rules.0.entry(table).or_default().mask.push(column);
-        }
-        for text in &args.ignore {
-            let (table, column) = parse_column(text)?;
-            rules.0.entry(table).or_default().ignore.push(column);
-        }
-        Ok(rules)
-    }
-
-    /// Adds the rules to their tables. A rule for another table is an error, because its column would be
-    /// stored in clear.
-    fn apply(mut self, tables: Vec<AuditedTable>) -> Result<Vec<AuditedTable>, Failure> {
-        let mut with_rules = Vec::new();
-        for table in tables {
-            with_rules.push(match self.0.remove(table.name()) {
-                Some(rules) => table
-                    .redact(rules.exclude, rules.mask)
-                    .and_then(|table| table.ignore(rules.ignore))
-                    .map_err(Failure::usage)?,
-                None => table,
-            });
-        }
-        match self.0.into_keys().next() {
-            Some(unknown) => Err(Failure::usage(format!(
-                "a rule names table {unknown}, which is not among the tables to capture"
-            ))),
-            None => Ok(with_rules),
-        }
+/// What the new migration changes for a table.
+fn describe_table_changes(on_disk: &OnDisk, table: &AuditedTable) -> Vec<String> {
+    let name = table.name();
+    match (on_disk.hash(name), on_disk.declaration(name)) {
+        (Some(_), None) => vec![format!(
+            "{name}: the policy in the earlier migration cannot be read"
+        )],
+        (_, previous) => describe_changes(previous.as_ref(), table),
     }
 }
 
-/// Parses `table.column` or `schema.table.column`, quoted as in SQL.
-fn parse_column(text: &str) -> Result<(TableName, String), Failure> {
-    TableName::split_column(text).ok_or_else(|| {
-        Failure::usage(format!(
-            "`{text}` is not a column; write table.column or schema.table.column"
-        ))
-    })
+fn introspected_markers<'a>(tables: impl Iterator<Item = &'a AuditedTable>) -> String {
+    tables
+        .map(|table| introspected_marker(table.name()) + "\n")
+        .collect()
 }

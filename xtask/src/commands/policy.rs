@@ -1,13 +1,13 @@
 //! `policy`: compares the policies of the code, the migrations and the database.
 
 use clap::Args;
-use threadline_core::registry::registered_tables;
 use threadline_diesel::policy::{DeployedPolicy, PolicyReport, PolicySources};
 
 use super::coverage::load_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
+use crate::host::declared_tables;
 use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
 use crate::output::json::print_json;
@@ -25,7 +25,7 @@ pub(crate) struct PolicyArgs {
 }
 
 pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
-    let dir = if registered_tables().map_err(Failure::usage)?.is_empty() {
+    let dir = if declared_tables()?.is_empty() {
         args.migrations.open_if_found()?
     } else {
         args.migrations.open()?
@@ -41,18 +41,19 @@ pub(crate) async fn run(args: PolicyArgs) -> Result<Answer, Failure> {
 }
 
 /// Compares the deployed policies with the code, if it declares tables, and with the migrations, if there are
-/// any.
+/// any. Introspected tables have their declaration in the migrations.
 pub(super) fn compare_policies(
     dir: &MigrationsDir,
     policies: Vec<DeployedPolicy>,
 ) -> Result<PolicyReport, Failure> {
-    let declared = registered_tables().map_err(Failure::usage)?;
+    let declared = declared_tables()?;
+    let on_disk = OnDisk::read(dir);
     let mut sources = PolicySources::deployed(policies);
     if !declared.is_empty() {
-        sources = sources.declared(declared);
+        sources = sources.declared(on_disk.expected_tables(declared));
     }
     if !dir.migrations().is_empty() {
-        sources = sources.on_disk(OnDisk::read(dir).hashes());
+        sources = sources.on_disk(on_disk.hashes());
     }
     Ok(sources.compare())
 }

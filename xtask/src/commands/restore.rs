@@ -1,26 +1,28 @@
 //! `restore`: the SQL that restores a row.
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use diesel_async::AsyncPgConnection;
+use threadline_core::instant::InstantInput;
+use threadline_diesel::Timeline;
 use threadline_diesel::restore::{Restore, RestoreError, RestorePlan, restore_plan};
 
-use super::empty_answer::EmptyAnswer;
+use super::empty_answer::explain_empty;
 use super::row_key::resolve_key;
-use crate::args::{DatabaseArgs, OutputArgs, RowArgs, parse_instant};
+use crate::args::{DatabaseArgs, OutputArgs, RowArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::text::{print_note, print_script};
+use crate::settings::resolve_instant;
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     #[command(flatten)]
     row: RowArgs,
-    /// Restore the state as of this instant: `2026-01-31T12:00:00Z`. By default the last state before the row
-    /// was deleted.
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    as_of: Option<DateTime<Utc>>,
+    /// Restore the state as of this instant: `2026-01-31T12:00:00Z`, `2h`. By default the last state before the
+    /// row was deleted.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    as_of: Option<InstantInput>,
     /// Also restore the rows that were deleted in the same transaction and refer to the row by foreign keys.
     #[arg(long)]
     with_children: bool,
@@ -36,10 +38,13 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Answer, Failure> {
 }
 
 async fn restore_row(conn: &mut AsyncPgConnection, args: RestoreArgs) -> Result<Answer, Failure> {
+    let as_of = args.as_of.as_ref();
+    let as_of = as_of.map(|instant| resolve_instant("--as-of", instant));
+    let as_of = as_of.transpose()?;
     let RowArgs { table, key } = args.row;
     let row_key = resolve_key(conn, &table, &key).await?;
     let mut query = Restore::new(table.clone(), &row_key);
-    if let Some(instant) = args.as_of {
+    if let Some(instant) = as_of {
         query = query.as_of(instant);
     }
     if args.with_children {
@@ -57,13 +62,7 @@ async fn restore_row(conn: &mut AsyncPgConnection, args: RestoreArgs) -> Result<
         }
         Err(error) => {
             if matches!(error, RestoreError::NotRecorded { .. }) {
-                let target = EmptyAnswer {
-                    table,
-                    key: Some(key),
-                    column: None,
-                    value: None,
-                };
-                target.explain(conn).await?;
+                explain_empty(conn, &Timeline::new().row(table, &row_key)).await?;
             }
             print_note(&error.to_string());
             return Ok(Answer::Bad);

@@ -4,23 +4,22 @@ use std::time::Duration;
 
 use clap::Args;
 use diesel_async::AsyncPgConnection;
-use threadline_core::row_key::RowKeyText;
 use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::follow::{BLIND_WINDOW, Follow};
 use threadline_diesel::{Timeline, TimelineEntry};
 use tokio::io::AsyncWriteExt;
 
-use super::empty_answer::EmptyAnswer;
-use super::empty_filters::explain_timeline;
+use super::empty_answer::explain_empty;
 use super::page::{PageRequest, load_page};
 use super::row_key::resolve_key;
 use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, TimelineFilterArgs};
 use crate::connection::{connect, read, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::write_ndjson;
+use crate::output::list::without_header;
 use crate::output::page::{ListFormat, print_page};
 use crate::output::text::print_note;
-use crate::output::timeline::{show_more_of_timeline, show_timeline};
+use crate::output::timeline::show_timeline;
 
 /// The pause between two reads of `--follow`.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +29,7 @@ pub(crate) struct TimelineArgs {
     #[command(flatten)]
     filters: TimelineFilterArgs,
     /// Keep running and print changes as they are committed, oldest first, until interrupted.
-    #[arg(long, conflicts_with_all = ["after", "before", "limit", "from", "to", "json"])]
+    #[arg(long, conflicts_with_all = ["after", "before", "limit", "since", "from", "to", "json"])]
     follow: bool,
     #[command(flatten)]
     page: PageArgs,
@@ -40,7 +39,7 @@ pub(crate) struct TimelineArgs {
     database: DatabaseArgs,
 }
 
-pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
+pub(crate) async fn run(mut args: TimelineArgs) -> Result<Answer, Failure> {
     if args.follow {
         return tokio::select! {
             // Polled first, so that Ctrl-C is handled from here on.
@@ -49,20 +48,14 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
             outcome = follow(args) => outcome,
         };
     }
-    let target = EmptyAnswer::from_filters(&args.filters);
+    let window = args.filters.resolve_window()?;
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let page = read(&args.database, async |conn| {
-        let row_key = filtered_row(conn, &args.filters).await?;
-        let question = args.filters.clone().into_timeline(row_key.as_ref());
+        let question = filtered_timeline(conn, args.filters).await?;
         let page = load_page(conn, &question, &request, show_timeline).await?;
-        if page.entries.is_empty() {
-            if let Some(target) = &target
-                && target.explain(conn).await? == Answer::Bad
-            {
-                return Ok(None);
-            }
-            explain_timeline(conn, &args.filters, row_key.as_ref()).await?;
+        if page.entries.is_empty() && explain_empty(conn, &question).await? == Answer::Bad {
+            return Ok(None);
         }
         Ok(Some(page))
     })
@@ -70,7 +63,8 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     let Some(page) = page else {
         return Ok(Answer::Bad);
     };
-    print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", show_timeline)?;
+    let options = window.repeating_options();
+    print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", &options, show_timeline)?;
     Ok(Answer::Fine)
 }
 
@@ -79,32 +73,22 @@ pub(super) async fn filtered_timeline(
     conn: &mut AsyncPgConnection,
     filters: TimelineFilterArgs,
 ) -> Result<Timeline, Failure> {
-    let row_key = filtered_row(conn, &filters).await?;
-    Ok(filters.into_timeline(row_key.as_ref()))
-}
-
-/// The stored form of the key in these filters.
-async fn filtered_row(
-    conn: &mut AsyncPgConnection,
-    filters: &TimelineFilterArgs,
-) -> Result<Option<RowKeyText>, Failure> {
     let key = filters.key().map_err(Failure::usage)?;
-    match (&filters.table, &key) {
-        (Some(table), Some(key)) => resolve_key(conn, table, key).await.map(Some),
-        _ => Ok(None),
-    }
+    let row_key = match (&filters.table, &key) {
+        (Some(table), Some(key)) => Some(resolve_key(conn, table, key).await?),
+        _ => None,
+    };
+    Ok(filters.into_timeline(row_key.as_ref()))
 }
 
 /// Prints changes as they are committed.
 async fn follow(args: TimelineArgs) -> Result<Answer, Failure> {
     let format = args.output.format();
-    let target = EmptyAnswer::from_filters(&args.filters);
     let mut conn = connect(&args.database).await?;
     let started = transaction(&mut conn, async |conn| {
         let question = filtered_timeline(conn, args.filters).await?;
-        if let Some(target) = &target
-            && target.explain(conn).await? == Answer::Bad
-        {
+        // Names that the trail does not have; that there are no changes yet is no reason to stop.
+        if explain_empty(conn, &question).await? == Answer::Bad {
             return Ok::<_, Failure>(None);
         }
         Ok(Some(Follow::start(conn, question).await?))
@@ -128,7 +112,7 @@ async fn follow(args: TimelineArgs) -> Result<Answer, Failure> {
             write_ndjson(&mut text, entries.iter().map(EntryDocument::from))?;
         } else if !entries.is_empty() {
             text = format!("{}\n", show(&entries)).into_bytes();
-            show = show_more_of_timeline;
+            show = |entries| without_header(&show_timeline(entries));
         }
         // Asynchronous, so that Ctrl-C works while the pipe is full.
         let mut out = tokio::io::stdout();

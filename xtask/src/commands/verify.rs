@@ -1,16 +1,15 @@
 //! `verify`: checks migrations, coverage and policy.
 
 use clap::Args;
-use threadline_core::capture::GeneratedPolicy;
-use threadline_core::registry::registered_tables;
 use threadline_diesel::documents::{MigrationsDocument, VerificationDocument};
 
 use super::coverage::{CoverageScopeArgs, load_coverage, load_policies};
+use super::gen_triggers::describe_undeclared_table;
 use super::policy::compare_policies;
 use crate::args::{DatabaseArgs, MigrationsDirArgs, OutputArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
-use crate::host::Host;
+use crate::host::{Host, declared_tables};
 use crate::migrations_dir::MigrationsDir;
 use crate::on_disk::OnDisk;
 use crate::output::json::print_json;
@@ -30,7 +29,7 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure> {
-    let dir = if registered_tables().map_err(Failure::usage)?.is_empty() {
+    let dir = if declared_tables()?.is_empty() {
         args.migrations.open_if_found()?
     } else {
         args.migrations.open()?
@@ -54,16 +53,17 @@ pub(crate) async fn run(host: Host, args: VerifyArgs) -> Result<Answer, Failure>
 
 /// Whether the migrations capture the declared tables, and no others.
 fn check_migrations(dir: &MigrationsDir) -> Result<MigrationsDocument, Failure> {
-    let declared = registered_tables().map_err(Failure::usage)?;
+    let declared = declared_tables()?;
     if declared.is_empty() {
         return Ok(MigrationsDocument::not_checked(
             "the code declares no audited table",
         ));
     }
     let on_disk = OnDisk::read(dir);
-    let mut problems: Vec<_> = declared
+    let expected = on_disk.expected_tables(declared);
+    let mut problems: Vec<_> = expected
         .iter()
-        .filter(|table| on_disk.hash(table.name()) != Some(&GeneratedPolicy::new(table).hash))
+        .filter(|table| !on_disk.captures(table))
         .map(|table| {
             format!(
                 "table {} is not captured as declared: gen-triggers",
@@ -71,10 +71,10 @@ fn check_migrations(dir: &MigrationsDir) -> Result<MigrationsDocument, Failure> 
             )
         })
         .collect();
-    problems.extend(on_disk.tables_not_in(&declared).map(|table| {
-        format!(
-            "a migration captures table {table}, but the code does not declare it: disable-capture {table}"
-        )
-    }));
+    problems.extend(
+        on_disk
+            .tables_not_in(&expected)
+            .map(describe_undeclared_table),
+    );
     Ok(MigrationsDocument::checked(problems))
 }

@@ -7,20 +7,19 @@ use threadline_diesel::documents::{MigrationsStatus, VerificationDocument};
 use threadline_diesel::policy::{PolicyReport, PolicyStatus};
 
 use super::coverage::{Tables, show_coverage};
-use super::table::new_table;
-use super::text::escape;
+use super::list::show_table;
+use super::text::{escape, wrap_for_terminal};
 
 /// The comparison of policies: one line per table, with the differences.
 pub(crate) fn show_policy(report: &PolicyReport) -> String {
-    let mut tables = new_table();
-    tables.set_header(["table", "status", "what"]);
+    let mut rows = Vec::new();
     for table in &report.tables {
         let mut what: Vec<_> = table.differences.iter().map(ToString::to_string).collect();
         if table.status != PolicyStatus::Matches {
             what.extend(table.notes.iter().cloned());
         }
         let what: Vec<_> = what.iter().map(|line| escape(line)).collect();
-        tables.add_row([
+        rows.push([
             escape(&table.table.to_string()),
             table.status.as_str().to_owned(),
             what.join("\n"),
@@ -28,8 +27,11 @@ pub(crate) fn show_policy(report: &PolicyReport) -> String {
     }
     let sum = &report.summary;
     format!(
-        "{tables}\n\npolicy: {} match, {} drift, {} cannot be told",
-        sum.matches, sum.drift, sum.cannot_tell
+        "{}\n\npolicy: {} match, {} drift, {} cannot be told",
+        show_table(["table", "status", "what"], &rows),
+        sum.matches,
+        sum.drift,
+        sum.cannot_tell
     )
 }
 
@@ -37,18 +39,19 @@ pub(crate) fn show_policy(report: &PolicyReport) -> String {
 pub(crate) fn show_doctor(report: &DoctorReport) -> String {
     let mut text = String::new();
     for check in &report.checks {
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{:7} {:21} {}",
             check.status.as_str(),
             check.id,
             escape(&check.text)
         );
+        let _ = writeln!(text, "{}", wrap_for_terminal(&line, 8));
         if check.id == "trail_size" {
             show_periods(&mut text, &check.details);
         }
         if let Some(hint) = &check.hint {
-            let _ = writeln!(text, "        {}", escape(hint));
+            let hint = format!("        {}", escape(hint));
+            let _ = writeln!(text, "{}", wrap_for_terminal(&hint, 8));
         }
     }
     let sum = &report.summary;
@@ -89,7 +92,8 @@ pub(crate) fn show_verification(verification: &VerificationDocument) -> String {
         migrations.status.as_str()
     );
     for problem in &migrations.problems {
-        let _ = write!(text, "\n    {}", escape(problem));
+        let problem = format!("    {}", escape(problem));
+        let _ = write!(text, "\n{}", wrap_for_terminal(&problem, 4));
     }
     let verified = match (verification.verified, migrations.status) {
         (false, _) => "no",

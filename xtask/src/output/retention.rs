@@ -4,7 +4,7 @@ use std::io::{self, Write, stdout};
 
 use threadline_diesel::retention::{Expired, Notice, PurgeOutcome, RetentionPlan, RetentionRun};
 
-use super::table::new_table;
+use super::list::show_table;
 use super::text::{escape, show_instant};
 
 pub(crate) fn print_plan(plan: &RetentionPlan) -> io::Result<()> {
@@ -40,10 +40,9 @@ pub(crate) fn print_plan(plan: &RetentionPlan) -> io::Result<()> {
 }
 
 fn show_parts(plan: &RetentionPlan) -> String {
-    let mut table = new_table();
-    table.set_header(["how", "partition", "table", "before (UTC)", "rows", "bytes"]);
+    let mut rows = Vec::new();
     for part in &plan.parts {
-        table.add_row([
+        rows.push([
             match part.what {
                 Expired::PartitionOfChanges => "drop",
                 Expired::Changes => "delete",
@@ -64,7 +63,10 @@ fn show_parts(plan: &RetentionPlan) -> String {
                 .unwrap_or_default(),
         ]);
     }
-    table.to_string()
+    show_table(
+        ["how", "partition", "table", "before (UTC)", "rows", "bytes"],
+        &rows,
+    )
 }
 
 pub(crate) fn print_outcome(outcome: &PurgeOutcome) -> io::Result<()> {
@@ -113,21 +115,9 @@ pub(crate) fn print_runs(runs: &[RetentionRun]) -> io::Result<()> {
     if runs.is_empty() {
         return writeln!(out, "no purge has run");
     }
-    let mut table = new_table();
-    table.set_header([
-        "run",
-        "state",
-        "started (UTC)",
-        "by",
-        "changes",
-        "transactions",
-        "actions",
-        "baselines",
-        "partitions",
-        "failure",
-    ]);
+    let mut rows = Vec::new();
     for run in runs {
-        table.add_row([
+        rows.push([
             run.id.to_string(),
             run.state.as_str().to_owned(),
             show_instant(run.started_at),
@@ -140,5 +130,17 @@ pub(crate) fn print_runs(runs: &[RetentionRun]) -> io::Result<()> {
             escape(run.failure.as_deref().unwrap_or_default()),
         ]);
     }
-    writeln!(out, "{table}")
+    let header = [
+        "run",
+        "state",
+        "started (UTC)",
+        "by",
+        "changes",
+        "transactions",
+        "actions",
+        "baselines",
+        "partitions",
+        "failure",
+    ];
+    writeln!(out, "{}", show_table(header, &rows))
 }

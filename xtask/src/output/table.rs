@@ -1,78 +1,84 @@
-//! Tables on a terminal: transactions, actions, and the cells they share with other tables.
+//! Transactions and actions on a terminal, and the cells they share with other lists.
 
-use std::io::{IsTerminal, stdout};
-
-use comfy_table::{
-    Cell, Color, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table,
-    TableStyle,
-};
+use chrono::{DateTime, Utc};
+use threadline_core::instant::Tz;
 use threadline_diesel::models::RecordedActor;
 use threadline_diesel::{AuditAction, AuditTransaction};
 
-use super::text::{escape, show_instant};
-
-/// The width of tables if standard output is not a terminal.
-const PIPED_WIDTH: u16 = 120;
-
-/// A line below the header, and none between rows.
-const STYLE: TableStyle = TableStyle::new()
-    .header_lines(ContentLineStyle::none())
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .content_lines(ContentLineStyle::none());
+use super::list::{Color, Column, ListEntry, Text, show_list};
+use super::text::{escape, show_instant, show_local};
+use crate::settings::settings;
 
 /// Shown instead of an actor if there is none.
-pub(crate) const NO_ACTOR: &str = "— nobody —";
+pub(crate) const NO_ACTOR: &str = "—";
 
-/// An empty table.
-pub(crate) fn new_table() -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if !stdout().is_terminal() {
-        table.set_width(PIPED_WIDTH);
-    }
-    table
+/// The columns of an instant: in the time zone, if that is not UTC, and in UTC.
+pub(crate) fn instant_columns(name: &str) -> Vec<Column> {
+    let local = match settings().zone {
+        Tz::UTC => None,
+        zone => Some(Column::whole(format!("{name} ({zone})"))),
+    };
+    let utc = Column::whole(format!("{name} (UTC)"));
+    local.into_iter().chain([utc]).collect()
 }
 
-/// Prevents line breaks in columns, given by index.
-pub(crate) fn keep_whole(table: &mut Table, columns: &[usize]) {
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if columns.contains(&index) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+/// The cells of [`instant_columns`].
+pub(crate) fn instant_cells(instant: DateTime<Utc>) -> Vec<Text> {
+    let local = match settings().zone {
+        Tz::UTC => None,
+        zone => Some(show_local(instant, zone)),
+    };
+    let cells = local.into_iter().chain([show_instant(instant)]);
+    cells.map(Text::from).collect()
+}
+
+/// An instant in the header line of an entry: in the time zone, if that is not UTC, and in UTC.
+pub(crate) fn instant_head(instant: DateTime<Utc>) -> Text {
+    let utc = show_instant(instant);
+    Text::from(match settings().zone {
+        Tz::UTC => format!("{utc} UTC"),
+        zone => {
+            let local = instant.with_timezone(&zone);
+            let is_same_day = local.date_naive() == instant.date_naive();
+            let utc = if is_same_day {
+                instant.format("%H:%M:%S").to_string()
+            } else {
+                utc
+            };
+            format!("{} ({utc} UTC)", local.format("%Y-%m-%d %H:%M:%S %:z"))
         }
-    }
+    })
 }
 
-/// A coloured cell. The table omits colours if standard output is not a terminal; this function omits them
-/// if `NO_COLOR` is set (<https://no-color.org>).
-pub(crate) fn coloured(cell: Cell, color: Color) -> Cell {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if refused { cell } else { cell.fg(color) }
-}
-
-/// An actor, and on a second line the actor it represents.
-pub(crate) fn show_actors(
+/// An actor, and on a second line the actor it represents. Without an actor, the database user and the
+/// application name of the transaction.
+pub(crate) fn actor_cell(
     actor: Option<&RecordedActor>,
     on_behalf_of: Option<&RecordedActor>,
-) -> String {
+    transaction: Option<&AuditTransaction>,
+) -> Text {
     let Some(actor) = actor else {
-        return NO_ACTOR.to_owned();
+        return Text::colored(show_session(transaction), Color::Yellow);
     };
     let actor = escape(&actor.to_string());
-    match on_behalf_of {
+    Text::from(match on_behalf_of {
         Some(represented) => format!("{actor}\nfor {}", escape(&represented.to_string())),
         None => actor,
-    }
+    })
 }
 
-/// The cell of [`show_actors`].
-pub(crate) fn actor_cell(shown: String) -> Cell {
-    if shown == NO_ACTOR {
-        coloured(Cell::new(shown), Color::Yellow)
-    } else {
-        Cell::new(shown)
-    }
+/// The database user and the application name of an unattributed transaction.
+fn show_session(transaction: Option<&AuditTransaction>) -> String {
+    let Some(transaction) = transaction else {
+        return NO_ACTOR.to_owned();
+    };
+    let application = transaction.application_name.as_deref().unwrap_or_default();
+    let separator = if application.is_empty() { "" } else { ", " };
+    format!(
+        "{NO_ACTOR} (db user {}{separator}{})",
+        escape(&transaction.db_user),
+        escape(application)
+    )
 }
 
 /// The reason and comment of an action, unescaped.
@@ -85,24 +91,36 @@ pub(crate) fn show_reason(action: &AuditAction) -> String {
         .join(": ")
 }
 
-/// Transactions as a table for people.
+/// Transactions as a list for people: a table, or stacked on a narrow terminal.
 #[must_use]
 pub fn show_transactions(transactions: &[AuditTransaction]) -> String {
-    let mut table = new_table();
-    table.set_header(["begun (UTC)", "who", "context", "transaction"]);
-    for transaction in transactions {
-        table.add_row([
-            Cell::new(show_instant(transaction.occurred_at)),
-            actor_cell(show_actors(
-                transaction.actor.as_ref(),
-                transaction.on_behalf_of.as_ref(),
-            )),
-            Cell::new(show_context(transaction)),
-            Cell::new(transaction.id),
-        ]);
+    let columns = [
+        instant_columns("begun"),
+        vec![
+            Column::wrapped("who"),
+            Column::wrapped("context"),
+            Column::whole("transaction"),
+        ],
+    ];
+    let entries: Vec<_> = transactions.iter().map(transaction_entry).collect();
+    show_list(&columns.concat(), &entries)
+}
+
+fn transaction_entry(transaction: &AuditTransaction) -> ListEntry {
+    let who = actor_cell(
+        transaction.actor.as_ref(),
+        transaction.on_behalf_of.as_ref(),
+        Some(transaction),
+    );
+    let context = show_context(transaction);
+    let id = Text::from(transaction.id.to_string());
+    let mut row = instant_cells(transaction.occurred_at);
+    row.extend([who.clone(), context.as_str().into(), id.clone()]);
+    ListEntry {
+        rows: vec![row],
+        head: vec![instant_head(transaction.occurred_at), who.on_one_line(), id],
+        details: context.lines().map(str::to_owned).collect(),
     }
-    keep_whole(&mut table, &[0, 1, 3]);
-    table.to_string()
 }
 
 /// The ids in the context of a transaction, one per line.
@@ -118,26 +136,48 @@ pub(crate) fn show_context(transaction: &AuditTransaction) -> String {
     .join("\n")
 }
 
-/// Actions as a table for people.
+/// Actions as a list for people: a table, or stacked on a narrow terminal.
 #[must_use]
 pub fn show_actions(actions: &[AuditAction]) -> String {
-    let mut table = new_table();
-    table.set_header(["when (UTC)", "who", "action", "status", "why"]);
-    for action in actions {
-        table.add_row([
-            Cell::new(show_instant(action.recorded_at)),
-            actor_cell(show_actors(
-                action.actor.as_ref(),
-                action.on_behalf_of.as_ref(),
-            )),
-            Cell::new(escape(&action.name)),
-            match action.status.as_str() {
-                "error" => coloured(Cell::new("error"), Color::Red),
-                other => Cell::new(escape(other)),
-            },
-            Cell::new(escape(&show_reason(action))),
-        ]);
+    let columns = [
+        instant_columns("when"),
+        vec![
+            Column::wrapped("who"),
+            Column::wrapped("action"),
+            Column::whole("status"),
+            Column::wrapped("why"),
+        ],
+    ];
+    let entries: Vec<_> = actions.iter().map(action_entry).collect();
+    show_list(&columns.concat(), &entries)
+}
+
+fn action_entry(action: &AuditAction) -> ListEntry {
+    let who = actor_cell(action.actor.as_ref(), action.on_behalf_of.as_ref(), None);
+    let name = Text::from(escape(&action.name));
+    let status = match action.status.as_str() {
+        "error" => Text::colored("error", Color::Red),
+        other => Text::from(escape(other)),
+    };
+    let why = escape(&show_reason(action));
+    let mut row = instant_cells(action.recorded_at);
+    row.extend([
+        who.clone(),
+        name.clone(),
+        status.clone(),
+        why.as_str().into(),
+    ]);
+    ListEntry {
+        rows: vec![row],
+        head: vec![
+            instant_head(action.recorded_at),
+            who.on_one_line(),
+            name,
+            status,
+        ],
+        details: Some(why)
+            .filter(|why| !why.is_empty())
+            .into_iter()
+            .collect(),
     }
-    keep_whole(&mut table, &[0, 1, 2, 3]);
-    table.to_string()
 }

@@ -1,76 +1,101 @@
 //! Timelines and histories on a terminal.
 
-use comfy_table::{Cell, Color};
 use threadline_diesel::json::StoredJson;
-use threadline_diesel::query::RowMove;
+use threadline_diesel::query::{ColumnName, RowMove};
 use threadline_diesel::{AuditChange, Op, TimelineEntry};
 
+use super::list::{Color, Column, ListEntry, Text, show_list};
 use super::table::{
-    actor_cell, coloured, keep_whole, new_table, show_actors, show_context, show_reason,
+    actor_cell, instant_cells, instant_columns, instant_head, show_context, show_reason,
 };
-use super::text::{escape, show_instant};
+use super::text::escape;
 
-/// The longest value in a table, in characters. JSON has the whole value.
+/// The longest value in a list, in characters. JSON has the whole value.
 const VALUE_CHARS: usize = 40;
 
-/// A timeline as a table for people.
+/// The number of fields of an insert or delete in a list. `diff` and JSON have all.
+const IMAGE_FIELDS: usize = 6;
+
+/// A timeline as a list for people: a table, or stacked on a narrow terminal.
 #[must_use]
 pub fn show_timeline(entries: &[TimelineEntry]) -> String {
-    show_history(entries, &[])
+    show_history(entries, &[], None)
 }
 
-/// The history of a row as a table for people. A move between partitions, stored as a delete and an insert,
-/// is one line.
-pub(crate) fn show_history(entries: &[TimelineEntry], moves: &[RowMove]) -> String {
-    let mut table = new_table();
-    table.set_header(["when (UTC)", "change", "who", "action", "op", "row", "what"]);
-    for entry in entries {
-        let id = entry.change.id;
-        if moves.iter().any(|one| one.left_id == id) {
-            continue;
-        }
-        let (op, what) = match moves.iter().find(|one| one.arrived_id == id) {
-            Some(one) => (
-                coloured(Cell::new("moved"), Color::Blue),
-                show_fields(&one.changed_from, entry.change.data_after.as_ref()),
-            ),
-            None => (op_cell(entry.change.op), show_change(&entry.change)),
-        };
-        table.add_row([
-            Cell::new(show_instant(entry.change.captured_at)),
-            Cell::new(entry.change.id),
-            actor_cell(show_actors(entry.actor(), entry.on_behalf_of())),
-            Cell::new(
-                entry
-                    .action
-                    .as_ref()
-                    .map_or_else(String::new, |action| escape(&action.name)),
-            ),
+/// The history of a row as a list for people. A move between partitions, stored as a delete and an insert,
+/// is one entry. With a field, only its values are shown.
+pub(crate) fn show_history(
+    entries: &[TimelineEntry],
+    moves: &[RowMove],
+    field: Option<&ColumnName>,
+) -> String {
+    let columns = [
+        instant_columns("when"),
+        vec![
+            Column::whole("change"),
+            Column::wrapped("who"),
+            Column::wrapped("action"),
+            Column::whole("op"),
+            Column::wrapped("row"),
+            Column::wrapped("what"),
+        ],
+    ];
+    let shown: Vec<_> = entries
+        .iter()
+        .filter(|entry| moves.iter().all(|one| one.left_id != entry.change.id))
+        .map(|entry| list_entry(entry, moves, field))
+        .collect();
+    show_list(&columns.concat(), &shown)
+}
+
+fn list_entry(entry: &TimelineEntry, moves: &[RowMove], field: Option<&ColumnName>) -> ListEntry {
+    let change = &entry.change;
+    let (op, what) = match moves.iter().find(|one| one.arrived_id == change.id) {
+        Some(one) => (
+            Text::colored("moved", Color::Blue),
+            show_fields(&one.changed_from, change.data_after.as_ref(), field),
+        ),
+        None => (op_text(change.op), show_change(change, field)),
+    };
+    let who = actor_cell(
+        entry.actor(),
+        entry.on_behalf_of(),
+        entry.transaction.as_ref(),
+    );
+    let action = entry.action.as_ref();
+    let action = Text::from(action.map_or_else(String::new, |action| escape(&action.name)));
+    let row = Text::from(show_row(change));
+    let mut cells = instant_cells(change.captured_at);
+    cells.extend([
+        change.id.to_string().into(),
+        who.clone(),
+        action.clone(),
+        op.clone(),
+        row.clone(),
+        what.join("\n").into(),
+    ]);
+    ListEntry {
+        rows: vec![cells],
+        head: vec![
+            instant_head(change.captured_at),
+            who.on_one_line(),
+            action,
             op,
-            Cell::new(show_row(&entry.change)),
-            Cell::new(what),
-        ]);
+            row,
+            format!("change {}", change.id).into(),
+        ],
+        details: what,
     }
-    keep_whole(&mut table, &[0, 1, 2, 3, 4]);
-    table.to_string()
-}
-
-/// More of a timeline as a table without header.
-pub(crate) fn show_more_of_timeline(entries: &[TimelineEntry]) -> String {
-    let shown = show_timeline(entries);
-    let below_the_header = shown
-        .lines()
-        .skip_while(|line| !line.starts_with('─'))
-        .skip(1);
-    below_the_header.collect::<Vec<_>>().join("\n")
 }
 
 /// The actor, action and context of a change on one line.
 pub(crate) fn show_attribution(entry: &TimelineEntry) -> String {
-    let mut text = format!(
-        "by {}",
-        show_actors(entry.actor(), entry.on_behalf_of()).replace('\n', " ")
+    let who = actor_cell(
+        entry.actor(),
+        entry.on_behalf_of(),
+        entry.transaction.as_ref(),
     );
+    let mut text = format!("by {}", who.on_one_line().as_str());
     if let Some(action) = &entry.action {
         text.push_str(" under ");
         text.push_str(&escape(&action.name));
@@ -88,14 +113,13 @@ pub(crate) fn show_attribution(entry: &TimelineEntry) -> String {
     text
 }
 
-fn op_cell(op: Op) -> Cell {
-    let color = match op {
-        Op::Insert => Color::Green,
-        Op::Update => Color::Blue,
-        Op::Delete | Op::Truncate => Color::Red,
-        _ => return Cell::new(op),
-    };
-    coloured(Cell::new(op), color)
+pub(crate) fn op_text(op: Op) -> Text {
+    match op {
+        Op::Insert => Text::colored(op.as_str(), Color::Green),
+        Op::Update => Text::colored(op.as_str(), Color::Blue),
+        Op::Delete | Op::Truncate => Text::colored(op.as_str(), Color::Red),
+        _ => Text::from(op.as_str()),
+    }
 }
 
 /// The table and the key of a changed row.
@@ -111,24 +135,42 @@ pub(crate) fn show_row(change: &AuditChange) -> String {
     }
 }
 
-/// The values of a change.
-fn show_change(change: &AuditChange) -> String {
-    match change.op {
-        Op::Update => change
-            .changed_from
-            .as_ref()
-            .map_or_else(String::new, |from| {
-                show_fields(from, change.data_after.as_ref())
-            }),
-        Op::Truncate => "all rows".to_owned(),
-        Op::Delete => show_image(change, change.changed_from.as_ref()),
-        _ => show_image(change, change.data_after.as_ref()),
-    }
+/// The values of a change in lines: each changed field of an update; of an insert or delete the first
+/// fields.
+fn show_change(change: &AuditChange, field: Option<&ColumnName>) -> Vec<String> {
+    let image = match change.op {
+        Op::Update => {
+            let from = change.changed_from.as_ref();
+            return from.map_or_else(Vec::new, |from| {
+                show_fields(from, change.data_after.as_ref(), field)
+            });
+        }
+        Op::Truncate => return vec!["all rows".to_owned()],
+        Op::Delete => change.changed_from.as_ref(),
+        _ => change.data_after.as_ref(),
+    };
+    let shown = match field {
+        Some(field) => format!(
+            "{}={}",
+            escape(field.as_str()),
+            show_field(image, field.as_str())
+        ),
+        None => show_image(change, image),
+    };
+    Some(shown)
+        .filter(|shown| !shown.is_empty())
+        .into_iter()
+        .collect()
 }
 
-/// The changed fields, one per line.
-fn show_fields(from: &StoredJson, after: Option<&StoredJson>) -> String {
+/// The changed fields, one per line; only `field` if there is one.
+fn show_fields(
+    from: &StoredJson,
+    after: Option<&StoredJson>,
+    field: Option<&ColumnName>,
+) -> Vec<String> {
     let mut fields = from.fields();
+    fields.retain(|(name, _)| field.is_none_or(|field| field.as_str() == name));
     fields.sort_by(|(one, _), (other, _)| one.cmp(other));
     fields
         .iter()
@@ -140,22 +182,26 @@ fn show_fields(from: &StoredJson, after: Option<&StoredJson>) -> String {
                 show_field(after, name)
             )
         })
-        .collect::<Vec<_>>()
-        .join("\n")
+        .collect()
 }
 
-/// The fields of an image that are not null and not part of the key.
+/// The first fields of an image that are not null and not part of the key, and the number of the others.
 fn show_image(change: &AuditChange, image: Option<&StoredJson>) -> String {
     let key = change.table_pk.as_ref();
     let is_key = |name: &str| key.is_some_and(|key| key.field(name).is_some());
-    image
-        .map(StoredJson::fields)
-        .unwrap_or_default()
+    let mut fields = image.map(StoredJson::fields).unwrap_or_default();
+    fields.retain(|(name, value)| !value.is_null() && !is_key(name));
+    let mut shown: Vec<_> = fields
         .iter()
-        .filter(|(name, value)| !value.is_null() && !is_key(name))
+        .take(IMAGE_FIELDS)
         .map(|(name, value)| format!("{}={}", escape(name), show_value(value)))
-        .collect::<Vec<_>>()
-        .join(" ")
+        .collect();
+    match fields.len().saturating_sub(IMAGE_FIELDS) {
+        0 => {}
+        1 => shown.push("… 1 more field".to_owned()),
+        more => shown.push(format!("… {more} more fields")),
+    }
+    shown.join(", ")
 }
 
 /// A field of an image; `?` if the image does not have it.

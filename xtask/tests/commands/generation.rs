@@ -20,19 +20,22 @@ fn gen_triggers_lists_added_removed_and_masked_columns_of_quoted_tables() {
         .execute_script(r#"ALTER TABLE "It's \ odd" DROP COLUMN note, ADD COLUMN phone text"#)
         .unwrap();
     let mask = format!("{table}.pin");
+    let phone = format!("{table}.phone");
     let arguments = [
         "gen-triggers",
         "--tables",
         table,
         "--mask",
         &mask,
+        "--mask-keep-null",
+        &phone,
         "--check",
     ];
     let check = threadline(folder.path(), Some(&database), &arguments);
     assert_eq!(code(&check), 1, "{}", err(&check));
     for change in [
         "pin: masked, was stored in clear",
-        "phone: added, stored in clear",
+        "phone: added, masked, NULL is stored",
         "note: removed",
     ] {
         assert!(out(&check).contains(change), "{}", out(&check));

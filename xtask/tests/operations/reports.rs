@@ -88,3 +88,61 @@ fn verify_says_that_it_did_not_check_migrations() {
         "{shown}"
     );
 }
+
+#[test]
+fn one_problem_of_eleven_tables_is_one_entry() {
+    let names: Vec<_> = (1..=11).map(|number| format!("t{number:02}")).collect();
+    let on_each = |statement: &str| -> String {
+        let statements = names.iter().map(|name| statement.replace("{}", name) + ";");
+        statements.collect()
+    };
+    let site = Site::new(&on_each("CREATE TABLE {} (id int PRIMARY KEY)"));
+    let entries = |what: &str| {
+        let shown = site.answers(&["coverage", "--only-findings"]);
+        let lines = shown.lines().filter(|line| !line.starts_with(' '));
+        let entries = lines.filter(|line| line.contains("t01") || line.contains("t11"));
+        assert_eq!(entries.count(), 1, "{what}: {shown}");
+        shown
+    };
+    let shown = entries("tables that need capture");
+    let every = format!("public.{}", names.join(",public."));
+    let command = format!("gen-triggers --tables {every}");
+    assert!(shown.contains(&command), "{shown}");
+    site.answers(&["gen-triggers", "--all-tables"]);
+    site.migrate();
+
+    let trigger =
+        |action: &str| format!("ALTER TABLE {{}} {action} TRIGGER \"00_threadline_capture\"");
+    for (drift, repair) in [
+        (
+            "ALTER TABLE {} ADD COLUMN w int",
+            "ALTER TABLE {} DROP COLUMN w",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('COMMENT ON FUNCTION %s IS NULL', (
+                 SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'capture_public_{}%')); END $$",
+            "",
+        ),
+        (&trigger("DISABLE"), &trigger("ENABLE")),
+        (
+            "GRANT TRIGGER ON {} TO PUBLIC",
+            "REVOKE TRIGGER ON {} FROM PUBLIC",
+        ),
+        ("ALTER TABLE {} SET UNLOGGED", "ALTER TABLE {} SET LOGGED"),
+    ] {
+        site.run(&on_each(drift));
+        let shown = entries(drift);
+        if drift.contains("ADD COLUMN") {
+            assert!(shown.contains(&command), "{shown}");
+        }
+        if repair.is_empty() {
+            let redeploy = [&["redeploy-triggers".to_owned()][..], &names].concat();
+            let command = redeploy.join(" public.");
+            assert!(shown.contains(&command), "{shown}");
+            site.answers(&redeploy);
+            site.migrate();
+        } else {
+            site.run(&on_each(repair));
+        }
+    }
+}

@@ -47,7 +47,6 @@ COMMENT ON COLUMN threadline.audit_transactions.occurred_at IS
 COMMENT ON COLUMN threadline.audit_transactions.actor IS
     'The first actor that the application named: type:id, or anonymous. Unverified: any role can set it.';
 COMMENT ON COLUMN threadline.audit_transactions.on_behalf_of IS 'The actor that was represented: type:id, or anonymous.';
-COMMENT ON COLUMN threadline.audit_transactions.action_id IS 'The outermost action.';
 COMMENT ON COLUMN threadline.audit_transactions.context IS
     'The rest of the context: source, remote_addr, meta; context_error lists the fields that were malformed.';
 COMMENT ON COLUMN threadline.audit_transactions.xid IS
@@ -82,12 +81,10 @@ COMMENT ON TABLE threadline.audit_changes IS
 COMMENT ON COLUMN threadline.audit_changes.op IS
     'insert, update, delete, truncate, or baseline (the image of a row, recorded without a change).';
 COMMENT ON COLUMN threadline.audit_changes.actor IS 'The actor in force: type:id, or anonymous; null if none was named.';
-COMMENT ON COLUMN threadline.audit_changes.action_id IS 'The action in force.';
 COMMENT ON COLUMN threadline.audit_changes.command_id IS
     'The command of the transaction that made the row version. Internal: orders changes within a statement.';
 COMMENT ON COLUMN threadline.audit_changes.row_key IS
     'The values of the primary key as text: the value itself, or a JSON array in the order of the key''s columns.';
-COMMENT ON COLUMN threadline.audit_changes.previous_key IS 'row_key before an update that changed the key.';
 COMMENT ON COLUMN threadline.audit_changes.table_pk IS
     'The key after the change (delete: before it): column name to value as text.';
 COMMENT ON COLUMN threadline.audit_changes.data_after IS
@@ -256,8 +253,6 @@ CREATE INDEX audit_suspensions_transaction_idx ON threadline.audit_suspensions (
 -- session set last. A session can write the setting, but not this value. Unlogged, because session
 -- values do not survive a crash.
 CREATE UNLOGGED SEQUENCE threadline.capture_session AS bigint MINVALUE -9223372036854775808;
--- Its session value is the xid of the transaction that may delete from the trail; see allow_trail_delete.
-CREATE UNLOGGED SEQUENCE threadline.removal_session AS bigint;
 
 -- Partitions of the trail by time, and for each table a default partition for all other rows.
 
@@ -319,11 +314,15 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Raises an error for the statement that fires it. TRUNCATE triggers are not inherited, so each
--- partition has its own.
+-- Raises an error for the statement that fires it. Rows that the current transaction inserted may be updated:
+-- the argument of row triggers is the column with the id of the inserting transaction. TRUNCATE triggers are
+-- not inherited, so each partition has its own.
 CREATE FUNCTION threadline.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
+    IF TG_OP = 'UPDATE' AND to_jsonb(OLD) ->> TG_ARGV[0] = threadline.current_transaction_id()::text THEN
+        RETURN NEW;
+    END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Retention removes expired changes; erase_values erases values of a row.';
@@ -334,14 +333,14 @@ $guard$;
 CREATE FUNCTION threadline.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
 DECLARE
-    grantee text;
+    grantees text := (
+        SELECT string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, ', ')
+        FROM aclexplode(acl) WHERE grantee <> owner
+    );
 BEGIN
-    FOR grantee IN
-        SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END
-        FROM aclexplode(acl) AS granted WHERE granted.grantee <> owner
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantee);
-    END LOOP;
+    IF grantees IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantees);
+    END IF;
 END
 $revoke$;
 
@@ -350,20 +349,20 @@ $revoke$;
 CREATE FUNCTION threadline.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
-    reader text;
+    readers text := (
+        SELECT string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, ', ')
+        FROM pg_class CROSS JOIN aclexplode(relacl)
+        WHERE oid = parent AND grantee <> relowner AND privilege_type = 'SELECT'
+    );
 BEGIN
     EXECUTE format(
         'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
         'FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record()', partition
     );
     PERFORM threadline.revoke_all(partition::text, relowner, relacl) FROM pg_class WHERE oid = partition;
-    FOR reader IN
-        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-        FROM pg_class CROSS JOIN aclexplode(relacl) AS acl
-        WHERE oid = parent AND acl.grantee <> relowner AND acl.privilege_type = 'SELECT'
-    LOOP
-        EXECUTE format('GRANT SELECT ON %s TO %s', partition, reader);
-    END LOOP;
+    IF readers IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO %s', partition, readers);
+    END IF;
 END
 $protect$;
 
@@ -441,16 +440,6 @@ BEGIN
 END
 $create$;
 
--- Creates the partitions from an instant to a number of months after it. Returns how many it created.
-CREATE FUNCTION threadline.create_partitions(from_instant timestamptz, months integer) RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
-    SELECT count(*) FILTER (WHERE threadline.create_partition(parent, period, 0) >= 0)
-    FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent
-    CROSS JOIN threadline.audit_settings AS settings
-    CROSS JOIN generate_series(date_trunc(settings.partition_width, from_instant),
-        from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
-$create$;
-
 -- Maintenance, for a scheduler: creates partitions ahead, and moves rows out of the default partitions, one
 -- period for each call, because the table stays locked until the transaction ends. Returns one row for each
 -- partition `created`, with the number of rows moved into it, and for each period that is `left` (it has
@@ -485,12 +474,8 @@ BEGIN
                 rows_moved := threadline.create_partition(table_name, period_start, move_at_most);
                 CONTINUE WHEN rows_moved IS NULL;
                 result := CASE WHEN rows_moved < 0 THEN 'left' ELSE 'created' END;
-                IF result = 'created' THEN
-                    PERFORM set_config('lock_timeout', '10ms', true);
-                END IF;
-                IF rows_moved > 0 THEN
-                    move_at_most := 0;
-                END IF;
+                PERFORM set_config('lock_timeout', '10ms', true) WHERE result = 'created';
+                move_at_most := CASE WHEN rows_moved > 0 THEN 0 ELSE move_at_most END;
             EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                 result := 'locked';
                 rows_moved := 0;
@@ -510,8 +495,11 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
         EXECUTE format('CREATE TABLE threadline.%1$I PARTITION OF threadline.%2$I DEFAULT', parent || '_default', parent);
         PERFORM threadline.protect_partition('threadline.' || parent, 'threadline.' || parent || '_default');
+        PERFORM threadline.create_partition(parent, period AT TIME ZONE 'UTC', 0)
+        FROM threadline.audit_settings
+        CROSS JOIN generate_series(date_trunc(partition_width, now() AT TIME ZONE 'UTC'),
+            (now() + '3 months') AT TIME ZONE 'UTC', ('1 ' || partition_width)::interval) AS period;
     END LOOP;
-    PERFORM threadline.create_partitions(now(), 3);
 END
 $$;
 
@@ -618,8 +606,7 @@ BEGIN
                 IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
                     problem := concat_ws(E'\n', problem, (
                         SELECT string_agg(left(field, 64) || ': not a field of the context', E'\n')
-                        FROM jsonb_object_keys(given) AS field
-                        WHERE field <> ALL ('{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[])
+                        FROM jsonb_object_keys(given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[]) AS field
                     ));
                 END IF;
                 IF coalesce(problem, '') = '' THEN
@@ -662,8 +649,7 @@ BEGIN
                 OR recorded.request_id IS NULL AND request IS NOT NULL
                 OR recorded.correlation_id IS NULL AND correlation IS NOT NULL
                 OR recorded.job_id IS NULL AND job IS NOT NULL
-                OR (recorded.context @> given) IS FALSE
-                OR recorded.context IS NULL AND given IS NOT NULL
+                OR given IS NOT NULL AND (recorded.context @> given) IS NOT TRUE
             );
     END IF;
 
@@ -704,9 +690,7 @@ DECLARE
     represented text := threadline.actor_text(context -> 'on_behalf_of');
     transaction_id uuid := threadline.current_transaction_id();
 BEGIN
-    IF jsonb_typeof(action) IS DISTINCT FROM 'object' THEN
-        RAISE EXCEPTION 'action: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF jsonb_typeof(coalesce(context, '{}')) <> 'object' THEN
+    IF jsonb_typeof(coalesce(context, '{}')) <> 'object' THEN
         RAISE EXCEPTION 'context: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
     ELSIF actor_given IS NULL AND jsonb_typeof(actor) <> 'null' THEN
         RAISE EXCEPTION 'actor: not an actor: %', left(actor::text, 200)
@@ -757,7 +741,7 @@ $$;
 CREATE FUNCTION threadline.begin_audited_work(work jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before jsonb := '{}';
+    before jsonb;
     outer_context jsonb;
     context jsonb := coalesce(work -> 'context', '{}');
     action_id text;
@@ -774,19 +758,16 @@ BEGIN
     IF work ? 'action' THEN
         action_id := threadline.record_action(work -> 'action', work -> 'actor_ref', context);
     END IF;
-    IF concat(
-        current_setting('threadline.actor_ref', true), current_setting('threadline.context', true),
-        current_setting('threadline.action_id', true)
-    ) <> '' THEN
-        before := jsonb_build_object(
-            'actor_ref', current_setting('threadline.actor_ref', true),
-            'context', current_setting('threadline.context', true),
-            'action_id', current_setting('threadline.action_id', true)
-        );
+    before := jsonb_strip_nulls(jsonb_build_object(
+        'actor_ref', nullif(current_setting('threadline.actor_ref', true), ''),
+        'context', nullif(current_setting('threadline.context', true), ''),
+        'action_id', nullif(current_setting('threadline.action_id', true), '')
+    ));
+    IF before <> '{}' THEN
         outer_context := threadline.setting_as_jsonb(before ->> 'context');
         -- The context has the outermost action, the setting the action in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
-            outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
+            outer_context ->> 'action_id', before ->> 'action_id', action_id
         )));
         action_id := coalesce(action_id, before ->> 'action_id');
     END IF;
@@ -808,12 +789,8 @@ BEGIN
             set_config('threadline.action_id', coalesce(before ->> 'action_id', ''), true);
     END IF;
     -- The marker of record_transaction begins with the transaction's xid.
-    IF starts_with(
-        current_setting('threadline.recorded', true), concat(txid_current_if_assigned(), '|')
-    ) THEN
-        RETURN threadline.current_transaction_id();
-    END IF;
-    RETURN NULL;
+    RETURN CASE WHEN starts_with(current_setting('threadline.recorded', true), concat(txid_current_if_assigned(), '|'))
+        THEN threadline.current_transaction_id() END;
 END
 $$;
 
@@ -865,18 +842,6 @@ BEGIN ATOMIC
     ORDER BY enrolled.order_id DESC LIMIT 1;
 END;
 
--- Whether the current transaction has suspended capture of a table. The setting only selects rows of
--- audit_suspensions, because any role can write it.
-CREATE FUNCTION threadline.is_suspended(this_transaction uuid, table_schema text, table_name text)
-RETURNS boolean
-LANGUAGE sql STABLE
-RETURN EXISTS (
-    SELECT FROM threadline.audit_suspensions AS suspension
-    WHERE suspension.transaction_id = this_transaction
-        AND format('%I.%I', table_schema, table_name) = ANY (suspension.tables)
-        AND suspension.order_id::text = ANY (string_to_array(current_setting('threadline.suspended', true), ','))
-);
-
 -- Records one change. Returns false if capture of the table is suspended.
 --
 -- The row of the transaction exists if the marker matches the current settings and currval of
@@ -912,8 +877,14 @@ BEGIN
     IF is_marked THEN
         actor := nullif(substr(marker, length(settings) + 2), '');
     ELSE
+        -- The setting only selects rows of audit_suspensions, because any role can write it.
         IF current_setting('threadline.suspended', true) <> '' THEN
-            IF threadline.is_suspended(this_transaction, table_schema, table_name) THEN
+            IF EXISTS (
+                SELECT FROM threadline.audit_suspensions AS suspension
+                WHERE suspension.transaction_id = this_transaction
+                    AND format('%I.%I', table_schema, table_name) = ANY (suspension.tables)
+                    AND suspension.order_id::text = ANY (string_to_array(current_setting('threadline.suspended', true), ','))
+            ) THEN
                 RETURN false;
             END IF;
         END IF;
@@ -1069,36 +1040,32 @@ RETURN (
         LEFT JOIN pg_attribute AS attribute
             ON attribute.attrelid = enrolment.relation AND attribute.attnum = part.attnum
                 AND NOT attribute.attisdropped
-                AND (
-                    enrolment.relation IN (fallback_query.relation, pg_partition_root(fallback_query.relation))
-                    OR EXISTS (
-                        SELECT FROM pg_inherits
-                        WHERE inhrelid = fallback_query.relation AND inhparent = enrolment.relation
-                    )
+                AND enrolment.relation IN (
+                    SELECT fallback_query.relation
+                    UNION ALL SELECT pg_partition_root(fallback_query.relation)
+                    UNION ALL SELECT inhparent FROM pg_inherits WHERE inhrelid = fallback_query.relation
                 )
     ), stored AS (
         SELECT attribute.attnum, attribute.attname::text AS name, declared.rule, side.alias,
             CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
             CASE
                 WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
-                WHEN max_bytes IS NOT NULL THEN format(
+                WHEN declared.rule = 'mask_keep_null' THEN
+                    format('CASE WHEN %s IS DISTINCT FROM NULL THEN %L END', column_ref, policy ->> 'mask_with')
+                WHEN max_bytes IS NULL THEN threadline.stored_expression(column_ref, attribute.atttypid)
+                ELSE format(
                     'CASE WHEN octet_length(%1$s) > %2$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
                     'octet_length(%1$s), encode(sha256(%1$s), ''hex''))) ELSE to_jsonb(%3$s) END',
-                    format(CASE attribute.atttypid WHEN 'bytea'::regtype THEN '%s.%I'
-                        ELSE 'convert_to(%s.%I::text, getdatabaseencoding())' END, side.alias, attribute.attname),
-                    max_bytes,
-                    threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+                    CASE attribute.atttypid WHEN 'bytea'::regtype THEN column_ref
+                        ELSE format('convert_to(%s::text, getdatabaseencoding())', column_ref) END,
+                    max_bytes, threadline.stored_expression(column_ref, attribute.atttypid)
                 )
-                ELSE threadline.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
             END AS expression
         FROM pg_attribute AS attribute
         CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
-        CROSS JOIN LATERAL (
-            SELECT coalesce((
-                SELECT col ->> 'rule' FROM jsonb_array_elements(policy -> 'columns') AS col
-                WHERE col ->> 'name' = attribute.attname
-            ), 'unclassified') AS rule
-        ) AS declared
+        CROSS JOIN format('%s.%I', side.alias, attribute.attname) AS column_ref
+        LEFT JOIN jsonb_array_elements(policy -> 'columns') AS listed ON listed ->> 'name' = attribute.attname
+        CROSS JOIN coalesce(listed ->> 'rule', 'unclassified') AS declared (rule)
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
             AND attribute.attgenerated <> 'v' -- triggers do not see the value
             AND declared.rule <> 'exclude'
@@ -1111,10 +1078,7 @@ RETURN (
             string_agg(format('%s.%I::text', side.alias, name), ', ' ORDER BY position) AS key_values
         FROM key_column CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
         GROUP BY side.alias
-        HAVING bool_and(EXISTS (
-            SELECT FROM pg_attribute AS attribute
-            WHERE attribute.attrelid = relation AND attribute.attname = name AND NOT attribute.attisdropped
-        ))
+        HAVING bool_and(name IN (SELECT attname FROM pg_attribute WHERE attrelid = relation AND NOT attisdropped))
     )
     SELECT format(
         'SELECT %s, %s, array_remove(ARRAY[%s]::text[], NULL), %s, %s, %s FROM (SELECT ($1).*) AS o, (SELECT ($2).*) AS n',
@@ -1124,8 +1088,7 @@ RETURN (
             FROM stored WHERE alias = 'n' AND rule <> 'ignore'),
         coalesce((SELECT format('threadline.row_key(%s)', key_values) FROM row_key WHERE alias = 'o'), 'NULL::text'),
         coalesce((SELECT format('threadline.row_key(%s)', key_values) FROM row_key WHERE alias = 'n'), 'NULL::text'),
-        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key
-            WHERE alias = 'n'), 'NULL::jsonb')
+        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key WHERE alias = 'n'), 'NULL::jsonb')
     )
 );
 
@@ -1147,11 +1110,8 @@ DECLARE
     new_key text;
 BEGIN
     -- An insert has no old row and a delete no new row: use the same row for both.
-    IF op = 'INSERT' THEN
-        old_row := new_row;
-    ELSIF op = 'DELETE' THEN
-        new_row := old_row;
-    END IF;
+    old_row := coalesce(old_row, new_row);
+    new_row := coalesce(new_row, old_row);
     BEGIN
         EXECUTE threadline.fallback_query(relation, policy, NULL)
             INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
@@ -1164,15 +1124,13 @@ BEGIN
     IF op = 'DELETE' THEN
         changed_from := old_image;
     ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
-        -- Ignored columns are included if they differ.
-        SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
-        FROM jsonb_each(old_image)
-        WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
-        -- Of a column without a rule, such as a renamed one, the name is stored, but not the value.
-        changed_from := changed_from || (
-            SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
-            WHERE NOT old_image ? name
-        );
+        -- Ignored columns are included if they differ. Of a column without a rule, such as a renamed one, the
+        -- name is stored, but not the value.
+        SELECT coalesce(jsonb_object_agg(name, coalesce(old_image -> name, '"[UNCLASSIFIED]"')), '{}') INTO changed_from
+        FROM (
+            SELECT unnest(changed)
+            UNION SELECT key FROM jsonb_each(old_image) WHERE new_image -> key IS DISTINCT FROM value
+        ) AS different (name);
         previous_key := nullif(old_key, new_key);
     END IF;
 END
@@ -1295,11 +1253,9 @@ BEGIN
         ARRAY(
             SELECT to_regclass(given) FROM unnest(tables) AS given
             WHERE EXISTS (
-                SELECT FROM threadline.relations_of(to_regclass(given)) AS relation
-                WHERE NOT EXISTS (
-                    SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
-                        AND tgenabled IN ('O', 'A')
-                )
+                SELECT threadline.relations_of(to_regclass(given))
+                EXCEPT
+                SELECT tgrelid FROM pg_trigger WHERE tgname = '00_threadline_capture' AND tgenabled IN ('O', 'A')
             )
         ),
         'SHARE ROW EXCLUSIVE'
@@ -1312,10 +1268,9 @@ CREATE FUNCTION threadline.check_declaration(shown text, relation regclass, decl
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     table_class pg_class;
-    key text[] := ARRAY(SELECT jsonb_array_elements_text(
-        CASE jsonb_typeof(declared -> 'key') WHEN 'object' THEN declared #> '{key,columns}' ELSE '[]' END
-    ));
+    key text[] := ARRAY(SELECT jsonb_array_elements_text(declared #> '{key,columns}'));
     primary_key text[];
+    key_is_unique boolean;
     wanted record;
 BEGIN
     SELECT * INTO table_class FROM pg_class WHERE oid = relation;
@@ -1330,18 +1285,14 @@ BEGIN
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
     -- Inheritance children have the capture triggers of their parent, so they cannot have their own.
-    SELECT other.oid::regclass AS name INTO wanted
+    SELECT other AS name INTO wanted
     FROM threadline.relations_of(relation) AS holder
     CROSS JOIN LATERAL threadline.deployed_policy(holder) AS policy
-    JOIN pg_class AS other ON other.relname = policy #>> '{name,name}'
-        AND other.relnamespace = to_regnamespace(quote_ident(policy #>> '{name,schema}'))
-    WHERE other.oid <> relation;
+    CROSS JOIN to_regclass(quote_ident(policy #>> '{name,schema}') || '.' || quote_ident(policy #>> '{name,name}')) AS other
+    WHERE other <> relation;
     IF FOUND THEN
         RAISE EXCEPTION 'of the tables % and %, which would both be captured, one is an inheritance child of the other', shown, wanted.name
             USING HINT = 'Audit the parent: its children are captured with it. Disable capture of the other first.';
-    END IF;
-    IF table_class.relpersistence = 'u' THEN
-        RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
     END IF;
     FOR wanted IN
         SELECT col ->> 'name' AS name, col ->> 'rule' AS rule, type.typname AS found, attribute.attgenerated AS generated,
@@ -1368,36 +1319,45 @@ BEGIN
                 USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
         END IF;
     END LOOP;
-    FOR wanted IN
-        SELECT attname AS name FROM pg_attribute
-        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
-            AND NOT declared @> jsonb_build_object('columns', jsonb_build_array(jsonb_build_object('name', attname)))
-    LOOP
-        RAISE WARNING 'table %: column "%" is not declared in the code, so its values will not be captured', shown, wanted.name;
-    END LOOP;
-    SELECT array_agg(attribute.attname::text ORDER BY part.position) INTO primary_key
-    FROM pg_index AS index
-    CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-    JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-    WHERE index.indrelid = relation AND index.indisprimary AND part.position <= index.indnkeyatts;
+    -- The primary key, and the unique indexes whose columns are the declared key.
+    SELECT max(columns) FILTER (WHERE indisprimary), coalesce(bool_or(columns @> key AND key @> columns), false)
+    INTO primary_key, key_is_unique
+    FROM (
+        SELECT indisprimary, array_agg(attname::text ORDER BY position) AS columns
+        FROM pg_index
+        CROSS JOIN unnest(indkey::smallint[]) WITH ORDINALITY AS part (number, position)
+        JOIN pg_attribute ON attrelid = relation AND attnum = number
+        WHERE indrelid = relation AND position <= indnkeyatts
+            AND (indisprimary OR indisunique AND indisvalid AND indimmediate AND indpred IS NULL AND indexprs IS NULL)
+        GROUP BY indexrelid, indisprimary
+        HAVING bool_and(attnotnull)
+    ) AS candidate;
     IF primary_key IS NOT NULL AND NOT (primary_key @> key AND key @> primary_key) THEN
         RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
             coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
             USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
-    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT EXISTS (
-        SELECT FROM pg_index AS index
-        WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
-            AND index.indpred IS NULL AND index.indexprs IS NULL
-            AND (
-                SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
-                FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-                JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-                WHERE part.position <= index.indnkeyatts
-            ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
-    ) THEN
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT key_is_unique THEN
         RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
             USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
     END IF;
+END
+$$;
+
+-- Creates or replaces a trigger unless it exists with this definition, in the form of pg_get_triggerdef, and
+-- is enabled. Returns whether it did.
+CREATE FUNCTION threadline.create_trigger(relation regclass, name text, definition text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = relation AND tgname = name AND tgenabled IN ('O', 'A')
+            AND pg_get_triggerdef(oid) = format('CREATE TRIGGER %I %s', name, definition)
+    ) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', name, definition);
+    EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', relation, name);
+    RETURN true;
 END
 $$;
 
@@ -1409,38 +1369,20 @@ CREATE FUNCTION threadline.create_triggers(root regclass, declared jsonb, functi
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
-    arguments text[] := ARRAY[
-        declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
-    ];
-    stored_arguments bytea := (SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '') FROM unnest(arguments) AS argument);
-    capture_function oid := format('threadline.%I()', function_name)::regprocedure;
     was_captured boolean := true;
     relation regclass;
 BEGIN
     FOR relation IN SELECT threadline.relations_of(root) LOOP
-        IF (relation = root OR NOT is_partitioned) AND NOT EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
-                AND tgfoid = capture_function AND tgtype = 29 AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''::int2vector
-        ) THEN
-            was_captured := false;
-            EXECUTE format(
-                'CREATE OR REPLACE TRIGGER "00_threadline_capture" AFTER INSERT OR UPDATE OR DELETE ON %s '
-                'FOR EACH ROW EXECUTE FUNCTION threadline.%I()', relation, function_name
-            );
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_capture"', relation);
+        IF relation = root OR NOT is_partitioned THEN
+            was_captured := NOT threadline.create_trigger(relation, '00_threadline_capture', format(
+                'AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION threadline.%I()',
+                relation, function_name
+            )) AND was_captured;
         END IF;
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_truncate'
-                AND tgfoid = 'threadline.capture_truncate()'::regprocedure AND tgargs = stored_arguments
-                AND tgtype = 32 AND tgenabled IN ('O', 'A')
-        ) THEN
-            EXECUTE format(
-                'CREATE OR REPLACE TRIGGER "00_threadline_truncate" AFTER TRUNCATE ON %s '
-                'FOR EACH STATEMENT EXECUTE FUNCTION threadline.capture_truncate(%L, %L, %L)',
-                relation, arguments[1], arguments[2], arguments[3]
-            );
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_truncate"', relation);
-        END IF;
+        PERFORM threadline.create_trigger(relation, '00_threadline_truncate', format(
+            'AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION threadline.capture_truncate(%L, %L, %L)',
+            relation, declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
+        ));
     END LOOP;
     RETURN was_captured;
 END
@@ -1473,9 +1415,7 @@ BEGIN
 
     SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
     INTO key_columns, key_attnums
-    FROM jsonb_array_elements_text(
-        CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
-    ) WITH ORDINALITY AS part (name, position)
+    FROM jsonb_array_elements_text(policy #> '{table,key,columns}') WITH ORDINALITY AS part (name, position)
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = part.name;
     SELECT jsonb_agg(jsonb_build_object(
         'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',
@@ -1548,52 +1488,25 @@ $$;
 CREATE FUNCTION threadline.allow_trail_delete(allowed boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM setval('threadline.removal_session', CASE WHEN allowed THEN txid_current() ELSE 1 END),
-        set_config('threadline.trail_delete', CASE WHEN allowed THEN txid_current()::text ELSE '' END, true);
+    PERFORM set_config('threadline.trail_delete', CASE WHEN allowed THEN 'on' ELSE '' END, true);
 END
 $$;
 
--- Whether they are allowed. Any role can write the setting, but not the session value of the sequence.
+-- Whether they are allowed. Any role can write the setting, but only the owner may execute this function:
+-- the triggers below raise an error for other roles.
 CREATE FUNCTION threadline.trail_delete_is_allowed() RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF (current_setting('threadline.trail_delete', true) = txid_current_if_assigned()::text) IS TRUE THEN
-        RETURN currval('threadline.removal_session') = txid_current_if_assigned();
-    END IF;
-    RETURN false;
-EXCEPTION WHEN object_not_in_prerequisite_state THEN
-    RETURN false; -- allow_trail_delete was not called in this session
-END
-$$;
-
--- Refuses an update or delete, except an update of a row that the current transaction inserted. The
--- argument is the name of the column with the id of the inserting transaction.
-CREATE FUNCTION threadline.guard_row() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF TG_OP = 'UPDATE' AND TG_ARGV[0] = 'id' THEN
-        IF OLD.id = threadline.current_transaction_id() THEN
-            RETURN NEW;
-        END IF;
-    ELSIF TG_OP = 'UPDATE' THEN
-        IF OLD.transaction_id = threadline.current_transaction_id() THEN
-            RETURN NEW;
-        END IF;
-    END IF;
-    RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
-        USING ERRCODE = 'insufficient_privilege',
-              HINT = 'Use retention or erase_values, which record their removals.';
-END
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(current_setting('threadline.trail_delete', true) = 'on', false)
 $$;
 
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_transactions
-    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('id');
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_record('id');
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_changes
-    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_record('transaction_id');
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_actions
-    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_record('transaction_id');
 CREATE TRIGGER guard_row BEFORE DELETE OR UPDATE ON threadline.audit_key_changes
-    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_row('transaction_id');
+    FOR EACH ROW WHEN (NOT threadline.trail_delete_is_allowed()) EXECUTE FUNCTION threadline.guard_record('transaction_id');
 
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON threadline.audit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION threadline.guard_record();
@@ -1620,14 +1533,20 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     transaction_id uuid := threadline.current_transaction_id();
     order_id bigint := nextval('threadline.audit_changes_id_seq');
+    declared_names text[];
     not_captured regclass;
 BEGIN
     IF coalesce(cardinality(tables), 0) = 0 OR coalesce(trim(reason), '') = '' THEN
         RAISE EXCEPTION 'suspend_capture needs tables and a reason' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT given INTO not_captured FROM unnest(tables) AS given
-    WHERE threadline.deployed_policy(given) = '{}' OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given);
-    IF FOUND THEN
+    -- The declared names, which capture uses.
+    SELECT array_agg(declared_name ORDER BY declared_name),
+        (array_agg(given) FILTER (WHERE policy = '{}' OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = given)))[1]
+    INTO declared_names, not_captured
+    FROM unnest(tables) AS given
+    CROSS JOIN LATERAL threadline.deployed_policy(given) AS policy
+    CROSS JOIN concat_ws('.', quote_ident(policy #>> '{name,schema}'), quote_ident(policy #>> '{name,name}')) AS declared_name;
+    IF not_captured IS NOT NULL THEN
         RAISE EXCEPTION 'capture of % cannot be suspended: it is not captured by that name', not_captured
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'For a partition or an inheritance child, name the root.';
@@ -1635,20 +1554,11 @@ BEGIN
     INSERT INTO threadline.audit_suspensions (
         order_id, transaction_id, suspended_at, suspended_by, reason, tables
     ) VALUES (
-        order_id, transaction_id, clock_timestamp(), session_user, reason,
-        ARRAY(
-            -- The declared names, which capture uses.
-            SELECT format('%I.%I', policy #>> '{name,schema}', policy #>> '{name,name}')
-            FROM unnest(tables) AS given CROSS JOIN LATERAL threadline.deployed_policy(given) AS policy
-            ORDER BY 1
-        )
+        order_id, transaction_id, clock_timestamp(), session_user, reason, declared_names
     );
     -- Capture checks for suspensions only if its marker does not match, so clear the marker.
-    PERFORM set_config(
-            'threadline.suspended',
-            concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true
-        ),
-        set_config('threadline.recorded', '', true);
+    PERFORM set_config('threadline.recorded', '', true), set_config('threadline.suspended',
+        concat_ws(',', nullif(current_setting('threadline.suspended', true), ''), order_id), true);
 END
 $$;
 
@@ -1678,13 +1588,6 @@ BEGIN
 END
 $$;
 
--- Replaces the values of columns in an image by [ERASED].
-CREATE FUNCTION threadline.erased_image(image jsonb, columns text[]) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN image || (
-    SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE image ? name
-);
-
 -- Erases the values of columns in all stored images of one row, also under its earlier keys. The changes
 -- themselves are kept. Returns the number of updated changes.
 CREATE FUNCTION threadline.erase_values(
@@ -1694,7 +1597,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known_columns text[];
     unknown text;
-    found_key boolean;
+    is_recorded boolean;
+    includes_key boolean;
     erased bigint;
 BEGIN
     -- The columns of all policies of the table; images have the names that renamed columns had then.
@@ -1705,7 +1609,7 @@ BEGIN
     IF known_columns IS NULL THEN
         RAISE EXCEPTION 'table %.% was never under capture', of_schema, of_table
             USING ERRCODE = 'undefined_table';
-    ELSIF coalesce(cardinality(columns), 0) = 0 THEN
+    ELSIF coalesce(cardinality(columns), 0) = 0 OR array_position(columns, NULL) > 0 THEN
         RAISE EXCEPTION 'erase_values needs columns' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT name INTO unknown FROM unnest(columns) AS name WHERE NOT name = ANY (known_columns);
@@ -1714,23 +1618,25 @@ BEGIN
             USING ERRCODE = 'undefined_column',
                   HINT = 'Its captured columns are ' || array_to_string(known_columns, ', ');
     END IF;
-    SELECT count(*) > 0, bool_or(change.table_pk ?| columns) INTO found_key, unknown
+    SELECT count(*) > 0, bool_or(change.table_pk ?| columns) INTO is_recorded, includes_key
     FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
     JOIN threadline.audit_changes AS change
         ON change.table_name = of_table AND change.table_schema = of_schema
             AND change.row_key = segment.row_key
             AND change.id BETWEEN segment.first_id AND segment.last_id;
-    IF NOT found_key THEN
+    IF NOT is_recorded THEN
         RAISE EXCEPTION 'no changes are recorded for the row with key % of table %.%', of_key, of_schema, of_table
             USING ERRCODE = 'no_data_found';
-    ELSIF unknown::boolean THEN
+    ELSIF includes_key THEN
         RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM threadline.allow_trail_delete(true);
     UPDATE threadline.audit_changes AS change
-    SET data_after = threadline.erased_image(change.data_after, columns),
-        changed_from = threadline.erased_image(change.changed_from, columns)
+    SET data_after = data_after || (
+            SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE data_after ? name),
+        changed_from = changed_from || (
+            SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE changed_from ? name)
     FROM threadline.row_segments(of_schema, of_table, of_key) AS segment
     WHERE change.table_name = of_table AND change.table_schema = of_schema
         AND change.row_key = segment.row_key
@@ -1817,18 +1723,15 @@ CREATE FUNCTION threadline.remove_changes(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     this_transaction uuid := threadline.current_transaction_id();
-    part record;
+    partition regclass;
     known_after bigint;
     last_at timestamptz;
     ids uuid[];
-    elsewhere uuid[];
 BEGIN
     changes := 0; transactions := 0; baselines := 0;
-    SELECT found.* INTO part FROM threadline.trail_partitions() AS found WHERE found.partition = (
-        SELECT change.tableoid FROM threadline.audit_changes AS change
-        WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
-        ORDER BY change.captured_at, change.id LIMIT 1
-    );
+    SELECT change.tableoid INTO partition FROM threadline.audit_changes AS change
+    WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
+    ORDER BY change.captured_at, change.id LIMIT 1;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -1869,26 +1772,18 @@ BEGIN
             RETURNING id
         )
         SELECT count(*), max(captured_at), array_agg(DISTINCT transaction_id), (SELECT count(*) FROM kept) FROM gone
-        $sql$, part.partition)
+        $sql$, partition)
     INTO changes, last_at, ids, baselines
     USING of_table, of_schema, before, batch, keep_last_images, this_transaction, known_after;
-    IF baselines > 0 THEN
-        PERFORM threadline.record_transaction(this_transaction, concat(txid_current(), '|||'));
-    END IF;
+    PERFORM threadline.record_transaction(this_transaction, concat(txid_current(), '|||')) WHERE baselines > 0;
     DELETE FROM threadline.audit_key_changes AS moved
     WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
 
-    -- Keep the ids of transactions without a remaining change in this or another partition.
-    EXECUTE format('SELECT array_agg(found.id ORDER BY found.id) FROM unnest($1) AS found (id) WHERE NOT EXISTS '
-        '(SELECT FROM %s AS change WHERE change.transaction_id = found.id)', part.partition) INTO ids USING ids;
-    elsewhere := ARRAY(
-        SELECT DISTINCT change.transaction_id FROM threadline.audit_changes AS change
-        WHERE change.transaction_id BETWEEN ids[1] AND ids[cardinality(ids)]
-            AND (change.captured_at >= coalesce(part.to_instant, '-infinity') OR change.captured_at < part.from_instant)
-    );
     DELETE FROM threadline.audit_transactions AS emptied
     WHERE emptied.id BETWEEN ids[1] AND ids[cardinality(ids)] AND emptied.id = ANY (ids)
-        AND emptied.id <> ALL (elsewhere) AND emptied.id < threadline.transaction_id_from(transactions_before);
+        AND emptied.id < threadline.transaction_id_from(transactions_before) AND (
+            SELECT change.id FROM threadline.audit_changes AS change WHERE change.transaction_id = emptied.id LIMIT 1
+        ) IS NULL;
     GET DIAGNOSTICS transactions = ROW_COUNT;
     PERFORM threadline.allow_trail_delete(false);
     PERFORM threadline.record_purge(reason, ARRAY[of_schema], ARRAY[of_table], before, changes,
@@ -1942,11 +1837,10 @@ BEGIN
         WHERE moved.captured_at >= part.from_instant AND moved.captured_at < part.to_instant;
         PERFORM threadline.allow_trail_delete(false);
     END IF;
-    IF removed > 0 THEN
-        PERFORM threadline.record_purge(reason, schemas, tables, part.to_instant,
-            CASE part.parent WHEN 'audit_changes' THEN removed ELSE 0 END, jsonb_build_object(
-                'partition', partition_name, replace(part.parent, 'audit_', ''), removed));
-    END IF;
+    PERFORM threadline.record_purge(reason, schemas, tables, part.to_instant,
+        CASE part.parent WHEN 'audit_changes' THEN removed ELSE 0 END,
+        jsonb_build_object('partition', partition_name, replace(part.parent, 'audit_', ''), removed))
+    WHERE removed > 0;
     RETURN removed;
 END
 $$;
@@ -1971,10 +1865,8 @@ BEGIN
     );
     GET DIAGNOSTICS transactions = ROW_COUNT;
     PERFORM threadline.allow_trail_delete(false);
-    IF transactions > 0 THEN
-        PERFORM threadline.record_purge(reason, '{}', '{}', before, 0,
-            jsonb_build_object('transactions', transactions));
-    END IF;
+    PERFORM threadline.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('transactions', transactions))
+    WHERE transactions > 0;
 END
 $$;
 
@@ -1991,9 +1883,8 @@ BEGIN
     ));
     GET DIAGNOSTICS removed = ROW_COUNT;
     PERFORM threadline.allow_trail_delete(false);
-    IF removed > 0 THEN
-        PERFORM threadline.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('actions', removed));
-    END IF;
+    PERFORM threadline.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('actions', removed))
+    WHERE removed > 0;
     RETURN removed;
 END
 $$;
@@ -2022,16 +1913,9 @@ CREATE TABLE threadline.audit_baseline_runs (
     reached_end    boolean     NOT NULL DEFAULT false
 );
 
-COMMENT ON TABLE threadline.audit_baseline_runs IS
-    'One row for each baseline run: table, role, state and progress.';
-COMMENT ON COLUMN threadline.audit_baseline_runs.selection IS 'Which rows: those without history, or all.';
-COMMENT ON COLUMN threadline.audit_baseline_runs.continues IS 'The unfinished run whose work this one continued.';
+COMMENT ON TABLE threadline.audit_baseline_runs IS 'One row for each baseline run: table, role, state and progress.';
 COMMENT ON COLUMN threadline.audit_baseline_runs.first_change IS
     'Changes with a greater id were recorded by this run or one that it continues, or captured later.';
-COMMENT ON COLUMN threadline.audit_baseline_runs.rows_left IS
-    'The number of rows skipped because other transactions had them locked.';
-COMMENT ON COLUMN threadline.audit_baseline_runs.last_key IS
-    'The last key that was read: column name to value as text.';
 
 CREATE INDEX audit_baseline_runs_table_idx ON threadline.audit_baseline_runs (table_name, table_schema, id);
 -- At most one running run for each table: two would record its rows twice.
@@ -2052,10 +1936,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $base
 DECLARE
     this_run record;
 BEGIN
-    SELECT found.state, found.table_schema, found.table_name,
-        format('%I.%I', found.table_schema, found.table_name) AS shown
-    INTO this_run
-    FROM threadline.audit_baseline_runs AS found WHERE found.id = run;
+    SELECT found.* INTO this_run FROM threadline.audit_baseline_runs AS found WHERE found.id = run;
     IF this_run.state IS DISTINCT FROM 'running' THEN
         RAISE EXCEPTION 'baseline run % is not running: it is %', run, coalesce(this_run.state, 'unknown')
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -2063,15 +1944,6 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'a baseline needs read committed transactions, to see what was committed before it locked a row'
             USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = to_regclass(this_run.shown) AND tgname = '00_threadline_capture'
-            AND tgenabled IN ('O', 'A')
-    ) THEN
-        RAISE EXCEPTION 'table % is not captured, so a baseline of it would be wrong at once', this_run.shown
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Generate and apply its capture migration first (gen-triggers).';
     END IF;
     -- `true`: a baseline without an actor is refused.
     RETURN threadline.record_change(
@@ -2261,7 +2133,9 @@ BEGIN ATOMIC
     SELECT c.id, c.captured_at, c.op, c.actor, NULL, NULL, NULL, NULL, c.transaction_id, c.action_id
     FROM threadline.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
-        AND c.op = 'truncate' AND c.partition_name IS NULL AND c.id > (SELECT min(first_id) FROM segment)
+        AND c.op = 'truncate' AND c.partition_name IS NULL AND c.id > (
+            SELECT min(k.id) FROM segment JOIN threadline.audit_changes AS k ON k.table_name = of_table AND k.table_schema = of_schema
+                AND k.row_key = segment.row_key AND k.id BETWEEN segment.first_id AND segment.last_id)
     UNION ALL
     SELECT e.order_id, e.recorded_at, 'key_defined', NULL, NULL, NULL, NULL, NULL, e.transaction_id, NULL
     FROM threadline.audit_enrolments AS e
@@ -2280,32 +2154,60 @@ CREATE FUNCTION threadline.row_from_image(base anyelement, image jsonb) RETURNS 
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
 DECLARE
     row_type regtype := pg_typeof(base);
-    json_columns text[] := ARRAY(
-        SELECT a.attname::text
-        FROM pg_type AS t
-        JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_type AS of_column ON of_column.oid = a.atttypid
-        WHERE t.oid = row_type AND 'json'::regtype IN (a.atttypid, of_column.typbasetype)
-    );
+    json_columns text[];
+    column_values text;
     filled ALIAS FOR $0;
 BEGIN
-    IF cardinality(json_columns) = 0 THEN
+    SELECT array_agg(a.attname::text) FILTER (WHERE json.is_json), string_agg(format(
+        CASE WHEN json.is_json THEN '($1 ->> %L)::json' ELSE 'filled.%I' END, a.attname
+    ), ', ' ORDER BY a.attnum)
+    INTO json_columns, column_values
+    FROM pg_type AS t
+    JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type AS of_column ON of_column.oid = a.atttypid
+    CROSS JOIN LATERAL (SELECT 'json'::regtype IN (a.atttypid, of_column.typbasetype)) AS json (is_json)
+    WHERE t.oid = row_type;
+    IF json_columns IS NULL THEN
         RETURN jsonb_populate_record(base, image);
     END IF;
-    EXECUTE (
-        SELECT format(
-            'SELECT (ROW(%s)::%s).* FROM jsonb_populate_record(NULL::%2$s, $1 - $2) AS p',
-            string_agg(
-                CASE WHEN a.attname = ANY (json_columns) THEN format('($1 ->> %L)::json', a.attname)
-                    ELSE format('p.%I', a.attname) END,
-                ', ' ORDER BY a.attnum
-            ),
-            row_type
-        )
-        FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
-        WHERE t.oid = row_type AND a.attnum > 0 AND NOT a.attisdropped
-    ) INTO filled USING image, json_columns;
+    EXECUTE format('SELECT (ROW(%s)::%s).* FROM jsonb_populate_record(NULL::%2$s, $1 - $2) AS filled', column_values, row_type)
+        INTO filled USING image, json_columns;
     RETURN filled;
+END
+$$;
+
+-- The columns of a relation whose values in an image their present types reject, for example after an enum
+-- label was renamed: name to {"stored", "type", "error"}.
+CREATE FUNCTION threadline.incompatible_columns(relation regclass, image jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
+DECLARE
+    found jsonb := '{}';
+    col record;
+BEGIN
+    BEGIN
+        EXECUTE format('SELECT threadline.row_from_image(NULL::%s, $1)', relation) USING image;
+        RETURN found;
+    EXCEPTION
+        WHEN insufficient_privilege THEN RETURN found; -- on the schema of the relation
+        WHEN OTHERS THEN NULL; -- find the columns
+    END;
+    FOR col IN
+        SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
+            threadline.base_type(atttypid) = 'json'::regtype AS is_json
+        FROM pg_attribute
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND image ? attname
+    LOOP
+        BEGIN
+            EXECUTE format(CASE WHEN col.is_json THEN 'SELECT ($1 ->> %L)::%s' ELSE 'SELECT r FROM jsonb_to_record($1) AS r (%I %s)' END,
+                col.name, col.type) USING image;
+        EXCEPTION
+            WHEN insufficient_privilege THEN NULL;
+            WHEN OTHERS THEN
+                found := found || jsonb_build_object(col.name, jsonb_build_object(
+                    'stored', image ->> col.name, 'type', col.type, 'error', SQLERRM));
+        END;
+    END LOOP;
+    RETURN found;
 END
 $$;
 
@@ -2314,17 +2216,12 @@ $$;
 CREATE FUNCTION threadline.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT GREATEST(
-        (
-            SELECT e.recorded_at FROM threadline.audit_enrolments AS e
-            WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-            ORDER BY e.order_id LIMIT 1
-        ),
-        (
-            SELECT h.purged_before FROM threadline.audit_horizons AS h
-            WHERE h.table_name = of_table AND h.table_schema = of_schema
-        )
-    );
+    SELECT GREATEST(min(e.recorded_at), (
+        SELECT h.purged_before FROM threadline.audit_horizons AS h
+        WHERE h.table_name = of_table AND h.table_schema = of_schema
+    ))
+    FROM threadline.audit_enrolments AS e
+    WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled';
 END;
 
 -- What one row was as of an instant: the row that has a key now or had it last, under the keys that it
@@ -2333,7 +2230,7 @@ END;
 -- The last record at or before the instant tells. If there is none, but the instant is not before the
 -- horizon, the first record after it tells what it found (`later`): an update its old values, a delete
 -- its last image, a baseline the row. `unknown` names the columns of which the image has no value:
--- masked, excluded, erased, too_large, not_captured.
+-- masked, excluded, erased, too_large, not_captured; and those of incompatible_columns.
 CREATE FUNCTION threadline.row_as_of(
     of_schema text, of_table text, of_key text, instant timestamptz,
     OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text, OUT later boolean,
@@ -2351,7 +2248,7 @@ DECLARE
     );
     told threadline.audit_changes;
     other threadline.audit_changes;
-    policy jsonb;
+    policy jsonb := threadline.deployed_policy(relation);
     bounds text;
     inside boolean;
 BEGIN
@@ -2437,26 +2334,21 @@ BEGIN
         RETURN;
     END IF;
 
-    policy := (
-        SELECT obj_description(t.tgfoid, 'pg_proc')::jsonb -> 'table' FROM pg_trigger AS t
-        WHERE t.tgrelid = relation AND t.tgname = '00_threadline_capture'
-    );
-    SELECT COALESCE(jsonb_object_agg(found.name, found.reason), '{}') INTO unknown
+    SELECT COALESCE(jsonb_object_agg(found.name, found.reason) FILTER (WHERE found.reason IS NOT NULL), '{}') INTO unknown
     FROM (
         SELECT a.attname AS name, CASE
-            WHEN NOT image ? a.attname THEN CASE declared.rule WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
+            WHEN NOT image ? a.attname THEN CASE declared ->> 'rule' WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
             WHEN image ->> a.attname = '[ERASED]' THEN 'erased'
             WHEN image ->> a.attname LIKE '[TOO LARGE: % bytes, sha256:%]' THEN 'too_large'
-            WHEN declared.rule = 'mask' OR image ->> a.attname IN ('[REDACTED]', policy ->> 'mask_with') THEN 'masked'
+            WHEN declared ->> 'rule' LIKE 'mask%' AND image ->> a.attname IS NOT NULL OR image ->> a.attname IN ('[REDACTED]', policy ->> 'mask_with') THEN 'masked'
         END AS reason
         FROM pg_attribute AS a
-        LEFT JOIN LATERAL (
-            SELECT listed ->> 'rule' AS rule FROM jsonb_array_elements(policy -> 'columns') AS listed
-            WHERE listed ->> 'name' = a.attname LIMIT 1
-        ) AS declared ON true
+        LEFT JOIN jsonb_array_elements(policy -> 'columns') AS declared ON declared ->> 'name' = a.attname
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-    ) AS found
-    WHERE found.reason IS NOT NULL;
+    ) AS found;
+    IF relation IS NOT NULL THEN
+        unknown := unknown || threadline.incompatible_columns(relation, image - ARRAY(SELECT jsonb_object_keys(unknown)));
+    END IF;
 END
 $$;
 
@@ -2503,25 +2395,17 @@ WHERE change.op <> 'baseline';
 -- {"version", "hash", "table"}. `relation` is null if the table does not exist.
 CREATE VIEW threadline.deployed_policies AS
 SELECT
-    deployed.policy #>> '{table,name,schema}' AS table_schema,
-    deployed.policy #>> '{table,name,name}' AS table_name,
-    (
-        SELECT class.oid
-        FROM pg_catalog.pg_class AS class
-        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-        WHERE namespace.nspname = deployed.policy #>> '{table,name,schema}'
-            AND class.relname = deployed.policy #>> '{table,name,name}'
-    ) AS relation,
-    deployed.function,
-    deployed.policy
-FROM (
-    SELECT function.oid AS function, threadline.policy_of(function.oid) AS policy
-    FROM pg_catalog.pg_proc AS function
-    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
-    WHERE namespace.nspname = 'threadline' AND function.proname LIKE 'capture\_%'
-) AS deployed
-WHERE deployed.policy IS NOT NULL;
-
+    policy #>> '{table,name,schema}' AS table_schema,
+    policy #>> '{table,name,name}' AS table_name,
+    class.oid AS relation,
+    function.oid AS function,
+    policy
+FROM pg_catalog.pg_proc AS function
+CROSS JOIN LATERAL threadline.policy_of(function.oid) AS policy
+LEFT JOIN (pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace)
+    ON namespace.nspname = policy #>> '{table,name,schema}' AND class.relname = policy #>> '{table,name,name}'
+WHERE function.pronamespace = 'threadline'::regnamespace AND function.proname LIKE 'capture\_%'
+    AND policy IS NOT NULL;
 
 -- The feed: the position of each named consumer. The logic is in the library, which reads the trail and
 -- updates this table with the privileges of the worker's role: SELECT on the trail, and UPDATE on
@@ -2537,7 +2421,7 @@ CREATE TABLE threadline.audit_feed_consumers (
     name              text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_by        text        NOT NULL DEFAULT session_user,
-    acknowledged_to   bigint      NOT NULL,
+    acknowledged_to   bigint      NOT NULL, -- all ids up to this
     seen_until        timestamptz NOT NULL DEFAULT '-infinity',
     settled_to        bigint      NOT NULL DEFAULT 0,
     settled_at        timestamptz NOT NULL DEFAULT '-infinity',
@@ -2554,19 +2438,8 @@ CREATE TABLE threadline.audit_feed_consumers (
 
 COMMENT ON TABLE threadline.audit_feed_consumers IS
     'One row for each named consumer of the feed: its position and its lease. State, not a record.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.acknowledged_to IS
-    'Changes and actions with ids up to this are acknowledged.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.seen_until IS 'About when the last acknowledged change was captured.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.settled_to IS
-    'All transactions that took ids up to this have ended.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.settled_at IS 'When settled_to was the last assigned id.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.mark_id IS
-    'The next settled_to, when every transaction older than mark_xid has ended.';
 COMMENT ON COLUMN threadline.audit_feed_consumers.lease_token IS
     'The fencing token: only its holder can acknowledge, and only until leased_until.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.leased_to IS 'acknowledged_to after an acknowledgement.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.leased_seen_until IS 'seen_until after an acknowledgement.';
-COMMENT ON COLUMN threadline.audit_feed_consumers.attempt IS 'How often the items after acknowledged_to were leased.';
 
 CREATE VIEW threadline.audit_feed_end AS
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last_id
@@ -2602,28 +2475,22 @@ $$;
 
 GRANT USAGE ON SCHEMA threadline TO PUBLIC;
 -- Writers.
-GRANT EXECUTE ON FUNCTION threadline.begin_audited_work(jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.end_audited_work(jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.count_audited_work(uuid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.current_transaction_id() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    threadline.begin_audited_work(jsonb), threadline.end_audited_work(jsonb),
+    threadline.count_audited_work(uuid), threadline.record_action(jsonb, jsonb, jsonb),
+    threadline.current_transaction_id()
+TO PUBLIC;
 -- Readers. These run with the caller's privileges, or read no table.
-GRANT EXECUTE ON FUNCTION threadline.schema_version(), threadline.policy_of(oid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_key(text[]), threadline.current_enrolment(text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.trail_partitions(), threadline.transaction_id_from(timestamptz),
-    threadline.action_id_from(timestamptz), threadline.transaction_began_at(uuid),
-    threadline.action_recorded_at(uuid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_key_changes(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_segments(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_history(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_as_of(text, text, text, timestamptz) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.row_from_image(anyelement, jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION threadline.audit_horizon(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    threadline.schema_version(), threadline.policy_of(oid), threadline.deployed_policy(oid),
+    threadline.row_key(text[]), threadline.current_enrolment(text, text), threadline.trail_partitions(),
+    threadline.transaction_id_from(timestamptz), threadline.action_id_from(timestamptz),
+    threadline.transaction_began_at(uuid), threadline.action_recorded_at(uuid),
+    threadline.row_key_changes(text, text, text), threadline.row_segments(text, text, text),
+    threadline.row_history(text, text, text), threadline.row_as_of(text, text, text, timestamptz),
+    threadline.row_from_image(anyelement, jsonb), threadline.incompatible_columns(regclass, jsonb),
+    threadline.base_type(oid), threadline.audit_horizon(text, text)
+TO PUBLIC;
 
-DO $$
-BEGIN
-    IF current_setting('threadline.path_before', true) <> '' THEN
-        PERFORM set_config('search_path', current_setting('threadline.path_before'), true);
-    END IF;
-END
-$$;
+-- Restores the search path that the first statement changed.
+SELECT set_config('search_path', current_setting('threadline.path_before'), true);

@@ -47,7 +47,6 @@ COMMENT ON COLUMN @threadline@.audit_transactions.occurred_at IS
 COMMENT ON COLUMN @threadline@.audit_transactions.actor IS
     'The first actor that the application named: type:id, or anonymous. Unverified: any role can set it.';
 COMMENT ON COLUMN @threadline@.audit_transactions.on_behalf_of IS 'The actor that was represented: type:id, or anonymous.';
-COMMENT ON COLUMN @threadline@.audit_transactions.action_id IS 'The outermost action.';
 COMMENT ON COLUMN @threadline@.audit_transactions.context IS
     'The rest of the context: source, remote_addr, meta; context_error lists the fields that were malformed.';
 COMMENT ON COLUMN @threadline@.audit_transactions.xid IS
@@ -82,12 +81,10 @@ COMMENT ON TABLE @threadline@.audit_changes IS
 COMMENT ON COLUMN @threadline@.audit_changes.op IS
     'insert, update, delete, truncate, or baseline (the image of a row, recorded without a change).';
 COMMENT ON COLUMN @threadline@.audit_changes.actor IS 'The actor in force: type:id, or anonymous; null if none was named.';
-COMMENT ON COLUMN @threadline@.audit_changes.action_id IS 'The action in force.';
 COMMENT ON COLUMN @threadline@.audit_changes.command_id IS
     'The command of the transaction that made the row version. Internal: orders changes within a statement.';
 COMMENT ON COLUMN @threadline@.audit_changes.row_key IS
     'The values of the primary key as text: the value itself, or a JSON array in the order of the key''s columns.';
-COMMENT ON COLUMN @threadline@.audit_changes.previous_key IS 'row_key before an update that changed the key.';
 COMMENT ON COLUMN @threadline@.audit_changes.table_pk IS
     'The key after the change (delete: before it): column name to value as text.';
 COMMENT ON COLUMN @threadline@.audit_changes.data_after IS
@@ -256,5 +253,3 @@ CREATE INDEX audit_suspensions_transaction_idx ON @threadline@.audit_suspensions
 -- session set last. A session can write the setting, but not this value. Unlogged, because session
 -- values do not survive a crash.
 CREATE UNLOGGED SEQUENCE @threadline@.capture_session AS bigint MINVALUE -9223372036854775808;
--- Its session value is the xid of the transaction that may delete from the trail; see allow_trail_delete.
-CREATE UNLOGGED SEQUENCE @threadline@.removal_session AS bigint;

@@ -58,11 +58,15 @@ LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $partitions
         AND parent.relname IN ('audit_changes', 'audit_transactions', 'audit_actions')
 $partitions$;
 
--- Raises an error for the statement that fires it. TRUNCATE triggers are not inherited, so each
--- partition has its own.
+-- Raises an error for the statement that fires it. Rows that the current transaction inserted may be updated:
+-- the argument of row triggers is the column with the id of the inserting transaction. TRUNCATE triggers are
+-- not inherited, so each partition has its own.
 CREATE FUNCTION @threadline@.guard_record() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
 BEGIN
+    IF TG_OP = 'UPDATE' AND to_jsonb(OLD) ->> TG_ARGV[0] = @threadline@.current_transaction_id()::text THEN
+        RETURN NEW;
+    END IF;
     RAISE EXCEPTION 'the audit trail is append-only: % of %.% refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Retention removes expired changes; erase_values erases values of a row.';
@@ -73,14 +77,14 @@ $guard$;
 CREATE FUNCTION @threadline@.revoke_all(object text, owner oid, acl aclitem[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $revoke$
 DECLARE
-    grantee text;
+    grantees text := (
+        SELECT string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, ', ')
+        FROM aclexplode(acl) WHERE grantee <> owner
+    );
 BEGIN
-    FOR grantee IN
-        SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END
-        FROM aclexplode(acl) AS granted WHERE granted.grantee <> owner
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantee);
-    END LOOP;
+    IF grantees IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', object, grantees);
+    END IF;
 END
 $revoke$;
 
@@ -89,20 +93,20 @@ $revoke$;
 CREATE FUNCTION @threadline@.protect_partition(parent regclass, partition regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $protect$
 DECLARE
-    reader text;
+    readers text := (
+        SELECT string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, ', ')
+        FROM pg_class CROSS JOIN aclexplode(relacl)
+        WHERE oid = parent AND grantee <> relowner AND privilege_type = 'SELECT'
+    );
 BEGIN
     EXECUTE format(
         'CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s '
         'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.guard_record()', partition
     );
     PERFORM @threadline@.revoke_all(partition::text, relowner, relacl) FROM pg_class WHERE oid = partition;
-    FOR reader IN
-        SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-        FROM pg_class CROSS JOIN aclexplode(relacl) AS acl
-        WHERE oid = parent AND acl.grantee <> relowner AND acl.privilege_type = 'SELECT'
-    LOOP
-        EXECUTE format('GRANT SELECT ON %s TO %s', partition, reader);
-    END LOOP;
+    IF readers IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO %s', partition, readers);
+    END IF;
 END
 $protect$;
 
@@ -180,16 +184,6 @@ BEGIN
 END
 $create$;
 
--- Creates the partitions from an instant to a number of months after it. Returns how many it created.
-CREATE FUNCTION @threadline@.create_partitions(from_instant timestamptz, months integer) RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $create$
-    SELECT count(*) FILTER (WHERE @threadline@.create_partition(parent, period, 0) >= 0)
-    FROM unnest(ARRAY['audit_changes', 'audit_transactions', 'audit_actions']) AS parent
-    CROSS JOIN @threadline@.audit_settings AS settings
-    CROSS JOIN generate_series(date_trunc(settings.partition_width, from_instant),
-        from_instant + make_interval(months => months), ('1 ' || settings.partition_width)::interval) AS period
-$create$;
-
 -- Maintenance, for a scheduler: creates partitions ahead, and moves rows out of the default partitions, one
 -- period for each call, because the table stays locked until the transaction ends. Returns one row for each
 -- partition `created`, with the number of rows moved into it, and for each period that is `left` (it has
@@ -224,12 +218,8 @@ BEGIN
                 rows_moved := @threadline@.create_partition(table_name, period_start, move_at_most);
                 CONTINUE WHEN rows_moved IS NULL;
                 result := CASE WHEN rows_moved < 0 THEN 'left' ELSE 'created' END;
-                IF result = 'created' THEN
-                    PERFORM set_config('lock_timeout', '10ms', true);
-                END IF;
-                IF rows_moved > 0 THEN
-                    move_at_most := 0;
-                END IF;
+                PERFORM set_config('lock_timeout', '10ms', true) WHERE result = 'created';
+                move_at_most := CASE WHEN rows_moved > 0 THEN 0 ELSE move_at_most END;
             EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                 result := 'locked';
                 rows_moved := 0;
@@ -249,7 +239,10 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions'] LOOP
         EXECUTE format('CREATE TABLE @threadline@.%1$I PARTITION OF @threadline@.%2$I DEFAULT', parent || '_default', parent);
         PERFORM @threadline@.protect_partition('@threadline@.' || parent, '@threadline@.' || parent || '_default');
+        PERFORM @threadline@.create_partition(parent, period AT TIME ZONE 'UTC', 0)
+        FROM @threadline@.audit_settings
+        CROSS JOIN generate_series(date_trunc(partition_width, now() AT TIME ZONE 'UTC'),
+            (now() + '3 months') AT TIME ZONE 'UTC', ('1 ' || partition_width)::interval) AS period;
     END LOOP;
-    PERFORM @threadline@.create_partitions(now(), 3);
 END
 $$;

@@ -101,8 +101,7 @@ BEGIN
                 IF given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[] <> '{}' THEN
                     problem := concat_ws(E'\n', problem, (
                         SELECT string_agg(left(field, 64) || ': not a field of the context', E'\n')
-                        FROM jsonb_object_keys(given) AS field
-                        WHERE field <> ALL ('{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[])
+                        FROM jsonb_object_keys(given - '{source,remote_addr,meta,request_id,correlation_id,job_id,on_behalf_of,action_id}'::text[]) AS field
                     ));
                 END IF;
                 IF coalesce(problem, '') = '' THEN
@@ -145,8 +144,7 @@ BEGIN
                 OR recorded.request_id IS NULL AND request IS NOT NULL
                 OR recorded.correlation_id IS NULL AND correlation IS NOT NULL
                 OR recorded.job_id IS NULL AND job IS NOT NULL
-                OR (recorded.context @> given) IS FALSE
-                OR recorded.context IS NULL AND given IS NOT NULL
+                OR given IS NOT NULL AND (recorded.context @> given) IS NOT TRUE
             );
     END IF;
 

@@ -23,9 +23,7 @@ DECLARE
     represented text := @threadline@.actor_text(context -> 'on_behalf_of');
     transaction_id uuid := @threadline@.current_transaction_id();
 BEGIN
-    IF jsonb_typeof(action) IS DISTINCT FROM 'object' THEN
-        RAISE EXCEPTION 'action: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF jsonb_typeof(coalesce(context, '{}')) <> 'object' THEN
+    IF jsonb_typeof(coalesce(context, '{}')) <> 'object' THEN
         RAISE EXCEPTION 'context: not a JSON object' USING ERRCODE = 'invalid_parameter_value';
     ELSIF actor_given IS NULL AND jsonb_typeof(actor) <> 'null' THEN
         RAISE EXCEPTION 'actor: not an actor: %', left(actor::text, 200)
@@ -76,7 +74,7 @@ $$;
 CREATE FUNCTION @threadline@.begin_audited_work(work jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before jsonb := '{}';
+    before jsonb;
     outer_context jsonb;
     context jsonb := coalesce(work -> 'context', '{}');
     action_id text;
@@ -93,19 +91,16 @@ BEGIN
     IF work ? 'action' THEN
         action_id := @threadline@.record_action(work -> 'action', work -> 'actor_ref', context);
     END IF;
-    IF concat(
-        current_setting('threadline.actor_ref', true), current_setting('threadline.context', true),
-        current_setting('threadline.action_id', true)
-    ) <> '' THEN
-        before := jsonb_build_object(
-            'actor_ref', current_setting('threadline.actor_ref', true),
-            'context', current_setting('threadline.context', true),
-            'action_id', current_setting('threadline.action_id', true)
-        );
+    before := jsonb_strip_nulls(jsonb_build_object(
+        'actor_ref', nullif(current_setting('threadline.actor_ref', true), ''),
+        'context', nullif(current_setting('threadline.context', true), ''),
+        'action_id', nullif(current_setting('threadline.action_id', true), '')
+    ));
+    IF before <> '{}' THEN
         outer_context := @threadline@.setting_as_jsonb(before ->> 'context');
         -- The context has the outermost action, the setting the action in force.
         context := context || jsonb_strip_nulls(jsonb_build_object('action_id', coalesce(
-            outer_context ->> 'action_id', nullif(before ->> 'action_id', ''), action_id
+            outer_context ->> 'action_id', before ->> 'action_id', action_id
         )));
         action_id := coalesce(action_id, before ->> 'action_id');
     END IF;
@@ -127,12 +122,8 @@ BEGIN
             set_config('threadline.action_id', coalesce(before ->> 'action_id', ''), true);
     END IF;
     -- The marker of record_transaction begins with the transaction's xid.
-    IF starts_with(
-        current_setting('threadline.recorded', true), concat(txid_current_if_assigned(), '|')
-    ) THEN
-        RETURN @threadline@.current_transaction_id();
-    END IF;
-    RETURN NULL;
+    RETURN CASE WHEN starts_with(current_setting('threadline.recorded', true), concat(txid_current_if_assigned(), '|'))
+        THEN @threadline@.current_transaction_id() END;
 END
 $$;
 

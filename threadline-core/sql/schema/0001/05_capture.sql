@@ -31,18 +31,6 @@ BEGIN ATOMIC
     ORDER BY enrolled.order_id DESC LIMIT 1;
 END;
 
--- Whether the current transaction has suspended capture of a table. The setting only selects rows of
--- audit_suspensions, because any role can write it.
-CREATE FUNCTION @threadline@.is_suspended(this_transaction uuid, table_schema text, table_name text)
-RETURNS boolean
-LANGUAGE sql STABLE
-RETURN EXISTS (
-    SELECT FROM @threadline@.audit_suspensions AS suspension
-    WHERE suspension.transaction_id = this_transaction
-        AND format('%I.%I', table_schema, table_name) = ANY (suspension.tables)
-        AND suspension.order_id::text = ANY (string_to_array(current_setting('threadline.suspended', true), ','))
-);
-
 -- Records one change. Returns false if capture of the table is suspended.
 --
 -- The row of the transaction exists if the marker matches the current settings and currval of
@@ -78,8 +66,14 @@ BEGIN
     IF is_marked THEN
         actor := nullif(substr(marker, length(settings) + 2), '');
     ELSE
+        -- The setting only selects rows of audit_suspensions, because any role can write it.
         IF current_setting('threadline.suspended', true) <> '' THEN
-            IF @threadline@.is_suspended(this_transaction, table_schema, table_name) THEN
+            IF EXISTS (
+                SELECT FROM @threadline@.audit_suspensions AS suspension
+                WHERE suspension.transaction_id = this_transaction
+                    AND format('%I.%I', table_schema, table_name) = ANY (suspension.tables)
+                    AND suspension.order_id::text = ANY (string_to_array(current_setting('threadline.suspended', true), ','))
+            ) THEN
                 RETURN false;
             END IF;
         END IF;

@@ -78,36 +78,32 @@ RETURN (
         LEFT JOIN pg_attribute AS attribute
             ON attribute.attrelid = enrolment.relation AND attribute.attnum = part.attnum
                 AND NOT attribute.attisdropped
-                AND (
-                    enrolment.relation IN (fallback_query.relation, pg_partition_root(fallback_query.relation))
-                    OR EXISTS (
-                        SELECT FROM pg_inherits
-                        WHERE inhrelid = fallback_query.relation AND inhparent = enrolment.relation
-                    )
+                AND enrolment.relation IN (
+                    SELECT fallback_query.relation
+                    UNION ALL SELECT pg_partition_root(fallback_query.relation)
+                    UNION ALL SELECT inhparent FROM pg_inherits WHERE inhrelid = fallback_query.relation
                 )
     ), stored AS (
         SELECT attribute.attnum, attribute.attname::text AS name, declared.rule, side.alias,
             CASE WHEN attribute.atttypid = 'bytea'::regtype THEN '' ELSE '::text COLLATE "C"' END AS compared_as,
             CASE
                 WHEN declared.rule = 'mask' THEN format('%L::text', policy ->> 'mask_with')
-                WHEN max_bytes IS NOT NULL THEN format(
+                WHEN declared.rule = 'mask_keep_null' THEN
+                    format('CASE WHEN %s IS DISTINCT FROM NULL THEN %L END', column_ref, policy ->> 'mask_with')
+                WHEN max_bytes IS NULL THEN @threadline@.stored_expression(column_ref, attribute.atttypid)
+                ELSE format(
                     'CASE WHEN octet_length(%1$s) > %2$s THEN to_jsonb(format(''[TOO LARGE: %%s bytes, sha256:%%s]'', '
                     'octet_length(%1$s), encode(sha256(%1$s), ''hex''))) ELSE to_jsonb(%3$s) END',
-                    format(CASE attribute.atttypid WHEN 'bytea'::regtype THEN '%s.%I'
-                        ELSE 'convert_to(%s.%I::text, getdatabaseencoding())' END, side.alias, attribute.attname),
-                    max_bytes,
-                    @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
+                    CASE attribute.atttypid WHEN 'bytea'::regtype THEN column_ref
+                        ELSE format('convert_to(%s::text, getdatabaseencoding())', column_ref) END,
+                    max_bytes, @threadline@.stored_expression(column_ref, attribute.atttypid)
                 )
-                ELSE @threadline@.stored_expression(format('%s.%I', side.alias, attribute.attname), attribute.atttypid)
             END AS expression
         FROM pg_attribute AS attribute
         CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
-        CROSS JOIN LATERAL (
-            SELECT coalesce((
-                SELECT col ->> 'rule' FROM jsonb_array_elements(policy -> 'columns') AS col
-                WHERE col ->> 'name' = attribute.attname
-            ), 'unclassified') AS rule
-        ) AS declared
+        CROSS JOIN format('%s.%I', side.alias, attribute.attname) AS column_ref
+        LEFT JOIN jsonb_array_elements(policy -> 'columns') AS listed ON listed ->> 'name' = attribute.attname
+        CROSS JOIN coalesce(listed ->> 'rule', 'unclassified') AS declared (rule)
         WHERE attribute.attrelid = relation AND attribute.attnum > 0 AND NOT attribute.attisdropped
             AND attribute.attgenerated <> 'v' -- triggers do not see the value
             AND declared.rule <> 'exclude'
@@ -120,10 +116,7 @@ RETURN (
             string_agg(format('%s.%I::text', side.alias, name), ', ' ORDER BY position) AS key_values
         FROM key_column CROSS JOIN (VALUES ('o'), ('n')) AS side (alias)
         GROUP BY side.alias
-        HAVING bool_and(EXISTS (
-            SELECT FROM pg_attribute AS attribute
-            WHERE attribute.attrelid = relation AND attribute.attname = name AND NOT attribute.attisdropped
-        ))
+        HAVING bool_and(name IN (SELECT attname FROM pg_attribute WHERE attrelid = relation AND NOT attisdropped))
     )
     SELECT format(
         'SELECT %s, %s, array_remove(ARRAY[%s]::text[], NULL), %s, %s, %s FROM (SELECT ($1).*) AS o, (SELECT ($2).*) AS n',
@@ -133,8 +126,7 @@ RETURN (
             FROM stored WHERE alias = 'n' AND rule <> 'ignore'),
         coalesce((SELECT format('@threadline@.row_key(%s)', key_values) FROM row_key WHERE alias = 'o'), 'NULL::text'),
         coalesce((SELECT format('@threadline@.row_key(%s)', key_values) FROM row_key WHERE alias = 'n'), 'NULL::text'),
-        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key
-            WHERE alias = 'n'), 'NULL::jsonb')
+        coalesce((SELECT format('jsonb_build_object(%s)', pairs) FROM row_key WHERE alias = 'n'), 'NULL::jsonb')
     )
 );
 
@@ -156,11 +148,8 @@ DECLARE
     new_key text;
 BEGIN
     -- An insert has no old row and a delete no new row: use the same row for both.
-    IF op = 'INSERT' THEN
-        old_row := new_row;
-    ELSIF op = 'DELETE' THEN
-        new_row := old_row;
-    END IF;
+    old_row := coalesce(old_row, new_row);
+    new_row := coalesce(new_row, old_row);
     BEGIN
         EXECUTE @threadline@.fallback_query(relation, policy, NULL)
             INTO old_image, new_image, changed, old_key, new_key, table_pk USING old_row, new_row;
@@ -173,15 +162,13 @@ BEGIN
     IF op = 'DELETE' THEN
         changed_from := old_image;
     ELSIF op = 'UPDATE' AND (cardinality(changed) > 0 OR old_key IS DISTINCT FROM new_key) THEN
-        -- Ignored columns are included if they differ.
-        SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed_from
-        FROM jsonb_each(old_image)
-        WHERE key = ANY (changed) OR new_image -> key IS DISTINCT FROM value;
-        -- Of a column without a rule, such as a renamed one, the name is stored, but not the value.
-        changed_from := changed_from || (
-            SELECT coalesce(jsonb_object_agg(name, '[UNCLASSIFIED]'), '{}') FROM unnest(changed) AS name
-            WHERE NOT old_image ? name
-        );
+        -- Ignored columns are included if they differ. Of a column without a rule, such as a renamed one, the
+        -- name is stored, but not the value.
+        SELECT coalesce(jsonb_object_agg(name, coalesce(old_image -> name, '"[UNCLASSIFIED]"')), '{}') INTO changed_from
+        FROM (
+            SELECT unnest(changed)
+            UNION SELECT key FROM jsonb_each(old_image) WHERE new_image -> key IS DISTINCT FROM value
+        ) AS different (name);
         previous_key := nullif(old_key, new_key);
     END IF;
 END

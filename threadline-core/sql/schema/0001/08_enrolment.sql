@@ -53,11 +53,9 @@ BEGIN
         ARRAY(
             SELECT to_regclass(given) FROM unnest(tables) AS given
             WHERE EXISTS (
-                SELECT FROM @threadline@.relations_of(to_regclass(given)) AS relation
-                WHERE NOT EXISTS (
-                    SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
-                        AND tgenabled IN ('O', 'A')
-                )
+                SELECT @threadline@.relations_of(to_regclass(given))
+                EXCEPT
+                SELECT tgrelid FROM pg_trigger WHERE tgname = '00_threadline_capture' AND tgenabled IN ('O', 'A')
             )
         ),
         'SHARE ROW EXCLUSIVE'
@@ -70,10 +68,9 @@ CREATE FUNCTION @threadline@.check_declaration(shown text, relation regclass, de
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     table_class pg_class;
-    key text[] := ARRAY(SELECT jsonb_array_elements_text(
-        CASE jsonb_typeof(declared -> 'key') WHEN 'object' THEN declared #> '{key,columns}' ELSE '[]' END
-    ));
+    key text[] := ARRAY(SELECT jsonb_array_elements_text(declared #> '{key,columns}'));
     primary_key text[];
+    key_is_unique boolean;
     wanted record;
 BEGIN
     SELECT * INTO table_class FROM pg_class WHERE oid = relation;
@@ -88,18 +85,14 @@ BEGIN
             USING HINT = format('Audit %s: its partitions are captured with it.', pg_partition_root(relation));
     END IF;
     -- Inheritance children have the capture triggers of their parent, so they cannot have their own.
-    SELECT other.oid::regclass AS name INTO wanted
+    SELECT other AS name INTO wanted
     FROM @threadline@.relations_of(relation) AS holder
     CROSS JOIN LATERAL @threadline@.deployed_policy(holder) AS policy
-    JOIN pg_class AS other ON other.relname = policy #>> '{name,name}'
-        AND other.relnamespace = to_regnamespace(quote_ident(policy #>> '{name,schema}'))
-    WHERE other.oid <> relation;
+    CROSS JOIN to_regclass(quote_ident(policy #>> '{name,schema}') || '.' || quote_ident(policy #>> '{name,name}')) AS other
+    WHERE other <> relation;
     IF FOUND THEN
         RAISE EXCEPTION 'of the tables % and %, which would both be captured, one is an inheritance child of the other', shown, wanted.name
             USING HINT = 'Audit the parent: its children are captured with it. Disable capture of the other first.';
-    END IF;
-    IF table_class.relpersistence = 'u' THEN
-        RAISE WARNING 'table % is unlogged: after a crash it is empty, and its trail is not', shown;
     END IF;
     FOR wanted IN
         SELECT col ->> 'name' AS name, col ->> 'rule' AS rule, type.typname AS found, attribute.attgenerated AS generated,
@@ -126,36 +119,45 @@ BEGIN
                 USING HINT = 'Correct the type in the code (diesel print-schema) and generate again.';
         END IF;
     END LOOP;
-    FOR wanted IN
-        SELECT attname AS name FROM pg_attribute
-        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
-            AND NOT declared @> jsonb_build_object('columns', jsonb_build_array(jsonb_build_object('name', attname)))
-    LOOP
-        RAISE WARNING 'table %: column "%" is not declared in the code, so its values will not be captured', shown, wanted.name;
-    END LOOP;
-    SELECT array_agg(attribute.attname::text ORDER BY part.position) INTO primary_key
-    FROM pg_index AS index
-    CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-    JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-    WHERE index.indrelid = relation AND index.indisprimary AND part.position <= index.indnkeyatts;
+    -- The primary key, and the unique indexes whose columns are the declared key.
+    SELECT max(columns) FILTER (WHERE indisprimary), coalesce(bool_or(columns @> key AND key @> columns), false)
+    INTO primary_key, key_is_unique
+    FROM (
+        SELECT indisprimary, array_agg(attname::text ORDER BY position) AS columns
+        FROM pg_index
+        CROSS JOIN unnest(indkey::smallint[]) WITH ORDINALITY AS part (number, position)
+        JOIN pg_attribute ON attrelid = relation AND attnum = number
+        WHERE indrelid = relation AND position <= indnkeyatts
+            AND (indisprimary OR indisunique AND indisvalid AND indimmediate AND indpred IS NULL AND indexprs IS NULL)
+        GROUP BY indexrelid, indisprimary
+        HAVING bool_and(attnotnull)
+    ) AS candidate;
     IF primary_key IS NOT NULL AND NOT (primary_key @> key AND key @> primary_key) THEN
         RAISE EXCEPTION 'table %: its primary key is (%), but the code declares %', shown, array_to_string(primary_key, ', '),
             coalesce('(' || nullif(array_to_string(key, ', '), '') || ')', 'no key')
             USING HINT = 'Correct the key in the code (diesel print-schema) and generate again.';
-    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT EXISTS (
-        SELECT FROM pg_index AS index
-        WHERE index.indrelid = relation AND index.indisunique AND index.indisvalid AND index.indimmediate
-            AND index.indpred IS NULL AND index.indexprs IS NULL
-            AND (
-                SELECT array_agg(attribute.attname::text ORDER BY attribute.attname) FILTER (WHERE attribute.attnotnull)
-                FROM unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (attnum, position)
-                JOIN pg_attribute AS attribute ON attribute.attrelid = relation AND attribute.attnum = part.attnum
-                WHERE part.position <= index.indnkeyatts
-            ) = ARRAY(SELECT name FROM unnest(key) AS name ORDER BY name::name)
-    ) THEN
+    ELSIF primary_key IS NULL AND cardinality(key) > 0 AND NOT key_is_unique THEN
         RAISE EXCEPTION 'table % has no primary key, and no unique index makes (%) one', shown, array_to_string(key, ', ')
             USING HINT = 'Add a primary key, or a plain unique index over columns that are NOT NULL, or declare the table without a key.';
     END IF;
+END
+$$;
+
+-- Creates or replaces a trigger unless it exists with this definition, in the form of pg_get_triggerdef, and
+-- is enabled. Returns whether it did.
+CREATE FUNCTION @threadline@.create_trigger(relation regclass, name text, definition text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = relation AND tgname = name AND tgenabled IN ('O', 'A')
+            AND pg_get_triggerdef(oid) = format('CREATE TRIGGER %I %s', name, definition)
+    ) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', name, definition);
+    EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', relation, name);
+    RETURN true;
 END
 $$;
 
@@ -167,38 +169,20 @@ CREATE FUNCTION @threadline@.create_triggers(root regclass, declared jsonb, func
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = root);
-    arguments text[] := ARRAY[
-        declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
-    ];
-    stored_arguments bytea := (SELECT string_agg(convert_to(argument, getdatabaseencoding()) || '\x00', '') FROM unnest(arguments) AS argument);
-    capture_function oid := format('@threadline@.%I()', function_name)::regprocedure;
     was_captured boolean := true;
     relation regclass;
 BEGIN
     FOR relation IN SELECT @threadline@.relations_of(root) LOOP
-        IF (relation = root OR NOT is_partitioned) AND NOT EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_capture'
-                AND tgfoid = capture_function AND tgtype = 29 AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''::int2vector
-        ) THEN
-            was_captured := false;
-            EXECUTE format(
-                'CREATE OR REPLACE TRIGGER "00_threadline_capture" AFTER INSERT OR UPDATE OR DELETE ON %s '
-                'FOR EACH ROW EXECUTE FUNCTION @threadline@.%I()', relation, function_name
-            );
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_capture"', relation);
+        IF relation = root OR NOT is_partitioned THEN
+            was_captured := NOT @threadline@.create_trigger(relation, '00_threadline_capture', format(
+                'AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION @threadline@.%I()',
+                relation, function_name
+            )) AND was_captured;
         END IF;
-        IF NOT EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = '00_threadline_truncate'
-                AND tgfoid = '@threadline@.capture_truncate()'::regprocedure AND tgargs = stored_arguments
-                AND tgtype = 32 AND tgenabled IN ('O', 'A')
-        ) THEN
-            EXECUTE format(
-                'CREATE OR REPLACE TRIGGER "00_threadline_truncate" AFTER TRUNCATE ON %s '
-                'FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.capture_truncate(%L, %L, %L)',
-                relation, arguments[1], arguments[2], arguments[3]
-            );
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER "00_threadline_truncate"', relation);
-        END IF;
+        PERFORM @threadline@.create_trigger(relation, '00_threadline_truncate', format(
+            'AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION @threadline@.capture_truncate(%L, %L, %L)',
+            relation, declared #>> '{name,schema}', declared #>> '{name,name}', (declared ->> 'actor' = 'required')::text
+        ));
     END LOOP;
     RETURN was_captured;
 END
@@ -231,9 +215,7 @@ BEGIN
 
     SELECT coalesce(array_agg(part.name ORDER BY part.position), '{}'), coalesce(array_agg(attribute.attnum ORDER BY part.position), '{}')
     INTO key_columns, key_attnums
-    FROM jsonb_array_elements_text(
-        CASE jsonb_typeof(policy #> '{table,key}') WHEN 'object' THEN policy #> '{table,key,columns}' ELSE '[]' END
-    ) WITH ORDINALITY AS part (name, position)
+    FROM jsonb_array_elements_text(policy #> '{table,key,columns}') WITH ORDINALITY AS part (name, position)
     JOIN pg_attribute AS attribute ON attribute.attrelid = root AND attribute.attname = part.name;
     SELECT jsonb_agg(jsonb_build_object(
         'name', attribute.attname, 'attnum', attribute.attnum, 'rule', declared ->> 'rule',

@@ -17,13 +17,6 @@ BEGIN
 END
 $$;
 
--- Replaces the values of columns in an image by [ERASED].
-CREATE FUNCTION @threadline@.erased_image(image jsonb, columns text[]) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN image || (
-    SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE image ? name
-);
-
 -- Erases the values of columns in all stored images of one row, also under its earlier keys. The changes
 -- themselves are kept. Returns the number of updated changes.
 CREATE FUNCTION @threadline@.erase_values(
@@ -33,7 +26,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known_columns text[];
     unknown text;
-    found_key boolean;
+    is_recorded boolean;
+    includes_key boolean;
     erased bigint;
 BEGIN
     -- The columns of all policies of the table; images have the names that renamed columns had then.
@@ -44,7 +38,7 @@ BEGIN
     IF known_columns IS NULL THEN
         RAISE EXCEPTION 'table %.% was never under capture', of_schema, of_table
             USING ERRCODE = 'undefined_table';
-    ELSIF coalesce(cardinality(columns), 0) = 0 THEN
+    ELSIF coalesce(cardinality(columns), 0) = 0 OR array_position(columns, NULL) > 0 THEN
         RAISE EXCEPTION 'erase_values needs columns' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT name INTO unknown FROM unnest(columns) AS name WHERE NOT name = ANY (known_columns);
@@ -53,23 +47,25 @@ BEGIN
             USING ERRCODE = 'undefined_column',
                   HINT = 'Its captured columns are ' || array_to_string(known_columns, ', ');
     END IF;
-    SELECT count(*) > 0, bool_or(change.table_pk ?| columns) INTO found_key, unknown
+    SELECT count(*) > 0, bool_or(change.table_pk ?| columns) INTO is_recorded, includes_key
     FROM @threadline@.row_segments(of_schema, of_table, of_key) AS segment
     JOIN @threadline@.audit_changes AS change
         ON change.table_name = of_table AND change.table_schema = of_schema
             AND change.row_key = segment.row_key
             AND change.id BETWEEN segment.first_id AND segment.last_id;
-    IF NOT found_key THEN
+    IF NOT is_recorded THEN
         RAISE EXCEPTION 'no changes are recorded for the row with key % of table %.%', of_key, of_schema, of_table
             USING ERRCODE = 'no_data_found';
-    ELSIF unknown::boolean THEN
+    ELSIF includes_key THEN
         RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM @threadline@.allow_trail_delete(true);
     UPDATE @threadline@.audit_changes AS change
-    SET data_after = @threadline@.erased_image(change.data_after, columns),
-        changed_from = @threadline@.erased_image(change.changed_from, columns)
+    SET data_after = data_after || (
+            SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE data_after ? name),
+        changed_from = changed_from || (
+            SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(columns) AS name WHERE changed_from ? name)
     FROM @threadline@.row_segments(of_schema, of_table, of_key) AS segment
     WHERE change.table_name = of_table AND change.table_schema = of_schema
         AND change.row_key = segment.row_key

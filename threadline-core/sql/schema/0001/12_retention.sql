@@ -68,18 +68,15 @@ CREATE FUNCTION @threadline@.remove_changes(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     this_transaction uuid := @threadline@.current_transaction_id();
-    part record;
+    partition regclass;
     known_after bigint;
     last_at timestamptz;
     ids uuid[];
-    elsewhere uuid[];
 BEGIN
     changes := 0; transactions := 0; baselines := 0;
-    SELECT found.* INTO part FROM @threadline@.trail_partitions() AS found WHERE found.partition = (
-        SELECT change.tableoid FROM @threadline@.audit_changes AS change
-        WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
-        ORDER BY change.captured_at, change.id LIMIT 1
-    );
+    SELECT change.tableoid INTO partition FROM @threadline@.audit_changes AS change
+    WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
+    ORDER BY change.captured_at, change.id LIMIT 1;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -120,26 +117,18 @@ BEGIN
             RETURNING id
         )
         SELECT count(*), max(captured_at), array_agg(DISTINCT transaction_id), (SELECT count(*) FROM kept) FROM gone
-        $sql$, part.partition)
+        $sql$, partition)
     INTO changes, last_at, ids, baselines
     USING of_table, of_schema, before, batch, keep_last_images, this_transaction, known_after;
-    IF baselines > 0 THEN
-        PERFORM @threadline@.record_transaction(this_transaction, concat(txid_current(), '|||'));
-    END IF;
+    PERFORM @threadline@.record_transaction(this_transaction, concat(txid_current(), '|||')) WHERE baselines > 0;
     DELETE FROM @threadline@.audit_key_changes AS moved
     WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
 
-    -- Keep the ids of transactions without a remaining change in this or another partition.
-    EXECUTE format('SELECT array_agg(found.id ORDER BY found.id) FROM unnest($1) AS found (id) WHERE NOT EXISTS '
-        '(SELECT FROM %s AS change WHERE change.transaction_id = found.id)', part.partition) INTO ids USING ids;
-    elsewhere := ARRAY(
-        SELECT DISTINCT change.transaction_id FROM @threadline@.audit_changes AS change
-        WHERE change.transaction_id BETWEEN ids[1] AND ids[cardinality(ids)]
-            AND (change.captured_at >= coalesce(part.to_instant, '-infinity') OR change.captured_at < part.from_instant)
-    );
     DELETE FROM @threadline@.audit_transactions AS emptied
     WHERE emptied.id BETWEEN ids[1] AND ids[cardinality(ids)] AND emptied.id = ANY (ids)
-        AND emptied.id <> ALL (elsewhere) AND emptied.id < @threadline@.transaction_id_from(transactions_before);
+        AND emptied.id < @threadline@.transaction_id_from(transactions_before) AND (
+            SELECT change.id FROM @threadline@.audit_changes AS change WHERE change.transaction_id = emptied.id LIMIT 1
+        ) IS NULL;
     GET DIAGNOSTICS transactions = ROW_COUNT;
     PERFORM @threadline@.allow_trail_delete(false);
     PERFORM @threadline@.record_purge(reason, ARRAY[of_schema], ARRAY[of_table], before, changes,
@@ -193,11 +182,10 @@ BEGIN
         WHERE moved.captured_at >= part.from_instant AND moved.captured_at < part.to_instant;
         PERFORM @threadline@.allow_trail_delete(false);
     END IF;
-    IF removed > 0 THEN
-        PERFORM @threadline@.record_purge(reason, schemas, tables, part.to_instant,
-            CASE part.parent WHEN 'audit_changes' THEN removed ELSE 0 END, jsonb_build_object(
-                'partition', partition_name, replace(part.parent, 'audit_', ''), removed));
-    END IF;
+    PERFORM @threadline@.record_purge(reason, schemas, tables, part.to_instant,
+        CASE part.parent WHEN 'audit_changes' THEN removed ELSE 0 END,
+        jsonb_build_object('partition', partition_name, replace(part.parent, 'audit_', ''), removed))
+    WHERE removed > 0;
     RETURN removed;
 END
 $$;
@@ -222,10 +210,8 @@ BEGIN
     );
     GET DIAGNOSTICS transactions = ROW_COUNT;
     PERFORM @threadline@.allow_trail_delete(false);
-    IF transactions > 0 THEN
-        PERFORM @threadline@.record_purge(reason, '{}', '{}', before, 0,
-            jsonb_build_object('transactions', transactions));
-    END IF;
+    PERFORM @threadline@.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('transactions', transactions))
+    WHERE transactions > 0;
 END
 $$;
 
@@ -242,9 +228,8 @@ BEGIN
     ));
     GET DIAGNOSTICS removed = ROW_COUNT;
     PERFORM @threadline@.allow_trail_delete(false);
-    IF removed > 0 THEN
-        PERFORM @threadline@.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('actions', removed));
-    END IF;
+    PERFORM @threadline@.record_purge(reason, '{}', '{}', before, 0, jsonb_build_object('actions', removed))
+    WHERE removed > 0;
     RETURN removed;
 END
 $$;

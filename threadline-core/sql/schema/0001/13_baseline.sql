@@ -22,16 +22,9 @@ CREATE TABLE @threadline@.audit_baseline_runs (
     reached_end    boolean     NOT NULL DEFAULT false
 );
 
-COMMENT ON TABLE @threadline@.audit_baseline_runs IS
-    'One row for each baseline run: table, role, state and progress.';
-COMMENT ON COLUMN @threadline@.audit_baseline_runs.selection IS 'Which rows: those without history, or all.';
-COMMENT ON COLUMN @threadline@.audit_baseline_runs.continues IS 'The unfinished run whose work this one continued.';
+COMMENT ON TABLE @threadline@.audit_baseline_runs IS 'One row for each baseline run: table, role, state and progress.';
 COMMENT ON COLUMN @threadline@.audit_baseline_runs.first_change IS
     'Changes with a greater id were recorded by this run or one that it continues, or captured later.';
-COMMENT ON COLUMN @threadline@.audit_baseline_runs.rows_left IS
-    'The number of rows skipped because other transactions had them locked.';
-COMMENT ON COLUMN @threadline@.audit_baseline_runs.last_key IS
-    'The last key that was read: column name to value as text.';
 
 CREATE INDEX audit_baseline_runs_table_idx ON @threadline@.audit_baseline_runs (table_name, table_schema, id);
 -- At most one running run for each table: two would record its rows twice.
@@ -52,10 +45,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $base
 DECLARE
     this_run record;
 BEGIN
-    SELECT found.state, found.table_schema, found.table_name,
-        format('%I.%I', found.table_schema, found.table_name) AS shown
-    INTO this_run
-    FROM @threadline@.audit_baseline_runs AS found WHERE found.id = run;
+    SELECT found.* INTO this_run FROM @threadline@.audit_baseline_runs AS found WHERE found.id = run;
     IF this_run.state IS DISTINCT FROM 'running' THEN
         RAISE EXCEPTION 'baseline run % is not running: it is %', run, coalesce(this_run.state, 'unknown')
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -63,15 +53,6 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'a baseline needs read committed transactions, to see what was committed before it locked a row'
             USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = to_regclass(this_run.shown) AND tgname = '00_threadline_capture'
-            AND tgenabled IN ('O', 'A')
-    ) THEN
-        RAISE EXCEPTION 'table % is not captured, so a baseline of it would be wrong at once', this_run.shown
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Generate and apply its capture migration first (gen-triggers).';
     END IF;
     -- `true`: a baseline without an actor is refused.
     RETURN @threadline@.record_change(

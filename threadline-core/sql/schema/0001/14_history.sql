@@ -179,7 +179,9 @@ BEGIN ATOMIC
     SELECT c.id, c.captured_at, c.op, c.actor, NULL, NULL, NULL, NULL, c.transaction_id, c.action_id
     FROM @threadline@.audit_changes AS c
     WHERE c.table_name = of_table AND c.table_schema = of_schema AND c.row_key IS NULL
-        AND c.op = 'truncate' AND c.partition_name IS NULL AND c.id > (SELECT min(first_id) FROM segment)
+        AND c.op = 'truncate' AND c.partition_name IS NULL AND c.id > (
+            SELECT min(k.id) FROM segment JOIN @threadline@.audit_changes AS k ON k.table_name = of_table AND k.table_schema = of_schema
+                AND k.row_key = segment.row_key AND k.id BETWEEN segment.first_id AND segment.last_id)
     UNION ALL
     SELECT e.order_id, e.recorded_at, 'key_defined', NULL, NULL, NULL, NULL, NULL, e.transaction_id, NULL
     FROM @threadline@.audit_enrolments AS e

@@ -8,32 +8,60 @@ CREATE FUNCTION @threadline@.row_from_image(base anyelement, image jsonb) RETURN
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
 DECLARE
     row_type regtype := pg_typeof(base);
-    json_columns text[] := ARRAY(
-        SELECT a.attname::text
-        FROM pg_type AS t
-        JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_type AS of_column ON of_column.oid = a.atttypid
-        WHERE t.oid = row_type AND 'json'::regtype IN (a.atttypid, of_column.typbasetype)
-    );
+    json_columns text[];
+    column_values text;
     filled ALIAS FOR $0;
 BEGIN
-    IF cardinality(json_columns) = 0 THEN
+    SELECT array_agg(a.attname::text) FILTER (WHERE json.is_json), string_agg(format(
+        CASE WHEN json.is_json THEN '($1 ->> %L)::json' ELSE 'filled.%I' END, a.attname
+    ), ', ' ORDER BY a.attnum)
+    INTO json_columns, column_values
+    FROM pg_type AS t
+    JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type AS of_column ON of_column.oid = a.atttypid
+    CROSS JOIN LATERAL (SELECT 'json'::regtype IN (a.atttypid, of_column.typbasetype)) AS json (is_json)
+    WHERE t.oid = row_type;
+    IF json_columns IS NULL THEN
         RETURN jsonb_populate_record(base, image);
     END IF;
-    EXECUTE (
-        SELECT format(
-            'SELECT (ROW(%s)::%s).* FROM jsonb_populate_record(NULL::%2$s, $1 - $2) AS p',
-            string_agg(
-                CASE WHEN a.attname = ANY (json_columns) THEN format('($1 ->> %L)::json', a.attname)
-                    ELSE format('p.%I', a.attname) END,
-                ', ' ORDER BY a.attnum
-            ),
-            row_type
-        )
-        FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
-        WHERE t.oid = row_type AND a.attnum > 0 AND NOT a.attisdropped
-    ) INTO filled USING image, json_columns;
+    EXECUTE format('SELECT (ROW(%s)::%s).* FROM jsonb_populate_record(NULL::%2$s, $1 - $2) AS filled', column_values, row_type)
+        INTO filled USING image, json_columns;
     RETURN filled;
+END
+$$;
+
+-- The columns of a relation whose values in an image their present types reject, for example after an enum
+-- label was renamed: name to {"stored", "type", "error"}.
+CREATE FUNCTION @threadline@.incompatible_columns(relation regclass, image jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET lc_monetary = 'C' AS $$
+DECLARE
+    found jsonb := '{}';
+    col record;
+BEGIN
+    BEGIN
+        EXECUTE format('SELECT @threadline@.row_from_image(NULL::%s, $1)', relation) USING image;
+        RETURN found;
+    EXCEPTION
+        WHEN insufficient_privilege THEN RETURN found; -- on the schema of the relation
+        WHEN OTHERS THEN NULL; -- find the columns
+    END;
+    FOR col IN
+        SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
+            @threadline@.base_type(atttypid) = 'json'::regtype AS is_json
+        FROM pg_attribute
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND image ? attname
+    LOOP
+        BEGIN
+            EXECUTE format(CASE WHEN col.is_json THEN 'SELECT ($1 ->> %L)::%s' ELSE 'SELECT r FROM jsonb_to_record($1) AS r (%I %s)' END,
+                col.name, col.type) USING image;
+        EXCEPTION
+            WHEN insufficient_privilege THEN NULL;
+            WHEN OTHERS THEN
+                found := found || jsonb_build_object(col.name, jsonb_build_object(
+                    'stored', image ->> col.name, 'type', col.type, 'error', SQLERRM));
+        END;
+    END LOOP;
+    RETURN found;
 END
 $$;
 
@@ -42,17 +70,12 @@ $$;
 CREATE FUNCTION @threadline@.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT GREATEST(
-        (
-            SELECT e.recorded_at FROM @threadline@.audit_enrolments AS e
-            WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled'
-            ORDER BY e.order_id LIMIT 1
-        ),
-        (
-            SELECT h.purged_before FROM @threadline@.audit_horizons AS h
-            WHERE h.table_name = of_table AND h.table_schema = of_schema
-        )
-    );
+    SELECT GREATEST(min(e.recorded_at), (
+        SELECT h.purged_before FROM @threadline@.audit_horizons AS h
+        WHERE h.table_name = of_table AND h.table_schema = of_schema
+    ))
+    FROM @threadline@.audit_enrolments AS e
+    WHERE e.table_name = of_table AND e.table_schema = of_schema AND e.event = 'enabled';
 END;
 
 -- What one row was as of an instant: the row that has a key now or had it last, under the keys that it
@@ -61,7 +84,7 @@ END;
 -- The last record at or before the instant tells. If there is none, but the instant is not before the
 -- horizon, the first record after it tells what it found (`later`): an update its old values, a delete
 -- its last image, a baseline the row. `unknown` names the columns of which the image has no value:
--- masked, excluded, erased, too_large, not_captured.
+-- masked, excluded, erased, too_large, not_captured; and those of incompatible_columns.
 CREATE FUNCTION @threadline@.row_as_of(
     of_schema text, of_table text, of_key text, instant timestamptz,
     OUT state text, OUT change_id bigint, OUT captured_at timestamptz, OUT op text, OUT later boolean,
@@ -79,7 +102,7 @@ DECLARE
     );
     told @threadline@.audit_changes;
     other @threadline@.audit_changes;
-    policy jsonb;
+    policy jsonb := @threadline@.deployed_policy(relation);
     bounds text;
     inside boolean;
 BEGIN
@@ -165,25 +188,20 @@ BEGIN
         RETURN;
     END IF;
 
-    policy := (
-        SELECT obj_description(t.tgfoid, 'pg_proc')::jsonb -> 'table' FROM pg_trigger AS t
-        WHERE t.tgrelid = relation AND t.tgname = '00_threadline_capture'
-    );
-    SELECT COALESCE(jsonb_object_agg(found.name, found.reason), '{}') INTO unknown
+    SELECT COALESCE(jsonb_object_agg(found.name, found.reason) FILTER (WHERE found.reason IS NOT NULL), '{}') INTO unknown
     FROM (
         SELECT a.attname AS name, CASE
-            WHEN NOT image ? a.attname THEN CASE declared.rule WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
+            WHEN NOT image ? a.attname THEN CASE declared ->> 'rule' WHEN 'exclude' THEN 'excluded' ELSE 'not_captured' END
             WHEN image ->> a.attname = '[ERASED]' THEN 'erased'
             WHEN image ->> a.attname LIKE '[TOO LARGE: % bytes, sha256:%]' THEN 'too_large'
-            WHEN declared.rule = 'mask' OR image ->> a.attname IN ('[REDACTED]', policy ->> 'mask_with') THEN 'masked'
+            WHEN declared ->> 'rule' LIKE 'mask%' AND image ->> a.attname IS NOT NULL OR image ->> a.attname IN ('[REDACTED]', policy ->> 'mask_with') THEN 'masked'
         END AS reason
         FROM pg_attribute AS a
-        LEFT JOIN LATERAL (
-            SELECT listed ->> 'rule' AS rule FROM jsonb_array_elements(policy -> 'columns') AS listed
-            WHERE listed ->> 'name' = a.attname LIMIT 1
-        ) AS declared ON true
+        LEFT JOIN jsonb_array_elements(policy -> 'columns') AS declared ON declared ->> 'name' = a.attname
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-    ) AS found
-    WHERE found.reason IS NOT NULL;
+    ) AS found;
+    IF relation IS NOT NULL THEN
+        unknown := unknown || @threadline@.incompatible_columns(relation, image - ARRAY(SELECT jsonb_object_keys(unknown)));
+    END IF;
 END
 $$;

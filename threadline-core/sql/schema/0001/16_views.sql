@@ -41,22 +41,14 @@ WHERE change.op <> 'baseline';
 -- {"version", "hash", "table"}. `relation` is null if the table does not exist.
 CREATE VIEW @threadline@.deployed_policies AS
 SELECT
-    deployed.policy #>> '{table,name,schema}' AS table_schema,
-    deployed.policy #>> '{table,name,name}' AS table_name,
-    (
-        SELECT class.oid
-        FROM pg_catalog.pg_class AS class
-        JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-        WHERE namespace.nspname = deployed.policy #>> '{table,name,schema}'
-            AND class.relname = deployed.policy #>> '{table,name,name}'
-    ) AS relation,
-    deployed.function,
-    deployed.policy
-FROM (
-    SELECT function.oid AS function, @threadline@.policy_of(function.oid) AS policy
-    FROM pg_catalog.pg_proc AS function
-    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = function.pronamespace
-    WHERE namespace.nspname = '@threadline@' AND function.proname LIKE 'capture\_%'
-) AS deployed
-WHERE deployed.policy IS NOT NULL;
-
+    policy #>> '{table,name,schema}' AS table_schema,
+    policy #>> '{table,name,name}' AS table_name,
+    class.oid AS relation,
+    function.oid AS function,
+    policy
+FROM pg_catalog.pg_proc AS function
+CROSS JOIN LATERAL @threadline@.policy_of(function.oid) AS policy
+LEFT JOIN (pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace)
+    ON namespace.nspname = policy #>> '{table,name,schema}' AND class.relname = policy #>> '{table,name,name}'
+WHERE function.pronamespace = '@threadline@'::regnamespace AND function.proname LIKE 'capture\_%'
+    AND policy IS NOT NULL;

@@ -12,7 +12,7 @@ CREATE TABLE @threadline@.audit_feed_consumers (
     name              text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_by        text        NOT NULL DEFAULT session_user,
-    acknowledged_to   bigint      NOT NULL,
+    acknowledged_to   bigint      NOT NULL, -- all ids up to this
     seen_until        timestamptz NOT NULL DEFAULT '-infinity',
     settled_to        bigint      NOT NULL DEFAULT 0,
     settled_at        timestamptz NOT NULL DEFAULT '-infinity',
@@ -29,19 +29,8 @@ CREATE TABLE @threadline@.audit_feed_consumers (
 
 COMMENT ON TABLE @threadline@.audit_feed_consumers IS
     'One row for each named consumer of the feed: its position and its lease. State, not a record.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.acknowledged_to IS
-    'Changes and actions with ids up to this are acknowledged.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.seen_until IS 'About when the last acknowledged change was captured.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.settled_to IS
-    'All transactions that took ids up to this have ended.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.settled_at IS 'When settled_to was the last assigned id.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.mark_id IS
-    'The next settled_to, when every transaction older than mark_xid has ended.';
 COMMENT ON COLUMN @threadline@.audit_feed_consumers.lease_token IS
     'The fencing token: only its holder can acknowledge, and only until leased_until.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.leased_to IS 'acknowledged_to after an acknowledgement.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.leased_seen_until IS 'seen_until after an acknowledgement.';
-COMMENT ON COLUMN @threadline@.audit_feed_consumers.attempt IS 'How often the items after acknowledged_to were leased.';
 
 CREATE VIEW @threadline@.audit_feed_end AS
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last_id

@@ -25,28 +25,22 @@ $$;
 
 GRANT USAGE ON SCHEMA @threadline@ TO PUBLIC;
 -- Writers.
-GRANT EXECUTE ON FUNCTION @threadline@.begin_audited_work(jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.end_audited_work(jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.count_audited_work(uuid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.record_action(jsonb, jsonb, jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.current_transaction_id() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    @threadline@.begin_audited_work(jsonb), @threadline@.end_audited_work(jsonb),
+    @threadline@.count_audited_work(uuid), @threadline@.record_action(jsonb, jsonb, jsonb),
+    @threadline@.current_transaction_id()
+TO PUBLIC;
 -- Readers. These run with the caller's privileges, or read no table.
-GRANT EXECUTE ON FUNCTION @threadline@.schema_version(), @threadline@.policy_of(oid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_key(text[]), @threadline@.current_enrolment(text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.trail_partitions(), @threadline@.transaction_id_from(timestamptz),
-    @threadline@.action_id_from(timestamptz), @threadline@.transaction_began_at(uuid),
-    @threadline@.action_recorded_at(uuid) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_key_changes(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_segments(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_history(text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_as_of(text, text, text, timestamptz) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.row_from_image(anyelement, jsonb) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION @threadline@.audit_horizon(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    @threadline@.schema_version(), @threadline@.policy_of(oid), @threadline@.deployed_policy(oid),
+    @threadline@.row_key(text[]), @threadline@.current_enrolment(text, text), @threadline@.trail_partitions(),
+    @threadline@.transaction_id_from(timestamptz), @threadline@.action_id_from(timestamptz),
+    @threadline@.transaction_began_at(uuid), @threadline@.action_recorded_at(uuid),
+    @threadline@.row_key_changes(text, text, text), @threadline@.row_segments(text, text, text),
+    @threadline@.row_history(text, text, text), @threadline@.row_as_of(text, text, text, timestamptz),
+    @threadline@.row_from_image(anyelement, jsonb), @threadline@.incompatible_columns(regclass, jsonb),
+    @threadline@.base_type(oid), @threadline@.audit_horizon(text, text)
+TO PUBLIC;
 
-DO $$
-BEGIN
-    IF current_setting('threadline.path_before', true) <> '' THEN
-        PERFORM set_config('search_path', current_setting('threadline.path_before'), true);
-    END IF;
-END
-$$;
+-- Restores the search path that the first statement changed.
+SELECT set_config('search_path', current_setting('threadline.path_before'), true);

@@ -17,8 +17,8 @@ SELECT 'error' AS severity, CASE WHEN moved.relation IS NULL THEN 'table_missing
     END AS explanation,
     CASE WHEN moved.relation IS NULL
         THEN format('disable-capture %I.%I', captured.table_schema, captured.table_name)
-        ELSE format('correct its name in the code, then gen-triggers, then disable-capture %I.%I',
-            captured.table_schema, captured.table_name)
+        ELSE format('correct its name in the code and run gen-triggers, or run gen-triggers --tables %s with the same rules; then disable-capture %I.%I',
+            moved.relation, captured.table_schema, captured.table_name)
     END AS remedy
 FROM captured
 LEFT JOIN LATERAL (

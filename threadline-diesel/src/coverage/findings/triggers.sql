@@ -21,7 +21,8 @@ host_trigger AS (
     WHERE NOT trigger.tgisinternal AND trigger.tgfoid NOT IN (SELECT captured.function FROM captured)
 )
 SELECT 'error' AS severity, found.code, found.table_schema, found.table_name,
-    format('trigger %I on %s %s', found.name, found.relation::regclass, CASE found.code
+    format('trigger %I%s %s', found.name,
+        CASE WHEN found.relation <> found.root THEN format(' on %s', found.relation::regclass) END, CASE found.code
         WHEN 'trigger_disabled' THEN 'is disabled'
         WHEN 'trigger_replica_only' THEN 'fires on replicas only'
         WHEN 'trigger_changed' THEN 'is not the generated one: another function, event, condition or argument'

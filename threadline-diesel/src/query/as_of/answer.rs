@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::json::StoredJson;
 use crate::models::{Op, RecordedActor};
+use crate::query::definition_changes::DefinitionChange;
 use crate::query::gaps::CaptureGap;
 
 /// A row as of an instant.
@@ -30,7 +31,16 @@ pub enum AsOf<T> {
     Absent(AbsentRow),
 }
 
+/// A recorded row and the gaps after its record.
+type RecordedRow<T> = (KnownRow<T>, Vec<CaptureGap>);
+
 impl<T> AsOf<T> {
+    /// The answer for a row without changes.
+    pub(crate) const NOT_RECORDED: Self = Self::NotYetKnown(Horizon {
+        first: None,
+        gaps: Vec::new(),
+    });
+
     /// The row, if it certainly existed.
     #[must_use]
     pub fn row(self) -> Option<T> {
@@ -41,24 +51,25 @@ impl<T> AsOf<T> {
     }
 
     /// The recorded row and the gaps after it, or the answer if there is no recorded row.
-    pub(crate) fn into_recorded_row<M>(self) -> Result<(KnownRow<T>, Vec<CaptureGap>), AsOf<M>> {
-        match self {
-            Self::Row(known) => Ok((known, Vec::new())),
+    pub(crate) fn into_recorded_row<M>(self) -> Result<RecordedRow<T>, Box<AsOf<M>>> {
+        let answer = match self {
+            Self::Row(known) => return Ok((known, Vec::new())),
             Self::Uncertain(UncertainRow {
                 recorded: RecordedState::Row(known),
                 gaps,
-            }) => Ok((known, gaps)),
+            }) => return Ok((known, gaps)),
             Self::Uncertain(UncertainRow {
                 recorded: RecordedState::Deleted(change),
                 gaps,
-            }) => Err(AsOf::Uncertain(UncertainRow {
+            }) => AsOf::Uncertain(UncertainRow {
                 recorded: RecordedState::Deleted(change),
                 gaps,
-            })),
-            Self::Deleted(change) => Err(AsOf::Deleted(change)),
-            Self::NotYetKnown(horizon) => Err(AsOf::NotYetKnown(horizon)),
-            Self::Absent(absent) => Err(AsOf::Absent(absent)),
-        }
+            }),
+            Self::Deleted(change) => AsOf::Deleted(change),
+            Self::NotYetKnown(horizon) => AsOf::NotYetKnown(horizon),
+            Self::Absent(absent) => AsOf::Absent(absent),
+        };
+        Err(Box::new(answer))
     }
 
     /// The answer, given all recorded gaps of the table.
@@ -101,14 +112,17 @@ impl<T> AsOf<T> {
 pub struct KnownRow<T> {
     /// The row.
     pub row: T,
-    /// The columns that are not known: of a struct, among its columns; of a document, among the present
-    /// columns of the table. Unknown texts hold their placeholder, other values are NULL.
+    /// The columns that are not known, or that the present type cannot hold: of a struct, among its
+    /// columns; of a document, among the present columns of the table. In a struct, unknown texts hold
+    /// their placeholder and other values are NULL; a document has what is stored.
     pub unknown: Vec<UnknownColumn>,
     /// The record that shows the row: the change that wrote it, or the baseline that recorded it; if
     /// `later`, the first record after the instant.
     pub change: ChangeRef,
     /// Whether the row is taken from a record after the instant, because there is none before.
     pub later: bool,
+    /// The columns of the table that are defined otherwise now than when the record was captured.
+    pub definition_changes: Vec<DefinitionChange>,
 }
 
 /// A change and its actor.
@@ -179,20 +193,86 @@ pub struct UnknownColumn {
     pub column: String,
     /// Why its value is not known.
     pub reason: UnknownReason,
+    /// The stored value, if the reason is [`UnknownReason::Incompatible`].
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub incompatible: Option<Box<IncompatibleValue>>,
+}
+
+/// A stored value that is not a value of the present type of its column: an enum label was renamed, the
+/// attributes of a composite type were changed, or the column has another type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct IncompatibleValue {
+    /// The stored value as text.
+    pub stored: String,
+    /// The present type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The error of PostgreSQL.
+    pub error: String,
+}
+
+impl fmt::Display for IncompatibleValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.stored.chars().take(MAX_SHOWN_CHARS).collect();
+        let rest = if shown.len() < self.stored.len() {
+            "…"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "stored as `{shown}{rest}`, which is not a value of type {}",
+            self.type_name
+        )
+    }
+}
+
+/// The length to which a stored value is cut in messages.
+const MAX_SHOWN_CHARS: usize = 100;
+
+/// An entry of `unknown` in the answer of `row_as_of`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum StoredReason {
+    Incompatible(IncompatibleValue),
+    Other(UnknownReason),
 }
 
 impl UnknownColumn {
-    pub(crate) fn list(by_name: BTreeMap<String, UnknownReason>) -> Vec<Self> {
+    pub(crate) fn list(by_name: BTreeMap<String, StoredReason>) -> Vec<Self> {
         by_name
             .into_iter()
-            .map(|(column, reason)| Self { column, reason })
+            .map(|(column, reason)| match reason {
+                StoredReason::Incompatible(value) => Self::incompatible(column, value),
+                StoredReason::Other(reason) => Self::unknown(column, reason),
+            })
             .collect()
+    }
+
+    pub(crate) fn unknown(column: String, reason: UnknownReason) -> Self {
+        Self {
+            column,
+            reason,
+            incompatible: None,
+        }
+    }
+
+    pub(crate) fn incompatible(column: String, value: IncompatibleValue) -> Self {
+        Self {
+            column,
+            reason: UnknownReason::Incompatible,
+            incompatible: Some(Box::new(value)),
+        }
     }
 }
 
 impl fmt::Display for UnknownColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.column, self.reason)
+        match &self.incompatible {
+            Some(value) => write!(f, "{} ({value})", self.column),
+            None => write!(f, "{} ({})", self.column, self.reason),
+        }
     }
 }
 
@@ -211,6 +291,8 @@ pub enum UnknownReason {
     TooLarge,
     /// The value was not stored: the column did not exist then, or was not classified.
     NotCaptured,
+    /// The stored value is not a value of the column's present type.
+    Incompatible,
 }
 
 impl fmt::Display for UnknownReason {
@@ -221,6 +303,7 @@ impl fmt::Display for UnknownReason {
             Self::Erased => "erased",
             Self::TooLarge => "too large",
             Self::NotCaptured => "not captured",
+            Self::Incompatible => "incompatible with the present type",
         })
     }
 }
@@ -237,6 +320,7 @@ pub(crate) type RowAnswer = (
     Nullable<Jsonb>,
     Nullable<Jsonb>,
     Bool,
+    Jsonb,
 );
 
 /// A row of `row_as_of`.
@@ -251,11 +335,13 @@ pub(crate) type StoredAnswer = (
     Option<StoredJson>,
     Option<StoredJson>,
     bool,
+    StoredJson,
 );
 
 impl From<StoredAnswer> for AsOf<StoredJson> {
     fn from(stored: StoredAnswer) -> Self {
-        let (state, id, captured_at, op, later, transaction, actor, image, unknown, _) = stored;
+        let (state, id, captured_at, op, later, transaction, actor, image, unknown, _, definitions) =
+            stored;
         let change = match (id, captured_at, op, transaction) {
             (Some(id), Some(captured_at), Some(op), Some(transaction)) => Some(ChangeRef {
                 id,
@@ -276,6 +362,7 @@ impl From<StoredAnswer> for AsOf<StoredJson> {
                 ),
                 change,
                 later,
+                definition_changes: definitions.read().unwrap_or_default(),
             }),
             ("deleted", _, Some(change)) => Self::Deleted(change),
             (_, _, first) => Self::NotYetKnown(Horizon {

@@ -14,9 +14,10 @@ use threadline_core::table::AuditedTable;
 use super::answer::{RowAnswer, UnknownColumn, UnknownReason};
 use super::error::AsOfError;
 use crate::json::StoredJson;
+use crate::query::definition_changes::definition_changes_sql;
 use crate::query::sql_fragment::render_sql;
 
-/// The last column is false if `gaps.sql` cannot list a gap between the record and the instant. It is computed
+/// `may_have_gaps` is false if `gaps.sql` cannot list a gap between the record and the instant. It is computed
 /// without reading the changes.
 const CALL_ROW_AS_OF: &str = "\
     SELECT answer.state, answer.change_id, answer.captured_at, answer.op, answer.later, \
@@ -28,7 +29,8 @@ const CALL_ROW_AS_OF: &str = "\
         SELECT FROM @threadline@.audit_suspensions AS s \
         WHERE s.order_id > CASE WHEN answer.later THEN 0 ELSE COALESCE(answer.change_id, 0) END \
           AND pg_catalog.format('%I.%I', $1, $2) = ANY (s.tables) \
-      ) AS may_have_gaps \
+      ) AS may_have_gaps, \
+      @definition_changes@ AS definition_changes \
     FROM @threadline@.row_as_of(";
 
 /// Calls `row_as_of`.
@@ -43,7 +45,9 @@ pub(crate) struct CallRowAsOf<'a> {
 impl QueryFragment<Pg> for CallRowAsOf<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // The binds of the function's arguments are $1 to $4.
-        out.push_sql(&CALL_ROW_AS_OF.replace("@threadline@", STORAGE_SCHEMA));
+        let changes = definition_changes_sql("$1", "$2", "answer.change_id");
+        let sql = CALL_ROW_AS_OF.replace("@definition_changes@", &changes);
+        out.push_sql(&sql.replace("@threadline@", STORAGE_SCHEMA));
         out.push_bind_param::<Text, _>(self.schema)?;
         out.push_sql(", ");
         out.push_bind_param::<Text, _>(self.table)?;

@@ -17,21 +17,21 @@ use crate::query::sql_fragment::SqlFragment;
 /// The filters of a timeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct ChangeFilter {
-    pub(super) table: Option<TableName>,
-    pub(super) schema: Option<String>,
+    pub(crate) table: Option<TableName>,
+    pub(crate) schema: Option<String>,
     /// The table and the stored form of the key.
-    pub(super) row: Option<(TableName, String)>,
-    pub(super) transaction: Option<AuditTransactionId>,
-    pub(super) op: Option<Op>,
-    pub(super) changed_field: Option<ColumnName>,
-    pub(super) field_set: Option<FieldSet>,
-    pub(super) refers_to: Option<RefersTo>,
-    pub(super) text: Option<SearchText>,
-    pub(super) attribution: Option<Attribution>,
+    pub(crate) row: Option<(TableName, String)>,
+    pub(crate) transaction: Option<AuditTransactionId>,
+    pub(crate) op: Option<Op>,
+    pub(crate) changed_field: Option<ColumnName>,
+    pub(crate) field_set: Option<FieldSet>,
+    pub(crate) refers_to: Option<RefersTo>,
+    pub(crate) text: Option<SearchText>,
+    pub(crate) attribution: Option<Attribution>,
     #[serde(flatten)]
-    pub(super) context: ContextFilter,
+    pub(crate) context: ContextFilter,
     #[serde(flatten)]
-    pub(super) action: ActionFilter,
+    pub(crate) action: ActionFilter,
 }
 
 /// A filter for changes that set a field, to a value or to any value.

@@ -53,7 +53,8 @@ pub(crate) struct SelectChanges {
     conditions: Vec<SqlFragment>,
     /// A condition that is checked after reading.
     outer_condition: Option<SqlFragment>,
-    order: &'static str,
+    /// None: any order.
+    order: Option<&'static str>,
     limit: i64,
     /// Whether the changes of each joined row are read in order, up to the limit; otherwise all are.
     is_limited_each: bool,
@@ -69,6 +70,9 @@ pub(super) struct ChangePage<'a> {
     pub(super) paging: &'a Paging,
     /// The position of the cursor, and how the changes of the page compare to it.
     pub(super) position: Option<(&'static str, Position<i64>)>,
+    /// Whether values are hidden from the planner: for pages. For the thousands of changes of a count, the
+    /// planner needs the window; it would otherwise expect few changes in it, and read and sort them all.
+    pub(super) hides_values: bool,
 }
 
 /// The changes on one side of a position.
@@ -112,7 +116,7 @@ impl ChangePage<'_> {
         }
         let (joined_to, path_conditions) = self.path_conditions(path);
         conditions.extend(path_conditions);
-        let is_planned_once = !matches!(path, AccessPath::TableAndActor);
+        let is_planned_once = self.hides_values && !matches!(path, AccessPath::TableAndActor);
         if is_planned_once {
             conditions = conditions
                 .into_iter()
@@ -128,7 +132,7 @@ impl ChangePage<'_> {
             joined_to: joined_to.map(SqlFragment::hide_from_planner),
             conditions,
             outer_condition,
-            order: self.order_by(path),
+            order: Some(self.order_by(path)),
             limit: self.paging.size.limit(),
             is_limited_each: matches!(path, AccessPath::Row(_)),
         })
@@ -264,22 +268,35 @@ impl ChangePage<'_> {
     }
 }
 
+impl SelectChanges {
+    /// The same changes, in any order if they would have to be sorted.
+    pub(crate) fn without_sort(mut self) -> Self {
+        if self.joined_to.is_some() && !self.is_limited_each {
+            self.order = None;
+        }
+        self
+    }
+}
+
 /// The instant before which no change of a transaction was captured.
-fn earliest_change(id: Uuid) -> DateTime<Utc> {
+pub(crate) fn earliest_change(id: Uuid) -> DateTime<Utc> {
     let began_at = AuditTransactionId::from(id).started_at();
     began_at
         .and_then(|instant| instant.checked_sub_signed(CLOCK_SLACK))
         .unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-/// The statement that reads one change by its id.
-pub(crate) fn select_change(id: i64) -> SelectChanges {
+/// The statement that reads one change by its id, if it meets a condition.
+pub(crate) fn select_change(id: i64, condition: Option<SqlFragment>) -> SelectChanges {
+    let is_id = SqlFragment::sql("audit_changes.id = ").bind_number(id);
+    // The planner must choose the index of ids, whatever the condition is about.
+    let condition = condition.map(SqlFragment::into_filter_only);
     SelectChanges {
         columns: <AuditChange as Selectable<Pg>>::construct_selection(),
         joined_to: None,
-        conditions: vec![SqlFragment::sql("audit_changes.id = ").bind_number(id)],
+        conditions: [is_id].into_iter().chain(condition).collect(),
         outer_condition: None,
-        order: "audit_changes.id",
+        order: Some("audit_changes.id"),
         limit: 1,
         is_limited_each: false,
     }
@@ -302,7 +319,8 @@ impl QueryFragment<Pg> for SelectChanges {
         // The limit is a literal: for a parameter the planner assumes a tenth of all rows. In the
         // lateral part that assumption is wanted: with a literal the planner would sort the few changes
         // that it expects of a row.
-        let order = format!(" ORDER BY {}", self.order);
+        let order = self.order.map(|order| format!(" ORDER BY {order}"));
+        let order = order.unwrap_or_default();
         match (&self.joined_to, self.is_limited_each) {
             (Some(_), true) => {
                 out.push_sql(&format!(

@@ -16,6 +16,7 @@ use super::{Cursor, Order, Page, PageSize, Paging, Start, Timeline, digest};
 use crate::models::TimelineEntry;
 use crate::query::error::ReadError;
 use crate::query::pagination::Position;
+use crate::query::scope::Scope;
 use crate::restore::catalog::{Catalog, Reference};
 
 /// A query for the changes of a row and of the rows whose foreign keys referred to it, read a page at a time
@@ -66,6 +67,15 @@ impl HistoryWithChildren {
             lists,
             paging: Paging::default(),
         })
+    }
+
+    /// Restricts all changes to a scope. If no change of the row is visible, its children are not listed
+    /// either: they would show the values by which they referred to it.
+    #[must_use]
+    pub fn scope(mut self, scope: &Scope) -> Self {
+        let lists = self.lists.into_iter();
+        self.lists = lists.map(|list| list.scope(scope)).collect();
+        self
     }
 
     /// The number of entries of a page; 50 unless set.
@@ -172,7 +182,8 @@ fn cursor_of(digest: &str, position: &Position<i64>) -> Cursor {
 /// ```
 ///
 /// # Errors
-/// [`ReadError`] when the cursor belongs to another query, or the database reports an error.
+/// [`ReadError`] when the cursor belongs to another query, the scope cannot be applied, or the database reports
+/// an error.
 pub async fn history_with_children<C>(
     conn: &mut C,
     query: &HistoryWithChildren,
@@ -181,6 +192,14 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let mut pages = Vec::new();
+    if let Some(row) = query.lists.as_slice().first()
+        && row.is_scoped()
+    {
+        let newest = row.clone().one_entry(Order::NewestFirst);
+        if crate::timeline(conn, &newest).await?.entries.is_empty() {
+            return Ok(query.merge(pages));
+        }
+    }
     for list in query.pages()? {
         pages.push(crate::timeline(conn, &list).await?);
     }

@@ -11,6 +11,8 @@ struct Member {
     email: String,
     #[audited(exclude = true)]
     r#type: String,
+    #[audited(ignore(keep_null))]
+    id: i64,
 }
 
 fn main() {}

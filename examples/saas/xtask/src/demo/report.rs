@@ -174,7 +174,7 @@ async fn print_actions_without_changes(
             out,
             "  {}   {:<20} {:<18} {:<8} {}",
             action.recorded_at.format("%m-%d %H:%M:%S"),
-            actor.map_or_else(|| "(no actor)".to_owned(), ToString::to_string),
+            actor.map_or_else(|| "—".to_owned(), ToString::to_string),
             action.name,
             action.status,
             action.request_id.as_deref().unwrap_or_default()

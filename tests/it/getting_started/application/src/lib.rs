@@ -1,0 +1,5 @@
+pub mod auth;
+pub mod invoices;
+pub mod models;
+pub mod schema;
+pub mod web;

@@ -1,0 +1,126 @@
+// Every page works without this script. It adds: copy buttons, keys, polling of fragments, "3 minutes ago".
+(() => {
+  "use strict";
+  const policy = window.trustedTypes
+    ? trustedTypes.createPolicy("threadline", { createHTML: (text) => text })
+    : { createHTML: (text) => text };
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const say = (text) => { document.getElementById("status").textContent = text; };
+
+  // Copy: [data-copy=text].
+  const showCopy = (root) => {
+    if (navigator.clipboard) all("[data-copy]", root).forEach((button) => { button.hidden = false; });
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(
+      () => { say("Copied"); button.textContent = "copied"; setTimeout(() => { button.textContent = "copy"; }, 1500); },
+      () => say("The browser did not allow copying"),
+    );
+  });
+
+  // Relative hints: the title of an instant.
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const words = new Intl.RelativeTimeFormat("en");
+  const hint = (root) => all("time[datetime]", root).forEach((time) => {
+    const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
+    const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) || units[3];
+    time.title = words.format(Math.round(seconds / size), unit);
+  });
+
+  // Keys: [data-key] elements, j and k between entries, g and a letter between screens.
+  const screens = { s: "", t: "/timeline", a: "/actions", c: "/coverage", r: "/redaction", e: "/retention" };
+  let pending = 0;
+  const keysOff = () => document.body.dataset.keys === "off";
+  document.addEventListener("keydown", (event) => {
+    if (keysOff() || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    const base = document.body.dataset.base;
+    if (pending && Date.now() - pending < 1500 && event.key in screens) {
+      const link = all("nav.screens a").find((a) => a.getAttribute("href") === (base + screens[event.key] || "/"));
+      if (link) { event.preventDefault(); link.click(); }
+      pending = 0;
+      return;
+    }
+    pending = event.key === "g" ? Date.now() : 0;
+    if (event.key === "j" || event.key === "k") {
+      const entries = all(".entries > li a:first-of-type, tbody tr a:first-of-type")
+        .filter((a, index, list) => index === 0 || a.closest("li, tr") !== list[index - 1].closest("li, tr"));
+      const row = document.activeElement.closest("li, tr");
+      const at = entries.findIndex((a) => a.closest("li, tr") === row);
+      const next = entries[at + (event.key === "j" ? 1 : -1)] || (at < 0 && entries[0]);
+      if (next) { event.preventDefault(); next.focus(); }
+      return;
+    }
+    const target = all("[data-key]").find((element) => element.dataset.key === event.key);
+    if (!target) return;
+    event.preventDefault();
+    if (target.matches("input")) target.focus(); else target.click();
+  });
+
+  // Fragments: [data-fragment=address] is loaded once, and again every data-poll seconds unless the page is hidden
+  // or a button [data-pause=id] is pressed. A failure keeps the last answer and says its age.
+  const load = async (part) => {
+    try {
+      const answer = await fetch(part.dataset.fragment, { headers: { accept: "text/html" } });
+      if (answer.status === 304 || answer.status === 204) return;
+      if (!answer.ok) throw new Error(answer.status);
+      const text = await answer.text();
+      const next = document.createElement("template");
+      next.innerHTML = policy.createHTML(text);
+      if (part.dataset.mode === "prepend") prepend(part, next.content); else part.replaceChildren(next.content);
+      part.dataset.loaded = Date.now();
+      delete part.dataset.stale;
+      enhance(part);
+    } catch {
+      part.dataset.stale = part.dataset.loaded || "";
+      if (part.dataset.loaded) {
+        const age = Math.round((Date.now() - part.dataset.loaded) / 1000);
+        say(`The last answer is ${age} seconds old`);
+      }
+    }
+  };
+
+  // Follow: new entries wait behind "3 new changes: show"; entries that are there are dropped by id.
+  const prepend = (list, content) => {
+    const from = content.querySelector("[data-next]");
+    if (from) list.dataset.fragment = from.dataset.next;
+    const known = new Set(all("[data-id]", list).map((entry) => entry.dataset.id));
+    const fresh = all("[data-id]", content).filter((entry) => !known.has(entry.dataset.id));
+    if (!fresh.length) return;
+    fresh.forEach((entry) => { entry.hidden = true; });
+    list.prepend(...fresh);
+    const waiting = all("[data-id][hidden]", list);
+    const button = document.getElementById(list.dataset.more);
+    if (!button) { waiting.forEach((entry) => { entry.hidden = false; }); return; }
+    button.hidden = false;
+    button.textContent = `${waiting.length} new changes: show`;
+    button.onclick = () => {
+      waiting.forEach((entry) => { entry.hidden = false; });
+      button.hidden = true;
+      waiting[0].querySelector("a")?.focus();
+    };
+    say(button.textContent);
+  };
+
+  const poll = (part) => {
+    const seconds = Number(part.dataset.poll);
+    if (!seconds) return;
+    setInterval(() => {
+      if (!document.hidden && part.dataset.paused !== "yes") load(part);
+    }, seconds * 1000);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-pause]");
+    if (!button) return;
+    const part = document.getElementById(button.dataset.pause);
+    const isPaused = part.dataset.paused !== "yes";
+    part.dataset.paused = isPaused ? "yes" : "";
+    button.setAttribute("aria-pressed", isPaused);
+  });
+
+  const enhance = (root) => { showCopy(root); hint(root); all("[data-script]", root).forEach((one) => { one.hidden = false; }); };
+  enhance(document);
+  all("[data-fragment]").forEach((part) => { if (part.dataset.lazy !== "no") load(part); poll(part); });
+})();

@@ -1,0 +1,32 @@
+//! Requests that pages of other sites cause.
+
+use axum::http::header::{HeaderName, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Whether a request is refused before anything else: one by another site that is not a navigation of the whole
+/// tab, or a form without a header that says where it comes from. `CsrfLayer` checks the other forms.
+pub(super) fn is_refused(parts: &Parts) -> bool {
+    let header = |name| text(&parts.headers, name);
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        let is_foreign = !matches!(header(SITE), None | Some("same-origin" | "none"));
+        let is_navigation = header(MODE) == Some("navigate") && header(DEST) == Some("document");
+        is_foreign && !is_navigation
+    } else {
+        header(SITE).is_none() && header(ORIGIN).is_none()
+    }
+}
+
+/// Whether the request loads a page, not a file or a fragment of one.
+pub(super) fn is_page_load(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && matches!(text(&parts.headers, MODE), None | Some("navigate"))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}

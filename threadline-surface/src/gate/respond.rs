@@ -1,0 +1,101 @@
+//! Turns the answer of a screen into a response.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use maud::Markup;
+use uuid::Uuid;
+
+use crate::page::Screen;
+use crate::page_error::PageError;
+use crate::request::GrantedRequest;
+use crate::shell::frame;
+use crate::view::states::error_page;
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The response of a screen.
+pub(super) fn respond(
+    request: &GrantedRequest,
+    outcome: Result<Screen, PageError>,
+) -> Response<Body> {
+    match outcome {
+        Ok(Screen::Page(page)) => markup(page.status, &frame(request, &page)),
+        Ok(Screen::Fragment(fragment)) => markup(StatusCode::OK, &fragment),
+        Ok(Screen::Json(document)) => response(StatusCode::OK, JSON, document),
+        Ok(Screen::Redirect(href)) => see_other(href.as_str()),
+        Ok(Screen::Preferences(href, preferences)) => {
+            let mut response = see_other(href.as_str());
+            for cookie in preferences.cookies(&request.base, request.is_secure) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Ok(Screen::Asset(asset)) => {
+            let mut response = response(StatusCode::OK, asset.content_type, asset.text.to_owned());
+            let immutable = HeaderValue::from_static("private, max-age=31536000, immutable");
+            response.headers_mut().insert(CACHE_CONTROL, immutable);
+            response
+        }
+        Err(error) => error_response(request, &error),
+    }
+}
+
+/// The page of an error, or its JSON document.
+fn error_response(request: &GrantedRequest, error: &PageError) -> Response<Body> {
+    let reference = match error {
+        PageError::Unavailable(kind) | PageError::Internal(kind) => Some(log(request, kind)),
+        _ => None,
+    };
+    let page = error_page(request, error, reference.as_deref());
+    let status = page.status;
+    let mut response = if request.wants_json() {
+        let document = serde_json::json!({
+            "error": page.title,
+            "fields": match error {
+                PageError::Invalid(fields) => fields
+                    .iter()
+                    .map(|one| serde_json::json!({"field": one.field, "message": one.message}))
+                    .collect(),
+                _ => Vec::new(),
+            },
+            "reference": reference,
+        });
+        response(status, JSON, document.to_string())
+    } else {
+        markup(status, &frame(request, &page))
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let seconds = HeaderValue::from_static("5");
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// Logs an error without its message, which could quote a row, and returns the id that the page shows.
+fn log(request: &GrantedRequest, kind: &'static str) -> String {
+    let reference = Uuid::new_v4().simple().to_string();
+    threadline_core::telemetry::console_failed(request.route.screen, kind, &reference);
+    reference
+}
+
+fn markup(status: StatusCode, markup: &Markup) -> Response<Body> {
+    response(status, HTML, markup.0.clone())
+}
+
+fn see_other(address: &str) -> Response<Body> {
+    let mut response = response(StatusCode::SEE_OTHER, HTML, String::new());
+    if let Ok(address) = HeaderValue::from_str(address) {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    response
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,63 @@
+//! Runs the function of a screen.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use futures_util::FutureExt;
+
+use crate::page::Screen;
+use crate::page_error::PageError;
+use crate::request::{GrantedRequest, PageContext};
+use crate::routes::{Handler, ReadScreen};
+
+/// Checks the capability and runs the function of the screen, with a deadline. A panic is an error.
+pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageError> {
+    if let Some(capability) = request.route.capability
+        && !request.allows(capability)
+    {
+        return Err(PageError::Forbidden(capability));
+    }
+    let screen = AssertUnwindSafe(async {
+        match request.route.handler {
+            Handler::Static(show) => show(request),
+            Handler::Read(show) => read(request, show).await,
+        }
+    });
+    match tokio::time::timeout(request.settings.limits.request, screen.catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(PageError::Internal("panic")),
+        Err(_) => Err(PageError::Unavailable("timeout")),
+    }
+}
+
+/// Runs a screen in a read-only transaction of one connection.
+///
+/// If the request is given up on the way, Diesel's transaction manager still counts the transaction, and the
+/// pool closes the connection.
+async fn read(request: &GrantedRequest, show: ReadScreen) -> Result<Screen, PageError> {
+    let limits = &request.settings.limits;
+    let readers = &request.settings.readers;
+    let mut connection = tokio::time::timeout(limits.connection, readers.connection())
+        .await
+        .map_err(|_| PageError::Unavailable("pool timeout"))?
+        .map_err(|_| PageError::Unavailable("pool"))?;
+    let conn: &mut AsyncPgConnection = &mut connection;
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
+        limits.statement.as_millis()
+    );
+    AnsiTransactionManager::begin_transaction_sql(conn, &begin)
+        .await
+        .map_err(|_| PageError::Unavailable("begin"))?;
+    let started = Instant::now();
+    let outcome = show(&mut PageContext { conn, request }).await;
+    let is_slow = started.elapsed() >= limits.statement;
+    // Nothing was written. A failed end closes the connection when the pool checks it.
+    let _: QueryResult<()> = AnsiTransactionManager::rollback_transaction(conn).await;
+    match outcome {
+        Err(PageError::Internal("database")) if is_slow => Err(PageError::TooBroad),
+        outcome => outcome,
+    }
+}

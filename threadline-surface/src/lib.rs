@@ -1,0 +1,35 @@
+#![cfg_attr(feature = "deadpool", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "deadpool"),
+    doc = "The operator console of Threadline's audit trail. The README has an example with deadpool."
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "parts of the skeleton that the screens being added use"
+)]
+
+pub mod access;
+mod assets;
+mod base_path;
+pub mod connections;
+mod console;
+mod gate;
+mod href;
+mod page;
+mod page_error;
+mod preferences;
+mod question;
+mod request;
+mod routes;
+mod screens;
+mod settings;
+mod shell;
+mod view;
+
+pub use self::access::{Capability, Decision, Denial, Grant, Visit};
+pub use self::connections::ConnectionPool;
+pub use self::console::{Authorized, BuildError, Console, ConsoleBuilder};
+pub use self::routes::{Route, SCREENS};
+pub use self::settings::{Branding, Exports, Limits};

@@ -1,0 +1,108 @@
+//! The answers of screens.
+
+use axum::http::StatusCode;
+use maud::Markup;
+use serde::Serialize;
+
+use crate::href::Href;
+use crate::page_error::PageError;
+
+/// The answer of a screen.
+pub(crate) enum Screen {
+    /// A page, which the shell frames.
+    Page(Page),
+    /// A part of a page, for the script.
+    Fragment(Markup),
+    /// The JSON document of the command.
+    Json(String),
+    /// A redirection (303).
+    Redirect(Href),
+    /// A redirection (303) that stores the preferences.
+    Preferences(Href, crate::preferences::Preferences),
+    /// A file of the console itself, cached by its name.
+    Asset(&'static crate::assets::Asset),
+}
+
+impl Screen {
+    /// The JSON document of an answer.
+    pub(crate) fn json(document: &impl Serialize) -> Result<Self, PageError> {
+        serde_json::to_string(document)
+            .map(Self::Json)
+            .map_err(|_| PageError::Internal("json"))
+    }
+}
+
+impl From<Page> for Screen {
+    fn from(page: Page) -> Self {
+        Self::Page(page)
+    }
+}
+
+/// The content of a page.
+pub(crate) struct Page {
+    pub(crate) title: String,
+    pub(crate) status: StatusCode,
+    pub(crate) body: Markup,
+    pub(crate) terminal: Terminal,
+}
+
+impl Page {
+    /// A page with a title, which is also its heading.
+    pub(crate) fn new(title: impl Into<String>, body: Markup) -> Self {
+        Self {
+            title: title.into(),
+            status: StatusCode::OK,
+            body,
+            terminal: Terminal::default(),
+        }
+    }
+
+    /// Sets the status; 200 unless set.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Sets the same answer in a terminal.
+    pub(crate) fn terminal(mut self, terminal: Terminal) -> Self {
+        self.terminal = terminal;
+        self
+    }
+}
+
+/// The same answer in a terminal: a command, and where sensible SQL and Rust.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Terminal {
+    pub(crate) command: Option<String>,
+    pub(crate) sql: Option<String>,
+    pub(crate) rust: Option<String>,
+}
+
+impl Terminal {
+    /// A command with its arguments, quoted for a shell: `threadline` is added.
+    pub(crate) fn command<A: AsRef<str>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut command = "threadline".to_owned();
+        for argument in arguments {
+            command.push(' ');
+            command.push_str(&threadline_diesel::coverage::shell_quoted(
+                argument.as_ref(),
+            ));
+        }
+        Self {
+            command: Some(command),
+            ..Self::default()
+        }
+    }
+
+    /// Adds SQL.
+    pub(crate) fn sql(mut self, sql: impl Into<String>) -> Self {
+        self.sql = Some(sql.into());
+        self
+    }
+
+    /// Adds Rust.
+    pub(crate) fn rust(mut self, rust: impl Into<String>) -> Self {
+        self.rust = Some(rust.into());
+        self
+    }
+}

@@ -1,0 +1,107 @@
+//! A request that was granted.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use diesel_async::AsyncPgConnection;
+use threadline_core::actor::ActorRef;
+use threadline_core::table::AuditedTable;
+use threadline_diesel::{Scope, deployed_tables};
+
+use crate::access::{Capability, Grant};
+use crate::href::Href;
+use crate::page_error::PageError;
+use crate::preferences::Preferences;
+use crate::question::Parameters;
+use crate::routes::{Route, SCREENS};
+use crate::settings::Settings;
+
+/// A granted request: the settings, the rights and the address. Every view takes it.
+pub(crate) struct GrantedRequest {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) route: &'static Route,
+    pub(crate) grant: Grant,
+    /// The actor who is looking.
+    pub(crate) actor: Option<ActorRef>,
+    pub(crate) preferences: Preferences,
+    /// The path at which the console is mounted.
+    pub(crate) base: String,
+    /// The nonce of the content security policy.
+    pub(crate) nonce: String,
+    /// The instant of the request, to which relative times refer.
+    pub(crate) now: DateTime<Utc>,
+    /// The path below the base path.
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// The body of a form; empty for other methods.
+    pub(crate) form: String,
+    /// Whether cookies of this request are `Secure`.
+    pub(crate) is_secure: bool,
+}
+
+impl GrantedRequest {
+    /// The address of a path of the console.
+    pub(crate) fn href(&self, path: &'static str) -> Href {
+        Href::new(&self.base, path)
+    }
+
+    /// The address of another screen, by its name in the routes; none if there is no such screen, or the grant
+    /// does not include it. Links use it, so that none is dead.
+    pub(crate) fn screen(&self, name: &str) -> Option<Href> {
+        let route = SCREENS.iter().find(|route| route.screen == name)?;
+        let is_allowed = route.capability.is_none_or(|one| self.allows(one));
+        is_allowed.then(|| self.href(route.path))
+    }
+
+    /// The address of this page, to return to after a form.
+    pub(crate) fn address(&self) -> String {
+        let query = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{}{query}{}", self.base, self.path, self.query)
+    }
+
+    /// The parameters of the query.
+    pub(crate) fn parameters(&self) -> Parameters {
+        Parameters::parse(&self.query)
+    }
+
+    /// The parameters of a form.
+    pub(crate) fn form_parameters(&self) -> Parameters {
+        Parameters::parse(&self.form)
+    }
+
+    /// Whether the answer is the JSON document of the command: `format=json`.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.parameters().is_json()
+    }
+
+    /// The time zone in which instants are shown and read.
+    pub(crate) fn zone(&self) -> Tz {
+        self.preferences.zone
+    }
+
+    /// The scope that every question gets.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.grant.scope()
+    }
+
+    /// Whether the grant has a capability, and the console offers it.
+    pub(crate) fn allows(&self, capability: Capability) -> bool {
+        let is_offered =
+            capability != Capability::Export || self.settings.exports.max_rows.is_some();
+        is_offered && self.grant.allows(capability)
+    }
+}
+
+/// A granted request with its connection, in a read-only transaction.
+pub(crate) struct PageContext<'a> {
+    pub(crate) conn: &'a mut AsyncPgConnection,
+    pub(crate) request: &'a GrantedRequest,
+}
+
+impl PageContext<'_> {
+    /// The redaction rules of the captured tables, as deployed.
+    pub(crate) async fn rules(&mut self) -> Result<Vec<AuditedTable>, PageError> {
+        Ok(deployed_tables(self.conn).await?)
+    }
+}

@@ -1,0 +1,8 @@
+//! The screens, one file each: a function from a request to a page.
+
+pub(crate) mod assets;
+pub(crate) mod change;
+pub(crate) mod help;
+pub(crate) mod not_found;
+pub(crate) mod preferences;
+pub(crate) mod start;

@@ -1,0 +1,175 @@
+//! The settings of a console.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::request::Parts;
+use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
+use threadline_core::actor::ActorRef;
+use threadline_core::expected_gap::ExpectedGap;
+use threadline_core::retention::RetentionPolicy;
+use threadline_core::table::AuditedTable;
+
+use crate::access::{Decision, Visit};
+use crate::connections::ConnectionPool;
+
+/// The host's decision on a request.
+pub(crate) type Authorize = Arc<dyn Fn(Visit) -> BoxFuture<'static, Decision> + Send + Sync>;
+
+/// The actor of a request.
+pub(crate) type FindActor = Arc<dyn Fn(&Parts) -> Option<ActorRef> + Send + Sync>;
+
+/// The number of changes of the largest download, unless set.
+const DEFAULT_MAX_ROWS: u64 = 100_000;
+
+/// The settings that all requests share.
+pub(crate) struct Settings {
+    pub(crate) readers: Arc<dyn ConnectionPool>,
+    pub(crate) writers: Option<Arc<dyn ConnectionPool>>,
+    pub(crate) authorize: Authorize,
+    pub(crate) find_actor: FindActor,
+    pub(crate) exports: Exports,
+    pub(crate) retention: Option<RetentionPolicy>,
+    pub(crate) tables: Vec<AuditedTable>,
+    pub(crate) expected_gaps: Vec<ExpectedGap>,
+    pub(crate) zone: Tz,
+    pub(crate) branding: Branding,
+    pub(crate) base_path: Option<String>,
+    pub(crate) limits: Limits,
+}
+
+/// Whether the console offers downloads, and how large one may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exports {
+    pub(crate) max_rows: Option<u64>,
+}
+
+impl Exports {
+    /// Downloads of at most this number of changes. A larger one is refused, never cut.
+    #[must_use]
+    pub fn max_rows(rows: u64) -> Self {
+        Self {
+            max_rows: Some(rows),
+        }
+    }
+
+    /// No downloads.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { max_rows: None }
+    }
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self::max_rows(DEFAULT_MAX_ROWS)
+    }
+}
+
+/// The host's name on every page, and its own start page.
+///
+/// ```
+/// use threadline_surface::Branding;
+///
+/// let branding = Branding::named("Acme audit").home("https://ops.acme.example/");
+/// # let _ = branding;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branding {
+    pub(crate) name: String,
+    pub(crate) home: Option<String>,
+}
+
+impl Branding {
+    /// The name in the header and in titles.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            home: None,
+        }
+    }
+
+    /// The address of the link that leaves the console: a path, or an http or https address.
+    #[must_use]
+    pub fn home(mut self, address: impl Into<String>) -> Self {
+        self.home = Some(address.into());
+        self
+    }
+}
+
+impl Default for Branding {
+    fn default() -> Self {
+        Self::named("Audit")
+    }
+}
+
+/// Limits of requests.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_surface::Limits;
+///
+/// let limits = Limits::default().statement_timeout(Duration::from_secs(5));
+/// # let _ = limits;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) body_bytes: usize,
+    pub(crate) address_bytes: usize,
+    pub(crate) authorize: Duration,
+    pub(crate) connection: Duration,
+    pub(crate) statement: Duration,
+    pub(crate) request: Duration,
+}
+
+impl Limits {
+    /// The time after which PostgreSQL cancels a statement of a page: 3 s unless set.
+    #[must_use]
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement = timeout;
+        self
+    }
+
+    /// The time after which a page is given up: 30 s unless set.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request = timeout;
+        self
+    }
+
+    /// The time that `authorize` has to answer: 2 s unless set.
+    #[must_use]
+    pub fn authorize_timeout(mut self, timeout: Duration) -> Self {
+        self.authorize = timeout;
+        self
+    }
+
+    /// The longest body of a request: 16 KiB unless set.
+    #[must_use]
+    pub fn body_bytes(mut self, bytes: usize) -> Self {
+        self.body_bytes = bytes;
+        self
+    }
+
+    /// The longest path and query: 8 KiB unless set.
+    #[must_use]
+    pub fn address_bytes(mut self, bytes: usize) -> Self {
+        self.address_bytes = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 16 * 1024,
+            address_bytes: 8 * 1024,
+            authorize: Duration::from_secs(2),
+            connection: Duration::from_secs(3),
+            statement: Duration::from_secs(3),
+            request: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Pages without an answer, and empty lists: what is the case, and what to do next.
+
+use axum::http::StatusCode;
+use maud::{Markup, html};
+
+use super::form::{Field, form};
+use crate::access::Capability;
+use crate::page::Page;
+use crate::page_error::PageError;
+use crate::question::FieldError;
+use crate::request::GrantedRequest;
+
+/// The error for a parameter that a page needs.
+pub(crate) fn field_required(field: &'static str, message: &str) -> PageError {
+    PageError::Invalid(vec![FieldError {
+        field: field.to_owned(),
+        value: String::new(),
+        message: message.to_owned(),
+    }])
+}
+
+/// A list without entries: why, and what to do next.
+pub(crate) fn empty_state(title: &str, advice: &Markup) -> Markup {
+    html! { div.empty { p.strong { (title) } (advice) } }
+}
+
+/// The page of an error.
+pub(crate) fn error_page(
+    request: &GrantedRequest,
+    error: &PageError,
+    reference: Option<&str>,
+) -> Page {
+    match error {
+        PageError::Invalid(errors) => invalid_page(request, errors),
+        PageError::NotFound => {
+            let advice =
+                html! { p { "Nothing has this address, or it is not part of what you may see." } };
+            error_of("Not found", StatusCode::NOT_FOUND, &advice)
+        }
+        PageError::Forbidden(capability) => forbidden_page(*capability),
+        PageError::Unscoped => {
+            let advice = html! { p { "This answer cannot be restricted to your scope." } };
+            error_of(
+                "Not available in your scope",
+                StatusCode::FORBIDDEN,
+                &advice,
+            )
+        }
+        PageError::ForeignCursor => {
+            let advice = html! {
+                p { "This address continues a list with other filters." }
+                p { a href=(request.href(request.route.path)) { "Start of the list" } }
+            };
+            error_of(
+                "This page belongs to another list",
+                StatusCode::BAD_REQUEST,
+                &advice,
+            )
+        }
+        PageError::TooBroad => {
+            let advice = html! {
+                p { "PostgreSQL did not finish within the time limit. Add a table, an actor or a correlation, or a shorter window: the last hour, the last day." }
+            };
+            error_of("Too broad", StatusCode::UNPROCESSABLE_ENTITY, &advice)
+        }
+        PageError::TooLarge(command) => {
+            let advice = html! {
+                p { "The file would have more changes than a download may have. This command has no limit:" }
+                pre { code { (command) } }
+            };
+            error_of("Too large", StatusCode::UNPROCESSABLE_ENTITY, &advice)
+        }
+        PageError::TooLong(status) => error_of(
+            "Too long",
+            *status,
+            &html! { p { "The form has too much text." } },
+        ),
+        PageError::Unavailable(_) => {
+            let advice = html! {
+                p { "The database does not answer. Try again in a few seconds." }
+                (reference_note(reference))
+            };
+            error_of(
+                "Not available now",
+                StatusCode::SERVICE_UNAVAILABLE,
+                &advice,
+            )
+        }
+        PageError::Internal(_) => {
+            let advice = html! {
+                p { "The console could not answer. The log of the application has the details." }
+                (reference_note(reference))
+            };
+            error_of("Error", StatusCode::INTERNAL_SERVER_ERROR, &advice)
+        }
+    }
+}
+
+fn error_of(title: &str, status: StatusCode, advice: &Markup) -> Page {
+    Page::new(title, html! { div.empty role="alert" { (advice) } }).status(status)
+}
+
+fn reference_note(reference: Option<&str>) -> Markup {
+    html! { @if let Some(reference) = reference { p { "Reference: " code { (reference) } } } }
+}
+
+fn forbidden_page(capability: Capability) -> Page {
+    let advice = html! {
+        p { "Your grant does not have the capability " strong { (capability) } ", which this page needs." }
+        @if let Some(command) = command_of(capability) {
+            p { "With access to the database, the same in a terminal:" }
+            pre { code { (command) } }
+        }
+    };
+    error_of("Not part of your grant", StatusCode::FORBIDDEN, &advice)
+}
+
+/// The command that answers what a screen with this capability answers.
+fn command_of(capability: Capability) -> Option<&'static str> {
+    match capability {
+        Capability::Read | Capability::Values => Some("threadline timeline"),
+        Capability::Export => Some("threadline export"),
+        Capability::Coverage => Some("threadline coverage"),
+        Capability::Policy => Some("threadline policy"),
+        Capability::Retention => Some("threadline retention status"),
+        Capability::Log => Some("threadline actions --category console"),
+        Capability::Reports => None,
+    }
+}
+
+/// The page of invalid parameters: the errors, with a form to correct a single one.
+fn invalid_page(request: &GrantedRequest, errors: &[FieldError]) -> Page {
+    let single = match errors {
+        [error] if error.field == "id" => Some(Field::new("id", "Id").errors(errors)),
+        _ => None,
+    };
+    let body = html! {
+        @if let Some(field) = single {
+            (form(&request.href(request.route.path), "Open", &[field]))
+        } @else {
+            div.empty role="alert" {
+                ul {
+                    @for error in errors {
+                        li {
+                            @if !error.field.is_empty() {
+                                code { (error.field) } " "
+                                @if !error.value.is_empty() { bdi { (error.value) } }
+                                ": "
+                            }
+                            (error.message)
+                        }
+                    }
+                }
+            }
+        }
+    };
+    Page::new("Check the parameters", body).status(StatusCode::UNPROCESSABLE_ENTITY)
+}
