@@ -21,10 +21,11 @@ use crate::timeline;
 pub const BLIND_WINDOW: TimeDelta = TimeDelta::minutes(10);
 
 /// The start of the oldest transaction of this database that has an xid; now, if there is none. Only members
-/// of `pg_read_all_stats` see the sessions of other roles.
+/// of `pg_read_all_stats` see the sessions of other roles, and a standby has none of those that write.
 const OLDEST_TRANSACTION: &str = "
     SELECT LEAST(pg_catalog.clock_timestamp(), pg_catalog.min(xact_start)) AS started_at,
-        pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
+        pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+            AND NOT pg_catalog.pg_is_in_recovery() AS sees_all
     FROM pg_catalog.pg_stat_activity
     WHERE backend_xid IS NOT NULL AND datname = pg_catalog.current_database()
         AND pid <> pg_catalog.pg_backend_pid()";

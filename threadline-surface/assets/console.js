@@ -1,4 +1,4 @@
-// Every page works without this script. It adds: copy buttons, keys, polling of fragments, "3 minutes ago".
+// Every page works without this script.
 (() => {
   "use strict";
   const policy = window.trustedTypes
@@ -7,7 +7,6 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const say = (text) => { document.getElementById("status").textContent = text; };
 
-  // Copy: [data-copy=text].
   const showCopy = (root) => {
     if (navigator.clipboard) all("[data-copy]", root).forEach((button) => { button.hidden = false; });
   };
@@ -20,7 +19,7 @@
     );
   });
 
-  // Relative hints: the title of an instant.
+  // Relative times.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const words = new Intl.RelativeTimeFormat("en");
   const hint = (root) => all("time[datetime]", root).forEach((time) => {
@@ -29,12 +28,11 @@
     time.title = words.format(Math.round(seconds / size), unit);
   });
 
-  // Keys: [data-key] elements, j and k between entries, g and a letter between screens.
+  // Keys: [data-key], j and k, g and a letter.
   const screens = { s: "", t: "/timeline", a: "/actions", c: "/coverage", r: "/redaction", e: "/retention" };
   let pending = 0;
-  const keysOff = () => document.body.dataset.keys === "off";
   document.addEventListener("keydown", (event) => {
-    if (keysOff() || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.body.dataset.keys === "off" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, select, textarea, [contenteditable]")) return;
     const base = document.body.dataset.base;
     if (pending && Date.now() - pending < 1500 && event.key in screens) {
@@ -59,8 +57,15 @@
     if (target.matches("input")) target.focus(); else target.click();
   });
 
-  // Fragments: [data-fragment=address] is loaded once, and again every data-poll seconds unless the page is hidden
-  // or a button [data-pause=id] is pressed. A failure keeps the last answer and says its age.
+  // Slider: picks one of the data-stops of its form for a field.
+  document.addEventListener("input", ({ target: slider }) => {
+    if (slider.type !== "range") return;
+    const field = document.getElementById(slider.dataset.field);
+    slider.ariaValueText = field.value = slider.form.dataset.stops.split(" ")[slider.value];
+  });
+
+  // Fragments: [data-fragment=address] is loaded, and again every data-poll seconds unless paused. Failures
+  // keep the last answer.
   const load = async (part) => {
     try {
       const answer = await fetch(part.dataset.fragment, { headers: { accept: "text/html" } });
@@ -82,7 +87,7 @@
     }
   };
 
-  // Follow: new entries wait behind "3 new changes: show"; entries that are there are dropped by id.
+  // Follow: new entries wait behind a button; known ids are dropped.
   const prepend = (list, content) => {
     const from = content.querySelector("[data-next]");
     if (from) list.dataset.fragment = from.dataset.next;
@@ -95,7 +100,7 @@
     const button = document.getElementById(list.dataset.more);
     if (!button) { waiting.forEach((entry) => { entry.hidden = false; }); return; }
     button.hidden = false;
-    button.textContent = `${waiting.length} new changes: show`;
+    button.textContent = `${waiting.length} new change${waiting[1] ? "s" : ""}: show`;
     button.onclick = () => {
       waiting.forEach((entry) => { entry.hidden = false; });
       button.hidden = true;

@@ -73,6 +73,11 @@ impl Href {
         Self(format!("#{id}"))
     }
 
+    /// Links to a field of the form of the page.
+    pub(crate) fn field(name: &'static str) -> Self {
+        Self(format!("#field-{name}"))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

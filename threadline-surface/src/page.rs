@@ -44,6 +44,8 @@ pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) body: Markup,
     pub(crate) terminal: Terminal,
+    /// The seconds after which a browser without the script loads the page again.
+    pub(crate) refresh: Option<u32>,
 }
 
 impl Page {
@@ -54,12 +56,19 @@ impl Page {
             status: StatusCode::OK,
             body,
             terminal: Terminal::default(),
+            refresh: None,
         }
     }
 
     /// Sets the status; 200 unless set.
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Loads the page again and again in browsers without the script.
+    pub(crate) fn refresh(mut self, seconds: u32) -> Self {
+        self.refresh = Some(seconds);
         self
     }
 

@@ -1,8 +1,8 @@
 //! Why a screen has no answer.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use threadline_diesel::ReadError;
-use threadline_diesel::query::{InvalidQuery, ScopeError};
+use threadline_diesel::query::{InvalidPageSize, InvalidQuery, ScopeError};
+use threadline_diesel::{AsOfError, ReadError};
 
 use crate::access::Capability;
 use crate::question::FieldError;
@@ -69,5 +69,21 @@ impl From<ReadError> for PageError {
             ReadError::Database(error) => error.into(),
             _ => Self::Internal("query"),
         }
+    }
+}
+
+impl From<AsOfError> for PageError {
+    fn from(error: AsOfError) -> Self {
+        match error {
+            AsOfError::Query(invalid) => ReadError::Query(invalid).into(),
+            AsOfError::Database(error) => error.into(),
+            _ => Self::Internal("as of"),
+        }
+    }
+}
+
+impl From<InvalidPageSize> for PageError {
+    fn from(_: InvalidPageSize) -> Self {
+        Self::Internal("page size")
     }
 }

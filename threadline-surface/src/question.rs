@@ -4,8 +4,16 @@ mod filters;
 mod instant;
 mod paging;
 mod parameters;
+mod row;
+mod row_key;
+mod timeline;
+mod timeline_terminal;
 
 pub(crate) use self::filters::ChangeFilters;
-pub(crate) use self::instant::{GivenInstant, parse_instant};
+pub(crate) use self::instant::{GivenInstant, instant_text};
 pub(crate) use self::paging::Paging;
 pub(crate) use self::parameters::{FieldError, Parameters};
+pub(crate) use self::row::RowQuestion;
+pub(crate) use self::row_key::resolve_row_key;
+pub(crate) use self::timeline::{FixedWindow, TimelineQuestion};
+pub(crate) use self::timeline_terminal::timeline_terminal;

@@ -7,13 +7,13 @@ use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use threadline_core::actor::ActorRef;
 use threadline_core::table::AuditedTable;
-use threadline_diesel::{Scope, deployed_tables};
+use threadline_diesel::{Scope, Timeline, deployed_tables};
 
 use crate::access::{Capability, Grant};
 use crate::href::Href;
 use crate::page_error::PageError;
 use crate::preferences::Preferences;
-use crate::question::Parameters;
+use crate::question::{ChangeFilters, Parameters, resolve_row_key};
 use crate::routes::{Route, SCREENS};
 use crate::settings::Settings;
 
@@ -60,6 +60,13 @@ impl GrantedRequest {
         format!("{}{}{query}{}", self.base, self.path, self.query)
     }
 
+    /// The address of this list at its first page.
+    pub(crate) fn first_page(&self) -> Href {
+        let pairs = form_urlencoded::parse(self.query.as_bytes());
+        let pairs = pairs.filter(|(name, _)| !matches!(&**name, "after" | "before"));
+        self.href(self.route.path).with_all(pairs)
+    }
+
     /// The parameters of the query.
     pub(crate) fn parameters(&self) -> Parameters {
         Parameters::parse(&self.query)
@@ -103,5 +110,18 @@ impl PageContext<'_> {
     /// The redaction rules of the captured tables, as deployed.
     pub(crate) async fn rules(&mut self) -> Result<Vec<AuditedTable>, PageError> {
         Ok(deployed_tables(self.conn).await?)
+    }
+
+    /// The timeline with these filters, in the scope of the grant.
+    pub(crate) async fn timeline(
+        &mut self,
+        filters: &ChangeFilters,
+    ) -> Result<Timeline, PageError> {
+        let key = filters.key_input().ok().flatten();
+        let key = match (&filters.table, &key) {
+            (Some(table), Some(key)) => Some(resolve_row_key(self, table, key).await?),
+            _ => None,
+        };
+        Ok(filters.timeline(key.as_ref(), self.request.scope()))
     }
 }

@@ -7,7 +7,10 @@ use crate::access::Capability;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
-use crate::screens::{assets, change, help, not_found, preferences, start};
+use crate::screens::{
+    assets, change, count, follow, help, not_found, preferences, row, start, timeline, transaction,
+    volume,
+};
 
 /// A route of the console, below its base path.
 #[derive(Debug)]
@@ -87,8 +90,10 @@ pub(crate) type StaticScreen = fn(&GrantedRequest) -> Result<Screen, PageError>;
 /// The function of a screen.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
-    /// Gets a connection in a read-only transaction.
+    /// Gets a connection in a read-only transaction with one snapshot.
     Read(ReadScreen),
+    /// Gets a connection in a read-only transaction in which each statement has its own snapshot.
+    ReadCommitted(ReadScreen),
     /// Gets no connection, and works while the database is away.
     Static(StaticScreen),
 }
@@ -97,6 +102,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Read(_) => "Read",
+            Self::ReadCommitted(_) => "ReadCommitted",
             Self::Static(_) => "Static",
         })
     }
@@ -152,6 +158,43 @@ pub static SCREENS: &[Route] = &[
         "change",
         Some(Capability::Read),
         Handler::Read(|context| Box::pin(change::show(context))),
+    ),
+    get(
+        "/transactions",
+        "transaction",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(transaction::show(context))),
+    ),
+    get(
+        "/rows",
+        "row",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(row::show(context))),
+    ),
+    get(
+        "/timeline",
+        "timeline",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(timeline::show(context))),
+    )
+    .nav(NavGroup::Find, "Timeline"),
+    get(
+        "/parts/count",
+        "timeline_count",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(count::show(context))),
+    ),
+    get(
+        "/parts/volume",
+        "timeline_volume",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(volume::show(context))),
+    ),
+    get(
+        "/parts/follow",
+        "timeline_follow",
+        Some(Capability::Read),
+        Handler::ReadCommitted(|context| Box::pin(follow::show(context))),
     ),
     get("/help", "help", None, Handler::Static(help::show)),
     get(

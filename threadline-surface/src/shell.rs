@@ -24,13 +24,16 @@ pub(crate) fn frame(request: &GrantedRequest, page: &Page) -> Markup {
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href=(Href::asset(base, &ICON.name));
                 link rel="stylesheet" nonce=(request.nonce) href=(Href::asset(base, &STYLE.name));
+                @if let Some(seconds) = page.refresh {
+                    noscript { meta http-equiv="refresh" content=(seconds); }
+                }
                 script defer nonce=(request.nonce) src=(Href::asset(base, &SCRIPT.name)) {}
             }
             body data-base=(base) {
                 a.skip href=(Href::fragment("main")) { "Skip to the content" }
                 (header(request))
                 main id="main" tabindex="-1" {
-                    h1 { (page.title) }
+                    h1 { bdi { (page.title) } }
                     p.hidden id="status" role="status" aria-live="polite" {}
                     (page.body)
                     (terminal(&page.terminal))

@@ -1,17 +1,29 @@
 //! Components of pages: functions from values to markup.
 
 pub(crate) mod actor;
+pub(crate) mod as_of;
+pub(crate) mod chart;
+pub(crate) mod chips;
 pub(crate) mod completeness;
+pub(crate) mod context_facts;
 pub(crate) mod diff;
+pub(crate) mod empty_answer;
 pub(crate) mod entries;
 pub(crate) mod facts;
+pub(crate) mod filter_form;
+pub(crate) mod followed;
 pub(crate) mod form;
+pub(crate) mod grouped_entries;
 pub(crate) mod id;
 pub(crate) mod instant;
+pub(crate) mod number;
 pub(crate) mod op;
 pub(crate) mod pager;
+pub(crate) mod restore;
 pub(crate) mod states;
+pub(crate) mod too_broad;
 pub(crate) mod value;
+pub(crate) mod window;
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,8 @@ pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageE
     let screen = AssertUnwindSafe(async {
         match request.route.handler {
             Handler::Static(show) => show(request),
-            Handler::Read(show) => read(request, show).await,
+            Handler::Read(show) => read(request, "REPEATABLE READ", show).await,
+            Handler::ReadCommitted(show) => read(request, "READ COMMITTED", show).await,
         }
     });
     match tokio::time::timeout(request.settings.limits.request, screen.catch_unwind()).await {
@@ -36,7 +37,11 @@ pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageE
 ///
 /// If the request is given up on the way, Diesel's transaction manager still counts the transaction, and the
 /// pool closes the connection.
-async fn read(request: &GrantedRequest, show: ReadScreen) -> Result<Screen, PageError> {
+async fn read(
+    request: &GrantedRequest,
+    isolation: &str,
+    show: ReadScreen,
+) -> Result<Screen, PageError> {
     let limits = &request.settings.limits;
     let readers = &request.settings.readers;
     let mut connection = tokio::time::timeout(limits.connection, readers.connection())
@@ -45,7 +50,7 @@ async fn read(request: &GrantedRequest, show: ReadScreen) -> Result<Screen, Page
         .map_err(|_| PageError::Unavailable("pool"))?;
     let conn: &mut AsyncPgConnection = &mut connection;
     let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
+        "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = {}",
         limits.statement.as_millis()
     );
     AnsiTransactionManager::begin_transaction_sql(conn, &begin)

@@ -59,7 +59,9 @@ impl ChangeFilters {
             status: parameters.parsed("status", parse_status),
             meta: parameters.value("meta"),
             scan_values: parameters.value("scan_values"),
-            from: parameters.parsed("from", |text| GivenInstant::parse(text, now, zone)),
+            from: parameters.parsed("from", |text| {
+                GivenInstant::parse(text, now, zone).map(GivenInstant::whole_seconds)
+            }),
             to: parameters.parsed("to", |text| GivenInstant::parse(text, now, zone)),
         };
         filters.reject_contradictions(parameters);
@@ -87,14 +89,24 @@ impl ChangeFilters {
         }
     }
 
+    /// Whether only filters without an index are given, and no window: reading could take long.
+    pub(crate) fn needs_window(&self) -> bool {
+        let is_indexed = self.table.is_some()
+            || self.actor.is_some()
+            || self.on_behalf_of.is_some()
+            || self.unattributed
+            || self.correlation.is_some()
+            || self.request.is_some()
+            || self.job.is_some()
+            || self.action.is_some()
+            || self.status == Some(ActionStatus::Error);
+        let has_window = self.from.is_some() || self.to.is_some();
+        !is_indexed && !has_window && *self != Self::default()
+    }
+
     /// The key of the row. `threadline_diesel::resolve_key` turns it into its stored form.
     pub(crate) fn key_input(&self) -> Result<Option<RowKeyInput>, String> {
-        let input = match self.key.as_slice() {
-            [] => return Ok(None),
-            [key] => key.parse(),
-            pairs => RowKeyInput::from_pairs(pairs),
-        };
-        input.map(Some).map_err(|error| error.to_string())
+        key_input(&self.key)
     }
 
     /// The parameters of these filters: the inverse of [`take`](Self::take).
@@ -224,6 +236,16 @@ impl ChangeFilters {
             None => timeline,
         }
     }
+}
+
+/// The key of a row: one text, or `column=value` pairs; none if there is no text.
+pub(crate) fn key_input(texts: &[String]) -> Result<Option<RowKeyInput>, String> {
+    let input = match texts {
+        [] => return Ok(None),
+        [key] => key.parse(),
+        pairs => RowKeyInput::from_pairs(pairs),
+    };
+    input.map(Some).map_err(|error| error.to_string())
 }
 
 fn parse_status(text: &str) -> Result<ActionStatus, String> {

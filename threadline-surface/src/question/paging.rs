@@ -1,10 +1,13 @@
 //! The page of a list: `limit`, `after`, `before`.
 
-use threadline_diesel::query::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+use threadline_diesel::query::DEFAULT_PAGE_SIZE;
 use threadline_diesel::{Cursor, PageSize};
 
 use super::parameters::Parameters;
 use crate::href::Href;
+
+/// The largest number of entries of a page.
+pub(crate) const MAX_ENTRIES: u32 = 200;
 
 /// The page of a list in an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,9 +24,9 @@ impl Paging {
         let limit = parameters.parsed("limit", |text| {
             let entries = text.parse::<u32>().unwrap_or_default();
             match PageSize::new(entries) {
-                Ok(size) => Ok((entries, size)),
-                Err(_) => Err(format!(
-                    "write a number from 1 to {MAX_PAGE_SIZE}; without it a page has {DEFAULT_PAGE_SIZE} entries"
+                Ok(size) if entries <= MAX_ENTRIES => Ok((entries, size)),
+                _ => Err(format!(
+                    "write a number from 1 to {MAX_ENTRIES}; without it a page has {DEFAULT_PAGE_SIZE} entries"
                 )),
             }
         });
@@ -38,6 +41,16 @@ impl Paging {
             after: after.map(Cursor::from_text),
             before: before.map(Cursor::from_text),
         }
+    }
+
+    /// Sets the size of a page for addresses without a limit.
+    pub(crate) fn default_size(self, size: PageSize) -> Self {
+        let size = if self.limit.is_some() {
+            self.size
+        } else {
+            size
+        };
+        Self { size, ..self }
     }
 
     /// Whether the page is not the first: its instants must be fixed.

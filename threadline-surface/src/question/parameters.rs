@@ -58,6 +58,11 @@ impl Parameters {
         self.is_json
     }
 
+    /// Whether a parameter is given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
+    }
+
     /// Takes all values of a parameter.
     pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
         let mut values = Vec::new();

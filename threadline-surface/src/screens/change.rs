@@ -16,9 +16,10 @@ use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
 use crate::view::actor::actor;
 use crate::view::completeness::{self, completeness_note};
+use crate::view::context_facts::{claimed_facts, known_facts};
 use crate::view::diff::diff_table;
 use crate::view::facts::{Fact, facts};
-use crate::view::id::{change_id, copied, correlation_id, row_key, transaction_id};
+use crate::view::id::{change_id, copied, row_key, transaction_id};
 use crate::view::instant::instant;
 use crate::view::op::op;
 use crate::view::states::field_required;
@@ -115,10 +116,7 @@ fn claimed_and_known(request: &GrantedRequest, entry: &TimelineEntry) -> Markup 
     let transaction = entry.transaction.as_ref();
     let action = entry.action.as_ref();
     let of = |text: Option<&String>| text.map(|text| copied(text));
-    let field = |get: fn(&threadline_diesel::AuditTransaction) -> &Option<String>| {
-        of(transaction.and_then(|one| get(one).as_ref()))
-    };
-    let claimed = [
+    let mut claimed = vec![
         Fact::new("Actor", Some(actor(request, entry.actor()))),
         Fact::new(
             "On behalf of",
@@ -128,32 +126,22 @@ fn claimed_and_known(request: &GrantedRequest, entry: &TimelineEntry) -> Markup 
         Fact::new("Status", of(action.map(|one| &one.status))),
         Fact::new("Reason", of(action.and_then(|one| one.reason.as_ref()))),
         Fact::new("Comment", of(action.and_then(|one| one.comment.as_ref()))),
-        Fact::new("Request", field(|one| &one.request_id)),
-        Fact::new(
-            "Correlation",
-            transaction
-                .and_then(|one| one.correlation_id.as_deref())
-                .map(|id| correlation_id(request, id)),
-        ),
-        Fact::new("Job", field(|one| &one.job_id)),
-        Fact::new("Source", field(|one| &one.context.source)),
-        Fact::new("Remote address", field(|one| &one.context.remote_addr)),
-        Fact::new("Invalid context", field(|one| &one.context.context_error)),
     ];
-    let known = [
+    let mut known = vec![
         Fact::new(
             "Transaction",
             Some(transaction_id(request, entry.change.transaction_id)),
         ),
         Fact::new("Change", Some(change_id(request, entry.change.id))),
-        Fact::new("Database user", of(transaction.map(|one| &one.db_user))),
-        Fact::new("Application name", field(|one| &one.application_name)),
-        Fact::new(
-            "Backend process",
-            transaction.map(|one| copied(&one.backend_pid.to_string())),
-        ),
-        Fact::new("Captured", Some(instant(request, entry.change.captured_at))),
     ];
+    if let Some(transaction) = transaction {
+        claimed.extend(claimed_facts(request, transaction));
+        known.extend(known_facts(transaction));
+    }
+    known.push(Fact::new(
+        "Captured",
+        Some(instant(request, entry.change.captured_at)),
+    ));
     html! {
         div.columns {
             (facts("Claimed by the application", &claimed))

@@ -55,7 +55,7 @@ pub(crate) fn completeness_note(request: &GrantedRequest, facts: &Completeness) 
             }
             @if !gaps.is_empty() {
                 details {
-                    summary { (gaps.len()) " recorded gaps" }
+                    summary { (gaps.len()) " recorded gap" @if gaps.len() > 1 { "s" } }
                     ul { @for gap in gaps { li { bdi { (gap) } } } }
                 }
             }

@@ -41,17 +41,24 @@ fn field_row(op: Op, field: &FieldDiff) -> Markup {
     html! {
         tr {
             th scope="row" { bdi { (field.field) } }
-            @if let Some(json) = &field.json {
-                td colspan="2" { (json_edits(json)) }
-            } @else if let Some(text) = &field.text {
-                td colspan="2" { (text_hunks(text)) }
-            } @else if op == Op::Update {
-                td { (removed(&field.before)) }
-                td { (added(&field.after)) }
-            } @else {
-                td { (value(&field.before, PAGE_CHARS)) }
-                td { (value(&field.after, PAGE_CHARS)) }
-            }
+            (field_cells(op, field))
+        }
+    }
+}
+
+/// The two cells of a field: before and after, or the edits of a document or a long text.
+pub(crate) fn field_cells(op: Op, field: &FieldDiff) -> Markup {
+    html! {
+        @if let Some(json) = &field.json {
+            td colspan="2" { (json_edits(json)) }
+        } @else if let Some(text) = &field.text {
+            td colspan="2" { (text_hunks(text)) }
+        } @else if op == Op::Update {
+            td { (removed(&field.before)) }
+            td { (added(&field.after)) }
+        } @else {
+            td { (value(&field.before, PAGE_CHARS)) }
+            td { (value(&field.after, PAGE_CHARS)) }
         }
     }
 }

@@ -1,20 +1,27 @@
 //! Lists of changes.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use threadline_core::table::{AuditedTable, TableName};
 use threadline_diesel::query::diff::{ChangeDiff, FieldDiff, FieldState};
 use threadline_diesel::{Op, TimelineEntry};
 
 use super::actor::actor;
+use super::diff::diff_table;
 use super::id::{change_id, row_key, transaction_id};
 use super::instant::instant;
 use super::op::op;
 use super::value::{LIST_CHARS, value};
 use crate::access::Capability;
+use crate::href::Href;
+use crate::question::instant_text;
 use crate::request::GrantedRequest;
 
 /// The number of fields of a change in a list.
 const LIST_FIELDS: usize = 4;
+
+/// The time before and after a change that its link to other changes shows.
+const AROUND: TimeDelta = TimeDelta::minutes(5);
 
 /// Changes as a list. `rules` are the redaction rules of their tables.
 pub(crate) fn entries(
@@ -35,9 +42,19 @@ pub(crate) fn entry(
     entry: &TimelineEntry,
     rules: &[AuditedTable],
 ) -> Markup {
+    let diff = ChangeDiff::with_rules_among(&entry.change, rules);
+    entry_of_diff(request, entry, &diff, &html! {})
+}
+
+/// A change as an entry of a list, with its diff and a note under it.
+pub(crate) fn entry_of_diff(
+    request: &GrantedRequest,
+    entry: &TimelineEntry,
+    diff: &ChangeDiff,
+    note: &Markup,
+) -> Markup {
     let change = &entry.change;
     let table = TableName::new(&change.table_schema, &change.table_name);
-    let diff = ChangeDiff::with_rules_among(change, rules);
     html! {
         li data-id=(change.id) {
             div.line {
@@ -47,14 +64,41 @@ pub(crate) fn entry(
                 " " (row_key(request, change))
                 " " span.who { (actor(request, entry.actor())) (database_user(entry)) }
             }
-            (summary(request, &diff))
+            (summary(request, diff))
+            (note)
             div.links {
                 @if let Some(action) = &entry.action {
                     span.action { bdi { (action.name) } }
                 }
                 span { "change " (change_id(request, change.id)) }
-                span { "transaction " (transaction_id(request, change.transaction_id)) }
+                @if request.route.screen != "transaction" {
+                    span { "transaction " (transaction_id(request, change.transaction_id)) }
+                    @if let Some(href) = around(request, change.captured_at) { a href=(href) { "±5 min" } }
+                }
             }
+        }
+    }
+}
+
+/// The timeline of all tables around an instant.
+fn around(request: &GrantedRequest, at: DateTime<Utc>) -> Option<Href> {
+    let from = at.checked_sub_signed(AROUND)?;
+    let to = at.checked_add_signed(AROUND)?;
+    let timeline = request.screen("timeline")?;
+    Some(
+        timeline
+            .with("from", instant_text(from))
+            .with("to", instant_text(to)),
+    )
+}
+
+/// The whole diff of an update, folded, if the entry does not show all of it.
+pub(crate) fn folded_diff(request: &GrantedRequest, diff: &ChangeDiff) -> Markup {
+    let has_details = |field: &FieldDiff| field.json.is_some() || field.text.is_some();
+    let is_shown = diff.fields.len() <= LIST_FIELDS && !diff.fields.iter().any(has_details);
+    html! {
+        @if diff.op == Op::Update && !is_shown {
+            details { summary { "Diff" } (diff_table(request, diff)) }
         }
     }
 }
@@ -111,9 +155,9 @@ fn field_change(request: &GrantedRequest, op: Op, field: &FieldDiff) -> Markup {
     }
     match (op, &field.json, &field.text) {
         (_, Some(json), _) => {
-            html! { span.token { (json.edits.len()) " changes in the document" } }
+            html! { span.token { (counted(json.edits.len())) " in the document" } }
         }
-        (_, _, Some(text)) => html! { span.token { (text.hunks.len()) " changes in the text" } },
+        (_, _, Some(text)) => html! { span.token { (counted(text.hunks.len())) " in the text" } },
         (Op::Update, ..) if field.before == field.after => html! {
             (value(&field.after, LIST_CHARS)) ", changed"
         },
@@ -125,4 +169,8 @@ fn field_change(request: &GrantedRequest, op: Op, field: &FieldDiff) -> Markup {
         (Op::Delete, ..) => value(&field.before, LIST_CHARS),
         _ => value(&field.after, LIST_CHARS),
     }
+}
+
+fn counted(changes: usize) -> String {
+    format!("{changes} change{}", if changes == 1 { "" } else { "s" })
 }

@@ -12,6 +12,9 @@ pub(crate) struct Field<'a> {
     label: &'static str,
     value: &'a str,
     hint: Option<&'static str>,
+    placeholder: &'a str,
+    list: Option<&'static str>,
+    place: usize,
     error: Option<&'a FieldError>,
 }
 
@@ -22,6 +25,9 @@ impl<'a> Field<'a> {
             label,
             value: "",
             hint: None,
+            placeholder: "",
+            list: None,
+            place: 0,
             error: None,
         }
     }
@@ -35,6 +41,24 @@ impl<'a> Field<'a> {
     /// Sets how to write a value.
     pub(crate) fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
+        self
+    }
+
+    /// Sets an example of a value.
+    pub(crate) fn placeholder(mut self, placeholder: &'a str) -> Self {
+        self.placeholder = placeholder;
+        self
+    }
+
+    /// Sets the id of a list of suggestions.
+    pub(crate) fn list(mut self, id: &'static str) -> Self {
+        self.list = Some(id);
+        self
+    }
+
+    /// Sets the place among fields of the same name; 0 unless set.
+    pub(crate) fn place(mut self, place: usize) -> Self {
+        self.place = place;
         self
     }
 
@@ -60,7 +84,11 @@ pub(crate) fn form(action: &Href, button: &str, fields: &[Field<'_>]) -> Markup 
 
 /// A text field with its label, hint and error.
 pub(crate) fn field(field: &Field<'_>) -> Markup {
-    let id = format!("field-{}", field.name);
+    let id = match field.place {
+        0 => format!("field-{}", field.name),
+        place => format!("field-{}-{place}", field.name),
+    };
+    let placeholder = Some(field.placeholder).filter(|text| !text.is_empty());
     let hint_id = format!("{id}-hint");
     let error_id = format!("{id}-error");
     let described = match (field.hint, field.error) {
@@ -72,6 +100,7 @@ pub(crate) fn field(field: &Field<'_>) -> Markup {
         div.field {
             label for=(id) { (field.label) }
             input id=(id) name=(field.name) value=(field.value) autocomplete="off"
+                placeholder=[placeholder] list=[field.list]
                 aria-describedby=[described] aria-invalid=[field.error.map(|_| "true")];
             @if let Some(error) = field.error {
                 p.error id=(error_id) role="alert" { (error.message) }
@@ -85,22 +114,33 @@ pub(crate) fn field(field: &Field<'_>) -> Markup {
 
 /// An entry of a selection list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Choice {
-    value: &'static str,
+pub(crate) struct Choice<'a> {
+    value: &'a str,
+    label: &'a str,
     is_selected: bool,
 }
 
-impl Choice {
-    pub(crate) fn new(value: &'static str, is_selected: bool) -> Self {
-        Self { value, is_selected }
+impl<'a> Choice<'a> {
+    pub(crate) fn new(value: &'a str, is_selected: bool) -> Self {
+        Self {
+            value,
+            label: value,
+            is_selected,
+        }
+    }
+
+    /// Sets the text; the value unless set.
+    pub(crate) fn label(mut self, label: &'a str) -> Self {
+        self.label = label;
+        self
     }
 }
 
 /// A selection list with its label.
-pub(crate) fn select(
+pub(crate) fn select<'a>(
     name: &'static str,
     label: &str,
-    choices: impl IntoIterator<Item = Choice>,
+    choices: impl IntoIterator<Item = Choice<'a>>,
 ) -> Markup {
     let id = format!("field-{name}");
     html! {
@@ -108,7 +148,7 @@ pub(crate) fn select(
             label for=(id) { (label) }
             select id=(id) name=(name) {
                 @for choice in choices {
-                    option value=(choice.value) selected[choice.is_selected] { (choice.value) }
+                    option value=(choice.value) selected[choice.is_selected] { (choice.label) }
                 }
             }
         }

@@ -89,7 +89,12 @@ pub(crate) fn row_key(request: &GrantedRequest, change: &AuditChange) -> Markup 
 
 /// A button that copies a text. The script shows it.
 pub(crate) fn copy_button(text: &str) -> Markup {
+    copy_button_named(text, &format!("Copy {text}"))
+}
+
+/// A button that copies a text too long for its name.
+pub(crate) fn copy_button_named(text: &str, name: &str) -> Markup {
     html! {
-        button.copy type="button" hidden data-copy=(text) aria-label={ "Copy " (text) } { "copy" }
+        button.copy type="button" hidden data-copy=(text) aria-label=(name) { "copy" }
     }
 }

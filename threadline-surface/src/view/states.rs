@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use maud::{Markup, html};
 
 use super::form::{Field, form};
+use super::too_broad::too_broad_page;
 use crate::access::Capability;
 use crate::page::Page;
 use crate::page_error::PageError;
@@ -49,7 +50,7 @@ pub(crate) fn error_page(
         PageError::ForeignCursor => {
             let advice = html! {
                 p { "This address continues a list with other filters." }
-                p { a href=(request.href(request.route.path)) { "Start of the list" } }
+                p { a href=(request.first_page()) { "Start of the list" } }
             };
             error_of(
                 "This page belongs to another list",
@@ -57,12 +58,7 @@ pub(crate) fn error_page(
                 &advice,
             )
         }
-        PageError::TooBroad => {
-            let advice = html! {
-                p { "PostgreSQL did not finish within the time limit. Add a table, an actor or a correlation, or a shorter window: the last hour, the last day." }
-            };
-            error_of("Too broad", StatusCode::UNPROCESSABLE_ENTITY, &advice)
-        }
+        PageError::TooBroad => too_broad_page(request),
         PageError::TooLarge(command) => {
             let advice = html! {
                 p { "The file would have more changes than a download may have. This command has no limit:" }

@@ -11,6 +11,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use http_body_util::BodyExt;
 use scraper::{Html, Selector};
 use threadline_core::capture::CaptureMigration;
+use threadline_core::table::AuditedTableBuilder;
 use threadline_diesel::query::MetaPattern;
 use threadline_diesel::{Scope, introspect};
 use threadline_surface::{
@@ -164,6 +165,21 @@ impl Trail {
             .query_text(sql)
             .expect("an answer")
             .expect("a value")
+    }
+
+    /// Captures a table with masked and excluded columns.
+    pub(crate) fn capture(&self, table: &str, masked: &[&str], excluded: &[&str]) {
+        let name = table.parse().expect("a table name");
+        let table = block_on(async {
+            let mut conn = self.connect().await;
+            introspect(&mut conn, &name).await.expect("a table")
+        });
+        let table = AuditedTableBuilder::from(table)
+            .mask(masked.iter().copied())
+            .exclude(excluded.iter().copied())
+            .build()
+            .expect("rules");
+        self.run(CaptureMigration::new([&table], |_| None).up());
     }
 
     /// The id of the newest change.

@@ -7,3 +7,6 @@ mod harness;
 mod headers;
 mod mounting;
 mod preferences;
+mod row;
+mod timeline;
+mod transaction;

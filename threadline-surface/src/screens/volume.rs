@@ -1,0 +1,44 @@
+//! The volume of a timeline over time, as a part of its page.
+
+use chrono::TimeDelta;
+use maud::{Markup, html};
+use threadline_diesel::{Timeline, first_change, volume};
+
+use crate::page::Screen;
+use crate::page_error::PageError;
+use crate::question::TimelineQuestion;
+use crate::request::PageContext;
+use crate::screens::timeline::question_of;
+use crate::view::chart::{bar_count, chart};
+
+pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
+    let question = question_of(context.request, context.request.parameters())?;
+    let timeline = context.timeline(&question.filters).await?;
+    Ok(Screen::Fragment(
+        volume_chart(context, &question, &timeline).await?,
+    ))
+}
+
+/// The chart of a timeline, from its first change if the window has no start.
+pub(crate) async fn volume_chart(
+    context: &mut PageContext<'_>,
+    question: &TimelineQuestion,
+    timeline: &Timeline,
+) -> Result<Markup, PageError> {
+    let filters = &question.filters;
+    let from = match &filters.from {
+        Some(from) => Some(from.instant),
+        None => first_change(context.conn, timeline.clone())
+            .await?
+            .map(|entry| entry.change.captured_at),
+    };
+    let to = filters.to.as_ref().map(|to| to.instant);
+    // The window of a timeline includes its end, that of a volume does not.
+    let to = to.unwrap_or(context.request.now) + TimeDelta::microseconds(1);
+    let Some(from) = from.filter(|from| to - *from > TimeDelta::seconds(1)) else {
+        return Ok(html! { p.note { "This window is too short for a chart." } });
+    };
+    let bars = bar_count(from, to);
+    let buckets = volume(context.conn, timeline, from, to, bars).await?;
+    Ok(chart(context.request, question, &buckets))
+}
