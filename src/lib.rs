@@ -132,6 +132,8 @@ mod guides {
     struct Attribution;
     #[doc = include_str!("../guides/audited-attribute.md")]
     struct AuditedAttribute;
+    #[doc = include_str!("../guides/console.md")]
+    struct Console;
     #[doc = include_str!("../guides/cookbook.md")]
     struct Cookbook;
     #[doc = include_str!("../guides/export.md")]

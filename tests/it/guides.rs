@@ -53,6 +53,7 @@ guide_tests! {
     how_it_works_runs_as_written: "how-it-works.md",
     domain_reference_runs_as_written: "domain-reference.md",
     redaction_runs_as_written: "redaction.md",
+    console_runs_as_written: "console.md",
     supported_tables_runs_as_written: "supported-tables.md",
     attribution_runs_as_written: "attribution.md",
     audited_attribute_runs_as_written: "audited-attribute.md",

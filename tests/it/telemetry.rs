@@ -158,8 +158,10 @@ fn every_event_is_emitted_as_registered() {
         telemetry::action_recorded("ok");
         telemetry::capture_refused("missing_actor");
         telemetry::console_denied("timeline", "decision");
+        telemetry::console_export("csv", "complete", 1, 1);
         telemetry::console_failed("timeline", "pool", "0123");
-        telemetry::console_request("timeline", 200, 1);
+        telemetry::console_request("timeline", 200, "whole", 1);
+        telemetry::console_timeout("timeline");
         telemetry::context_dropped("x-request-id", "too long");
         telemetry::context_missing();
         telemetry::coverage_checked(1, 1, 1, 1, 1);

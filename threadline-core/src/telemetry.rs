@@ -36,8 +36,10 @@ pub const EVENTS: &[Event] = &[
     ACTION_RECORDED,
     CAPTURE_REFUSED,
     CONSOLE_DENIED,
+    CONSOLE_EXPORT,
     CONSOLE_FAILED,
     CONSOLE_REQUEST,
+    CONSOLE_TIMEOUT,
     CONTEXT_DROPPED,
     CONTEXT_MISSING,
     COVERAGE_CHECKED,
@@ -76,6 +78,13 @@ const CONSOLE_DENIED: Event = Event {
     counter: "threadline_console_denials_total",
 };
 
+const CONSOLE_EXPORT: Event = Event {
+    name: "console export",
+    level: Level::INFO,
+    fields: &["format", "outcome", "rows", "bytes"],
+    counter: "threadline_console_exports_total",
+};
+
 const CONSOLE_FAILED: Event = Event {
     name: "console failed",
     level: Level::ERROR,
@@ -86,8 +95,15 @@ const CONSOLE_FAILED: Event = Event {
 const CONSOLE_REQUEST: Event = Event {
     name: "console request",
     level: Level::DEBUG,
-    fields: &["screen", "status", "ms"],
+    fields: &["screen", "status", "lane", "ms"],
     counter: "threadline_console_requests_total",
+};
+
+const CONSOLE_TIMEOUT: Event = Event {
+    name: "console timeout",
+    level: Level::WARN,
+    fields: &["screen"],
+    counter: "threadline_console_timeouts_total",
 };
 
 const CONTEXT_DROPPED: Event = Event {
@@ -205,16 +221,29 @@ pub fn console_denied(screen: &'static str, reason: &'static str) {
     count(CONSOLE_DENIED);
 }
 
+/// A download of the console ended: `complete`, `aborted` by the client, or `failed`. Reports the number of
+/// changes and bytes that were sent.
+pub fn console_export(format: &'static str, outcome: &'static str, rows: u64, bytes: u64) {
+    tracing::info!(target: TARGET, format, outcome, rows, bytes, "console export");
+    count(CONSOLE_EXPORT);
+}
+
 /// A screen of the console has no answer. Its page shows the reference.
 pub fn console_failed(screen: &'static str, kind: &'static str, reference: &str) {
     tracing::error!(target: TARGET, screen, kind, reference, "console failed");
     count(CONSOLE_FAILED);
 }
 
-/// The console answered a granted request.
-pub fn console_request(screen: &'static str, status: u16, ms: u64) {
-    tracing::debug!(target: TARGET, screen, status, ms, "console request");
+/// The console answered a granted request. The lane is `whole`, or `scoped` under a scope.
+pub fn console_request(screen: &'static str, status: u16, lane: &'static str, ms: u64) {
+    tracing::debug!(target: TARGET, screen, status, lane, ms, "console request");
     count(CONSOLE_REQUEST);
+}
+
+/// A page of the console took too long.
+pub fn console_timeout(screen: &'static str) {
+    tracing::warn!(target: TARGET, screen, "console timeout");
+    count(CONSOLE_TIMEOUT);
 }
 
 /// A header value was not added to the context of a request. The level is `DEBUG`, because any client

@@ -39,6 +39,7 @@ mod installed;
 pub(crate) mod queries;
 #[cfg(feature = "async")]
 mod read;
+mod remedies;
 mod report;
 
 use chrono::{DateTime, TimeDelta, Utc};

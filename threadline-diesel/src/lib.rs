@@ -74,6 +74,7 @@ pub use self::{
     },
     query::records::{enrolments, removals, suspensions},
     query::summaries::transaction_summaries,
+    query::table_completeness::table_completeness,
     query::timeline::with_children::history_with_children,
     query::typed_text::{resolve_key, resolve_value},
     query::volume::volume,

@@ -36,6 +36,8 @@ pub(crate) mod sql_fragment;
 #[cfg(feature = "async")]
 pub(crate) mod summaries;
 #[cfg(feature = "async")]
+pub(crate) mod table_completeness;
+#[cfg(feature = "async")]
 pub(crate) mod table_query;
 pub(crate) mod timeline;
 pub(crate) mod transactions;
@@ -83,6 +85,8 @@ pub use self::scope::Scope;
 pub use self::summaries::{
     MAX_SUMMARIZED_CHANGES, OpCount, TransactionSummaries, TransactionSummary,
 };
+#[cfg(feature = "async")]
+pub use self::table_completeness::TableCompleteness;
 #[cfg(feature = "async")]
 pub use self::table_query::TableQuery;
 #[cfg(feature = "async")]

@@ -19,7 +19,6 @@
     );
   });
 
-  // Relative times.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const words = new Intl.RelativeTimeFormat("en");
   const hint = (root) => all("time[datetime]", root).forEach((time) => {
@@ -43,12 +42,10 @@
     }
     pending = event.key === "g" ? Date.now() : 0;
     if (event.key === "j" || event.key === "k") {
-      const entries = all(".entries > li a:first-of-type, tbody tr a:first-of-type")
-        .filter((a, index, list) => index === 0 || a.closest("li, tr") !== list[index - 1].closest("li, tr"));
-      const row = document.activeElement.closest("li, tr");
-      const at = entries.findIndex((a) => a.closest("li, tr") === row);
-      const next = entries[at + (event.key === "j" ? 1 : -1)] || (at < 0 && entries[0]);
-      if (next) { event.preventDefault(); next.focus(); }
+      const rows = all(".entries > li, tbody tr").filter((row) => row.checkVisibility() && row.querySelector("a"));
+      const at = rows.indexOf(document.activeElement.closest(".entries > li, tbody tr"));
+      const next = rows[event.key === "j" || at < 0 ? at + 1 : at - 1];
+      if (next) { event.preventDefault(); next.querySelector("a").focus(); }
       return;
     }
     const target = all("[data-key]").find((element) => element.dataset.key === event.key);

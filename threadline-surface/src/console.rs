@@ -17,12 +17,14 @@ use threadline_core::expected_gap::{ExpectedGap, expected_gaps};
 use threadline_core::registry::{RegistryError, registered_tables};
 use threadline_core::retention::RetentionPolicy;
 use threadline_core::table::{AuditedTable, InvalidTableName};
+use tokio::sync::Semaphore;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tower_http::csrf::{ConfigError, CsrfLayer};
 
 use crate::access::{Decision, Visit};
 use crate::connections::ConnectionPool;
+use crate::coverage_check::CoverageCheck;
 use crate::gate;
 use crate::settings::{Authorize, Branding, Exports, FindActor, Limits, Settings};
 
@@ -270,6 +272,7 @@ impl ConsoleBuilder<Authorized> {
         let settings = Settings {
             readers: self.readers,
             writers: self.writers,
+            downloads: Arc::new(Semaphore::new(self.limits.downloads)),
             authorize: self.authorize.0,
             find_actor: self.find_actor,
             exports: self.exports,
@@ -280,6 +283,7 @@ impl ConsoleBuilder<Authorized> {
             branding: self.branding,
             base_path: self.base_path,
             limits: self.limits,
+            coverage: CoverageCheck::default(),
         };
         Ok(Console {
             service: gate::service(Arc::new(settings), csrf),

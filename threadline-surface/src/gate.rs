@@ -22,7 +22,8 @@ use futures_util::future::BoxFuture;
 use threadline_core::telemetry::console_request;
 use tower::util::{BoxCloneSyncService, service_fn};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate};
+use tower_http::compression::{CompressionLayer, DefaultPredicate};
 use tower_http::csrf::CsrfLayer;
 use uuid::Uuid;
 
@@ -31,8 +32,10 @@ use self::denial::deny;
 use self::headers::{add_headers, text_response};
 use self::respond::respond;
 use self::run_screen::run_screen;
-use crate::access::{Decision, Denial, Visit};
+use crate::access::{Capability, Decision, Denial, Visit};
 use crate::base_path::base_path;
+use crate::download;
+use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::preferences::{Preferences, is_secure};
 use crate::question::FieldError;
@@ -54,9 +57,14 @@ pub(crate) fn service(
 ) -> BoxCloneSyncService<Request, Response<Body>, Infallible> {
     let router = router(&settings).layer(csrf);
     let gate = service_fn(move |request| enter(Arc::clone(&settings), router.clone(), request));
+    let compressible = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/gzip"))
+        .and(NotForContentType::const_new(
+            "application/vnd.apache.parquet",
+        ));
     let service = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible))
         .service(gate);
     BoxCloneSyncService::new(service)
 }
@@ -128,6 +136,9 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
     let Ok(actor) = catch_unwind(AssertUnwindSafe(|| (settings.find_actor)(&parts))) else {
         return deny(&Denial::Forbidden, &parts);
     };
+    if route.capability == Some(Capability::Export) && fetch_metadata::is_foreign(&parts) {
+        return text_response(StatusCode::FORBIDDEN, "downloads start in the console");
+    }
     let visit = Visit {
         parts: parts.clone(),
         actor: actor.clone(),
@@ -161,9 +172,21 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         Some(error) => Err(error),
         None => run_screen(&request).await,
     };
-    let response = respond(&request, outcome);
+    let response = match outcome {
+        Ok(Screen::Download(file)) => {
+            let has_body = parts.method != Method::HEAD;
+            let file = download::respond(&request, *file, has_body).await;
+            file.unwrap_or_else(|error| respond(&request, Err(error)))
+        }
+        outcome => respond(&request, outcome),
+    };
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    console_request(route.screen, response.status().as_u16(), ms);
+    let lane = if request.scope().is_some() {
+        "scoped"
+    } else {
+        "whole"
+    };
+    console_request(route.screen, response.status().as_u16(), lane, ms);
     response
 }
 

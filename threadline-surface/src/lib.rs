@@ -4,26 +4,25 @@
     doc = "The operator console of Threadline's audit trail. The README has an example with deadpool."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "parts of the skeleton that the screens being added use"
-)]
 
 pub mod access;
 mod assets;
 mod base_path;
 pub mod connections;
 mod console;
+mod coverage_check;
+mod download;
 mod gate;
 mod href;
 mod page;
 mod page_error;
 mod preferences;
 mod question;
+mod report;
 mod request;
 mod routes;
 mod screens;
+mod self_audit;
 mod settings;
 mod shell;
 mod view;

@@ -1,6 +1,7 @@
 //! The answers of screens.
 
 use axum::http::StatusCode;
+use chrono_tz::Tz;
 use maud::Markup;
 use serde::Serialize;
 
@@ -17,8 +18,12 @@ pub(crate) enum Screen {
     Json(String),
     /// A redirection (303).
     Redirect(Href),
+    /// A redirection to the address that replaces this one (308).
+    Moved(Href),
     /// A redirection (303) that stores the preferences.
     Preferences(Href, crate::preferences::Preferences),
+    /// A file of changes.
+    Download(Box<crate::download::Download>),
     /// A file of the console itself, cached by its name.
     Asset(&'static crate::assets::Asset),
 }
@@ -44,6 +49,8 @@ pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) body: Markup,
     pub(crate) terminal: Terminal,
+    /// The zone of its times; that of the preferences unless set.
+    pub(crate) zone: Option<Tz>,
     /// The seconds after which a browser without the script loads the page again.
     pub(crate) refresh: Option<u32>,
 }
@@ -56,6 +63,7 @@ impl Page {
             status: StatusCode::OK,
             body,
             terminal: Terminal::default(),
+            zone: None,
             refresh: None,
         }
     }
@@ -69,6 +77,12 @@ impl Page {
     /// Loads the page again and again in browsers without the script.
     pub(crate) fn refresh(mut self, seconds: u32) -> Self {
         self.refresh = Some(seconds);
+        self
+    }
+
+    /// Sets the zone of its times.
+    pub(crate) fn zone(mut self, zone: Tz) -> Self {
+        self.zone = Some(zone);
         self
     }
 

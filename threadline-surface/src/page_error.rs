@@ -26,6 +26,8 @@ pub(crate) enum PageError {
     TooLarge(String),
     /// The body or the address is too long (413, 414).
     TooLong(axum::http::StatusCode),
+    /// As many downloads as allowed are running (429).
+    Busy,
     /// The pool or the database does not answer (503).
     Unavailable(&'static str),
     /// A defect (500).

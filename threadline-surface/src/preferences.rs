@@ -1,4 +1,4 @@
-//! Preferences of an operator: theme, time zone and density, each in a cookie.
+//! Preferences of an operator: theme, time zone, density and single keys, each in a cookie.
 
 use axum::http::HeaderValue;
 use axum::http::header::{COOKIE, HOST};
@@ -11,6 +11,7 @@ const MAX_AGE_SECONDS: u32 = 31_536_000;
 const THEME: &str = "threadline-theme";
 const ZONE: &str = "threadline-zone";
 const DENSITY: &str = "threadline-density";
+const KEYS: &str = "threadline-keys";
 
 /// The preferences of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(crate) struct Preferences {
     pub(crate) theme: Theme,
     pub(crate) zone: Tz,
     pub(crate) density: Density,
+    pub(crate) keys: Keys,
 }
 
 /// The colours of pages.
@@ -35,6 +37,29 @@ pub(crate) enum Density {
     #[default]
     Comfortable,
     Compact,
+}
+
+/// Whether single keys do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Keys {
+    #[default]
+    On,
+    Off,
+}
+
+impl Keys {
+    pub(crate) const ALL: [Self; 2] = [Self::On, Self::Off];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|keys| keys.as_str() == text)
+    }
 }
 
 impl Theme {
@@ -93,6 +118,9 @@ impl Preferences {
             density: cookie(DENSITY)
                 .and_then(|text| Density::parse(&text))
                 .unwrap_or_default(),
+            keys: cookie(KEYS)
+                .and_then(|text| Keys::parse(&text))
+                .unwrap_or_default(),
         }
     }
 
@@ -104,6 +132,7 @@ impl Preferences {
             (THEME, self.theme.as_str()),
             (ZONE, self.zone.name()),
             (DENSITY, self.density.as_str()),
+            (KEYS, self.keys.as_str()),
         ]
         .into_iter()
         .filter_map(|(name, value)| {

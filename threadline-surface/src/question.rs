@@ -8,6 +8,7 @@ mod row;
 mod row_key;
 mod timeline;
 mod timeline_terminal;
+mod window;
 
 pub(crate) use self::filters::ChangeFilters;
 pub(crate) use self::instant::{GivenInstant, instant_text};
@@ -15,5 +16,6 @@ pub(crate) use self::paging::Paging;
 pub(crate) use self::parameters::{FieldError, Parameters};
 pub(crate) use self::row::RowQuestion;
 pub(crate) use self::row_key::resolve_row_key;
-pub(crate) use self::timeline::{FixedWindow, TimelineQuestion};
+pub(crate) use self::timeline::TimelineQuestion;
 pub(crate) use self::timeline_terminal::timeline_terminal;
+pub(crate) use self::window::Window;

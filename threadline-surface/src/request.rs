@@ -1,13 +1,21 @@
 //! A request that was granted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use diesel_async::AsyncPgConnection;
+use diesel::{PgExpressionMethods, QueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline_core::actor::ActorRef;
 use threadline_core::table::AuditedTable;
-use threadline_diesel::{Scope, Timeline, deployed_tables};
+use threadline_diesel::query::{TransactionSummaries, TransactionSummary};
+use threadline_diesel::schema::audit_actions;
+use threadline_diesel::{
+    Actions, AuditAction, Page, ReadError, Scope, Timeline, actions, deployed_tables,
+    transaction_summaries,
+};
+use uuid::Uuid;
 
 use crate::access::{Capability, Grant};
 use crate::href::Href;
@@ -17,7 +25,11 @@ use crate::question::{ChangeFilters, Parameters, resolve_row_key};
 use crate::routes::{Route, SCREENS};
 use crate::settings::Settings;
 
+/// The category of the actions that the console records.
+pub(crate) const CONSOLE_CATEGORY: &str = "console";
+
 /// A granted request: the settings, the rights and the address. Every view takes it.
+#[derive(Clone)]
 pub(crate) struct GrantedRequest {
     pub(crate) settings: Arc<Settings>,
     pub(crate) route: &'static Route,
@@ -77,9 +89,9 @@ impl GrantedRequest {
         Parameters::parse(&self.form)
     }
 
-    /// Whether the answer is the JSON document of the command: `format=json`.
+    /// Whether the answer is a JSON document: `format=json`, or the address of one.
     pub(crate) fn wants_json(&self) -> bool {
-        self.parameters().is_json()
+        self.path == "/report.json" || self.parameters().is_json()
     }
 
     /// The time zone in which instants are shown and read.
@@ -90,6 +102,14 @@ impl GrantedRequest {
     /// The scope that every question gets.
     pub(crate) fn scope(&self) -> Option<&Scope> {
         self.grant.scope()
+    }
+
+    /// A query within the scope, by its method: `scoped(Timeline::new(), Timeline::scope)`.
+    pub(crate) fn scoped<Q>(&self, query: Q, restrict: fn(Q, &Scope) -> Q) -> Q {
+        match self.scope() {
+            Some(scope) => restrict(query, scope),
+            None => query,
+        }
     }
 
     /// Whether the grant has a capability, and the console offers it.
@@ -110,6 +130,28 @@ impl PageContext<'_> {
     /// The redaction rules of the captured tables, as deployed.
     pub(crate) async fn rules(&mut self) -> Result<Vec<AuditedTable>, PageError> {
         Ok(deployed_tables(self.conn).await?)
+    }
+
+    /// A page of actions in the scope of the grant. Those of the console need the capability `log`.
+    pub(crate) async fn actions(&mut self, query: Actions) -> Result<Page<AuditAction>, PageError> {
+        let query = self.request.scoped(query, Actions::scope);
+        if self.request.allows(Capability::Log) {
+            return Ok(actions(self.conn, &query).await?);
+        }
+        let visible = query.query().map_err(ReadError::from)?;
+        let visible = visible.filter(audit_actions::category.is_distinct_from(CONSOLE_CATEGORY));
+        Ok(query.page(visible.load(self.conn).await?))
+    }
+
+    /// What transactions changed, in the scope of the grant.
+    pub(crate) async fn summaries(
+        &mut self,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Vec<TransactionSummary>, PageError> {
+        let ids: BTreeSet<_> = ids.into_iter().collect();
+        let query = TransactionSummaries::new(ids.into_iter().map(Into::into));
+        let query = self.request.scoped(query, TransactionSummaries::scope);
+        Ok(transaction_summaries(self.conn, &query).await?)
     }
 
     /// The timeline with these filters, in the scope of the grant.

@@ -4,12 +4,14 @@ use axum::http::Method;
 use futures_util::future::BoxFuture;
 
 use crate::access::Capability;
+use crate::download::FileFormat;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
 use crate::screens::{
-    assets, change, count, follow, help, not_found, preferences, row, start, timeline, transaction,
-    volume,
+    actions, actor, assets, change, correlation, count, coverage, download, find, follow, health,
+    help, moved, not_found, preferences, redaction, report, retention, retention_plan,
+    retention_runs, row, start, timeline, transaction, volume,
 };
 
 /// A route of the console, below its base path.
@@ -58,10 +60,6 @@ pub(crate) struct Nav {
 
 /// A group of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    dead_code,
-    reason = "Verify and Prove have entries when their screens exist"
-)]
 pub(crate) enum NavGroup {
     Find,
     Verify,
@@ -84,6 +82,10 @@ impl NavGroup {
 pub(crate) type ReadScreen =
     for<'a, 'b> fn(&'a mut PageContext<'b>) -> BoxFuture<'a, Result<Screen, PageError>>;
 
+/// A screen that takes its connections itself.
+pub(crate) type AsyncScreen =
+    for<'a> fn(&'a GrantedRequest) -> BoxFuture<'a, Result<Screen, PageError>>;
+
 /// A screen that reads nothing.
 pub(crate) type StaticScreen = fn(&GrantedRequest) -> Result<Screen, PageError>;
 
@@ -92,6 +94,8 @@ pub(crate) type StaticScreen = fn(&GrantedRequest) -> Result<Screen, PageError>;
 pub(crate) enum Handler {
     /// Gets a connection in a read-only transaction with one snapshot.
     Read(ReadScreen),
+    /// Gets no connection, and may take one.
+    Async(AsyncScreen),
     /// Gets a connection in a read-only transaction in which each statement has its own snapshot.
     ReadCommitted(ReadScreen),
     /// Gets no connection, and works while the database is away.
@@ -102,6 +106,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Read(_) => "Read",
+            Self::Async(_) => "Async",
             Self::ReadCommitted(_) => "ReadCommitted",
             Self::Static(_) => "Static",
         })
@@ -125,6 +130,11 @@ const fn get(
     }
 }
 
+/// An address of the Elixir edition, which redirects to its screen.
+const fn moved(path: &'static str) -> Route {
+    get(path, "moved", None, Handler::Static(moved::show))
+}
+
 /// A route by POST.
 const fn post(path: &'static str, screen: &'static str, handler: Handler) -> Route {
     Route {
@@ -145,13 +155,31 @@ impl Route {
     }
 }
 
+/// The route of a download.
+const fn file(format: FileFormat, show: ReadScreen) -> Route {
+    let export = Some(Capability::Export);
+    get(format.path(), "download", export, Handler::Read(show))
+}
+
 /// All routes. A new screen is a file in `screens` and a line here.
 pub static SCREENS: &[Route] = &[
     get(
         "/",
         "start",
         Some(Capability::Read),
-        Handler::Static(start::show),
+        Handler::Read(|context| Box::pin(start::show(context))),
+    ),
+    get(
+        "/parts/health",
+        "health",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(health::show(context))),
+    ),
+    get(
+        "/find",
+        "find",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(find::show(context))),
     ),
     get(
         "/changes",
@@ -195,6 +223,105 @@ pub static SCREENS: &[Route] = &[
         "timeline_follow",
         Some(Capability::Read),
         Handler::ReadCommitted(|context| Box::pin(follow::show(context))),
+    ),
+    get(
+        "/coverage",
+        "coverage",
+        Some(Capability::Coverage),
+        Handler::Async(|request| Box::pin(coverage::show(request))),
+    )
+    .nav(NavGroup::Verify, "Coverage"),
+    get(
+        "/parts/coverage",
+        "coverage_answer",
+        Some(Capability::Coverage),
+        Handler::Async(|request| Box::pin(coverage::show_answer(request))),
+    ),
+    get(
+        "/parts/coverage-badge",
+        "coverage_badge",
+        Some(Capability::Coverage),
+        Handler::Async(|request| Box::pin(coverage::show_badge(request))),
+    ),
+    get(
+        "/redaction",
+        "redaction",
+        Some(Capability::Policy),
+        Handler::Read(|context| Box::pin(redaction::show(context))),
+    )
+    .nav(NavGroup::Verify, "Redaction"),
+    get(
+        "/retention",
+        "retention",
+        Some(Capability::Retention),
+        Handler::Read(|context| Box::pin(retention::show(context))),
+    )
+    .nav(NavGroup::Prove, "Retention"),
+    get(
+        "/retention/plan",
+        "retention_plan",
+        Some(Capability::Retention),
+        Handler::Read(|context| Box::pin(retention_plan::show(context))),
+    ),
+    get(
+        "/retention/runs",
+        "retention_runs",
+        Some(Capability::Retention),
+        Handler::Read(|context| Box::pin(retention_runs::show(context))),
+    ),
+    get(
+        "/actors",
+        "actor",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(actor::show(context))),
+    ),
+    get(
+        "/correlations",
+        "correlation",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(correlation::show(context))),
+    ),
+    get(
+        "/actions",
+        "actions",
+        Some(Capability::Read),
+        Handler::Read(|context| Box::pin(actions::show(context))),
+    )
+    .nav(NavGroup::Find, "Actions"),
+    moved("/rows/{table}/{key}"),
+    moved("/actors/{kind}/{id}"),
+    moved("/transactions/{id}"),
+    moved("/transactions/{id}/history/{table}/{key}"),
+    moved("/policy/redaction"),
+    moved("/policy/retention"),
+    moved("/exports/changes.csv"),
+    moved("/exports/changes.json"),
+    moved("/exports/changes.ndjson"),
+    file(FileFormat::Csv, |context| {
+        Box::pin(download::show(context, FileFormat::Csv))
+    }),
+    file(FileFormat::Json, |context| {
+        Box::pin(download::show(context, FileFormat::Json))
+    }),
+    file(FileFormat::Ndjson, |context| {
+        Box::pin(download::show(context, FileFormat::Ndjson))
+    }),
+    #[cfg(feature = "parquet")]
+    file(FileFormat::Parquet, |context| {
+        Box::pin(download::show(context, FileFormat::Parquet))
+    }),
+    get(
+        "/report",
+        "report",
+        Some(Capability::Reports),
+        Handler::Read(|context| Box::pin(report::show(context))),
+    )
+    .nav(NavGroup::Prove, "Report"),
+    get(
+        "/report.json",
+        "report_document",
+        Some(Capability::Reports),
+        Handler::Read(|context| Box::pin(report::document(context))),
     ),
     get("/help", "help", None, Handler::Static(help::show)),
     get(

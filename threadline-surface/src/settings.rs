@@ -10,9 +10,12 @@ use threadline_core::actor::ActorRef;
 use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::retention::RetentionPolicy;
 use threadline_core::table::AuditedTable;
+use tokio::sync::Semaphore;
 
 use crate::access::{Decision, Visit};
-use crate::connections::ConnectionPool;
+use crate::connections::{Connection, ConnectionPool};
+use crate::coverage_check::CoverageCheck;
+use crate::page_error::PageError;
 
 /// The host's decision on a request.
 pub(crate) type Authorize = Arc<dyn Fn(Visit) -> BoxFuture<'static, Decision> + Send + Sync>;
@@ -23,10 +26,12 @@ pub(crate) type FindActor = Arc<dyn Fn(&Parts) -> Option<ActorRef> + Send + Sync
 /// The number of changes of the largest download, unless set.
 const DEFAULT_MAX_ROWS: u64 = 100_000;
 
-/// The settings that all requests share.
+/// The settings and the last check of coverage, which all requests share.
 pub(crate) struct Settings {
     pub(crate) readers: Arc<dyn ConnectionPool>,
     pub(crate) writers: Option<Arc<dyn ConnectionPool>>,
+    /// The downloads that may still start.
+    pub(crate) downloads: Arc<Semaphore>,
     pub(crate) authorize: Authorize,
     pub(crate) find_actor: FindActor,
     pub(crate) exports: Exports,
@@ -37,6 +42,17 @@ pub(crate) struct Settings {
     pub(crate) branding: Branding,
     pub(crate) base_path: Option<String>,
     pub(crate) limits: Limits,
+    pub(crate) coverage: CoverageCheck,
+}
+
+impl Settings {
+    /// Takes a connection that reads the trail.
+    pub(crate) async fn reader(&self) -> Result<Connection, PageError> {
+        tokio::time::timeout(self.limits.connection, self.readers.connection())
+            .await
+            .map_err(|_| PageError::Unavailable("pool timeout"))?
+            .map_err(|_| PageError::Unavailable("pool"))
+    }
 }
 
 /// Whether the console offers downloads, and how large one may be.
@@ -122,6 +138,7 @@ pub struct Limits {
     pub(crate) connection: Duration,
     pub(crate) statement: Duration,
     pub(crate) request: Duration,
+    pub(crate) downloads: usize,
 }
 
 impl Limits {
@@ -132,10 +149,17 @@ impl Limits {
         self
     }
 
-    /// The time after which a page is given up: 30 s unless set.
+    /// The time after which a page is given up, and a download whose client takes nothing: 30 s unless set.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request = timeout;
+        self
+    }
+
+    /// The number of downloads at once, each of which has a connection: 2 unless set.
+    #[must_use]
+    pub fn downloads(mut self, number: usize) -> Self {
+        self.downloads = number;
         self
     }
 
@@ -170,6 +194,7 @@ impl Default for Limits {
             connection: Duration::from_secs(3),
             statement: Duration::from_secs(3),
             request: Duration::from_secs(30),
+            downloads: 2,
         }
     }
 }

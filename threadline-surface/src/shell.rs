@@ -1,5 +1,6 @@
 //! The frame of every page: header, navigation, heading, the same in a terminal, footer.
 
+use chrono_tz::Tz;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::{ICON, SCRIPT, STYLE};
@@ -7,6 +8,7 @@ use crate::href::Href;
 use crate::page::{Page, Terminal};
 use crate::request::GrantedRequest;
 use crate::routes::{NavGroup, Route, SCREENS};
+use crate::screens::coverage::coverage_badge;
 use crate::view::id::copy_button;
 
 /// A page in its frame.
@@ -29,7 +31,7 @@ pub(crate) fn frame(request: &GrantedRequest, page: &Page) -> Markup {
                 }
                 script defer nonce=(request.nonce) src=(Href::asset(base, &SCRIPT.name)) {}
             }
-            body data-base=(base) {
+            body data-base=(base) data-keys=(preferences.keys.as_str()) {
                 a.skip href=(Href::fragment("main")) { "Skip to the content" }
                 (header(request))
                 main id="main" tabindex="-1" {
@@ -38,7 +40,7 @@ pub(crate) fn frame(request: &GrantedRequest, page: &Page) -> Markup {
                     (page.body)
                     (terminal(&page.terminal))
                 }
-                (footer(request))
+                (footer(page.zone.unwrap_or(request.zone())))
             }
         }
     }
@@ -49,7 +51,7 @@ fn header(request: &GrantedRequest) -> Markup {
     html! {
         header.top {
             a.brand href=(request.href("/")) { (request.settings.branding.name) }
-            @if let Some(find) = request.screen("find") {
+            @if let Some(find) = request.screen("find").filter(|_| request.route.screen != "start") {
                 form.find role="search" method="get" action=(find) {
                     label.hidden for="find-box" { "Find" }
                     input id="find-box" type="search" name="q" data-key="/" autocomplete="off"
@@ -58,6 +60,7 @@ fn header(request: &GrantedRequest) -> Markup {
                 }
             }
             div.lane {
+                (coverage_badge(request))
                 @if let Some(label) = request.grant.shown_label() {
                     span.badge { (label) }
                 }
@@ -132,10 +135,10 @@ fn terminal(terminal: &Terminal) -> Markup {
     }
 }
 
-fn footer(request: &GrantedRequest) -> Markup {
+fn footer(zone: Tz) -> Markup {
     html! {
         footer {
-            "Times are shown in " (request.zone().name()) ". The trail is only read here."
+            "Times are shown in " (zone.name()) ". The trail is only read here."
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Components of pages: functions from values to markup.
 
+pub(crate) mod actions;
 pub(crate) mod actor;
 pub(crate) mod as_of;
 pub(crate) mod chart;
 pub(crate) mod chips;
+pub(crate) mod code;
 pub(crate) mod completeness;
 pub(crate) mod context_facts;
 pub(crate) mod diff;
+pub(crate) mod downloads;
 pub(crate) mod empty_answer;
 pub(crate) mod entries;
 pub(crate) mod facts;
@@ -19,9 +22,12 @@ pub(crate) mod instant;
 pub(crate) mod number;
 pub(crate) mod op;
 pub(crate) mod pager;
+pub(crate) mod presets;
 pub(crate) mod restore;
+pub(crate) mod retention;
 pub(crate) mod states;
 pub(crate) mod too_broad;
+pub(crate) mod transactions;
 pub(crate) mod value;
 pub(crate) mod window;
 

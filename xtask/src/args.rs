@@ -142,6 +142,9 @@ pub struct DemoArgs {
     /// Leave the server running and print how to connect.
     #[arg(long)]
     pub keep: bool,
+    /// Leave the application and its console running until Ctrl-C, and print addresses and logins.
+    #[arg(long, conflicts_with = "keep")]
+    pub serve: bool,
     /// Use this database instead of a throwaway server.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,

@@ -5,17 +5,19 @@ use std::{fmt, io};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::{get, patch, post};
 use threadline::ActorRef;
 use threadline::plug::{AuditContextLayer, RemoteAddr};
+use threadline::surface::Console;
 use tokio::net::TcpListener;
 
+use crate::console::{self, ConsoleError};
 use crate::database::{Conn, Pool};
 use crate::error::AppError;
 use crate::jobs::Queue;
 use crate::session::{self, Identity, Sessions};
-use crate::{history, invoices, login, members, organizations};
+use crate::{history, invoices, login, members, organizations, staff};
 
 /// The state that handlers share.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub struct App {
     pool: Pool,
     sessions: Sessions,
     jobs: Queue,
+    console: Console,
 }
 
 impl fmt::Debug for App {
@@ -33,13 +36,16 @@ impl fmt::Debug for App {
 
 impl App {
     /// Creates an application without sessions. Starts the job worker, so it needs a tokio runtime.
-    #[must_use]
-    pub fn new(pool: Pool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`ConsoleError`] if the console's settings are invalid.
+    pub fn new(pool: Pool) -> Result<Self, ConsoleError> {
+        Ok(Self {
+            console: console::build(pool.clone())?,
             jobs: Queue::start(pool.clone()),
             sessions: Sessions::default(),
             pool,
-        }
+        })
     }
 
     /// The open sessions.
@@ -57,7 +63,7 @@ impl App {
     }
 
     /// The routes under two layers: `authenticate` runs first and sets the identity of the request, from
-    /// which the audit layer builds the audit context.
+    /// which the audit layer builds the audit context. The console is inside of both.
     pub fn router(&self) -> Router {
         let audit = AuditContextLayer::new()
             .source("web")
@@ -83,6 +89,9 @@ impl App {
             .route("/invoices/{id}/void", post(invoices::void))
             .route("/invoices/{id}/remind", post(invoices::remind))
             .route("/invoices/{id}/history", get(history::list_changes))
+            .route("/staff/sign-in", get(staff::show_form).post(staff::sign_in))
+            .nest_service("/audit", self.console.clone())
+            .layer(map_request(session::add_organization))
             .layer(audit)
             .layer(from_fn_with_state(self.clone(), session::authenticate))
             .with_state(self.clone())

@@ -14,7 +14,7 @@ use crate::error::AppError;
 use crate::models::Member;
 use crate::password::Password;
 use crate::schema::members;
-use crate::session::CurrentMember;
+use crate::session::{CurrentMember, ORGANIZATION};
 
 /// The body of a sign-in request.
 #[derive(Debug, Deserialize)]
@@ -43,7 +43,10 @@ pub(crate) async fn log_in(
     let matches = member.password_hash.matches(credentials.password).await?;
     let current = CurrentMember::new(member.handle, member.organization_id)?;
 
-    let log_in = AuditedWrite::new(context.with_actor(current.actor.clone()))
+    let context = context
+        .with_actor(current.actor.clone())
+        .meta(ORGANIZATION, current.organization_id);
+    let log_in = AuditedWrite::new(context)
         .action(action!("session.log_in").category("security"))
         .record_failures();
     audited(&mut conn, &log_in, async |_| {

@@ -12,12 +12,15 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let url = env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL to a postgres:// URL")?;
     let pool = database::pool(url)?;
     database::migrate(&pool).await?;
-    let app = App::new(pool);
-    if let Ok(token) = env::var("SUPPORT_TOKEN") {
-        app.sessions().open_for_staff(token, "support")?;
+    let app = App::new(pool)?;
+    if let Ok(token) = env::var("ADMIN_TOKEN") {
+        app.sessions().open_for_admin(token, "admin")?;
     }
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("listening on http://{}", listener.local_addr()?);
+    println!(
+        "listening on http://{0}, the console on http://{0}/audit",
+        listener.local_addr()?
+    );
     app.serve(listener).await?;
     Ok(())
 }

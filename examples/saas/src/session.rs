@@ -5,20 +5,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use threadline::ActorRef;
-use threadline::context::InvalidActor;
+use threadline::context::{AuditContext, InvalidActor};
 use threadline::plug::ContextOverrides;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::AppError;
 use crate::schema::members;
+
+/// The cookie of staff who are signed in to the console. Browsers send it to the console only.
+pub(crate) const STAFF_COOKIE: &str = "staff";
+
+/// The field of the context's `meta` that names the organization.
+pub(crate) const ORGANIZATION: &str = "organization_id";
 
 /// The header in which staff name the member they act for.
 pub const IMPERSONATE: &str = "x-impersonate";
@@ -48,6 +54,18 @@ impl CurrentMember {
     }
 }
 
+/// What a staff user may see in the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StaffRole {
+    /// Everything.
+    Admin,
+    /// The changes of one organization, without downloads.
+    Support {
+        /// The organization.
+        organization_id: i64,
+    },
+}
+
 /// The authenticated user of a request.
 #[derive(Debug, Clone)]
 pub enum Identity {
@@ -57,6 +75,8 @@ pub enum Identity {
     Staff {
         /// The staff user.
         actor: ActorRef,
+        /// The staff user's rights.
+        role: StaffRole,
         /// The member that the staff user acts for.
         acting_for: Option<CurrentMember>,
     },
@@ -69,6 +89,14 @@ impl Identity {
         match self {
             Self::Member(member) => member.actor.clone(),
             Self::Staff { actor, .. } => actor.clone(),
+        }
+    }
+
+    /// The member that the request acts as.
+    fn member(&self) -> Option<&CurrentMember> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Staff { acting_for, .. } => acting_for.as_ref(),
         }
     }
 }
@@ -91,20 +119,43 @@ impl Sessions {
         token
     }
 
-    /// Opens a session for a staff user with a given token.
+    /// Opens a session for an administrator with a given token.
     ///
     /// # Errors
     /// [`InvalidActor`] if the name is not a valid actor id.
-    pub fn open_for_staff(&self, token: String, name: &str) -> Result<(), InvalidActor> {
+    pub fn open_for_admin(&self, token: String, name: &str) -> Result<(), InvalidActor> {
+        self.open_for_staff(token, name, StaffRole::Admin)
+    }
+
+    /// Opens a session for a support user of one organization with a given token.
+    ///
+    /// # Errors
+    /// [`InvalidActor`] if the name is not a valid actor id.
+    pub fn open_for_support(
+        &self,
+        token: String,
+        name: &str,
+        organization_id: i64,
+    ) -> Result<(), InvalidActor> {
+        self.open_for_staff(token, name, StaffRole::Support { organization_id })
+    }
+
+    fn open_for_staff(
+        &self,
+        token: String,
+        name: &str,
+        role: StaffRole,
+    ) -> Result<(), InvalidActor> {
         let staff = Identity::Staff {
             actor: ActorRef::admin(name)?,
+            role,
             acting_for: None,
         };
         self.open(token, staff);
         Ok(())
     }
 
-    fn find(&self, token: &str) -> Option<Identity> {
+    pub(crate) fn find(&self, token: &str) -> Option<Identity> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         open.get(token).cloned()
     }
@@ -125,7 +176,7 @@ pub(crate) async fn authenticate(
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Identity>, AppError> {
     let Some(authorization) = headers.get(AUTHORIZATION) else {
-        return Ok(None);
+        return Ok(staff_cookie(headers).and_then(|token| app.sessions().find(token)));
     };
     let identity = authorization
         .to_str()
@@ -138,12 +189,29 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Identity>, Ap
     };
     match identity {
         Identity::Member(_) => Err(AppError::NotStaff),
-        Identity::Staff { actor, .. } => {
+        Identity::Staff { actor, role, .. } => {
             let handle = handle.to_str().map_err(|_| AppError::NotFound("member"))?;
-            let acting_for = Some(find_member(app, handle).await?);
-            Ok(Some(Identity::Staff { actor, acting_for }))
+            let member = find_member(app, handle).await?;
+            if let StaffRole::Support { organization_id } = role
+                && organization_id != member.organization_id
+            {
+                return Err(AppError::NotFound("member"));
+            }
+            Ok(Some(Identity::Staff {
+                actor,
+                role,
+                acting_for: Some(member),
+            }))
         }
     }
+}
+
+fn staff_cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(COOKIE)?.to_str().ok()?;
+    cookies.split("; ").find_map(|cookie| {
+        let (name, value) = cookie.split_once('=')?;
+        (name == STAFF_COOKIE).then_some(value)
+    })
 }
 
 async fn find_member(app: &App, handle: &str) -> Result<CurrentMember, AppError> {
@@ -164,6 +232,18 @@ pub(crate) fn overrides(parts: &Parts) -> ContextOverrides {
         _ => None,
     };
     ContextOverrides::new().on_behalf_of(represented.map(|member| member.actor.clone()))
+}
+
+/// Adds the organization of the request's member to the audit context: support staff see the changes of
+/// one organization.
+pub(crate) async fn add_organization(mut request: Request) -> Request {
+    let member = request.extensions().get().and_then(Identity::member);
+    if let Some(organization_id) = member.map(|member| member.organization_id)
+        && let Some(context) = request.extensions_mut().get_mut::<AuditContext>()
+    {
+        *context = context.clone().meta(ORGANIZATION, organization_id);
+    }
+    request
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for CurrentMember {

@@ -143,7 +143,7 @@ pub(crate) fn select_gaps(
 #[diesel(check_for_backend(Pg))]
 pub(crate) struct GapsRow {
     #[diesel(sql_type = Jsonb)]
-    gaps: StoredJson,
+    pub(super) gaps: StoredJson,
 }
 
 impl GapsRow {

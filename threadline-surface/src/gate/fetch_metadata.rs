@@ -13,12 +13,19 @@ const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 pub(super) fn is_refused(parts: &Parts) -> bool {
     let header = |name| text(&parts.headers, name);
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        let is_foreign = !matches!(header(SITE), None | Some("same-origin" | "none"));
         let is_navigation = header(MODE) == Some("navigate") && header(DEST) == Some("document");
-        is_foreign && !is_navigation
+        is_foreign(parts) && !is_navigation
     } else {
         header(SITE).is_none() && header(ORIGIN).is_none()
     }
+}
+
+/// Whether another site caused the request, also as a navigation.
+pub(super) fn is_foreign(parts: &Parts) -> bool {
+    !matches!(
+        text(&parts.headers, SITE),
+        None | Some("same-origin" | "none")
+    )
 }
 
 /// Whether the request loads a page, not a file or a fragment of one.

@@ -6,6 +6,8 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use maud::Markup;
 use uuid::Uuid;
 
+use super::headers::text_response;
+use crate::access::Capability;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::GrantedRequest;
@@ -25,6 +27,11 @@ pub(super) fn respond(
         Ok(Screen::Fragment(fragment)) => markup(StatusCode::OK, &fragment),
         Ok(Screen::Json(document)) => response(StatusCode::OK, JSON, document),
         Ok(Screen::Redirect(href)) => see_other(href.as_str()),
+        Ok(Screen::Moved(href)) => {
+            let mut response = see_other(href.as_str());
+            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+            response
+        }
         Ok(Screen::Preferences(href, preferences)) => {
             let mut response = see_other(href.as_str());
             for cookie in preferences.cookies(&request.base, request.is_secure) {
@@ -32,6 +39,8 @@ pub(super) fn respond(
             }
             response
         }
+        // The gate starts it.
+        Ok(Screen::Download(_)) => error_response(request, &PageError::Internal("download")),
         Ok(Screen::Asset(asset)) => {
             let mut response = response(StatusCode::OK, asset.content_type, asset.text.to_owned());
             let immutable = HeaderValue::from_static("private, max-age=31536000, immutable");
@@ -44,6 +53,17 @@ pub(super) fn respond(
 
 /// The page of an error, or its JSON document.
 fn error_response(request: &GrantedRequest, error: &PageError) -> Response<Body> {
+    if let PageError::Forbidden(capability) = error
+        && request.route.capability == Some(Capability::Export)
+    {
+        return text_response(
+            StatusCode::FORBIDDEN,
+            match capability {
+                Capability::Values => "downloads need the capability values",
+                _ => "downloads need the capability export",
+            },
+        );
+    }
     let reference = match error {
         PageError::Unavailable(kind) | PageError::Internal(kind) => Some(log(request, kind)),
         _ => None,
@@ -66,7 +86,10 @@ fn error_response(request: &GrantedRequest, error: &PageError) -> Response<Body>
     } else {
         markup(status, &frame(request, &page))
     };
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         let seconds = HeaderValue::from_static("5");
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }

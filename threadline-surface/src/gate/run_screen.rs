@@ -6,11 +6,13 @@ use std::time::Instant;
 use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use futures_util::FutureExt;
+use threadline_core::telemetry::console_timeout;
 
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
 use crate::routes::{Handler, ReadScreen};
+use crate::screens::moved::renamed_parameters;
 
 /// Checks the capability and runs the function of the screen, with a deadline. A panic is an error.
 pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageError> {
@@ -19,18 +21,27 @@ pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageE
     {
         return Err(PageError::Forbidden(capability));
     }
+    if let Some(href) = renamed_parameters(request) {
+        return Ok(Screen::Moved(href));
+    }
     let screen = AssertUnwindSafe(async {
         match request.route.handler {
             Handler::Static(show) => show(request),
+            Handler::Async(show) => show(request).await,
             Handler::Read(show) => read(request, "REPEATABLE READ", show).await,
             Handler::ReadCommitted(show) => read(request, "READ COMMITTED", show).await,
         }
     });
-    match tokio::time::timeout(request.settings.limits.request, screen.catch_unwind()).await {
+    let limit = request.settings.limits.request;
+    let outcome = match tokio::time::timeout(limit, screen.catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(PageError::Internal("panic")),
         Err(_) => Err(PageError::Unavailable("timeout")),
+    };
+    if let Err(PageError::TooBroad | PageError::Unavailable("timeout")) = outcome {
+        console_timeout(request.route.screen);
     }
+    outcome
 }
 
 /// Runs a screen in a read-only transaction of one connection.
@@ -43,11 +54,7 @@ async fn read(
     show: ReadScreen,
 ) -> Result<Screen, PageError> {
     let limits = &request.settings.limits;
-    let readers = &request.settings.readers;
-    let mut connection = tokio::time::timeout(limits.connection, readers.connection())
-        .await
-        .map_err(|_| PageError::Unavailable("pool timeout"))?
-        .map_err(|_| PageError::Unavailable("pool"))?;
+    let mut connection = request.settings.reader().await?;
     let conn: &mut AsyncPgConnection = &mut connection;
     let begin = format!(
         "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = {}",

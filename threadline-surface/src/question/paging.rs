@@ -43,6 +43,19 @@ impl Paging {
         }
     }
 
+    /// The first page with a number of entries.
+    pub(crate) fn of_size(size: PageSize) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
+    /// The number of entries.
+    pub(crate) fn size(&self) -> PageSize {
+        self.size
+    }
+
     /// Sets the size of a page for addresses without a limit.
     pub(crate) fn default_size(self, size: PageSize) -> Self {
         let size = if self.limit.is_some() {

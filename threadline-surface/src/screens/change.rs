@@ -164,7 +164,7 @@ fn image(title: &str, image: Option<&StoredJson>) -> Markup {
         @if let Some(image) = image {
             details {
                 summary { (title) }
-                pre tabindex="0" { code { bdi { (cut(image.as_str(), MAX_IMAGE_BYTES)) } } }
+                pre tabindex="0" { code { (cut(image.as_str(), MAX_IMAGE_BYTES)) } }
             }
         }
     }

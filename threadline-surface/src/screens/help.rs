@@ -1,14 +1,15 @@
-//! Help: the keys, and how answers are to be read.
+//! Help: how answers are to be read, what can be pasted and typed, and the keys.
 
-use maud::html;
+use maud::{Markup, html};
 use threadline_diesel::query::diff::FieldState;
 
+use super::find;
 use crate::page::{Page, Screen};
 use crate::page_error::PageError;
 use crate::request::GrantedRequest;
 use crate::view::value::token;
 
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 11] = [
     ("/", "go to the find box"),
     ("j, k", "next and previous entry"),
     ("[, ]", "newer and older page"),
@@ -16,8 +17,48 @@ const KEYS: [(&str, &str); 9] = [
     ("g t", "timeline"),
     ("g a", "actions"),
     ("g c", "coverage"),
+    ("g r", "redaction"),
+    ("g e", "retention"),
     ("f", "follow new changes"),
     ("?", "this page"),
+];
+
+const WORDS: [(&str, &str); 9] = [
+    (
+        "change",
+        "one row that was inserted, updated or deleted, or a table that was truncated",
+    ),
+    (
+        "transaction",
+        "the database transaction that made changes; all of them were committed",
+    ),
+    (
+        "action",
+        "what the application says it did: a name, a status, a reason. It may have failed or changed nothing",
+    ),
+    ("actor", "who did it, as the application says: user:42"),
+    ("on behalf of", "for whom the actor acted"),
+    (
+        "unattributed",
+        "the application named no actor: a migration, a console, a script",
+    ),
+    (
+        "correlation",
+        "an id that connects requests, jobs and services of one piece of work",
+    ),
+    (
+        "baseline",
+        "a row as it was when capture began; not a change",
+    ),
+    ("erased", "the value was removed later, by request"),
+];
+
+const TIMES: [(&str, &str); 5] = [
+    ("2026-01-31T12:00:00Z", "an instant with its offset"),
+    ("2026-01-31 12:00", "a time in your zone"),
+    ("2026-01-31", "the start of a day in your zone"),
+    ("-15m, -24h, -7d", "a time ago"),
+    ("now", "the time of the request"),
 ];
 
 pub(crate) fn show(request: &GrantedRequest) -> Result<Screen, PageError> {
@@ -36,6 +77,15 @@ pub(crate) fn show(request: &GrantedRequest) -> Result<Screen, PageError> {
         (FieldState::Absent, "there was no row, or no such column"),
     ];
     let body = html! {
+        h2 { "Claimed and known" }
+        p {
+            "Actor, on behalf of, request, correlation, job and source are what the application says: true if it "
+            "is honest and was not tricked. Database user, application name, client address, process and "
+            "transaction are what PostgreSQL knows of the session. Pages show both side by side. If they do not "
+            "fit, trust what is known."
+        }
+        h2 { "Words" }
+        (list(&WORDS, |word| html! { (word) }))
         h2 { "Values" }
         dl.facts {
             @for (state, meaning) in &states {
@@ -43,19 +93,27 @@ pub(crate) fn show(request: &GrantedRequest) -> Result<Screen, PageError> {
                 dd { (meaning) }
             }
         }
+        (find::syntax(request))
+        h2 { "Times" }
+        (list(&TIMES, |text| html! { code { (text) } }))
         h2 { "Keys" }
-        p { "Keys do nothing while a field has the focus." }
-        dl.facts {
-            @for (keys, effect) in KEYS {
-                dt { kbd { (keys) } }
-                dd { (effect) }
-            }
-        }
-        h2 { "Claimed and known" }
         p {
-            "Actor, on behalf of, request, correlation and source are what the application says. Database user, "
-            "application name, process and transaction are what PostgreSQL knows."
+            "Keys do nothing while a field has the focus. "
+            a href=(request.href("/preferences")) { "Preferences" }
+            " turn them off."
         }
+        (list(&KEYS, |keys| html! { kbd { (keys) } }))
     };
     Ok(Page::new("Help", body).into())
+}
+
+fn list(pairs: &[(&str, &str)], term: fn(&str) -> Markup) -> Markup {
+    html! {
+        dl.facts {
+            @for (name, meaning) in pairs {
+                dt { (term(name)) }
+                dd { (meaning) }
+            }
+        }
+    }
 }

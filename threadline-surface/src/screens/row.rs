@@ -13,7 +13,7 @@ use threadline_core::table::AuditedTable;
 use threadline_diesel::documents::HistoryDocument;
 use threadline_diesel::query::{HistoryNotes, HistoryWithChildren, RowQuery};
 use threadline_diesel::{
-    AsOf, FieldHistory, Page as ListPage, Restore, Timeline, TimelineEntry, history_notes,
+    FieldHistory, Page as ListPage, Restore, Timeline, TimelineEntry, history_notes,
     history_with_children, resolve_value, timeline,
 };
 

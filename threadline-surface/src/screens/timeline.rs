@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use threadline_core::table::AuditedTable;
+use threadline_core::table::{AuditedTable, TableName};
 use threadline_core::transaction::AuditTransactionId;
 use threadline_diesel::documents::{EntryDocument, PageDocument};
 use threadline_diesel::follow::follow_start;
@@ -17,12 +17,12 @@ use crate::page::{Page, Screen};
 use crate::page_error::PageError;
 use crate::preferences::Density;
 use crate::question::{
-    ChangeFilters, FieldError, GivenInstant, Parameters, TimelineQuestion, instant_text,
-    timeline_terminal,
+    ChangeFilters, GivenInstant, Parameters, TimelineQuestion, instant_text, timeline_terminal,
 };
 use crate::request::{GrantedRequest, PageContext};
 use crate::view::chips::chips;
 use crate::view::completeness::{self, completeness_note};
+use crate::view::downloads::downloads;
 use crate::view::empty_answer::empty_timeline;
 use crate::view::entries::entries;
 use crate::view::filter_form::filter_form;
@@ -86,7 +86,7 @@ async fn answer(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
         };
     }
     let rules = context.rules().await?;
-    let note = note(context, &question.filters).await?;
+    let note = note(context, &question.filters, &rules).await?;
     let is_empty = page.entries.is_empty() && !question.paging.has_cursor();
     let (count, volume) = if is_empty {
         (html! {}, html! {})
@@ -166,19 +166,29 @@ pub(crate) fn question_of(
     Ok(question)
 }
 
-/// The completeness of the trail of the table, or of all.
-async fn note(context: &mut PageContext<'_>, filters: &ChangeFilters) -> Result<Markup, PageError> {
-    let request = context.request;
-    Ok(match &filters.table {
-        Some(table) => completeness_note(request, &completeness::read(context, table).await?),
-        None if request.scope().is_some() => html! { p.completeness { "Within your scope." } },
-        None => html! {
-            p.completeness {
-                "Changes of captured tables. "
-                @if let Some(href) = request.screen("coverage") { a href=(href) { "Which tables are captured" } }
-            }
-        },
-    })
+/// The completeness of the trail of the table, or of all captured tables, in the window.
+async fn note(
+    context: &mut PageContext<'_>,
+    filters: &ChangeFilters,
+    rules: &[AuditedTable],
+) -> Result<Markup, PageError> {
+    let is_wanted = |table: &&TableName| {
+        let mut schema = filters.schema.iter();
+        schema.all(|schema| table.schema() == schema)
+    };
+    let tables: Vec<TableName> = match &filters.table {
+        Some(table) => vec![table.clone()],
+        None => rules
+            .iter()
+            .map(AuditedTable::name)
+            .filter(is_wanted)
+            .cloned()
+            .collect(),
+    };
+    let instant = |given: &Option<GivenInstant>| given.as_ref().map(|given| given.instant);
+    let (from, to) = (instant(&filters.from), instant(&filters.to));
+    let facts = completeness::read_tables(context, &tables, from, to).await?;
+    Ok(completeness_note(context.request, &facts))
 }
 
 /// The number of changes: the part loads it, and the link for browsers without the script.
@@ -242,6 +252,7 @@ fn links(request: &GrantedRequest, question: &TimelineQuestion, is_following: bo
                 }
             }
             (density_button(request))
+            (downloads(request, &question.filters))
             @if let Some(report) = request.screen("report") {
                 a.button href=(report.with_all(question.filters.fixed().pairs())) { "Report" }
             }

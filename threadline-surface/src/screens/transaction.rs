@@ -176,6 +176,9 @@ async fn page(
         (actions_table(request, &actions.entries, actions.has_more()))
         (changes(request, found, rules, &list))
         (restore)
+        @if let Some(report) = request.screen("report") {
+            p { a.button href=(report.with("transaction", id)) { "Report of this transaction" } }
+        }
         (around(request, found))
     })
 }

@@ -90,14 +90,14 @@ fn not_known(
 
 /// Why there may be no records before an instant: retention removed them, or capture began later.
 fn earlier_records(request: &GrantedRequest, at: DateTime<Utc>, table: &Completeness) -> Markup {
-    let Completeness::Table { horizon, gaps } = table else {
+    let Some(facts) = table.table() else {
         return html! {};
     };
     let is_removal = |gap: &&CaptureGap| gap.kind == GapKind::Removed && gap.to > Some(at);
     html! {
-        @if let Some(removal) = gaps.iter().rev().find(is_removal) {
+        @if let Some(removal) = facts.gaps.iter().rev().find(is_removal) {
             p { "Older records were removed by retention: " bdi { (removal) } "." }
-        } @else if let Some(start) = horizon.filter(|start| *start > at) {
+        } @else if let Some(start) = facts.known_since.filter(|start| *start > at) {
             p { "Capture of the table began at " (instant(request, start)) "." }
         }
     }

@@ -19,12 +19,19 @@ pub(crate) fn facts(title: &str, facts: &[Fact]) -> Markup {
     html! {
         section {
             h2 { (title) }
-            dl.facts {
-                @for fact in facts {
-                    @if let Some(value) = &fact.value {
-                        dt { (fact.name) }
-                        dd { (value) }
-                    }
+            (fact_list(facts))
+        }
+    }
+}
+
+/// A list of facts without a title.
+pub(crate) fn fact_list(facts: &[Fact]) -> Markup {
+    html! {
+        dl.facts {
+            @for fact in facts {
+                @if let Some(value) = &fact.value {
+                    dt { (fact.name) }
+                    dd { (value) }
                 }
             }
         }

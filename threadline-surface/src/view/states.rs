@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use maud::{Markup, html};
+use threadline_diesel::query::EmptyReason;
 
 use super::form::{Field, form};
 use super::too_broad::too_broad_page;
@@ -71,6 +72,12 @@ pub(crate) fn error_page(
             *status,
             &html! { p { "The form has too much text." } },
         ),
+        PageError::Busy => {
+            let advice = html! {
+                p { "Other downloads are running. Try again when they have ended." }
+            };
+            error_of("Too many downloads", StatusCode::TOO_MANY_REQUESTS, &advice)
+        }
         PageError::Unavailable(_) => {
             let advice = html! {
                 p { "The database does not answer. Try again in a few seconds." }
@@ -118,7 +125,7 @@ fn command_of(capability: Capability) -> Option<&'static str> {
         Capability::Export => Some("threadline export"),
         Capability::Coverage => Some("threadline coverage"),
         Capability::Policy => Some("threadline policy"),
-        Capability::Retention => Some("threadline retention status"),
+        Capability::Retention => Some("threadline retention plan"),
         Capability::Log => Some("threadline actions --category console"),
         Capability::Reports => None,
     }
@@ -126,12 +133,8 @@ fn command_of(capability: Capability) -> Option<&'static str> {
 
 /// The page of invalid parameters: the errors, with a form to correct a single one.
 fn invalid_page(request: &GrantedRequest, errors: &[FieldError]) -> Page {
-    let single = match errors {
-        [error] if error.field == "id" => Some(Field::new("id", "Id").errors(errors)),
-        _ => None,
-    };
     let body = html! {
-        @if let Some(field) = single {
+        @if let Some(field) = single_field(errors) {
             (form(&request.href(request.route.path), "Open", &[field]))
         } @else {
             div.empty role="alert" {
@@ -151,4 +154,33 @@ fn invalid_page(request: &GrantedRequest, errors: &[FieldError]) -> Page {
         }
     };
     Page::new("Check the parameters", body).status(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// The field to correct, if the page needs only this one.
+fn single_field(errors: &[FieldError]) -> Option<Field<'_>> {
+    let [error] = errors else { return None };
+    let fields = [
+        ("id", "Id"),
+        ("actor", "Actor"),
+        ("correlation", "Correlation"),
+    ];
+    let (name, label) = fields.into_iter().find(|(name, _)| *name == error.field)?;
+    Some(Field::new(name, label).errors(errors))
+}
+
+/// The reasons of an empty answer as sentences.
+pub(crate) fn explanations(reasons: &[EmptyReason]) -> Markup {
+    let lines = reasons.iter().flat_map(EmptyReason::lines);
+    html! { @for line in lines { p { bdi { (sentence(&line)) } } } }
+}
+
+/// A line as a sentence.
+fn sentence(line: &str) -> String {
+    let mut chars = line.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    format!(
+        "{}{}.",
+        first.map(String::from).unwrap_or_default(),
+        chars.as_str()
+    )
 }

@@ -23,7 +23,7 @@ pub(crate) fn value(state: &FieldState, chars: usize) -> Markup {
             if text == ERASED {
                 return html! { span.token { "erased" } };
             }
-            html! { span.value { bdi { (cut(&text, chars)) } } }
+            html! { span.value { (cut(&text, chars)) } }
         }
         other => token(other),
     }
@@ -34,13 +34,13 @@ pub(crate) fn token(state: &FieldState) -> Markup {
     html! { span.token data-state=(state.as_str()) { (state.as_str()) } }
 }
 
-/// A text cut to a length, with the number of characters that are left out.
+/// A text cut to a length, with the number of characters that are left out. Its direction stays its own.
 pub(crate) fn cut(text: &str, chars: usize) -> Markup {
     match text.char_indices().nth(chars) {
-        None => html! { (text) },
+        None => html! { bdi { (text) } },
         Some((end, _)) => {
             let rest = text[end..].chars().count();
-            html! { (text[..end]) "… " span.token { (rest) " more characters" } }
+            html! { bdi { (text[..end]) } "… " span.token { (rest) " more characters" } }
         }
     }
 }

@@ -1,15 +1,17 @@
 //! A console over a throwaway PostgreSQL, with captured tables of hostile names and values.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use http_body_util::BodyExt;
 use scraper::{Html, Selector};
+use threadline_core::actor::ActorRef;
 use threadline_core::capture::CaptureMigration;
 use threadline_core::table::AuditedTableBuilder;
 use threadline_diesel::query::MetaPattern;
@@ -27,6 +29,8 @@ pub(crate) enum Lane {
     Admin,
     /// The tenant 7, read-only.
     Support,
+    /// The tenant 7, with downloads, reports and the log.
+    Auditor,
     /// Everything but values.
     NoValues,
     /// 303 or 401.
@@ -44,9 +48,10 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Admin,
         Self::Support,
+        Self::Auditor,
         Self::NoValues,
         Self::SignIn,
         Self::Forbidden,
@@ -57,7 +62,10 @@ impl Lane {
     ];
 
     pub(crate) fn is_denied(self) -> bool {
-        !matches!(self, Self::Admin | Self::Support | Self::NoValues)
+        !matches!(
+            self,
+            Self::Admin | Self::Support | Self::Auditor | Self::NoValues
+        )
     }
 }
 
@@ -68,6 +76,11 @@ async fn authorize(visit: Visit) -> Result<Decision, &'static str> {
     Ok(match lane.and_then(|lane| lane.to_str().ok()) {
         Some("Admin") => Grant::everything().label("Admin").into(),
         Some("Support") => Grant::support(tenant_scope()).label("Tenant 7 only").into(),
+        Some("Auditor") => Grant::support(tenant_scope())
+            .with(Capability::Export)
+            .with(Capability::Reports)
+            .with(Capability::Log)
+            .into(),
         Some("NoValues") => Grant::everything().without(Capability::Values).into(),
         Some("SignIn") => Denial::SignIn("/login".to_owned()).into(),
         Some("Forbidden") => Denial::Forbidden.into(),
@@ -154,6 +167,23 @@ impl Trail {
         ));
     }
 
+    /// Records an action with a context, as JSON, and runs a script under it, as one transaction of an actor.
+    pub(crate) fn act(&self, actor: &str, context: &str, action: &str, sql: &str) {
+        let (kind, id) = actor.split_once(':').expect("an actor");
+        let actor = format!(r#"{{"type": "{kind}", "id": "{id}"}}"#);
+        let uuid = "(SELECT format('%s-%s-7%s-8%s-%s', left(ms, 8), right(ms, 4), left(a, 3), right(a, 3), left(b, 12))
+            FROM (SELECT lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') AS ms,
+                md5(random()::text) AS a, md5(random()::text) AS b) AS parts)";
+        self.run(&format!(
+            "BEGIN;
+            SELECT threadline.begin_audited_work(jsonb_build_object('actor_ref', '{actor}'::jsonb,
+                'context', '{context}'::jsonb,
+                'action', '{action}'::jsonb || jsonb_build_object('id', {uuid})));
+            {sql};
+            COMMIT"
+        ));
+    }
+
     pub(crate) fn run(&self, sql: &str) {
         if let Err(error) = self.database.execute_script(sql) {
             panic!("{error}\nin: {sql}");
@@ -188,6 +218,10 @@ impl Trail {
         id.parse().expect("an id")
     }
 
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+
     pub(crate) async fn connect(&self) -> AsyncPgConnection {
         AsyncPgConnection::establish(&self.database.url())
             .await
@@ -196,6 +230,31 @@ impl Trail {
 
     pub(crate) fn builder(&self) -> ConsoleBuilder<Authorized> {
         builder(&self.database.url())
+    }
+
+    /// The builder of a console that records exports and reports.
+    pub(crate) fn recording_builder(&self) -> ConsoleBuilder<Authorized> {
+        self.builder()
+            .writer(pool(&self.database.url()))
+            .actor(|parts| {
+                let lane = parts.headers.get(LANE)?.to_str().ok()?;
+                ActorRef::admin(lane.to_lowercase()).ok()
+            })
+    }
+
+    /// The recorded actions of the console as `name status reason`, oldest first; waits for a number of them.
+    pub(crate) async fn recorded(&self, expected: usize) -> Vec<String> {
+        let sql = "SELECT coalesce(string_agg(concat_ws(' ', name, status, reason), ';' ORDER BY order_id), '')
+            FROM threadline.audit_actions WHERE category = 'console'";
+        for _ in 0..200 {
+            let text = self.query(sql);
+            let names: Vec<_> = text.split(';').map(ToOwned::to_owned).collect();
+            if names.len() >= expected && !text.is_empty() {
+                return names;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Vec::new()
     }
 
     /// A console at `/audit`.
@@ -222,9 +281,12 @@ fn capture_sql(url: &str, table: &str) -> String {
 
 /// A builder over any database.
 pub(crate) fn builder(url: &str) -> ConsoleBuilder<Authorized> {
+    Console::builder(pool(url)).authorize(authorize)
+}
+
+fn pool(url: &str) -> Pool<AsyncPgConnection> {
     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
-    let pool = Pool::builder(manager).max_size(2).build().expect("a pool");
-    Console::builder(pool).authorize(authorize)
+    Pool::builder(manager).max_size(2).build().expect("a pool")
 }
 
 /// A host with a console at `/audit`.
@@ -244,15 +306,20 @@ impl Site {
         }
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// The response, whose body is not read.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response<Body> {
         let router = Router::clone(&self.router);
-        let response = router.oneshot(request).await.expect("a response");
-        let (parts, body) = response.into_parts();
+        router.oneshot(request).await.expect("a response")
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.open(request).await.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         Answer {
             status: parts.status,
             headers: parts.headers,
             text: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
         }
     }
 
@@ -287,6 +354,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {

@@ -2,11 +2,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod access;
+mod actions;
+mod actor;
 mod change;
+mod completeness;
+mod correlation;
+mod coverage;
+mod download;
+mod find;
 mod harness;
 mod headers;
+mod leaks;
 mod mounting;
+mod moved;
 mod preferences;
+mod redaction;
+mod report;
+mod retention;
 mod row;
+mod start;
+mod telemetry;
 mod timeline;
 mod transaction;

@@ -23,7 +23,7 @@ fn preferences_are_stored_in_cookies_and_shown_on_the_next_page() {
             .iter()
             .map(|cookie| cookie.to_str().unwrap())
             .collect();
-        assert_eq!(cookies.len(), 3);
+        assert_eq!(cookies.len(), 4);
         for cookie in &cookies {
             assert!(cookie.contains("; Path=/audit;"), "{cookie}");
             assert!(
@@ -66,5 +66,30 @@ fn invalid_preferences_and_foreign_return_addresses_are_refused() {
             )
             .await;
         assert_eq!(answer.header("location"), "/audit");
+    });
+}
+
+#[test]
+fn an_unknown_zone_shows_the_form_again_with_the_error_at_the_field() {
+    let trail = Trail::new();
+    let site = trail.site();
+    let answer = block_on(site.post("/audit/preferences", Lane::Admin, "zone=Mars/North"));
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.attributes("#field-zone", "value"), ["Mars/North"]);
+    assert_eq!(answer.texts("[role=alert]").len(), 1);
+}
+
+#[test]
+fn single_keys_turned_off_stay_off() {
+    let trail = Trail::new();
+    let site = trail.site();
+    block_on(async {
+        let on = site.get("/audit/help", Lane::Admin).await;
+        assert_eq!(on.attributes("body", "data-keys"), ["on"]);
+        let mut request = request(Method::GET, "/audit/help", Lane::Admin, "");
+        let cookie = "threadline-keys=off".parse().unwrap();
+        request.headers_mut().insert("cookie", cookie);
+        let off = site.send(request).await;
+        assert_eq!(off.attributes("body", "data-keys"), ["off"]);
     });
 }

@@ -5,8 +5,8 @@ use diesel_async::AsyncPgConnection;
 use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::instant::InstantInput;
 use threadline_core::registry::registered_tables;
-use threadline_core::table::{AuditedTable, ColumnRule, InvalidTableName, TableName};
-use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport, FindingCode, Remedy};
+use threadline_core::table::InvalidTableName;
+use threadline_diesel::coverage::{Coverage, CoverageError, CoverageReport};
 use threadline_diesel::policy::DeployedPolicy;
 
 use crate::args::{DatabaseArgs, OutputArgs};
@@ -115,7 +115,7 @@ pub(super) async fn load_coverage(
     let mut report = threadline_diesel::coverage(conn, &question)
         .await
         .map_err(coverage_failure)?;
-    complete_remedies(&mut report, policies);
+    report.complete_remedies(&registered_tables().unwrap_or_default(), policies);
     Ok(report)
 }
 
@@ -124,68 +124,4 @@ fn coverage_failure(error: CoverageError) -> Failure {
         CoverageError::NoSuchSchema(_) | CoverageError::NoSuchRole(_) => Failure::usage(error),
         error => Failure::CouldNotRun(anyhow::Error::new(error)),
     }
-}
-
-/// Completes the commands in remedies: `gen-triggers` names a table that the code does not declare and its
-/// deployed rules; `disable-capture` is refused while the code declares the table.
-fn complete_remedies(report: &mut CoverageReport, policies: &[DeployedPolicy]) {
-    let declared = registered_tables().unwrap_or_default();
-    for finding in &mut report.findings {
-        let (Some(table), Remedy::Command { first, arguments }) =
-            (&finding.table, &mut finding.remedy)
-        else {
-            continue;
-        };
-        let is_declared = declared.iter().any(|known| known.name() == table);
-        match arguments.first().map(String::as_str) {
-            Some("disable-capture") if is_declared && first.is_none() => {
-                *first = Some("remove Audited from its model".to_owned());
-            }
-            Some("gen-triggers") if !is_declared => {
-                let policy = policies.iter().find(|policy| &policy.name == table);
-                arguments.extend(["--tables".to_owned(), table.to_string()]);
-                arguments.extend(policy.map(rule_options).unwrap_or_default());
-                *first = advise_new_columns(&finding.code).map(str::to_owned);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What to consider before `gen-triggers` stores new columns in clear.
-fn advise_new_columns(code: &FindingCode) -> Option<&'static str> {
-    match code {
-        FindingCode::ColumnUnclassified => {
-            Some("add --mask or --exclude for it if it must not be stored in clear")
-        }
-        FindingCode::ColumnRenamed => {
-            Some("add the rule of the old column, if any, for the new one")
-        }
-        _ => None,
-    }
-}
-
-/// The redaction rules of a policy as options, for columns that still exist.
-fn rule_options(policy: &DeployedPolicy) -> Vec<String> {
-    let option = |rule| match rule {
-        ColumnRule::Mask => Some("--mask"),
-        ColumnRule::MaskKeepNull => Some("--mask-keep-null"),
-        ColumnRule::Exclude => Some("--exclude"),
-        ColumnRule::Ignore => Some("--ignore"),
-        _ => None,
-    };
-    let columns = policy.declared.as_ref().map(AuditedTable::columns);
-    columns
-        .unwrap_or_default()
-        .iter()
-        .filter(|column| policy.present_columns.contains(&column.name))
-        .filter_map(|column| Some((option(column.rule)?, column)))
-        .flat_map(|(option, column)| {
-            // TableName quotes both parts; the schema alone has no type that quotes it.
-            let of_schema = TableName::new(policy.name.schema(), "").to_string();
-            let schema = of_schema.strip_suffix("\"\"").unwrap_or_default();
-            let column = TableName::new(policy.name.name(), &column.name);
-            [option.to_owned(), format!("{schema}{column}")]
-        })
-        .collect()
 }

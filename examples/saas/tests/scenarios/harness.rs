@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, Response, StatusCode};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use http_body_util::BodyExt;
 use saas::app::App;
 use saas::database;
+use saas::session::Sessions;
 use serde_json::{Value, json};
 use threadline::schema::audit_actions;
 use threadline::{AuditAction, Timeline, TimelineEntry};
@@ -94,6 +95,7 @@ impl TestRequest {
 #[derive(Debug)]
 pub(crate) struct Saas {
     router: Router,
+    pub(crate) sessions: Sessions,
     /// The session token of Alice.
     pub(crate) alice: String,
     /// The database, which is dropped after the application.
@@ -103,10 +105,11 @@ pub(crate) struct Saas {
 impl Saas {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let database = tokio::task::spawn_blocking(migrated_database).await??;
-        let app = App::new(database::pool(database.url())?);
-        app.sessions().open_for_staff(RITA.to_owned(), "rita")?;
+        let app = App::new(database::pool(database.url())?)?;
+        app.sessions().open_for_admin(RITA.to_owned(), "rita")?;
         let mut saas = Self {
             router: app.router(),
+            sessions: app.sessions().clone(),
             alice: String::new(),
             database,
         };
@@ -123,12 +126,16 @@ impl Saas {
         status: StatusCode,
     ) -> anyhow::Result<Value> {
         let request = request.request.body(Body::from(body.to_string()))?;
-        let response = self.router.clone().oneshot(request).await?;
+        let response = self.respond(request).await?;
         let answered = response.status();
         let bytes = response.into_body().collect().await?.to_bytes();
         let text = String::from_utf8_lossy(&bytes);
         ensure!(answered == status, "answered {answered}: {text}");
         Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    pub(crate) async fn respond(&self, request: Request<Body>) -> anyhow::Result<Response<Body>> {
+        Ok(self.router.clone().oneshot(request).await?)
     }
 
     pub(crate) async fn sign_up(&self, organization: &str, handle: &str) -> anyhow::Result<()> {

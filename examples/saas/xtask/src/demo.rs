@@ -3,27 +3,28 @@
 mod client;
 mod kept;
 mod report;
+mod serve;
 mod server;
 mod story;
 
 use std::io::{Write, stdout};
-use std::net::SocketAddr;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use saas::app::App;
-use saas::database;
 use threadline_xtask::DemoArgs;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use self::client::Http;
 use self::report::Report;
+use self::serve::Application;
 use self::server::Server;
 use self::story::{Names, Story};
 
-/// The session token of Rita, a staff user.
-const STAFF_TOKEN: &str = "the-token-of-rita";
+/// The session token of Rita, an administrator.
+const ADMIN_TOKEN: &str = "the-token-of-rita";
+
+/// The session token of Sam, a support user of the first organization.
+const SUPPORT_TOKEN: &str = "the-token-of-sam";
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut out = stdout().lock();
@@ -39,7 +40,13 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let report = show(&server, &runtime, &names, &mut out);
+    let application = runtime.block_on(Application::start(server.url_for("saas"), args.serve))?;
+    let report = show(&server, &runtime, &application, &names, &mut out);
+    if let (true, Ok(report)) = (args.serve, &report) {
+        application.print_logins(report, &mut out)?;
+        runtime.block_on(tokio::signal::ctrl_c())?;
+    }
+    drop(application);
     drop(runtime);
     server.end(&report?, &mut out)
 }
@@ -47,34 +54,20 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn show(
     server: &Server,
     runtime: &Runtime,
+    application: &Application,
     names: &Names,
     out: &mut impl Write,
 ) -> anyhow::Result<Report> {
-    let address = runtime.block_on(serve(server.url_for("saas")))?;
     let mut conn = runtime.block_on(connect(&server.url_for("demo")))?;
     let start = runtime.block_on(report::database_time(&mut conn))?;
-    let http = Http::new(address);
+    let http = Http::new(application.address());
     let change_in_bulk = |organization| {
         let url = server.url_for("psql");
         runtime.block_on(story::change_in_bulk(&url, organization))
     };
-    Story::new(&http, names, out).run(change_in_bulk)?;
+    let organization = Story::new(&http, names, out).run(change_in_bulk)?;
+    application.open_for_support(organization)?;
     runtime.block_on(report::print(&mut conn, names, start, out))
-}
-
-/// Migrates the database and starts the application in a task of the runtime.
-async fn serve(url: String) -> anyhow::Result<SocketAddr> {
-    let pool = database::pool(url)?;
-    database::migrate(&pool)
-        .await
-        .map_err(|error| anyhow!(error).context("cannot migrate the database"))?;
-    let app = App::new(pool);
-    app.sessions()
-        .open_for_staff(STAFF_TOKEN.to_owned(), "rita")?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { app.serve(listener).await });
-    Ok(address)
 }
 
 async fn connect(url: &str) -> anyhow::Result<AsyncPgConnection> {

@@ -6,20 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use threadline_diesel::models::StoredJson;
 use threadline_diesel::query::UnknownReason;
-use threadline_diesel::query::diff::{FieldDiff, FieldState, RowDiff};
-use threadline_diesel::{
-    AsOf, DocumentAsOf, Op, Page, TimelineEntry, document_as_of, nearest_changes,
-};
+use threadline_diesel::query::diff::{FieldState, RowDiff};
+use threadline_diesel::{AsOf, DocumentAsOf, Page, TimelineEntry, document_as_of, nearest_changes};
 
 use super::Row;
-use crate::access::Capability;
 use crate::page_error::PageError;
 use crate::question::GivenInstant;
-use crate::request::{GrantedRequest, PageContext};
-use crate::view::as_of::{recorded_row, state_sentence};
-use crate::view::diff::field_cells;
-use crate::view::form::{Field, field};
-use crate::view::instant::instant;
+use crate::request::PageContext;
+use crate::view::as_of::recorded_row;
 use crate::view::value::{PAGE_CHARS, value};
 
 /// The instants of a page: one, or A and B.

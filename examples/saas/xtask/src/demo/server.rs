@@ -77,7 +77,8 @@ impl Server {
                 drop(cluster);
                 writeln!(
                     out,
-                    "\nThe server is stopped and its data removed. With --keep it keeps running."
+                    "\nThe server is stopped and its data removed. With --keep it keeps running, with --serve the\n\
+                     application, too."
                 )?;
             }
             Self::Existing(_) => {

@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
 use super::client::{Caller, Http, Response};
-use super::{STAFF_TOKEN, connect, heading};
+use super::{ADMIN_TOKEN, connect, heading};
 
 /// The timeout for the background job.
 const JOB_LIMIT: Duration = Duration::from_secs(5);
@@ -62,11 +62,11 @@ impl<'a, W: Write> Story<'a, W> {
         }
     }
 
-    /// Sends all requests. `change_in_bulk` updates rows without the application.
+    /// Sends all requests and returns the organization. `change_in_bulk` updates rows without the application.
     pub(crate) fn run(
         mut self,
         change_in_bulk: impl FnOnce(i64) -> anyhow::Result<usize>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<i64> {
         heading(
             self.out,
             "Requests",
@@ -92,7 +92,7 @@ impl<'a, W: Write> Story<'a, W> {
 
         let close = json!({ "comment": "moves to another provider" });
         self.send(&alice, "POST", "/organization/close", &close, 200)?;
-        Ok(())
+        Ok(organization)
     }
 
     fn sign_up(&mut self) -> anyhow::Result<i64> {
@@ -191,7 +191,7 @@ impl<'a, W: Write> Story<'a, W> {
     }
 
     fn void_for_member(&mut self, invoice: i64) -> anyhow::Result<()> {
-        let rita = Caller::with_session("rita", STAFF_TOKEN).acting_for(&self.names.alice);
+        let rita = Caller::with_session("rita", ADMIN_TOKEN).acting_for(&self.names.alice);
         let reason = json!({ "reason": "wrong_customer", "comment": "ticket 4711" });
         let path = format!("/invoices/{invoice}/void");
         self.send(&rita, "POST", &path, &reason, 200)?;

@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+import { open, overflows, signedIn, startBrowser } from "./browser.mjs";
+import { screens, startServer } from "./server.mjs";
+
+const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const pictures = fileURLToPath(new URL("../../target/screenshots/", import.meta.url));
+const tags = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"];
+const COLD_PAGE_BYTES = 60 * 1024;
+
+let server;
+let browser;
+let paths;
+
+before(async () => {
+  await mkdir(pictures, { recursive: true });
+  server = await startServer();
+  browser = await startBrowser();
+  paths = await screens(server);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** Checks status, errors and width of every screen, and what `check` finds, and reports all failures together. */
+async function onEveryScreen(options, check = async () => []) {
+  const { context, page, errors } = await signedIn(browser, server, server.admin, options);
+  const failures = [];
+  for (const [name, path] of Object.entries(paths)) {
+    errors.length = 0;
+    const status = await open(page, server, path);
+    if (status !== 200) failures.push(`${name}: status ${status}`);
+    if (await page.title() === "broken") failures.push(`${name}: a value ran as a script`);
+    const found = [...await overflows(page), ...await check(page, name), ...errors];
+    failures.push(...found.map((failure) => `${name}: ${failure}`));
+  }
+  await context.close();
+  if (failures.length) assert.fail(failures.join("\n"));
+}
+
+async function violations(page) {
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(
+    (values) => globalThis.axe.run({ runOnly: { type: "tag", values }, rules: { "target-size": { enabled: true } } }),
+    tags,
+  );
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ html, any, all }) => `${id}: ${html.slice(0, 120)}: ${[...any, ...all][0]?.message}`));
+}
+
+test("every screen of the navigation is tested", async () => {
+  const { context, page } = await signedIn(browser, server, server.admin);
+  await open(page, server, "/");
+  const links = await page.$$eval("nav.screens a", (all) => all.map((link) => link.getAttribute("href")));
+  const tested = new Set(Object.values(paths).map((path) => new URL(server.base + path).pathname.replace(/\/$/, "")));
+  assert.deepEqual(links.filter((link) => !tested.has(link.replace(/\/$/, ""))), []);
+  await context.close();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [360, 1280]) {
+    test(`every screen fits and is accessible at ${width} px in ${colorScheme} colours; screenshots`, () =>
+      onEveryScreen({ colorScheme, viewport: { width, height: 800 } }, async (page, name) => {
+        await page.screenshot({ path: `${pictures}${name}-${width}-${colorScheme}.png`, fullPage: true });
+        return violations(page);
+      }));
+  }
+}
+
+test("every screen fits and is accessible at 320 px in forced colours", () =>
+  onEveryScreen({ forcedColors: "active", viewport: { width: 320, height: 800 } }, violations));
+
+for (const width of [320, 1280]) {
+  test(`every screen fits ${width} px without script`, () =>
+    onEveryScreen({ javaScriptEnabled: false, viewport: { width, height: 800 } }));
+}
+
+test("a broken page fails the accessibility check", async () => {
+  const page = await browser.newPage();
+  await page.setContent(`<html><body>
+    <img src="data:,"><input><button></button><a href="#"></a>
+    <p style="color: #aaa; background: #fff">too pale</p>
+    <div><a href="#a" style="display: inline-block; width: 9px; height: 9px">a</a><a href="#b"
+      style="display: inline-block; width: 9px; height: 9px">b</a></div>
+  </body></html>`);
+  const found = new Set((await violations(page)).map((violation) => violation.split(":")[0]));
+  for (const rule of [
+    "button-name", "color-contrast", "document-title", "html-has-lang", "image-alt", "label", "link-name", "target-size",
+  ]) {
+    assert.ok(found.has(rule), `${rule} is not found: ${[...found]}`);
+  }
+  await page.close();
+});
+
+test("the keys move between entries, pages and screens", async () => {
+  const { context, page, errors } = await signedIn(browser, server, server.admin);
+  const focused = () => page.evaluate(() => document.activeElement.closest("li, tr")?.dataset.id);
+  const path = () => new URL(page.url()).pathname.slice(new URL(server.base).pathname.length);
+  await open(page, server, "/timeline?limit=20");
+  await page.keyboard.press("j");
+  const first = await focused();
+  await page.keyboard.press("j");
+  const second = await focused();
+  assert.ok(first && second && first !== second, `${first}, ${second}`);
+  await page.keyboard.press("k");
+  assert.equal(await focused(), first);
+
+  const press = (key) => Promise.all([page.waitForNavigation(), page.keyboard.press(key)]);
+  await press("]");
+  assert.match(page.url(), /after=/);
+  await press("[");
+  assert.match(page.url(), /before=/);
+  await page.keyboard.press("g");
+  await press("a");
+  assert.equal(path(), "/actions");
+  await page.keyboard.press("g");
+  await press("t");
+  assert.equal(path(), "/timeline");
+  await press("?");
+  assert.equal(path(), "/help");
+
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "find-box");
+  await page.keyboard.type("/j?");
+  assert.equal(await page.inputValue("#find-box"), "/j?");
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("the tabulator reaches every control in order, with a visible focus", async () => {
+  const { context, page } = await signedIn(browser, server, server.admin);
+  await open(page, server, "/timeline?limit=2");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  const controls = await page.$$eval("a, button, input, select, summary, textarea", (all) =>
+    all.filter((one) => one.checkVisibility() && one.type !== "hidden").length);
+  for (let number = 1; number < controls; number += 1) {
+    await page.keyboard.press("Tab");
+    const focus = await page.evaluate(() => {
+      const { tagName, textContent } = document.activeElement;
+      const { outlineStyle } = getComputedStyle(document.activeElement);
+      return { name: `${tagName} ${textContent.slice(0, 40)}`, outlineStyle };
+    });
+    assert.notEqual(focus.outlineStyle, "none", focus.name);
+  }
+  await context.close();
+});
+
+test("print shows the answer without navigation and forms", async () => {
+  const { context, page } = await signedIn(browser, server, server.admin);
+  await open(page, server, paths.transaction);
+  await page.emulateMedia({ media: "print" });
+  assert.equal(await page.isVisible("nav.screens"), false);
+  assert.equal(await page.isVisible("h1"), true);
+  const file = await page.pdf({ format: "A4" });
+  assert.ok(file.length > 1000);
+  await context.close();
+});
+
+test("a cold page of 50 entries is small", async () => {
+  const { context, page } = await signedIn(browser, server, server.admin);
+  const requests = [];
+  page.on("requestfinished", (request) => requests.push(request));
+  await open(page, server, "/timeline?limit=50");
+  let bytes = 0;
+  for (const request of requests) {
+    const { responseHeadersSize, responseBodySize } = await request.sizes();
+    bytes += responseHeadersSize + responseBodySize;
+  }
+  console.log(`${bytes} bytes in ${requests.length} answers`);
+  assert.ok(bytes <= COLD_PAGE_BYTES, `${bytes} bytes`);
+  await context.close();
+});
+
+test("support signs in by the form and sees its own organization", async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(server.base);
+  await page.fill("[name=token]", server.support);
+  await page.click("button");
+  await page.goto(`${server.base}/timeline`);
+  const text = await page.textContent("body");
+  assert.ok(text.includes("user:alice"));
+  assert.ok(!text.includes("carol"));
+  await context.close();
+});

@@ -1,0 +1,27 @@
+//! Links to downloads.
+
+use maud::{Markup, html};
+
+use crate::access::Capability;
+use crate::download::FileFormat;
+use crate::question::ChangeFilters;
+use crate::request::GrantedRequest;
+
+/// The files of a list of changes, folded; nothing if the grant does not include them.
+pub(crate) fn downloads(request: &GrantedRequest, filters: &ChangeFilters) -> Markup {
+    if !request.allows(Capability::Export) || !request.allows(Capability::Values) {
+        return html! {};
+    }
+    html! {
+        details.downloads {
+            summary.button { "Download" }
+            div.buttons {
+                @for format in FileFormat::ALL {
+                    a.button href=(request.href(format.path()).with_all(filters.fixed().pairs())) {
+                        (format.as_str().to_uppercase())
+                    }
+                }
+            }
+        }
+    }
+}
