@@ -6,7 +6,7 @@ use std::ops::DerefMut;
 use diesel_async::AsyncPgConnection;
 use futures_util::future::BoxFuture;
 
-/// A connection of a pool. Dropping it returns it.
+/// A connection of a pool. Dropping it returns the connection to the pool.
 pub type Connection = Box<dyn DerefMut<Target = AsyncPgConnection> + Send>;
 
 /// The error of a pool.
@@ -15,7 +15,8 @@ pub type PoolError = Box<dyn Error + Send + Sync>;
 /// A pool of connections. Implemented for the pools of `diesel-async` with the features `deadpool` and
 /// `bb8`.
 ///
-/// The role of the connections needs `SELECT` on the trail and nothing else. The server may be a standby.
+/// [`Console::builder`](crate::Console::builder) and [`ConsoleBuilder::writer`](crate::ConsoleBuilder::writer)
+/// say which privileges the role needs.
 pub trait ConnectionPool: Send + Sync + 'static {
     /// Takes a connection.
     fn connection(&self) -> BoxFuture<'_, Result<Connection, PoolError>>;

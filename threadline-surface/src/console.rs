@@ -43,8 +43,8 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    /// Starts the settings of a console that reads through a pool. The role of its connections needs
-    /// `SELECT` on the trail and nothing else; the server may be a standby.
+    /// Creates the builder of a console that reads through a pool. The role of its connections needs `SELECT`
+    /// on the trail; restore statements also need it on the captured tables. The server may be a standby.
     #[must_use]
     pub fn builder(readers: impl ConnectionPool) -> ConsoleBuilder<()> {
         ConsoleBuilder {
@@ -166,7 +166,7 @@ impl ConsoleBuilder<()> {
     }
 }
 
-/// Marks a builder that has an `authorize`.
+/// The state of a [`ConsoleBuilder`] whose [`authorize`](ConsoleBuilder::authorize) function is set.
 pub struct Authorized(Authorize);
 
 impl fmt::Debug for Authorized {
@@ -273,6 +273,7 @@ impl ConsoleBuilder<Authorized> {
             readers: self.readers,
             writers: self.writers,
             downloads: Arc::new(Semaphore::new(self.limits.downloads)),
+            scans: Semaphore::new(self.limits.scans),
             authorize: self.authorize.0,
             find_actor: self.find_actor,
             exports: self.exports,

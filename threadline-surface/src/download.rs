@@ -138,7 +138,10 @@ impl RunningExport {
                 .write_to_async(&mut self.connection, &mut writer, |progress| {
                     rows.store(progress.rows, Ordering::Relaxed);
                 });
-        let written = AssertUnwindSafe(export).catch_unwind().await;
+        let limit = self.settings.limits.download;
+        let written = AssertUnwindSafe(tokio::time::timeout(limit, export))
+            .catch_unwind()
+            .await;
         let rows = rows.load(Ordering::Relaxed);
         let failed = |name| Outcome {
             name,
@@ -147,9 +150,9 @@ impl RunningExport {
             sha256: None,
         };
         let outcome = match written {
-            Ok(Ok(manifest)) if !manifest.summary.cut => Outcome::complete(manifest),
-            Ok(Err(error)) if error.is_closed_pipe() => failed("aborted"),
-            // More changes than the limit since they were counted, an error, or a panic.
+            Ok(Ok(Ok(manifest))) if !manifest.summary.cut => Outcome::complete(manifest),
+            Ok(Ok(Err(error))) if error.is_closed_pipe() => failed("aborted"),
+            // More changes than the limit since they were counted, no end in time, an error, or a panic.
             _ => failed("failed"),
         };
         console_export(

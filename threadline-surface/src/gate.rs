@@ -136,9 +136,6 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
     let Ok(actor) = catch_unwind(AssertUnwindSafe(|| (settings.find_actor)(&parts))) else {
         return deny(&Denial::Forbidden, &parts);
     };
-    if route.capability == Some(Capability::Export) && fetch_metadata::is_foreign(&parts) {
-        return text_response(StatusCode::FORBIDDEN, "downloads start in the console");
-    }
     let visit = Visit {
         parts: parts.clone(),
         actor: actor.clone(),
@@ -149,6 +146,9 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         Decision::Grant(grant) => grant,
         Decision::Deny(denial) => return deny(&denial, &parts),
     };
+    if route.capability == Some(Capability::Export) && fetch_metadata::is_foreign(&parts) {
+        return text_response(StatusCode::FORBIDDEN, "downloads start in the console");
+    }
     let form = read_form(&settings, &parts.method, body).await;
     let (form, rejected) = match form {
         Ok(form) => (form, None),
@@ -196,7 +196,11 @@ async fn read_form(settings: &Settings, method: &Method, body: Body) -> Result<S
         return Ok(String::new());
     }
     let too_long = PageError::TooLong(StatusCode::PAYLOAD_TOO_LARGE);
-    let Ok(bytes) = axum::body::to_bytes(body, settings.limits.body_bytes).await else {
+    let bytes = axum::body::to_bytes(body, settings.limits.body_bytes);
+    let Ok(bytes) = tokio::time::timeout(settings.limits.request, bytes).await else {
+        return Err(PageError::Unavailable("slow form"));
+    };
+    let Ok(bytes) = bytes else {
         return Err(too_long);
     };
     String::from_utf8(bytes.to_vec())

@@ -46,7 +46,11 @@ impl Href {
         let is_plain = address
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        (is_inside && is_plain).then(|| Self(address.to_owned()))
+        // A browser resolves `..`, also as `%2e%2e`, to an address outside.
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let path = path.to_ascii_lowercase().replace("%2e", ".");
+        let has_dots = path.split('/').any(|part| matches!(part, "." | ".."));
+        (is_inside && is_plain && !has_dots).then(|| Self(address.to_owned()))
     }
 
     /// Adds a parameter.
@@ -123,6 +127,8 @@ mod tests {
             "https://evil.example",
             "/audit//evil",
             "/audit/\\evil",
+            "/audit/../logout",
+            "/audit/x/%2E%2e/../logout?x=1",
             "javascript:alert(1)",
         ] {
             assert!(Href::returned("/audit", outside).is_none(), "{outside}");

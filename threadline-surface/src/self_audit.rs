@@ -42,6 +42,11 @@ pub(crate) async fn record(
     console_failed(screen, kind, &reference);
 }
 
+/// Whether an action has a name of the console.
+pub(crate) fn is_console_action(name: &str) -> bool {
+    name.starts_with("console.")
+}
+
 /// Filters as they are recorded: keys and searched values are digests, because they can be values of rows.
 pub(crate) fn recorded_filters(filters: &ChangeFilters) -> Value {
     let mut recorded = Map::new();

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) writers: Option<Arc<dyn ConnectionPool>>,
     /// The downloads that may still start.
     pub(crate) downloads: Arc<Semaphore>,
+    /// The searches in stored values that may still start.
+    pub(crate) scans: Semaphore,
     pub(crate) authorize: Authorize,
     pub(crate) find_actor: FindActor,
     pub(crate) exports: Exports,
@@ -139,6 +141,8 @@ pub struct Limits {
     pub(crate) statement: Duration,
     pub(crate) request: Duration,
     pub(crate) downloads: usize,
+    pub(crate) download: Duration,
+    pub(crate) scans: usize,
 }
 
 impl Limits {
@@ -149,7 +153,7 @@ impl Limits {
         self
     }
 
-    /// The time after which a page is given up, and a download whose client takes nothing: 30 s unless set.
+    /// The time limit of a page, and of a download whose client reads nothing: 30 s unless set.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request = timeout;
@@ -160,6 +164,20 @@ impl Limits {
     #[must_use]
     pub fn downloads(mut self, number: usize) -> Self {
         self.downloads = number;
+        self
+    }
+
+    /// The time after which a download is given up, because it keeps a connection: 10 minutes unless set.
+    #[must_use]
+    pub fn download_timeout(mut self, timeout: Duration) -> Self {
+        self.download = timeout;
+        self
+    }
+
+    /// The number of searches in stored values at once: 2 unless set.
+    #[must_use]
+    pub fn scans(mut self, number: usize) -> Self {
+        self.scans = number;
         self
     }
 
@@ -195,6 +213,8 @@ impl Default for Limits {
             statement: Duration::from_secs(3),
             request: Duration::from_secs(30),
             downloads: 2,
+            download: Duration::from_secs(600),
+            scans: 2,
         }
     }
 }

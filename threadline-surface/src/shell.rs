@@ -65,14 +65,14 @@ fn header(request: &GrantedRequest) -> Markup {
                     span.badge { (label) }
                 }
                 @if request.scope().is_some() {
-                    span.badge { "read-only scope" }
+                    span.badge { "restricted scope" }
                 }
                 a href=(request.href("/preferences").with("back", back)) {
                     span.hidden { "Preferences, time zone " } (request.zone().name())
                 }
                 a href=(request.href("/help")) data-key="?" { "Help" }
                 @if let Some(home) = request.settings.branding.home.as_deref().and_then(Href::of_host) {
-                    a href=(home) { "Leave" }
+                    a href=(home) { "Back to the application" }
                 }
             }
         }
@@ -138,7 +138,7 @@ fn terminal(terminal: &Terminal) -> Markup {
 fn footer(zone: Tz) -> Markup {
     html! {
         footer {
-            "Times are shown in " (zone.name()) ". The trail is only read here."
+            "Times are shown in " (zone.name()) ". The console does not change your tables."
         }
     }
 }

@@ -243,7 +243,16 @@ impl DocumentAsOf {
         let answer = AsOf::from(stored);
         Ok(match gaps {
             None => answer,
-            Some(gaps) => answer.with_gaps(gaps.read()?, self.instant),
+            Some(gaps) => {
+                let mut gaps = gaps.read()?;
+                if self.scope.is_some() {
+                    // The reason of a suspension can be about other rows of the table.
+                    for gap in &mut gaps {
+                        gap.reason = None;
+                    }
+                }
+                answer.with_gaps(gaps, self.instant)
+            }
         })
     }
 }

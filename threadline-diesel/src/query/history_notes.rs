@@ -217,6 +217,10 @@ where
         .retain(|gap| gap.last_id.is_none_or(|id| id >= created_id));
     if let Some(scope) = &query.scope {
         notes.restrict(conn, scope).await?;
+        // The reason of a suspension can be about other rows of the table.
+        for gap in &mut notes.gaps {
+            gap.reason = None;
+        }
     }
     Ok(notes)
 }

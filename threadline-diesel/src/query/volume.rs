@@ -29,13 +29,13 @@ pub struct VolumeBucket {
     pub from: DateTime<Utc>,
     /// The end of the span, exclusive.
     pub to: DateTime<Utc>,
-    /// The number.
+    /// The number of changes in the span, as precise as [`precision`](Self::precision) says.
     pub count: u64,
-    /// What the number is.
+    /// Whether the number is exact, a lower bound or an estimate.
     pub precision: Precision,
 }
 
-/// What a number of changes is.
+/// The precision of a number of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -38,9 +38,9 @@ impl<E> From<Result<Decision, E>> for Decision {
 pub enum Denial {
     /// Redirects a page request to this address (303); other requests get 401.
     SignIn(String),
-    /// 403.
+    /// Answers with 403.
     Forbidden,
-    /// 404, as if the console did not exist.
+    /// Answers with 404, as if the console did not exist.
     Hidden,
 }
 

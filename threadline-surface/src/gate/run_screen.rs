@@ -24,6 +24,13 @@ pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageE
     if let Some(href) = renamed_parameters(request) {
         return Ok(Screen::Moved(href));
     }
+    // A search in stored values reads rows one by one.
+    let _scan = if request.parameters().texts("scan_values").is_empty() {
+        None
+    } else {
+        let permit = request.settings.scans.try_acquire();
+        Some(permit.map_err(|_| PageError::Busy)?)
+    };
     let screen = AssertUnwindSafe(async {
         match request.route.handler {
             Handler::Static(show) => show(request),

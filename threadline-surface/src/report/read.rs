@@ -7,10 +7,8 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use threadline_core::table::{AuditedTable, TableName};
-use threadline_diesel::query::{InvalidQuery, Order, ScopeError};
-use threadline_diesel::{
-    Actions, AuditAction, PageSize, ReadError, Timeline, TimelineEntry, actions, timeline,
-};
+use threadline_diesel::query::Order;
+use threadline_diesel::{Actions, AuditAction, PageSize, Timeline, TimelineEntry, timeline};
 
 use super::question::ReportQuestion;
 use crate::page_error::PageError;
@@ -109,21 +107,15 @@ async fn read_actions(
         (None, None) => return Ok(in_force(entries)),
     };
     let query = query.page_size(PageSize::new(MAX_CHANGES)?);
-    let query = match context.request.scope() {
-        Some(scope) => query.scope(scope),
-        None => query,
-    };
-    match actions(context.conn, &query).await {
+    match context.actions(query).await {
         Ok(page) if page.has_more() => Err(too_many()),
         Ok(mut page) => {
             page.entries.reverse();
             Ok(page.entries)
         }
         // The scope does not say which actions without changes are visible.
-        Err(ReadError::Query(InvalidQuery::Scope(ScopeError::ActionsUnspecified))) => {
-            Ok(in_force(entries))
-        }
-        Err(error) => Err(error.into()),
+        Err(PageError::Unscoped) => Ok(in_force(entries)),
+        Err(error) => Err(error),
     }
 }
 

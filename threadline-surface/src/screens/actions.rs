@@ -14,6 +14,7 @@ use crate::page::{Page, Screen, Terminal};
 use crate::page_error::PageError;
 use crate::question::{Paging, Parameters, Window};
 use crate::request::{CONSOLE_CATEGORY, GrantedRequest, PageContext};
+use crate::self_audit;
 use crate::view::actions::actions;
 use crate::view::form::{Choice, Field, field, select};
 use crate::view::pager::pager;
@@ -64,7 +65,10 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     }
     let ids = page.entries.iter().map(|one| one.transaction_id);
     let summaries = context.summaries(ids).await?;
-    let names = recorded_actions(context.conn, request.scope()).await?;
+    let mut names = recorded_actions(context.conn, request.scope()).await?;
+    if !request.allows(Capability::Log) {
+        names.retain(|name| !self_audit::is_console_action(name));
+    }
     let body = html! {
         (form(request, &filters, &names))
         (presets(&filters.list(request), &filters.window))
@@ -239,9 +243,14 @@ async fn empty(context: &mut PageContext<'_>, filters: &Filters) -> Markup {
         );
     }
     let query = request.scoped(filters.query.clone(), Actions::scope);
-    let reasons = explain_empty(context.conn, &query)
-        .await
-        .unwrap_or_default();
+    // The reasons also count actions of the console.
+    let reasons = if request.allows(Capability::Log) {
+        explain_empty(context.conn, &query)
+            .await
+            .unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     empty_state(
         "No actions match",
         &html! {

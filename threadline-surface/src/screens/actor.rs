@@ -81,7 +81,7 @@ fn head(request: &GrantedRequest, question: &Question) -> Markup {
     let (from, to) = (text(&question.window.from), text(&question.window.to));
     let actor = question.actor.to_string();
     html! {
-        p.note { "What the application says of " (copied(&actor)) ". PostgreSQL does not know actors." }
+        p.note { "Records for which the application named the actor " (copied(&actor)) ". PostgreSQL cannot check actors." }
         nav.window aria-label="Lists" {
             @for list in List::ALL {
                 @let href = address(request, question, list).with_all(question.window.pairs());

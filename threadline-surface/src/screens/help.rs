@@ -48,7 +48,7 @@ const WORDS: [(&str, &str); 9] = [
     ),
     (
         "baseline",
-        "a row as it was when capture began; not a change",
+        "a record of a row as it was at that time, without a change: by the command baseline, or by a purge that keeps last images",
     ),
     ("erased", "the value was removed later, by request"),
 ];

@@ -70,7 +70,7 @@ fn no_policy() -> Markup {
     let advice = html! {
         p { "Give the policy of the code to the console: " code { "Console::builder(readers).retention(policy)" } }
     };
-    empty_state("This console knows no policy", &advice)
+    empty_state("No retention policy is set", &advice)
 }
 
 /// How long the changes of every table are kept, and from when they are known.

@@ -151,16 +151,22 @@ async fn page(
     let request = context.request;
     let id = AuditTransactionId::from(found.transaction.id);
     let mut summaries = TransactionSummaries::new([id]);
-    let mut actions = Actions::new()
+    let actions = Actions::new()
         .transaction(id)
         .page_size(PageSize::new(PAGE_ACTIONS)?);
     if let Some(scope) = request.scope() {
         summaries = summaries.scope(scope);
-        actions = actions.scope(scope);
     }
     let summary = transaction_summaries(context.conn, &summaries).await?.pop();
-    let mut actions = threadline_diesel::actions(context.conn, &actions).await?;
-    actions.entries.reverse();
+    let actions = match context.actions(actions).await {
+        Ok(mut page) => {
+            page.entries.reverse();
+            Some(page)
+        }
+        // The scope does not say which actions are visible.
+        Err(PageError::Unscoped) => None,
+        Err(error) => return Err(error),
+    };
     let note = completeness::read(context, &found.transaction).await?;
     let list = paging.add_limit(request.href("/transactions").with("id", id));
     let restore = restore::section(context, found, &list, with_restore).await?;
@@ -173,7 +179,9 @@ async fn page(
         (completeness::note(&note))
         (claimed_and_known(request, found))
         @if let Some(summary) = &summary { (op_counts(summary)) }
-        (actions_table(request, &actions.entries, actions.has_more()))
+        @if let Some(actions) = &actions {
+            (actions_table(request, &actions.entries, actions.has_more()))
+        }
         (changes(request, found, rules, &list))
         (restore)
         @if let Some(report) = request.screen("report") {

@@ -64,7 +64,8 @@ pub(crate) fn filter_form(
                         "to" => (field(&one.placeholder("now"))),
                         "table" => {
                             (field(&one.list("tables")))
-                            (key_fields(&table, &keys, tables, errors))
+                            // Not the key columns of a table that may be hidden.
+                            (key_fields(&table, &keys, if request.scope().is_none() { tables } else { &[] }, errors))
                         }
                         "actor" => (field(&one.placeholder("user:42"))),
                         _ => (field(&one)),

@@ -25,7 +25,12 @@ pub(crate) async fn read(
 ) -> Result<Restoration, PageError> {
     let outcome = restore_plan(context.conn, query).await;
     if context.request.scope().is_some() {
-        let plan = outcome.ok();
+        let mut plan = outcome.ok();
+        let statements = plan.iter_mut().flat_map(|plan| &mut plan.statements);
+        // The reason of a suspension can be about other rows of the table.
+        for gap in statements.flat_map(|statement| &mut statement.gaps) {
+            gap.reason = None;
+        }
         return match plan {
             Some(plan) if is_visible(context, &plan).await? => Ok(Restoration::Plan(plan.into())),
             _ => Ok(Restoration::Refused(

@@ -35,13 +35,12 @@ pub(crate) fn error_page(
     match error {
         PageError::Invalid(errors) => invalid_page(request, errors),
         PageError::NotFound => {
-            let advice =
-                html! { p { "Nothing has this address, or it is not part of what you may see." } };
+            let advice = html! { p { "This page or record does not exist, or your grant does not include it." } };
             error_of("Not found", StatusCode::NOT_FOUND, &advice)
         }
         PageError::Forbidden(capability) => forbidden_page(*capability),
         PageError::Unscoped => {
-            let advice = html! { p { "This answer cannot be restricted to your scope." } };
+            let advice = html! { p { "Your scope does not define which of these records are visible. Ask an administrator of the application." } };
             error_of(
                 "Not available in your scope",
                 StatusCode::FORBIDDEN,
@@ -50,7 +49,7 @@ pub(crate) fn error_page(
         }
         PageError::ForeignCursor => {
             let advice = html! {
-                p { "This address continues a list with other filters." }
+                p { "The cursor in this address belongs to a list with other filters." }
                 p { a href=(request.first_page()) { "Start of the list" } }
             };
             error_of(
@@ -74,9 +73,9 @@ pub(crate) fn error_page(
         ),
         PageError::Busy => {
             let advice = html! {
-                p { "Other downloads are running. Try again when they have ended." }
+                p { "Other downloads, or searches in stored values, are running. Try again when they have ended." }
             };
-            error_of("Too many downloads", StatusCode::TOO_MANY_REQUESTS, &advice)
+            error_of("Too many requests", StatusCode::TOO_MANY_REQUESTS, &advice)
         }
         PageError::Unavailable(_) => {
             let advice = html! {

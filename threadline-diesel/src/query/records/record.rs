@@ -31,9 +31,9 @@ pub struct Suspension {
 pub struct Removal {
     /// The position in the order of capture.
     pub order_id: i64,
-    /// The transaction that removed.
+    /// The transaction that removed the records or erased the values.
     pub transaction_id: AuditTransactionId,
-    /// When it removed.
+    /// When the records were removed or the values erased.
     pub removed_at: DateTime<Utc>,
     /// The session user.
     pub removed_by: String,
@@ -90,7 +90,7 @@ pub struct Enrolment {
     pub table: TableName,
     /// Whether capture was enabled; otherwise it was disabled.
     pub enabled: bool,
-    /// When.
+    /// When the policy was deployed or capture was disabled.
     pub recorded_at: DateTime<Utc>,
     /// The session user.
     pub recorded_by: String,

@@ -15,7 +15,7 @@ pub(super) fn findings(request: &GrantedRequest, report: &CoverageReport) -> Mar
         section {
             h2 { "Findings" }
             @if report.findings.is_empty() {
-                div.empty { p { "Nothing to do: capture and trail are as the code declares them." } }
+                div.empty { p { "No findings." } }
             } @else {
                 ul.entries aria-label="Findings" {
                     @for one in &report.findings { (finding(request, one)) }

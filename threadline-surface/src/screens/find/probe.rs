@@ -18,9 +18,10 @@ use uuid::Uuid;
 use super::Meanings;
 use super::existence::{has_action, has_change, has_transaction};
 use super::text::{table_and_key, trace_id};
+use crate::access::Capability;
 use crate::page_error::PageError;
 use crate::question::{GivenInstant, instant_text};
-use crate::request::PageContext;
+use crate::request::{CONSOLE_CATEGORY, PageContext};
 
 /// The time before and after an instant that its page shows.
 const AROUND: TimeDelta = TimeDelta::minutes(5);
@@ -95,7 +96,10 @@ async fn uuid(
         .filter(audit_actions::id.eq(id))
         .load(context.conn)
         .await?;
-    match found.as_slice().first() {
+    let is_visible = |action: &&AuditAction| {
+        request.allows(Capability::Log) || action.category.as_deref() != Some(CONSOLE_CATEGORY)
+    };
+    match found.as_slice().first().filter(is_visible) {
         Some(action) => meanings.add(
             "Action",
             format!("{}, in transaction {}", action.name, action.transaction_id),

@@ -263,7 +263,7 @@ pub(super) fn form_page(request: &GrantedRequest, errors: &[FieldError]) -> Page
                 }
             }
         }
-        (form(&request.href("/report"), "Make the report", &inputs))
+        (form(&request.href("/report"), "Create the report", &inputs))
     };
     let status = if errors.is_empty() {
         StatusCode::OK

@@ -38,11 +38,11 @@ impl Row {
         let choices = names
             .iter()
             .map(|name| Choice::new(name, Some(name.as_str()) == selected));
-        let became = Field::new("became", "Became (optional)")
+        let became = Field::new("became", "Set to (optional)")
             .value(self.question.became.as_deref().unwrap_or_default());
         html! {
             @if !names.is_empty() {
-                h2 { "When did a field become a value?" }
+                h2 { "When was a field set to a value?" }
                 form.fields method="get" action=(request.href("/rows")) {
                     (self.hidden_fields())
                     (select("field", "Field", choices))
