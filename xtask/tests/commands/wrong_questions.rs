@@ -116,8 +116,7 @@ fn a_key_that_lacks_columns_is_wrong_usage_and_shows_the_key_columns() {
         );
     }
     let (code, out, err) = run(&database, &["history", "lines", "place=1,shipment=7"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(err.contains("place is named position now"), "{err}");
+    assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("insert"), "{out}");
 }
 
