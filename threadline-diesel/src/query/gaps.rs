@@ -126,12 +126,21 @@ impl fmt::Display for CaptureGap {
     }
 }
 
+/// The statement of the gaps. The arguments are SQL expressions.
+pub(super) fn gaps_sql(schema: &str, table: &str, key: &str) -> String {
+    include_str!("gaps.sql")
+        .replace("@threadline@", STORAGE_SCHEMA)
+        .replace("@schema@", schema)
+        .replace("@table@", table)
+        .replace("@key@", key)
+}
+
 /// The statement that reads the gaps of a table, with the erasures of a row if its key is given.
 pub(crate) fn select_gaps(
     table: &TableName,
     key: Option<&str>,
 ) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
-    diesel::sql_query(include_str!("gaps.sql").replace("@threadline@", STORAGE_SCHEMA))
+    diesel::sql_query(gaps_sql("$1", "$2", "$3"))
         .into_boxed()
         .bind::<Text, _>(table.schema().to_owned())
         .bind::<Text, _>(table.name().to_owned())

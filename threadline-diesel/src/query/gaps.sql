@@ -1,5 +1,5 @@
--- The gaps that are recorded of a table, in the order of their ids. $1: schema, $2: table, $3: the key of a row,
--- for the erasures of its values, or null.
+-- The gaps that are recorded of a table, in the order of their ids. @schema@, @table@ and @key@
+-- (of a row, for the erasures of its values, or null) are expressions.
 --
 -- Ids from first_id to last_id: a change with a smaller id is older than the gap, a change with a greater
 -- id was captured after it.
@@ -10,7 +10,7 @@ WITH enrolment AS (
         pg_catalog.lag(e.order_id) OVER by_order AS previous_id,
         pg_catalog.lag(e.recorded_at) OVER by_order AS previous_at
     FROM @threadline@.audit_enrolments AS e
-    WHERE e.table_name = $2 AND e.table_schema = $1
+    WHERE e.table_name = @table@ AND e.table_schema = @schema@
     WINDOW by_order AS (ORDER BY e.order_id)
 ),
 gap (kind, first_id, last_id, began_at, ended_at, recorded_by, reason, columns, table_was_empty) AS (
@@ -32,7 +32,7 @@ gap (kind, first_id, last_id, began_at, ended_at, recorded_by, reason, columns, 
     FROM enrolment AS found
     LEFT JOIN LATERAL (
         SELECT c.id, c.captured_at FROM @threadline@.audit_changes AS c
-        WHERE c.table_name = $2 AND c.table_schema = $1
+        WHERE c.table_name = @table@ AND c.table_schema = @schema@
             AND c.captured_at <= found.recorded_at AND c.id BETWEEN found.previous_id AND found.order_id
         ORDER BY c.captured_at DESC, c.id DESC LIMIT 1
     ) AS last ON true
@@ -40,21 +40,21 @@ gap (kind, first_id, last_id, began_at, ended_at, recorded_by, reason, columns, 
     UNION ALL
     SELECT 'suspended', s.order_id, s.order_id, s.suspended_at, NULL, s.suspended_by, s.reason, NULL, NULL
     FROM @threadline@.audit_suspensions AS s
-    WHERE pg_catalog.format('%I.%I', $1, $2) = ANY (s.tables)
+    WHERE pg_catalog.format('%I.%I', @schema@, @table@) = ANY (s.tables)
     UNION ALL
     SELECT 'erased', removal.order_id, removal.order_id, NULL, removal.removed_at, removal.removed_by,
         removal.reason, removal.scope -> 'columns', NULL
     FROM @threadline@.audit_removals AS removal
-    WHERE $3 IS NOT NULL AND removal.kind = 'erasure'
-        AND removal.scope ->> 'table_schema' = $1 AND removal.scope ->> 'table_name' = $2
-        AND removal.scope ->> 'row_key' IN (SELECT s.row_key FROM @threadline@.row_segments($1, $2, $3) AS s)
+    WHERE @key@ IS NOT NULL AND removal.kind = 'erasure'
+        AND removal.scope ->> 'table_schema' = @schema@ AND removal.scope ->> 'table_name' = @table@
+        AND removal.scope ->> 'row_key' IN (SELECT s.row_key FROM @threadline@.row_segments(@schema@, @table@, @key@) AS s)
     UNION ALL
     (
         SELECT 'removed', 0, 0, NULL, horizon.purged_before, removal.removed_by, removal.reason, NULL, NULL
         FROM @threadline@.audit_horizons AS horizon
         JOIN @threadline@.audit_removals AS removal
-            ON removal.kind = 'retention' AND removal.scope -> 'cutoffs' ? pg_catalog.format('%I.%I', $1, $2)
-        WHERE horizon.table_name = $2 AND horizon.table_schema = $1
+            ON removal.kind = 'retention' AND removal.scope -> 'cutoffs' ? pg_catalog.format('%I.%I', @schema@, @table@)
+        WHERE horizon.table_name = @table@ AND horizon.table_schema = @schema@
         ORDER BY removal.order_id DESC LIMIT 1
     )
 )
@@ -64,7 +64,7 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'table_was_empty', gap.table_was_empty,
     'baselined_at', (
         SELECT run.ended_at FROM @threadline@.audit_baseline_runs AS run
-        WHERE run.table_name = $2 AND run.table_schema = $1
+        WHERE run.table_name = @table@ AND run.table_schema = @schema@
             -- After enable_capture no earlier change counts as a record of a row, so all rows are recorded.
             AND run.state = 'finished' AND (run.selection = 'all' OR gap.kind <> 'suspended')
             AND gap.began_at IS NOT NULL AND run.first_change >= gap.last_id

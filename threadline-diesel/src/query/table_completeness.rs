@@ -11,7 +11,7 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use super::error::ReadError;
-use super::gaps::{CaptureGap, GapsRow};
+use super::gaps::{CaptureGap, GapsRow, gaps_sql};
 use crate::json::StoredJson;
 
 /// What is known of the completeness of a table's trail.
@@ -54,12 +54,7 @@ fn select_completeness(tables: &[TableName]) -> BoxedSqlQuery<'static, Pg, SqlQu
     let part = |of: fn(&TableName) -> &str| -> Vec<String> {
         tables.iter().map(|table| of(table).to_owned()).collect()
     };
-    // The statement of one table, for each row of the arrays.
-    let gaps = include_str!("gaps.sql")
-        .replace("$1", "named.table_schema")
-        .replace("$2", "named.table_name")
-        .replace("$3", "NULL::text")
-        .replace("@threadline@", STORAGE_SCHEMA);
+    let gaps = gaps_sql("named.table_schema", "named.table_name", "NULL::text");
     diesel::sql_query(format!(
         "SELECT named.table_schema, named.table_name, \
          {STORAGE_SCHEMA}.audit_horizon(named.table_schema, named.table_name) AS known_since, \

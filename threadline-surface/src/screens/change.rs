@@ -1,14 +1,11 @@
 //! One change: its diff, its stored images, and what is claimed and known of it.
 
-use diesel::ExpressionMethods;
-use diesel::QueryDsl;
-use diesel_async::RunQueryDsl;
 use maud::{Markup, html};
 use threadline_core::table::TableName;
 use threadline_diesel::models::StoredJson;
+use threadline_diesel::query::ChangeById;
 use threadline_diesel::query::diff::ChangeDiff;
-use threadline_diesel::schema::audit_changes;
-use threadline_diesel::{Timeline, TimelineEntry, change};
+use threadline_diesel::{TimelineEntry, change};
 
 use crate::access::Capability;
 use crate::page::{Page, Screen, Terminal};
@@ -34,7 +31,8 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     let id = parameters.value::<i64>("id");
     parameters.finish()?;
     let id = id.ok_or_else(|| field_required("id", "give the id of a change"))?;
-    let entry = visible_change(context, id)
+    let query = request.scoped(ChangeById::new(id), ChangeById::scope);
+    let entry = change(context.conn, query)
         .await?
         .ok_or(PageError::NotFound)?;
     let diff = ChangeDiff::with_rules_among(&entry.change, &context.rules().await?);
@@ -65,30 +63,6 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
                 .rust(format!("threadline::change(&mut conn, {id}).await?")),
         )
         .into())
-}
-
-/// The change with an id, if the scope shows it.
-async fn visible_change(
-    context: &mut PageContext<'_>,
-    id: i64,
-) -> Result<Option<TimelineEntry>, PageError> {
-    let entry = change(context.conn, id).await?;
-    let (Some(scope), Some(entry)) = (context.request.scope(), &entry) else {
-        return Ok(entry);
-    };
-    let at = entry.change.captured_at;
-    let query = Timeline::new()
-        .op(entry.change.op)
-        .from(at)
-        .to(at)
-        .scope(scope)
-        .query()
-        .map_err(threadline_diesel::ReadError::from)?;
-    let visible = query
-        .filter(audit_changes::id.eq(id))
-        .load::<TimelineEntry>(context.conn)
-        .await?;
-    Ok(visible.into_iter().next())
 }
 
 /// What happened, to what, when.

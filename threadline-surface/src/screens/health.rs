@@ -2,12 +2,14 @@
 //!
 //! A number whose statements take longer than [`DEADLINE`], or fail, is unknown; the others are not affected.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
 use maud::{Markup, html};
-use threadline_diesel::coverage::Coverage;
 use threadline_diesel::query::{Attribution, ChangeCount};
-use threadline_diesel::{Timeline, count_changes, coverage, feed, retention_runs};
+use threadline_diesel::{Timeline, count_changes, feed, retention_runs};
 
 use crate::access::Capability;
 use crate::page::Screen;
@@ -17,8 +19,8 @@ use crate::request::{GrantedRequest, PageContext};
 use crate::view::instant::instant;
 use crate::view::number::count_of;
 
-/// The time for each statement of a number.
-const DEADLINE: &str = "SET LOCAL statement_timeout = '300ms'";
+/// The time for each statement of a number, and for the check of coverage.
+const DEADLINE: Duration = Duration::from_millis(300);
 
 /// The largest number of unattributed changes that is counted.
 const MAX_COUNT: u32 = 1_000;
@@ -124,7 +126,8 @@ async fn within_deadline(context: &mut PageContext<'_>, number: Number) -> Optio
     AnsiTransactionManager::begin_transaction(context.conn)
         .await
         .ok()?;
-    let known = match context.conn.batch_execute(DEADLINE).await {
+    let deadline = format!("SET LOCAL statement_timeout = {}", DEADLINE.as_millis());
+    let known = match context.conn.batch_execute(&deadline).await {
         Ok(()) => known(context, number).await,
         Err(_) => None,
     };
@@ -154,7 +157,7 @@ async fn known(context: &mut PageContext<'_>, number: Number) -> Option<Markup> 
             let is_warning = count != ChangeCount::Exact(0);
             Some(fact(number.label(), href, &html! { (text) }, is_warning))
         }
-        Number::Coverage => captured(context).await,
+        Number::Coverage => captured(request).await,
         Number::Purge => {
             let runs = retention_runs(context.conn, 1).await.ok()?;
             let (text, is_warning) = match runs.first() {
@@ -187,14 +190,16 @@ fn count(number: usize, thing: &str) -> String {
     count_of(u64::try_from(number).unwrap_or(u64::MAX), thing)
 }
 
-/// The number of captured tables, and of findings.
-async fn captured(context: &mut PageContext<'_>) -> Option<Markup> {
-    let request = context.request;
-    let mut query = Coverage::new();
-    for gap in &request.settings.expected_gaps {
-        query = query.expecting(*gap).ok()?;
-    }
-    let summary = coverage(context.conn, &query).await.ok()?.summary;
+/// The number of captured tables, and of findings, of the check that all pages share. A check that takes longer
+/// goes on, and the number is that of the last one.
+async fn captured(request: &GrantedRequest) -> Option<Markup> {
+    let settings = Arc::clone(&request.settings);
+    let check = tokio::spawn(async move { settings.coverage.current(&settings).await });
+    let checked = match tokio::time::timeout(DEADLINE, check).await {
+        Ok(Ok(Ok(checked))) => checked,
+        _ => request.settings.coverage.last()?,
+    };
+    let summary = &checked.report.summary;
     let all = summary.captured + summary.needs_capture;
     let text = html! { (summary.captured) " of " (all) };
     let findings = match (summary.errors, summary.warnings) {

@@ -152,6 +152,35 @@ fn a_scope_and_the_capability_log_restrict_the_list() {
 }
 
 #[test]
+fn without_the_capability_log_no_explanation_and_no_id_shows_an_action_of_the_console() {
+    let trail = trail_with_actions();
+    let site = trail.site();
+    trail.act(
+        "admin:rita",
+        "{}",
+        r#"{"name": "console.export", "category": "console"}"#,
+        "SELECT 1",
+    );
+    let id = trail.query("SELECT id FROM threadline.audit_actions WHERE category = 'console'");
+    let empty = "/audit/actions?name=console.export&to=2020-01-01";
+    let find = format!("/audit/find?q={id}");
+    block_on(async {
+        let answer = site.get(empty, Lane::Admin).await;
+        assert!(answer.texts("main").join(" ").contains("after the window"));
+        assert_eq!(
+            site.get(&find, Lane::Admin).await.status,
+            StatusCode::SEE_OTHER
+        );
+
+        let answer = site.get(empty, Lane::NoLog).await;
+        assert!(!answer.texts("main").join(" ").contains("after the window"));
+        let names = answer.attributes("#action-names option", "value");
+        assert!(!names.contains(&"console.export".to_owned()), "{names:?}");
+        assert_eq!(site.get(&find, Lane::NoLog).await.status, StatusCode::OK);
+    });
+}
+
+#[test]
 fn hostile_texts_are_text() {
     let trail = Trail::new();
     let site = trail.site();

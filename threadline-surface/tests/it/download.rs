@@ -1,7 +1,9 @@
 //! Downloads: complete or refused, authorized, recorded.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use threadline_surface::{Exports, Limits};
@@ -311,5 +313,37 @@ fn the_timeline_links_to_files_with_its_filters_for_grants_that_include_them() {
                 "{lane:?}"
             );
         }
+    });
+}
+
+#[test]
+fn a_download_from_another_site_tells_a_hidden_visitor_nothing() {
+    let trail = Trail::new();
+    let site = trail.site();
+    block_on(async {
+        let mut from_elsewhere =
+            request(Method::GET, "/audit/download/changes.csv", Lane::Hidden, "");
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ] {
+            let value = HeaderValue::from_static(value);
+            from_elsewhere.headers_mut().insert(name, value);
+        }
+        let answer = site.send(from_elsewhere).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn a_download_over_its_time_limit_is_not_a_file() {
+    let trail = Trail::new();
+    trail.write("user:1", 7, "INSERT INTO invoices VALUES (1, 5)");
+    let limits = Limits::default().download_timeout(Duration::ZERO);
+    let site = Site::new(trail.builder().limits(limits).build().expect("a console"));
+    block_on(async {
+        let answer = site.get("/audit/download/changes.csv", Lane::Admin).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     });
 }

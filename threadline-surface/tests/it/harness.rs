@@ -33,6 +33,10 @@ pub(crate) enum Lane {
     Auditor,
     /// Everything but values.
     NoValues,
+    /// Everything but the log of the console.
+    NoLog,
+    /// One table, without a rule for actions.
+    OneTable,
     /// 303 or 401.
     SignIn,
     /// 403.
@@ -48,11 +52,13 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Admin,
         Self::Support,
         Self::Auditor,
         Self::NoValues,
+        Self::NoLog,
+        Self::OneTable,
         Self::SignIn,
         Self::Forbidden,
         Self::Hidden,
@@ -64,7 +70,12 @@ impl Lane {
     pub(crate) fn is_denied(self) -> bool {
         !matches!(
             self,
-            Self::Admin | Self::Support | Self::Auditor | Self::NoValues
+            Self::Admin
+                | Self::Support
+                | Self::Auditor
+                | Self::NoValues
+                | Self::NoLog
+                | Self::OneTable
         )
     }
 }
@@ -82,6 +93,11 @@ async fn authorize(visit: Visit) -> Result<Decision, &'static str> {
             .with(Capability::Log)
             .into(),
         Some("NoValues") => Grant::everything().without(Capability::Values).into(),
+        Some("NoLog") => Grant::everything().without(Capability::Log).into(),
+        Some("OneTable") => {
+            let invoices = "invoices".parse().map_err(|_| "a table")?;
+            Grant::support(Scope::new().tables([invoices])).into()
+        }
         Some("SignIn") => Denial::SignIn("/login".to_owned()).into(),
         Some("Forbidden") => Denial::Forbidden.into(),
         Some("Hidden") => Denial::Hidden.into(),

@@ -405,3 +405,29 @@ fn the_address_without_a_row_is_a_form_and_invalid_parameters_are_422_at_the_fie
         assert!(alert.contains(message), "{query}: {alert}");
     }
 }
+
+#[test]
+fn a_scope_shows_a_suspension_of_the_table_without_its_reason() {
+    let trail = Trail::new();
+    let site = trail.site();
+    trail.write("user:1", 7, "INSERT INTO invoices VALUES (1, 5)");
+    trail.run(
+        "BEGIN; SELECT threadline.suspend_capture('{invoices}', 'backfill for Globex');
+         UPDATE invoices SET total_cents = 6; COMMIT",
+    );
+    block_on(async {
+        for address in [
+            "/audit/rows?table=invoices&key=1",
+            "/audit/rows?table=invoices&key=1&at=now",
+        ] {
+            let whole = site.get(address, Lane::Admin).await;
+            assert!(whole.text.contains("backfill for Globex"), "{address}");
+            for address in [address.to_owned(), format!("{address}&format=json")] {
+                let scoped = site.get(&address, Lane::Support).await;
+                assert_eq!(scoped.status, StatusCode::OK, "{address}");
+                assert!(scoped.text.contains("suspended"), "{address}");
+                assert!(!scoped.text.contains("Globex"), "{address}");
+            }
+        }
+    });
+}

@@ -1,12 +1,15 @@
 //! The timeline and its parts.
 
+mod following;
+mod visibility;
+
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use diesel_async::SimpleAsyncConnection;
 use threadline_surface::Limits;
 
-use crate::harness::{Answer, HOSTILE, Lane, Site, Trail, block_on};
+use crate::harness::{Answer, Lane, Site, Trail, block_on};
 
 /// A trail with invoices 1 to `count`, written by Alice for tenant 7, one transaction each.
 fn invoices(count: u32) -> Trail {
@@ -248,65 +251,6 @@ fn an_unfiltered_volume_of_many_changes_is_an_estimate_of_records() {
 }
 
 #[test]
-fn following_starts_at_an_instant_and_never_loses_a_late_commit() {
-    let trail = invoices(1);
-    let site = trail.site();
-    block_on(async {
-        let mut late = trail.connect().await;
-        late.batch_execute("BEGIN; INSERT INTO invoices VALUES (50, 1)")
-            .await
-            .unwrap();
-        let start = site.get("/audit/timeline?follow=true", Lane::Admin).await;
-        assert_eq!(start.status, StatusCode::SEE_OTHER);
-        let followed = site.get(start.header("location"), Lane::Admin).await;
-        assert_eq!(followed.status, StatusCode::OK);
-        assert!(followed.text.contains(r#"http-equiv="refresh""#));
-        let mut seen = followed.attributes("#changes [data-id]", "data-id");
-        let mut poll = followed.attributes("#changes", "data-fragment").remove(0);
-        for id in 60..63 {
-            trail.write(
-                "user:bob",
-                7,
-                &format!("INSERT INTO invoices VALUES ({id}, 1)"),
-            );
-            let part = site.get(&poll, Lane::Admin).await;
-            seen.extend(part.attributes("li[data-id]", "data-id"));
-            poll = part.attributes("[data-next]", "data-next").remove(0);
-        }
-        late.batch_execute("COMMIT").await.unwrap();
-        let part = site.get(&poll, Lane::Admin).await;
-        seen.extend(part.attributes("li[data-id]", "data-id"));
-        seen.sort();
-        seen.dedup();
-        assert_eq!(
-            seen.len(),
-            5,
-            "every change, also the one that committed last"
-        );
-    });
-}
-
-#[test]
-fn a_list_followed_since_long_ago_compares_the_newest_changes_and_says_so() {
-    let trail = Trail::new();
-    trail.run("INSERT INTO invoices SELECT n, n FROM generate_series(1, 600) AS n");
-    let site = trail.site();
-    let old =
-        trail.query("SELECT to_char(now() - interval '1 hour', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')");
-    let old = old.replace('+', "%2B");
-    let followed = page(&site, &format!("/timeline?follow={old}"), Lane::Admin);
-    assert!(followed.text.contains("More than 200 changes match"));
-    let known = followed.attributes("#changes [data-id]", "data-id");
-    assert_eq!(known.len(), 201);
-    trail.run("INSERT INTO invoices VALUES (1000, 1)");
-    let poll = followed.attributes("#changes", "data-fragment").remove(0);
-    let part = block_on(site.get(&poll, Lane::Admin));
-    let new = part.attributes("li[data-id]", "data-id");
-    let new: Vec<_> = new.iter().filter(|id| !known.contains(id)).collect();
-    assert_eq!(new, [&trail.newest_change().to_string()]);
-}
-
-#[test]
 fn changes_are_grouped_by_transaction_with_a_summary_of_tables() {
     let trail = Trail::new();
     trail.write(
@@ -351,125 +295,6 @@ fn an_empty_answer_says_why() {
     }
     let nothing = page(&Trail::new().site(), "/timeline", Lane::Admin);
     assert!(nothing.texts(".empty")[0].contains("No changes yet"));
-}
-
-#[test]
-fn a_scope_hides_other_tenants_from_the_list_its_parts_and_its_explanations() {
-    let trail = Trail::new();
-    let site = trail.site();
-    trail.write("user:a", 7, "INSERT INTO invoices VALUES (1, 100)");
-    trail.write("user:secret", 8, "INSERT INTO invoices VALUES (2, 777777)");
-    for address in [
-        "/timeline",
-        "/timeline?group=transaction",
-        "/timeline?count=true&volume=true",
-        "/timeline?from=2020-01-01&to=2020-01-02",
-        "/timeline?actor=user:secrte",
-        "/timeline?format=json",
-        "/parts/follow?since=-1h",
-        "/parts/volume",
-        "/parts/count",
-    ] {
-        let answer = page(&site, address, Lane::Support);
-        for secret in ["777777", "user:secret", "2 changes"] {
-            let is_asked = address.contains(secret);
-            assert!(
-                is_asked || !answer.text.contains(secret),
-                "{address}: {secret}"
-            );
-        }
-    }
-    assert_eq!(page(&site, "/parts/count", Lane::Support).text, "1 change");
-    let hidden = r#"/timeline?table="odd <schema>"."t ""<b>'1"&key=1"#.replace(' ', "+");
-    let hidden = hidden
-        .replace('"', "%22")
-        .replace('<', "%3C")
-        .replace('>', "%3E");
-    let answer = page(&site, &hidden, Lane::Support);
-    assert!(
-        !answer.text.contains("a b="),
-        "no key columns of a hidden table"
-    );
-}
-
-#[test]
-fn without_the_capability_values_changes_name_their_fields_only() {
-    let trail = Trail::new();
-    let site = trail.site();
-    trail.write("user:a", 7, "INSERT INTO invoices VALUES (1, 987654)");
-    let answer = page(&site, "/timeline", Lane::NoValues);
-    assert!(answer.text.contains("total_cents"));
-    assert!(!answer.text.contains("987654"));
-    for query in ["format=json", "scan_values=987654"] {
-        let answer = block_on(site.get(&format!("/audit/timeline?{query}"), Lane::NoValues));
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{query}");
-    }
-}
-
-#[test]
-fn hostile_names_keys_and_values_are_text() {
-    let trail = Trail::new();
-    let site = trail.site();
-    let value = HOSTILE.replace('\'', "''");
-    trail.write(
-        "user:<i>x</i>",
-        7,
-        &format!(r#"INSERT INTO "odd <schema>"."t ""<b>'1" VALUES ('{value}', 1, '{value}')"#),
-    );
-    let answer = page(&site, "/timeline?count=true&volume=true", Lane::Admin);
-    assert!(answer.texts("main b, main i, main script").is_empty());
-    assert!(
-        answer
-            .texts(".entries")
-            .join(" ")
-            .contains("<script>alert(1)</script>")
-    );
-    let outside = answer
-        .addresses()
-        .into_iter()
-        .find(|one| !one.starts_with("/audit") && !one.starts_with('#'));
-    assert_eq!(outside, None);
-    for address in answer
-        .addresses()
-        .iter()
-        .filter(|one| one.starts_with("/audit/timeline"))
-    {
-        let answer = block_on(site.get(address, Lane::Admin));
-        assert!(matches!(answer.status.as_u16(), 200 | 303), "{address}");
-    }
-    let typed = block_on(site.get(
-        "/audit/timeline?op=%22%3E%3Cb%3E&key=%22%3E%3Cb%3E",
-        Lane::Admin,
-    ));
-    assert_eq!(typed.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(typed.texts("b").is_empty());
-}
-
-#[test]
-fn a_composite_key_has_a_field_for_each_column() {
-    let trail = Trail::new();
-    let site = trail.site();
-    for key in ["x", "y"] {
-        let row = format!(r#"INSERT INTO "odd <schema>"."t ""<b>'1" VALUES ('{key}', 1)"#);
-        trail.write("user:a", 7, &row);
-    }
-    let list = page(&site, "/timeline", Lane::Admin);
-    let table = list.texts(".entries .table").remove(0);
-    let query: String = form_urlencoded::Serializer::new(String::new())
-        .append_pair("table", &table)
-        .append_pair("key", "a b=x")
-        .append_pair("key", "<i>=1")
-        .finish();
-    let answer = page(&site, &format!("/timeline?{query}"), Lane::Admin);
-    assert_eq!(ids(&answer).len(), 1);
-    assert_eq!(
-        answer.attributes("input[name=key]", "value"),
-        ["a b=x", "<i>=1"]
-    );
-    assert_eq!(
-        answer.attributes("input[name=key]", "placeholder"),
-        ["a b=", "<i>="]
-    );
 }
 
 #[test]
@@ -552,4 +377,16 @@ fn the_density_is_a_button_that_returns_to_the_list() {
     let stored = block_on(site.post("/audit/preferences", Lane::Admin, &form));
     assert_eq!(stored.status, StatusCode::SEE_OTHER);
     assert_eq!(stored.header("location"), "/audit/timeline?table=invoices");
+}
+
+#[test]
+fn searches_in_stored_values_are_limited_in_number() {
+    let trail = invoices(1);
+    let limits = Limits::default().scans(0);
+    let site = Site::new(trail.builder().limits(limits).build().expect("a console"));
+    for address in ["/timeline?scan_values=x", "/parts/count?scan-values=x"] {
+        let answer = block_on(site.get(&format!("/audit{address}"), Lane::Admin));
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{address}");
+    }
+    page(&site, "/timeline", Lane::Admin);
 }

@@ -210,3 +210,24 @@ fn invalid_ids_are_422_at_the_field() {
         assert!(alert.contains(message), "{query}: {alert}");
     }
 }
+
+#[test]
+fn a_scope_without_a_rule_for_actions_shows_the_transaction_without_its_actions() {
+    let trail = Trail::new();
+    let site = trail.site();
+    trail.act(
+        "user:1",
+        "{}",
+        r#"{"name": "invoice.open"}"#,
+        "INSERT INTO invoices VALUES (1, 5)",
+    );
+    let id = trail.query("SELECT id FROM threadline.audit_transactions");
+    let address = format!("/audit/transactions?id={id}");
+    block_on(async {
+        let answer = site.get(&address, Lane::OneTable).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let headings = answer.texts("h2").join(" ");
+        assert!(headings.contains("Changes"), "{headings}");
+        assert!(!headings.contains("Actions"), "{headings}");
+    });
+}

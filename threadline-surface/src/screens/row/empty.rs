@@ -4,13 +4,13 @@ use axum::http::StatusCode;
 use maud::{Markup, html};
 use threadline_core::row_key::{RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
-use threadline_diesel::query::{EmptyReason, KeyError, TableQuery, ValueError};
-use threadline_diesel::{CaptureStatus, Timeline, capture_status, explain_empty, resolve_key};
+use threadline_diesel::query::{EmptyReason, TableQuery, ValueError};
+use threadline_diesel::{CaptureStatus, Timeline, capture_status, explain_empty};
 
 use super::Row;
 use crate::page::{Page, Terminal};
 use crate::page_error::PageError;
-use crate::question::FieldError;
+use crate::question::{FieldError, resolve_row_key};
 use crate::request::{GrantedRequest, PageContext};
 use crate::view::completeness::completeness_note;
 use crate::view::empty_answer::sentence;
@@ -77,14 +77,10 @@ pub(super) async fn resolve(
             return Ok(Err(nothing_page(request, table, &no_match())));
         }
     }
-    let error = match resolve_key(context.conn, table, given).await {
+    let errors = match resolve_row_key(context, table, given).await {
         Ok(key) => return Ok(Ok(key)),
-        Err(KeyError::Read(error)) => return Err(error.into()),
-        Err(error) => FieldError {
-            field: "key".to_owned(),
-            value: given.as_str().to_owned(),
-            message: error.to_string(),
-        },
+        Err(PageError::Invalid(errors)) => errors,
+        Err(error) => return Err(error),
     };
     let reasons = if request.scope().is_none() {
         explain_empty(context.conn, &Timeline::new().table(table.clone())).await?
@@ -103,9 +99,9 @@ pub(super) async fn resolve(
         )));
     }
     if request.wants_json() {
-        return Err(PageError::Invalid(vec![error]));
+        return Err(PageError::Invalid(errors));
     }
-    Ok(Err(form_page(request, &[error])))
+    Ok(Err(form_page(request, &errors)))
 }
 
 /// The error of a value that does not fit its column.
