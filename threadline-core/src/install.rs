@@ -1,14 +1,14 @@
 //! The base schema of the trail, as numbered migrations.
 //!
 //! A release that changes the schema adds a migration; released ones never change. The first migration is
-//! the concatenation of the files in `sql/schema/0001`.
+//! the concatenation of the files in `sql/schema/0001`, and so on.
 
 use crate::storage::in_storage_schema;
 
 /// The number of the newest migration that this release knows.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
-/// The oldest schema version that this release supports.
+/// The oldest schema version that this release supports. Jobs, schedules, saved views and evidence need 2.
 pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 
 const FILES_0001: &[&str] = &[
@@ -30,6 +30,13 @@ const FILES_0001: &[&str] = &[
     include_str!("../sql/schema/0001/16_views.sql"),
     include_str!("../sql/schema/0001/18_feed.sql"),
     include_str!("../sql/schema/0001/99_privileges.sql"),
+];
+
+const FILES_0002: &[&str] = &[
+    include_str!("../sql/schema/0002/01_jobs.sql"),
+    include_str!("../sql/schema/0002/02_saved_views.sql"),
+    include_str!("../sql/schema/0002/03_evidence.sql"),
+    include_str!("../sql/schema/0002/99_privileges.sql"),
 ];
 
 /// A numbered migration of the trail.
@@ -80,11 +87,15 @@ impl SchemaMigration {
 /// ```
 #[must_use]
 pub fn migrations() -> Vec<SchemaMigration> {
-    vec![SchemaMigration {
-        version: 1,
-        up: in_storage_schema(&FILES_0001.join("\n")),
-        down: in_storage_schema(include_str!("../sql/uninstall.sql")),
-    }]
+    let migration = |version, up: &[&str], down| SchemaMigration {
+        version,
+        up: in_storage_schema(&up.join("\n")),
+        down: in_storage_schema(down),
+    };
+    vec![
+        migration(1, FILES_0001, include_str!("../sql/uninstall.sql")),
+        migration(2, FILES_0002, include_str!("../sql/uninstall_0002.sql")),
+    ]
 }
 
 /// All migrations as one script. Execute it in one transaction.

@@ -58,4 +58,54 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    threadline_storage.audit_schedules (name) {
+        name -> Text,
+        kind -> Text,
+        cron -> Text,
+        time_zone -> Text,
+        request -> Jsonb,
+        actor -> Nullable<Text>,
+        scope_key -> Nullable<Text>,
+        next_due_at -> Timestamptz,
+        paused_at -> Nullable<Timestamptz>,
+        position -> Nullable<BigInt>,
+        created_at -> Timestamptz,
+        created_by -> Text,
+    }
+}
+
+diesel::table! {
+    threadline_storage.audit_saved_views (id) {
+        id -> Uuid,
+        owner -> Text,
+        name -> Text,
+        is_shared -> Bool,
+        filters -> Jsonb,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    threadline_storage.audit_evidence (order_id) {
+        order_id -> BigInt,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        basis -> Text,
+        subject -> Text,
+        subject_ref -> Jsonb,
+        outcome -> Text,
+        summary_status -> Text,
+        check_name -> Nullable<Text>,
+        check_version -> Nullable<Integer>,
+        library_version -> Nullable<Text>,
+        observed_from -> Nullable<Timestamptz>,
+        observed_to -> Nullable<Timestamptz>,
+        valid_until -> Nullable<Timestamptz>,
+        actor -> Nullable<Text>,
+        detail -> Jsonb,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(audit_transactions, audit_changes, audit_actions);

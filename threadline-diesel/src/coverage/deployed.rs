@@ -34,7 +34,7 @@ impl Deployed {
     /// Evaluates the rows; `version` is the deployed schema version, if it could be read.
     pub(crate) fn new(access: Access, version: &[VersionRow], functions: &[FunctionRow]) -> Self {
         let version = version.first().map(|row| row.version);
-        let installed = InstalledObjects::read(&install::up_sql());
+        let installed = InstalledObjects::of_version(version);
         let mut findings: Vec<_> = functions
             .iter()
             .filter(|function| is_capture(function))

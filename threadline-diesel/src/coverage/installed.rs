@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use threadline_core::install;
 use threadline_core::storage::STORAGE_SCHEMA;
 
 /// The objects that the base schema creates.
@@ -47,8 +48,18 @@ impl InstalledFunction {
 }
 
 impl InstalledObjects {
+    /// The objects of a schema version; of the newest if the version is not known.
+    pub(crate) fn of_version(version: Option<i32>) -> Self {
+        let is_deployed = |migration: &install::SchemaMigration| {
+            version.is_none_or(|version| i64::from(migration.version) <= i64::from(version).max(1))
+        };
+        let migrations = install::migrations().into_iter().filter(is_deployed);
+        let scripts: Vec<_> = migrations.map(|migration| migration.up).collect();
+        Self::read(&scripts.join("\n"))
+    }
+
     /// Parses the SQL, whose statements begin at the start of a line.
-    pub(crate) fn read(sql: &str) -> Self {
+    fn read(sql: &str) -> Self {
         let mut read = Self::default();
         for (at, line) in lines(sql) {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -90,19 +101,19 @@ impl InstalledObjects {
         };
         let (header, body, end) = split_body(sql);
         let statement = &sql[..end];
+        let overloads = self.functions.entry(name).or_default();
         let statement = if statement.starts_with("CREATE OR REPLACE") {
+            // A later migration replaces a function of an earlier one, which has no overloads then.
+            overloads.clear();
             statement.to_owned()
         } else {
             statement.replacen("CREATE", "CREATE OR REPLACE", 1)
         };
-        self.functions
-            .entry(name)
-            .or_default()
-            .push(InstalledFunction {
-                header: header.to_owned(),
-                body: body.to_owned(),
-                statement,
-            });
+        overloads.push(InstalledFunction {
+            header: header.to_owned(),
+            body: body.to_owned(),
+            statement,
+        });
     }
 }
 
@@ -170,13 +181,11 @@ fn split_body(sql: &str) -> (&str, &str, usize) {
 
 #[cfg(test)]
 mod tests {
-    use threadline_core::install;
-
     use super::*;
 
     #[test]
     fn the_objects_of_the_base_schema_are_read_from_its_sql() {
-        let read = InstalledObjects::read(&install::up_sql());
+        let read = InstalledObjects::of_version(None);
         let functions: Vec<_> = read.functions.values().flatten().collect();
         assert!(functions.len() > 20, "{}", functions.len());
         for function in functions {
