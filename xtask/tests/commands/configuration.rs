@@ -84,7 +84,7 @@ fn without_diesel_toml_the_nearest_migrations_directory_is_used() {
 
     fs::create_dir(folder.path().join("migrations")).unwrap();
     assert_eq!(code(&threadline(&nested, None, &["install"])), 0);
-    assert_eq!(migrations(folder.path()).len(), 1);
+    assert!(migrations(folder.path())[0].ends_with("_threadline_0001"));
     assert!(!nested.join("migrations").exists());
 
     let named = threadline(&nested, None, &["install", "--migrations-dir", "other"]);
