@@ -1,0 +1,144 @@
+//! Verifies a sealed export of an audit trail against published checkpoints, without a database.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use threadline_seal::key::VerifierKey;
+use threadline_seal::verify::{Answer, Summary, Verification};
+
+/// The greatest size of a file with keys, in bytes.
+const MAX_KEYS_BYTES: u64 = 65_536;
+
+/// Verify checkpoints, tiles and a sealed export of an audit trail.
+///
+/// Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 a file could not be read.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// File with the public key of the log (NAME+ID+KEY); several keys, each on a line, after a rotation
+    #[arg(long, value_name = "FILE")]
+    vkey: PathBuf,
+    /// Directory with `checkpoints/<20 digits>` and `checkpoint`; repeat it to compare copies
+    #[arg(long, value_name = "DIR", required = true)]
+    checkpoints: Vec<PathBuf>,
+    /// Sealed export: an NDJSON file, or a directory of them
+    #[arg(long, value_name = "PATH")]
+    export: Option<PathBuf>,
+    /// Directory with `tile/`; with it, the export may be a part of the log
+    #[arg(long, value_name = "DIR")]
+    tiles: Option<PathBuf>,
+    /// File that keeps the newest verified checkpoint, to find a log that was set back
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Verify as of the newest checkpoint with at most this number of leaves
+    #[arg(long, value_name = "LEAVES")]
+    size: Option<u64>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let keys = match read_keys(&arguments.vkey) {
+        Ok(keys) => keys,
+        Err((code, message)) => {
+            eprintln!("error: {}", printable(&message));
+            return code.into();
+        }
+    };
+    match verification(&arguments, keys).run() {
+        Ok(answer) => {
+            println!("{}", describe(&answer, arguments.json));
+            ExitCode::from(u8::from(matches!(answer, Answer::NotVerified(_))))
+        }
+        Err(error) => {
+            eprintln!("error: {}", printable(&error.to_string()));
+            3.into()
+        }
+    }
+}
+
+/// Reads the keys; the error has the exit code.
+fn read_keys(file: &PathBuf) -> Result<Vec<VerifierKey>, (u8, String)> {
+    let failed = |error| (3, format!("{}: {error}", file.display()));
+    let invalid = |message: String| (2, format!("--vkey {}: {message}", file.display()));
+    if fs::metadata(file).map_err(failed)?.len() > MAX_KEYS_BYTES {
+        return Err(invalid("larger than 64 KiB".to_owned()));
+    }
+    let text = fs::read_to_string(file).map_err(failed)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<VerifierKey> = lines
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|error: threadline_seal::key::InvalidKey| invalid(error.to_string()))?;
+    if keys.is_empty() {
+        return Err(invalid("no key".to_owned()));
+    }
+    Ok(keys)
+}
+
+fn verification(arguments: &Arguments, keys: Vec<VerifierKey>) -> Verification {
+    let mut directories = arguments.checkpoints.iter();
+    let first = directories.next().cloned().unwrap_or_default();
+    let mut verification =
+        directories.fold(Verification::new(keys, first), Verification::published);
+    if let Some(path) = &arguments.export {
+        verification = verification.export(path);
+    }
+    if let Some(path) = &arguments.tiles {
+        verification = verification.tiles(path);
+    }
+    if let Some(path) = &arguments.state {
+        verification = verification.state(path);
+    }
+    if let Some(size) = arguments.size {
+        verification = verification.size(size);
+    }
+    verification
+}
+
+fn describe(answer: &Answer, json: bool) -> String {
+    match answer {
+        Answer::Verified(summary) if json => with_verdict(true, serde_json::json!(summary)),
+        Answer::NotVerified(finding) if json => with_verdict(false, serde_json::json!(finding)),
+        Answer::Verified(summary) => describe_summary(summary),
+        Answer::NotVerified(finding) => printable(&format!("not verified: {finding}")),
+        _ => String::new(),
+    }
+}
+
+fn with_verdict(verified: bool, mut document: serde_json::Value) -> String {
+    document["verified"] = verified.into();
+    document.to_string()
+}
+
+fn describe_summary(summary: &Summary) -> String {
+    let mut text = format!(
+        "verified: {} checkpoint(s) of {}, the newest with {} leaves and root {}",
+        summary.checkpoints, summary.origin, summary.size, summary.root
+    );
+    if summary.records > 0 {
+        text.push_str(&format!(
+            "; {} record(s) from leaf {}, {} with erased fields, {} removed by retention",
+            summary.records, summary.first_leaf, summary.erased, summary.removed
+        ));
+    }
+    if !summary.consistent {
+        text.push_str("; signatures only: pass --tiles or --export to prove that the checkpoints are of one log");
+    }
+    printable(&text)
+}
+
+/// Replaces the characters that a terminal acts on.
+fn printable(text: &str) -> String {
+    let is_active = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if is_active(c) { '␣' } else { c })
+        .collect()
+}
