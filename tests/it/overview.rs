@@ -4,7 +4,7 @@ use diesel::ExpressionMethods;
 use threadline::prelude::*;
 use threadline::query::{
     ChangeCount, InvalidQuery, Precision, RemovalTarget, ScopeError, TrailRecords,
-    TransactionSummaries,
+    TransactionSummaries, VolumeColumn, VolumeKey,
 };
 use threadline::{
     ReadError, Scope, TableName, Transactions, count_changes, enrolments, removals, suspensions,
@@ -222,6 +222,54 @@ fn a_removal_of_a_scope_hides_other_tables_and_their_number_of_changes() {
             );
         }
     });
+}
+
+#[test]
+fn the_volume_by_a_column_has_the_largest_groups_and_a_cap() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    for number in 1..=22 {
+        trail.run(&format!(
+            "BEGIN;
+             SELECT set_config('threadline.actor_ref', '{{\"type\": \"user\", \"id\": \"{number:02}\"}}', true);
+             INSERT INTO t SELECT {number} * 100 + n, 0 FROM generate_series(1, 30 - {number}) AS n;
+             COMMIT"
+        ));
+    }
+    trail.run("DELETE FROM t WHERE id = 101");
+    let volume = |column| {
+        trail
+            .run_async(async |conn| threadline::volume_by(conn, &Timeline::new(), column).await)
+            .unwrap()
+    };
+    let actors = volume(VolumeColumn::Actor);
+    assert_eq!(actors.groups.len(), 20);
+    let json = serde_json::to_value(&actors.groups[0]).unwrap();
+    let first = serde_json::json!({"key": {"actor": {"type": "user", "id": "01"}}, "count": 29});
+    assert_eq!(json, first);
+    assert_eq!(
+        actors.others,
+        9 + 8 + 1,
+        "two actors and the unattributed change"
+    );
+    let sum: u64 = (8..30).sum();
+    assert_eq!(actors.total, ChangeCount::Exact(sum + 1));
+    let ops = volume(VolumeColumn::Op);
+    assert_eq!(
+        serde_json::to_value(&ops).unwrap(),
+        serde_json::json!({
+            "groups": [
+                {"key": {"op": "insert"}, "count": sum},
+                {"key": {"op": "delete"}, "count": 1},
+            ],
+            "others": 0,
+            "total": {"exact": sum + 1},
+        })
+    );
+    trail.run("INSERT INTO t SELECT n, 0 FROM generate_series(10000, 60000) AS n");
+    let tables = volume(VolumeColumn::Table);
+    assert_eq!(tables.total, ChangeCount::AtLeast(50_000));
+    let key = VolumeKey::Table("t".parse().unwrap());
+    assert_eq!(tables.groups[0].key, key);
 }
 
 #[test]

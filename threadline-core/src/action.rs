@@ -149,6 +149,22 @@ impl ActionStatus {
     }
 }
 
+/// A text is not a status of an action.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a status of an action; write ok or error")]
+pub struct InvalidActionStatus(pub String);
+
+impl std::str::FromStr for ActionStatus {
+    type Err = InvalidActionStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Ok, Self::Error]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| InvalidActionStatus(text.to_owned()))
+    }
+}
+
 /// What the application did, and why. An audited write records it beside its changes.
 ///
 /// ```

@@ -130,7 +130,22 @@ impl FromStr for InstantInput {
     }
 }
 
+impl From<DateTime<Utc>> for InstantInput {
+    fn from(instant: DateTime<Utc>) -> Self {
+        Self {
+            text: instant.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            form: Form::Exact(instant),
+        }
+    }
+}
+
 impl InstantInput {
+    /// The text as typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The instant, given the current time and the time zone of local times.
     ///
     /// # Errors

@@ -267,6 +267,18 @@ impl RowKeyInput {
         &self.text
     }
 
+    /// The texts that were given: one, or one for each pair.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        match &self.pairs {
+            Some(pairs) => pairs
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            None => vec![self.text.clone()],
+        }
+    }
+
     /// Converts the input into the key of a row of a table with these key columns.
     ///
     /// # Errors

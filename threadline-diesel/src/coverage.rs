@@ -35,6 +35,7 @@ mod deployed;
 mod error;
 mod finding;
 pub(crate) mod functions;
+mod groups;
 mod installed;
 pub(crate) mod queries;
 #[cfg(feature = "async")]
@@ -52,6 +53,7 @@ use self::deployed::Facts;
 pub(crate) use self::deployed::newest;
 pub use self::error::CoverageError;
 pub use self::finding::{Finding, Remedy, Severity, shell_quoted};
+pub use self::groups::FindingGroup;
 use self::queries::{HostTable, NameRow};
 #[cfg(feature = "async")]
 pub use self::read::{coverage, deployed_policies};

@@ -78,6 +78,7 @@ pub use self::{
     query::timeline::with_children::history_with_children,
     query::typed_text::{resolve_key, resolve_value},
     query::volume::volume,
+    query::volume_groups::volume_by,
     restore::{Restore, RestorePlan, restore_plan},
     retention::{
         audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress,

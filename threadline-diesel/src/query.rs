@@ -40,11 +40,14 @@ pub(crate) mod table_completeness;
 #[cfg(feature = "async")]
 pub(crate) mod table_query;
 pub(crate) mod timeline;
+#[cfg(feature = "async")]
+pub(crate) mod timeline_filters;
 pub(crate) mod transactions;
 #[cfg(feature = "async")]
 pub(crate) mod typed_text;
 #[cfg(feature = "async")]
 pub(crate) mod volume;
+pub(crate) mod volume_groups;
 
 pub use self::actions::{Actions, ActionsQuery};
 pub use self::as_of::{
@@ -92,6 +95,12 @@ pub use self::table_query::TableQuery;
 #[cfg(feature = "async")]
 pub use self::timeline::HistoryWithChildren;
 pub use self::timeline::{Attribution, ChangesQuery, Timeline, actor_window};
+#[cfg(feature = "async")]
+pub use self::timeline_filters::{InvalidFilter, InvalidFilters, TimelineFilters};
 pub use self::transactions::{Transactions, TransactionsQuery, actor_history};
 #[cfg(feature = "async")]
 pub use self::volume::{MAX_VOLUME_BUCKETS, Precision, VolumeBucket};
+#[cfg(feature = "async")]
+pub use self::volume_groups::{
+    GroupedVolume, MAX_VOLUME_GROUPS, VolumeColumn, VolumeGroup, VolumeKey,
+};

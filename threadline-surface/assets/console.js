@@ -65,16 +65,17 @@
   // keep the last answer.
   const load = async (part) => {
     try {
-      const answer = await fetch(part.dataset.fragment, { headers: { accept: "text/html" } });
-      if (answer.status === 304 || answer.status === 204) return;
-      if (!answer.ok) throw new Error(answer.status);
-      const text = await answer.text();
-      const next = document.createElement("template");
-      next.innerHTML = policy.createHTML(text);
-      if (part.dataset.mode === "prepend") prepend(part, next.content); else part.replaceChildren(next.content);
+      const answer = await fetch(part.dataset.fragment, { headers: { "if-none-match": part.dataset.tag || "" } });
+      if (answer.status !== 304) {
+        if (!answer.ok) throw new Error(answer.status);
+        part.dataset.tag = answer.headers.get("etag") || "";
+        const next = document.createElement("template");
+        next.innerHTML = policy.createHTML(await answer.text());
+        if (part.dataset.mode === "prepend") prepend(part, next.content); else part.replaceChildren(next.content);
+        enhance(part);
+      }
       part.dataset.loaded = Date.now();
       delete part.dataset.stale;
-      enhance(part);
     } catch {
       part.dataset.stale = part.dataset.loaded || "";
       if (part.dataset.loaded) {

@@ -132,6 +132,58 @@ test("the keys move between entries, pages and screens", async () => {
   await context.close();
 });
 
+test("a pasted id, actor, row and time open their pages", async () => {
+  const { context, page, errors } = await signedIn(browser, server, server.admin);
+  const transaction = new URL(server.incident).searchParams.get("id");
+  const change = new URL(paths.change, server.origin).searchParams.get("id");
+  const pasted = [
+    [transaction, "/transactions", { id: transaction }],
+    [`  ${change}\n`, "/changes", { id: change }],
+    ["user:alice", "/actors", { actor: "user:alice" }],
+    ["invoices 2", "/rows", { table: "public.invoices", key: "2" }],
+    ["2026-01-31T12:00:00Z", "/timeline", { from: "2026-01-31T11:55:00Z", to: "2026-01-31T12:05:00Z" }],
+  ];
+  for (const [text, path, parameters] of pasted) {
+    await open(page, server, "/help");
+    await page.keyboard.press("/");
+    await page.evaluate((value) => {
+      const data = new DataTransfer();
+      data.setData("text/plain", value);
+      const event = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+      if (document.activeElement.dispatchEvent(event)) document.execCommand("insertText", false, value);
+    }, text);
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    const address = new URL(page.url());
+    assert.equal(address.pathname, new URL(server.base).pathname + path, text);
+    assert.deepEqual(Object.fromEntries(address.searchParams), parameters, text);
+    assert.equal(await page.isVisible("h1"), true);
+  }
+  await open(page, server, "/help");
+  await page.fill("#find-box", "user:nobody-here");
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+  const text = await page.textContent("main");
+  assert.ok(text.includes("Nothing found") && text.includes("there are no records of user:nobody-here"), text);
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("following shows new changes behind a button, and 304 leaves the list alone", async () => {
+  const { context, page, errors } = await signedIn(browser, server, server.admin);
+  const polls = [];
+  page.on("response", (answer) => { if (answer.url().includes("/parts/follow")) polls.push(answer.status()); });
+  await open(page, server, "/timeline?follow=true");
+  await page.waitForEvent("response", (answer) => answer.url().includes("/parts/follow") && answer.status() === 304);
+  const before = await page.$$eval("#changes > li[data-id]", (all) => all.length);
+  await server.addInvoice("Followed");
+  await page.waitForSelector("#more:not([hidden])", { timeout: 15_000 });
+  await page.click("#more");
+  const after = await page.$$eval("#changes > li[data-id]:not([hidden])", (all) => all.length);
+  assert.ok(after > before, `${before}, ${after}`);
+  assert.ok(polls.every((status) => status === 200 || status === 304), polls.join());
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
 test("the tabulator reaches every control in order, with a visible focus", async () => {
   const { context, page } = await signedIn(browser, server, server.admin);
   await open(page, server, "/timeline?limit=2");

@@ -31,15 +31,15 @@ export async function startServer() {
   };
   const origin = new URL(found.console).origin;
   try {
-    await addRows(origin);
+    const addInvoice = await addRows(origin);
+    return { origin, base: found.console, ...found, addInvoice, stop };
   } catch (error) {
     await stop();
     throw error;
   }
-  return { origin, base: found.console, ...found, stop };
 }
 
-/** Adds an organization with 40 invoices, one of them with hostile texts. */
+/** Adds an organization with 40 invoices, one of them with hostile texts. Returns a function that adds one more. */
 async function addRows(origin) {
   const send = async (path, body, token) => {
     const headers = { "content-type": "application/json" };
@@ -51,11 +51,14 @@ async function addRows(origin) {
   const member = { handle: "carol", name: "Carol", email: "carol@globex.example", password: "carol's secret" };
   await send("/organizations", { organization: "Globex", member });
   const { token } = await send("/login", member);
+  const addInvoice = (customer, cents = 100) => {
+    const lines = [{ description: customer, amount_cents: cents }];
+    return send("/invoices", { customer, due_on: "2027-01-31", lines }, token);
+  };
   for (let number = 1; number <= 40; number += 1) {
-    const customer = number === 40 ? HOSTILE : `Customer ${number}`;
-    const lines = [{ description: customer, amount_cents: number * 100 }];
-    await send("/invoices", { customer, due_on: "2027-01-31", lines }, token);
+    await addInvoice(number === 40 ? HOSTILE : `Customer ${number}`, number * 100);
   }
+  return addInvoice;
 }
 
 /** The addresses of all screens by name, for the rows of the demonstration; of some, if SCREENS lists names. */
@@ -74,6 +77,8 @@ export async function screens({ base, admin, incident, history }) {
     timeline: "/timeline",
     "timeline-filtered": "/timeline?table=invoices&op=update&from=-24h",
     "timeline-unattributed": "/timeline?unattributed=true",
+    "timeline-by-table": "/timeline?by=table&volume=true",
+    "timeline-by-actor": "/timeline?by=actor&volume=true",
     "timeline-empty": "/timeline?table=invoice",
     change: `/changes?id=${change.id}`,
     "change-hostile": `/changes?id=${hostile.id}`,
@@ -82,6 +87,7 @@ export async function screens({ base, admin, incident, history }) {
     "row-redacted": history.slice(base.length),
     "row-compared": `/rows?table=invoices&key=2&a=${inserted.captured_at}&b=now`,
     actor: "/actors?actor=user:alice",
+    "actor-without-records": "/actors?actor=user:nobody",
     correlation: "/correlations?correlation=order-7002",
     actions: "/actions",
     coverage: "/coverage",

@@ -26,7 +26,9 @@ use crate::access::{Decision, Visit};
 use crate::connections::ConnectionPool;
 use crate::coverage_check::CoverageCheck;
 use crate::gate;
+use crate::request_rate::RequestRates;
 use crate::settings::{Authorize, Branding, Exports, FindActor, Limits, Settings};
+use crate::shared_looks::SharedLooks;
 
 /// The operator console: a service for [`nest_service`](axum::Router::nest_service).
 ///
@@ -285,6 +287,8 @@ impl ConsoleBuilder<Authorized> {
             base_path: self.base_path,
             limits: self.limits,
             coverage: CoverageCheck::default(),
+            looks: SharedLooks::default(),
+            request_rates: RequestRates::default(),
         };
         Ok(Console {
             service: gate::service(Arc::new(settings), csrf),

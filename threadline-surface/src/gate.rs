@@ -15,6 +15,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::IF_NONE_MATCH;
 use axum::http::{Method, Response, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use chrono::Utc;
@@ -154,6 +155,8 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         Ok(form) => (form, None),
         Err(error) => (String::new(), Some(error)),
     };
+    let if_none_match = parts.headers.get(IF_NONE_MATCH);
+    let if_none_match = if_none_match.and_then(|tag| tag.to_str().ok());
     let request = GrantedRequest {
         preferences: Preferences::from_parts(&parts, settings.zone),
         settings,
@@ -166,6 +169,7 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         form,
+        if_none_match: if_none_match.unwrap_or_default().to_owned(),
         is_secure: is_secure(&parts),
     };
     let outcome = match rejected {

@@ -20,10 +20,12 @@ mod preferences;
 mod question;
 mod report;
 mod request;
+mod request_rate;
 mod routes;
 mod screens;
 mod self_audit;
 mod settings;
+mod shared_looks;
 mod shell;
 mod view;
 

@@ -14,6 +14,10 @@ pub(crate) enum Screen {
     Page(Page),
     /// A part of a page, for the script.
     Fragment(Markup),
+    /// A part of a page with its entity tag.
+    TaggedFragment(Markup, String),
+    /// The part of a page that the client has (304), with its entity tag.
+    NotModified(String),
     /// The JSON document of the command.
     Json(String),
     /// A redirection (303).

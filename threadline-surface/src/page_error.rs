@@ -1,7 +1,7 @@
 //! Why a screen has no answer.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use threadline_diesel::query::{InvalidPageSize, InvalidQuery, ScopeError};
+use threadline_diesel::query::{InvalidFilters, InvalidPageSize, InvalidQuery, ScopeError};
 use threadline_diesel::{AsOfError, ReadError};
 
 use crate::access::Capability;
@@ -28,6 +28,8 @@ pub(crate) enum PageError {
     TooLong(axum::http::StatusCode),
     /// As many downloads as allowed are running (429).
     Busy,
+    /// The actor sent more requests than allowed (429); the seconds until the next is answered.
+    TooManyRequests { seconds: u64 },
     /// The pool or the database does not answer (503).
     Unavailable(&'static str),
     /// A defect (500).
@@ -81,6 +83,17 @@ impl From<AsOfError> for PageError {
             AsOfError::Database(error) => error.into(),
             _ => Self::Internal("as of"),
         }
+    }
+}
+
+impl From<InvalidFilters> for PageError {
+    fn from(InvalidFilters(errors): InvalidFilters) -> Self {
+        let errors = errors.into_iter().map(|error| FieldError {
+            field: error.name,
+            value: error.value,
+            message: error.reason,
+        });
+        Self::Invalid(errors.collect())
     }
 }
 

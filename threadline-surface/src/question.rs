@@ -1,5 +1,6 @@
 //! Addresses and questions: one parser of parameters for all screens, and its inverse.
 
+mod chart_by;
 mod filters;
 mod instant;
 mod paging;
@@ -10,6 +11,7 @@ mod timeline;
 mod timeline_terminal;
 mod window;
 
+pub(crate) use self::chart_by::ChartBy;
 pub(crate) use self::filters::ChangeFilters;
 pub(crate) use self::instant::{GivenInstant, instant_text};
 pub(crate) use self::paging::Paging;

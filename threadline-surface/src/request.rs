@@ -48,6 +48,8 @@ pub(crate) struct GrantedRequest {
     pub(crate) query: String,
     /// The body of a form; empty for other methods.
     pub(crate) form: String,
+    /// The entity tag of the answer that the client has; empty if it has none.
+    pub(crate) if_none_match: String,
     /// Whether cookies of this request are `Secure`.
     pub(crate) is_secure: bool,
 }
@@ -159,11 +161,10 @@ impl PageContext<'_> {
         &mut self,
         filters: &ChangeFilters,
     ) -> Result<Timeline, PageError> {
-        let key = filters.key_input().ok().flatten();
-        let key = match (&filters.table, &key) {
+        let key = match (&filters.fields.table, &filters.fields.key) {
             (Some(table), Some(key)) => Some(resolve_row_key(self, table, key).await?),
             _ => None,
         };
-        Ok(filters.timeline(key.as_ref(), self.request.scope()))
+        Ok(filters.timeline(key.as_ref(), self.request.scope())?)
     }
 }

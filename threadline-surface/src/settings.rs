@@ -16,6 +16,8 @@ use crate::access::{Decision, Visit};
 use crate::connections::{Connection, ConnectionPool};
 use crate::coverage_check::CoverageCheck;
 use crate::page_error::PageError;
+use crate::request_rate::RequestRates;
+use crate::shared_looks::SharedLooks;
 
 /// The host's decision on a request.
 pub(crate) type Authorize = Arc<dyn Fn(Visit) -> BoxFuture<'static, Decision> + Send + Sync>;
@@ -26,7 +28,7 @@ pub(crate) type FindActor = Arc<dyn Fn(&Parts) -> Option<ActorRef> + Send + Sync
 /// The number of changes of the largest download, unless set.
 const DEFAULT_MAX_ROWS: u64 = 100_000;
 
-/// The settings and the last check of coverage, which all requests share.
+/// The settings, and the answers and counts that all requests share.
 pub(crate) struct Settings {
     pub(crate) readers: Arc<dyn ConnectionPool>,
     pub(crate) writers: Option<Arc<dyn ConnectionPool>>,
@@ -45,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) base_path: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) coverage: CoverageCheck,
+    pub(crate) looks: SharedLooks,
+    pub(crate) request_rates: RequestRates,
 }
 
 impl Settings {
@@ -143,6 +147,7 @@ pub struct Limits {
     pub(crate) downloads: usize,
     pub(crate) download: Duration,
     pub(crate) scans: usize,
+    pub(crate) requests: u32,
 }
 
 impl Limits {
@@ -181,6 +186,14 @@ impl Limits {
         self
     }
 
+    /// The number of pages, parts of pages and files that an actor may request in 10 seconds: 60 unless set. A
+    /// further request gets 429. Requests without an actor, and of anonymous actors, are not counted.
+    #[must_use]
+    pub fn requests(mut self, number: u32) -> Self {
+        self.requests = number;
+        self
+    }
+
     /// The time that `authorize` has to answer: 2 s unless set.
     #[must_use]
     pub fn authorize_timeout(mut self, timeout: Duration) -> Self {
@@ -215,6 +228,7 @@ impl Default for Limits {
             downloads: 2,
             download: Duration::from_secs(600),
             scans: 2,
+            requests: 60,
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod facts;
 pub(crate) mod filter_form;
 pub(crate) mod followed;
 pub(crate) mod form;
+pub(crate) mod group_chart;
 pub(crate) mod grouped_entries;
 pub(crate) mod id;
 pub(crate) mod instant;

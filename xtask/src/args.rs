@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use threadline_core::action::ActionStatus;
 use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
 
@@ -148,12 +147,4 @@ pub struct DemoArgs {
     /// Use this database instead of a throwaway server.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-}
-
-/// Parses the status of an action as stored: `ok` or `error`.
-pub(crate) fn parse_action_status(text: &str) -> Result<ActionStatus, String> {
-    [ActionStatus::Ok, ActionStatus::Error]
-        .into_iter()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| format!("`{text}` is not a status of an action; write ok or error"))
 }

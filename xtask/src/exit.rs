@@ -8,6 +8,7 @@ use diesel::result::Error as DieselError;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_diesel::ReadError;
 use threadline_diesel::coverage::CoverageError;
+use threadline_diesel::query::{InvalidFilter, InvalidFilters};
 
 use crate::output::text::escape;
 
@@ -68,6 +69,15 @@ impl Failure {
         } else {
             Err(Self::Usage(messages))
         }
+    }
+}
+
+impl From<InvalidFilters> for Failure {
+    fn from(InvalidFilters(filters): InvalidFilters) -> Self {
+        let option = |invalid: InvalidFilter| {
+            format!("--{}: {}", invalid.name.replace('_', "-"), invalid.reason)
+        };
+        Self::Usage(filters.into_iter().map(option).collect())
     }
 }
 

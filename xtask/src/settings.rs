@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     /// The time zone of input without an offset, and of output beside UTC.
     pub(crate) zone: Tz,
     /// The time at which the process started.
-    now: DateTime<Utc>,
+    pub(crate) now: DateTime<Utc>,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();

@@ -224,9 +224,19 @@ pub(crate) fn digest<Filters: Serialize>(
     scope: Option<&Scope>,
     order: Order,
 ) -> String {
+    URL_SAFE_NO_PAD.encode(&sha256(kind, filters, scope, order)[..6])
+}
+
+/// The SHA-256 of the filters, scope and order of a query.
+pub(crate) fn sha256<Filters: Serialize>(
+    kind: &str,
+    filters: &Filters,
+    scope: Option<&Scope>,
+    order: Order,
+) -> [u8; 32] {
     let query = (kind, filters, scope.map(Scope::fingerprint), order);
     let query = serde_json::to_vec(&query).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(query)[..6])
+    Sha256::digest(query).into()
 }
 
 /// The position of a cursor.

@@ -33,7 +33,7 @@ pub use self::with_children::HistoryWithChildren;
 use super::error::InvalidQuery;
 use super::filter_values::{ColumnName, MetaPattern, SearchText};
 use super::page_reader::PagedQuery;
-use super::pagination::{Cursor, Order, Page, PageSize, Paging, Start, digest};
+use super::pagination::{Cursor, Order, Page, PageSize, Paging, Start, digest, sha256};
 use super::scope::Scope;
 use super::sql_fragment::SqlFragment;
 use crate::models::{AuditChange, Op, TimelineEntry};
@@ -329,6 +329,21 @@ impl Timeline {
 
     fn digest(&self) -> String {
         digest("changes", &self.filters, self.scope.as_ref(), self.order)
+    }
+
+    /// The SHA-256 of the filters, scope and order: equal for equal timelines, whatever the page. For caches.
+    ///
+    /// ```
+    /// use threadline_diesel::Timeline;
+    ///
+    /// let invoices = Timeline::new().table("invoices".parse()?);
+    /// assert_eq!(invoices.fingerprint(), invoices.clone().first_page().fingerprint());
+    /// assert_ne!(invoices.fingerprint(), Timeline::new().fingerprint());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256("changes", &self.filters, self.scope.as_ref(), self.order)
     }
 
     /// The filters as JSON, for records of read access.

@@ -16,7 +16,7 @@ use super::timeline::Timeline;
 pub const MAX_VOLUME_BUCKETS: u32 = 60;
 
 /// How many changes are counted, the newest first.
-const MAX_COUNTED: u32 = 50_000;
+pub(crate) const MAX_COUNTED: u32 = 50_000;
 
 /// How many changes of a timeline without filters are counted; for more, the volume is estimated.
 const MAX_COUNTED_UNFILTERED: u32 = 5_000;

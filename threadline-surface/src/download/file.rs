@@ -79,12 +79,16 @@ pub(crate) fn file_name(
     is_gzipped: bool,
     now: DateTime<Utc>,
 ) -> String {
-    let table = filters.table.as_ref().map(|table| match table.schema() {
-        "public" => table.name().to_owned(),
-        _ => table.to_string(),
-    });
+    let table = filters
+        .fields
+        .table
+        .as_ref()
+        .map(|table| match table.schema() {
+            "public" => table.name().to_owned(),
+            _ => table.to_string(),
+        });
     let of: String = table
-        .or_else(|| filters.schema.clone())
+        .or_else(|| filters.fields.schema.clone())
         .unwrap_or_else(|| "changes".to_owned())
         .chars()
         .map(|one| {
@@ -120,11 +124,11 @@ mod tests {
     fn file_names_have_table_window_and_time_and_no_hostile_character() {
         let now = "2026-11-21T17:44:50Z".parse().unwrap();
         let from = crate::question::GivenInstant::parse("-1h", now, chrono_tz::Tz::UTC).unwrap();
-        let filters = ChangeFilters {
-            table: Some(TableName::new("odd", "../\"a\r\nb\u{202e}")),
+        let mut filters = ChangeFilters {
             from: Some(from),
             ..ChangeFilters::default()
         };
+        filters.fields.table = Some(TableName::new("odd", "../\"a\r\nb\u{202e}"));
         let name = file_name(&filters, FileFormat::Csv, true, now);
         assert!(name.ends_with("-from-20261121T164450Z-at-20261121T174450Z.csv.gz"));
         let is_plain = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);

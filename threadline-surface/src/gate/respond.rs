@@ -1,9 +1,9 @@
 //! Turns the answer of a screen into a response.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, Response, StatusCode};
-use maud::Markup;
+use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::headers::text_response;
@@ -17,6 +17,9 @@ use crate::view::states::error_page;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
+/// The seconds after which to try again if something else is busy.
+const RETRY_SECONDS: u64 = 5;
+
 /// The response of a screen.
 pub(super) fn respond(
     request: &GrantedRequest,
@@ -25,6 +28,10 @@ pub(super) fn respond(
     match outcome {
         Ok(Screen::Page(page)) => markup(page.status, &frame(request, &page)),
         Ok(Screen::Fragment(fragment)) => markup(StatusCode::OK, &fragment),
+        Ok(Screen::TaggedFragment(fragment, tag)) => {
+            tagged(markup(StatusCode::OK, &fragment), &tag)
+        }
+        Ok(Screen::NotModified(tag)) => tagged(markup(StatusCode::NOT_MODIFIED, &html! {}), &tag),
         Ok(Screen::Json(document)) => response(StatusCode::OK, JSON, document),
         Ok(Screen::Redirect(href)) => see_other(href.as_str()),
         Ok(Screen::Moved(href)) => {
@@ -90,8 +97,11 @@ fn error_response(request: &GrantedRequest, error: &PageError) -> Response<Body>
         status,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
     ) {
-        let seconds = HeaderValue::from_static("5");
-        response.headers_mut().insert(RETRY_AFTER, seconds);
+        let seconds = match error {
+            PageError::TooManyRequests { seconds } => *seconds,
+            _ => RETRY_SECONDS,
+        };
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -105,6 +115,13 @@ fn log(request: &GrantedRequest, kind: &'static str) -> String {
 
 fn markup(status: StatusCode, markup: &Markup) -> Response<Body> {
     response(status, HTML, markup.0.clone())
+}
+
+fn tagged(mut response: Response<Body>, tag: &str) -> Response<Body> {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
 }
 
 fn see_other(address: &str) -> Response<Body> {

@@ -14,12 +14,16 @@ use crate::request::{GrantedRequest, PageContext};
 use crate::routes::{Handler, ReadScreen};
 use crate::screens::moved::renamed_parameters;
 
-/// Checks the capability and runs the function of the screen, with a deadline. A panic is an error.
+/// Checks the capability and the limit on requests, and runs the function of the screen, with a deadline. A panic is an error.
 pub(super) async fn run_screen(request: &GrantedRequest) -> Result<Screen, PageError> {
     if let Some(capability) = request.route.capability
         && !request.allows(capability)
     {
         return Err(PageError::Forbidden(capability));
+    }
+    if !matches!(request.route.handler, Handler::Static(_)) {
+        let rates = &request.settings.request_rates;
+        rates.admit(request.actor.as_ref(), request.settings.limits.requests)?;
     }
     if let Some(href) = renamed_parameters(request) {
         return Ok(Screen::Moved(href));

@@ -6,7 +6,6 @@ use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
 use threadline_diesel::query::ColumnName;
 
-use super::filters::key_input;
 use super::instant::GivenInstant;
 use super::paging::Paging;
 use super::parameters::Parameters;
@@ -125,6 +124,16 @@ impl RowQuestion {
             .filter_map(|(name, given)| Some((name, given.as_ref()?.fixed().text)))
             .collect()
     }
+}
+
+/// The key of a row: one text, or `column=value` pairs; none if there is no text.
+fn key_input(texts: &[String]) -> Result<Option<RowKeyInput>, String> {
+    let input = match texts {
+        [] => return Ok(None),
+        [key] => key.parse(),
+        pairs => RowKeyInput::from_pairs(pairs),
+    };
+    input.map(Some).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use chrono_tz::Tz;
+use threadline_diesel::Op;
+use threadline_diesel::query::VolumeKey;
 
+use super::chart_by::ChartBy;
 use super::filters::ChangeFilters;
 use super::instant::{GivenInstant, instant_text};
 use super::paging::Paging;
@@ -19,6 +22,8 @@ pub(crate) struct TimelineQuestion {
     pub(crate) paging: Paging,
     /// Whether changes are grouped by transaction.
     pub(crate) is_grouped: bool,
+    /// What the chart of the volume shows.
+    pub(crate) chart_by: ChartBy,
     /// Whether the start of the window was added, because no index serves the filters.
     pub(crate) is_window_added: bool,
     /// Whether no window may be added: `window=all`.
@@ -49,6 +54,7 @@ impl TimelineQuestion {
                 .is_some()
         };
         let is_grouped = word(parameters, "group", "transaction");
+        let chart_by = parameters.parsed("by", ChartBy::parse).unwrap_or_default();
         let is_unbounded = word(parameters, "window", "all");
         let fixed = parameters.parsed("fixed", |text| GivenInstant::parse(text, now, zone));
         let (from, to) = (parameters.text("live_from"), parameters.text("live_to"));
@@ -62,6 +68,7 @@ impl TimelineQuestion {
             filters,
             paging,
             is_grouped,
+            chart_by,
             is_window_added,
             is_unbounded,
             fixed: fixed.map(|fixed| FixedWindow {
@@ -143,6 +150,30 @@ impl TimelineQuestion {
         list.add(path)
     }
 
+    /// Adds the changes of a bar of the chart to an address; none for a value that no filter can select.
+    pub(crate) fn with_volume_key(&self, path: Href, key: &VolumeKey) -> Option<Href> {
+        let mut list = self.clone();
+        list.chart_by = ChartBy::default();
+        let filters = &mut list.filters;
+        match key {
+            VolumeKey::Table(table) => {
+                filters.table = Some(table.clone());
+                filters.schema = None;
+            }
+            VolumeKey::Actor(actor) => {
+                filters.actor = match actor {
+                    Some(actor) => Some(actor.known()?.clone()),
+                    None => None,
+                };
+                filters.actor_type = None;
+                filters.unattributed = actor.is_none();
+            }
+            VolumeKey::Op(op) if Op::ALL.contains(op) => filters.op = Some(*op),
+            _ => return None,
+        }
+        Some(list.add(path))
+    }
+
     /// Adds this list to an address without one filter.
     pub(crate) fn without(&self, path: Href, name: &str) -> Href {
         let pairs = self.filters.pairs().into_iter().filter(|(other, _)| {
@@ -161,6 +192,9 @@ impl TimelineQuestion {
         let mut list = self.paging.add_limit(list);
         if self.is_grouped {
             list = list.with("group", "transaction");
+        }
+        if self.chart_by != ChartBy::default() {
+            list = list.with("by", self.chart_by.as_str());
         }
         if self.is_unbounded && self.filters.from.is_none() {
             list = list.with("window", "all");
@@ -228,7 +262,10 @@ mod tests {
             let question = take(query, NOW);
             assert_eq!(question.is_window_added, is_added, "{query}");
             let list = take(&super::tests::query(&question.list(timeline())), NOW);
-            assert_eq!(list.filters.op, question.filters.op, "{query}");
+            assert_eq!(
+                list.filters.fields.op, question.filters.fields.op,
+                "{query}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands of a timeline.
 
 use threadline_core::identifier::quote_literal;
+use threadline_core::row_key::RowKeyInput;
 
 use super::filters::ChangeFilters;
 use crate::page::Terminal;
@@ -29,7 +30,7 @@ fn sql(filters: &ChangeFilters) -> Option<String> {
         let value = quote_literal(&value);
         conditions.push(match name {
             "table" => {
-                let table = filters.table.as_ref()?;
+                let table = filters.fields.table.as_ref()?;
                 let (schema, name) = (quote_literal(table.schema()), quote_literal(table.name()));
                 format!("table_schema = {schema} AND table_name = {name}")
             }
@@ -59,7 +60,7 @@ fn rust(filters: &ChangeFilters) -> String {
         let parsed = format!("{value:?}.parse()?");
         let call = match name {
             "key" => continue,
-            "table" if !filters.key.is_empty() => format!("row({parsed}, &key)"),
+            "table" if filters.fields.key.is_some() => format!("row({parsed}, &key)"),
             "schema" => format!("schema({value:?})"),
             "changed" => format!("changed_field({parsed})"),
             "unattributed" => "attribution(Attribution::Unattributed)".to_owned(),
@@ -73,7 +74,8 @@ fn rust(filters: &ChangeFilters) -> String {
         calls.push_str("\n    .");
         calls.push_str(&call);
     }
-    let key = match (&filters.table, filters.key.as_slice()) {
+    let keys = filters.fields.key.as_ref().map(RowKeyInput::texts);
+    let key = match (&filters.fields.table, keys.as_deref().unwrap_or_default()) {
         (Some(table), [key]) => format!(
             "let key = threadline::resolve_key(&mut conn, &{:?}.parse()?, &{key:?}.parse()?).await?;\n",
             table.to_string()

@@ -73,7 +73,7 @@ pub(crate) async fn read(
         .entries
         .iter()
         .map(|entry| TableName::new(&entry.change.table_schema, &entry.change.table_name))
-        .chain(question.filters.table.clone())
+        .chain(question.filters.fields.table.clone())
         .collect();
     let tables: Vec<_> = tables.into_iter().collect();
     let window = [&question.filters.from, &question.filters.to];
@@ -95,7 +95,7 @@ async fn read_actions(
     question: &ReportQuestion,
     entries: &[TimelineEntry],
 ) -> Result<Vec<AuditAction>, PageError> {
-    let query = match (question.transaction, &question.filters.correlation) {
+    let query = match (question.transaction, &question.filters.fields.correlation) {
         (Some(id), _) => Actions::new().transaction(id),
         (None, Some(id)) => {
             let query = Actions::new().correlation_id(id.clone());

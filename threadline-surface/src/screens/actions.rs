@@ -126,7 +126,7 @@ impl Filters {
         );
         filters.add(parameters, "job", parse::<ContextId>, Actions::job_id);
         filters.add(parameters, "meta", parse::<MetaPattern>, Actions::meta);
-        filters.add(parameters, "status", parse_status, Actions::status);
+        filters.add(parameters, "status", parse::<ActionStatus>, Actions::status);
         filters.window = Window::take(parameters, request.now, request.zone());
         filters.query = filters
             .window
@@ -180,13 +180,6 @@ impl Filters {
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn parse_status(text: &str) -> Result<ActionStatus, String> {
-    [ActionStatus::Ok, ActionStatus::Error]
-        .into_iter()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| "write ok or error".to_owned())
 }
 
 /// The filters: the common ones, and the others folded until one is used.

@@ -13,6 +13,7 @@ use crate::page::{Page, Screen, Terminal};
 use crate::page_error::PageError;
 use crate::question::{Paging, Window};
 use crate::request::{GrantedRequest, PageContext};
+use crate::view::completeness::{completeness_note, read_captured};
 use crate::view::entries::entries;
 use crate::view::form::{Field, field};
 use crate::view::id::copied;
@@ -40,7 +41,15 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     if request.wants_json() {
         return document(request, &answer);
     }
+    let note = match question.list {
+        List::Actions => html! {},
+        _ => {
+            let facts = read_captured(context, &question.window).await?;
+            completeness_note(request, &facts)
+        }
+    };
     let body = html! {
+        (note)
         (head(request, &question))
         (shown(context, &question, &answer).await?)
     };
@@ -134,7 +143,7 @@ async fn shown(
     })
 }
 
-/// Says whether the actor was never seen, or is in another window or list.
+/// Says whether the trail has no records of the actor, or has them in another window or list.
 async fn empty(context: &mut PageContext<'_>, question: &Question) -> Result<Markup, PageError> {
     let request = context.request;
     let mut elsewhere = Vec::new();
@@ -174,9 +183,13 @@ async fn empty(context: &mut PageContext<'_>, question: &Question) -> Result<Mar
     );
     let reasons = explain_empty(context.conn, &query).await?;
     Ok(empty_state(
-        "Never seen",
+        "No records of this actor",
         &html! {
-            @if request.scope().is_some() { p { "Nothing of this actor is recorded in your scope." } }
+            p {
+                "No transaction, change or action of " bdi { (question.actor) } " is recorded"
+                @if request.scope().is_some() { " in your scope" }
+                ", at any time."
+            }
             (explanations(&reasons))
             p { "Actors are written as type and id, as the application records them: " code { "user:42" } "." }
         },

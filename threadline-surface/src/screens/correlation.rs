@@ -15,9 +15,10 @@ use self::lists::{Item, Lists, hide_console, read};
 use crate::access::Capability;
 use crate::page::{Page, Screen, Terminal};
 use crate::page_error::PageError;
-use crate::question::Paging;
+use crate::question::{Paging, Window};
 use crate::request::{GrantedRequest, PageContext};
 use crate::view::actions::action;
+use crate::view::completeness::{completeness_note, read_captured};
 use crate::view::entries::entry;
 use crate::view::id::linked;
 use crate::view::instant::instant;
@@ -42,7 +43,8 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
         return document(context, &query).await;
     }
     let lists = read(context, &query).await?;
-    let body = if lists.is_empty() {
+    let facts = read_captured(context, &Window::default()).await?;
+    let answer = if lists.is_empty() {
         empty(context, &query).await?
     } else {
         let ids = (lists.transactions.entries.iter().map(|one| one.id))
@@ -55,6 +57,7 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
             (rest(request, &id, &lists))
         }
     };
+    let body = html! { (completeness_note(request, &facts)) (answer) };
     Ok(Page::new(format!("Correlation {id}"), body)
         .terminal(terminal(&id))
         .into())
@@ -204,9 +207,13 @@ async fn empty(context: &mut PageContext<'_>, query: &Correlation) -> Result<Mar
     let request = context.request;
     let reasons = explain_empty(context.conn, query).await?;
     Ok(empty_state(
-        "Nothing has this correlation",
+        "No records with this correlation",
         &html! {
-            @if request.scope().is_some() { p { "Nothing of it is recorded in your scope." } }
+            p {
+                "No transaction, change or action with this correlation is recorded"
+                @if request.scope().is_some() { " in your scope" }
+                ", at any time."
+            }
             (explanations(&reasons))
             @if let Some(find) = request.screen("find") {
                 p { "If it is another id, " a href=(find) { "find" } " tries it as a request, job, transaction and key." }

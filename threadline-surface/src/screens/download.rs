@@ -98,7 +98,7 @@ async fn reject_unknown_table(
     context: &mut PageContext<'_>,
     filters: &ChangeFilters,
 ) -> Result<(), PageError> {
-    let Some(table) = &filters.table else {
+    let Some(table) = &filters.fields.table else {
         return Ok(());
     };
     let query = TableQuery::new(table.clone());

@@ -67,7 +67,7 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     let body = html! {
         (find_form(request, &text))
         @if meanings.found.is_empty() {
-            (nothing(&meanings))
+            (nothing(request, &meanings))
             (syntax(request))
         } @else {
             p { bdi.strong { (text) } " has several meanings here:" }
@@ -88,10 +88,11 @@ fn find_form(request: &GrantedRequest, text: &str) -> Markup {
     form(&request.href("/find"), "Find", &[field])
 }
 
-fn nothing(meanings: &Meanings) -> Markup {
+fn nothing(request: &GrantedRequest, meanings: &Meanings) -> Markup {
     empty_state(
         "Nothing found",
         &html! {
+            @if request.scope().is_some() { p { "Only records in your scope are searched." } }
             p { "These meanings were tried:" }
             ul { @for tried in &meanings.tried { li { bdi { (tried) } } } }
         },

@@ -1,7 +1,8 @@
 //! The changes that became visible since an instant, as a part of a timeline that is followed.
 //!
 //! The page polls it, and drops the entries that it has. Each answer has the address of the next poll. It goes
-//! back to the start of the oldest running transaction, so that changes that commit late are not lost.
+//! back to the start of the oldest running transaction, so that changes that commit late are not lost. An answer with
+//! the entries that the client has is 304; it then polls the same address again.
 
 use maud::html;
 
@@ -11,7 +12,7 @@ use crate::question::GivenInstant;
 use crate::request::PageContext;
 use crate::screens::timeline::question_of;
 use crate::view::entries::entry;
-use crate::view::followed::{CUT, RecentChanges, poll_href};
+use crate::view::followed::{CUT, poll_href};
 use crate::view::states::field_required;
 
 pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
@@ -25,12 +26,21 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
         .ok_or_else(|| field_required("since", "give the instant of the last poll"))?
         .instant;
     let timeline = context.timeline(&question.filters).await?;
-    let recent = RecentChanges::read(context, &timeline, since).await?;
-    let rules = context.rules().await?;
-    let next = poll_href(request, &question, recent.next_from);
-    Ok(Screen::Fragment(html! {
+    let look = request
+        .settings
+        .looks
+        .look(context, &timeline, since)
+        .await?;
+    let step = look.recent.step(since);
+    let tag = step.tag();
+    if tag == request.if_none_match {
+        return Ok(Screen::NotModified(tag));
+    }
+    let next = poll_href(request, &question, step.next_from);
+    let part = html! {
         span data-next=(next) {}
-        @if recent.is_cut { li data-id=(CUT) { (recent.cut_note()) } }
-        @for one in &recent.entries { (entry(request, one, &rules)) }
-    }))
+        @if step.is_cut { li data-id=(CUT) { (look.recent.cut_note()) } }
+        @for one in step.entries { (entry(request, one, &look.rules)) }
+    };
+    Ok(Screen::TaggedFragment(part, tag))
 }

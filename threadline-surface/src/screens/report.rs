@@ -134,7 +134,7 @@ fn question_of(
     let question = ReportQuestion::take(&mut parameters, request.now, request.zone());
     let is_bare = is_document && parameters.flag("evidence");
     parameters.finish()?;
-    if question.filters.scan_values.is_some() && !request.allows(Capability::Values) {
+    if question.filters.fields.scan_values.is_some() && !request.allows(Capability::Values) {
         return Err(PageError::Forbidden(Capability::Values));
     }
     Ok((question, is_bare))

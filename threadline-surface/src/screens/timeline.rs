@@ -160,7 +160,7 @@ pub(crate) fn question_of(
 ) -> Result<TimelineQuestion, PageError> {
     let question = TimelineQuestion::take(&mut parameters, request.now, request.zone());
     parameters.finish()?;
-    if question.filters.scan_values.is_some() && !request.allows(Capability::Values) {
+    if question.filters.fields.scan_values.is_some() && !request.allows(Capability::Values) {
         return Err(PageError::Forbidden(Capability::Values));
     }
     Ok(question)
@@ -173,10 +173,10 @@ async fn note(
     rules: &[AuditedTable],
 ) -> Result<Markup, PageError> {
     let is_wanted = |table: &&TableName| {
-        let mut schema = filters.schema.iter();
+        let mut schema = filters.fields.schema.iter();
         schema.all(|schema| table.schema() == schema)
     };
-    let tables: Vec<TableName> = match &filters.table {
+    let tables: Vec<TableName> = match &filters.fields.table {
         Some(table) => vec![table.clone()],
         None => rules
             .iter()

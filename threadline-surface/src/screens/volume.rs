@@ -1,15 +1,16 @@
-//! The volume of a timeline over time, as a part of its page.
+//! The volume of a timeline, as a part of its page.
 
 use chrono::TimeDelta;
 use maud::{Markup, html};
-use threadline_diesel::{Timeline, first_change, volume};
+use threadline_diesel::{Timeline, first_change, volume, volume_by};
 
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::question::TimelineQuestion;
 use crate::request::PageContext;
 use crate::screens::timeline::question_of;
-use crate::view::chart::{bar_count, chart};
+use crate::view::chart::{bar_count, chart, chart_choices};
+use crate::view::group_chart::group_chart;
 
 pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
     let question = question_of(context.request, context.request.parameters())?;
@@ -19,12 +20,16 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     ))
 }
 
-/// The chart of a timeline, from its first change if the window has no start.
+/// The chart of a timeline: by a column, or by time from its first change if the window has no start.
 pub(crate) async fn volume_chart(
     context: &mut PageContext<'_>,
     question: &TimelineQuestion,
     timeline: &Timeline,
 ) -> Result<Markup, PageError> {
+    if let Some(column) = question.chart_by.column() {
+        let volume = volume_by(context.conn, timeline, column).await?;
+        return Ok(group_chart(context.request, question, &volume));
+    }
     let filters = &question.filters;
     let from = match &filters.from {
         Some(from) => Some(from.instant),
@@ -36,7 +41,10 @@ pub(crate) async fn volume_chart(
     // The window of a timeline includes its end, that of a volume does not.
     let to = to.unwrap_or(context.request.now) + TimeDelta::microseconds(1);
     let Some(from) = from.filter(|from| to - *from > TimeDelta::seconds(1)) else {
-        return Ok(html! { p.note { "This window is too short for a chart." } });
+        return Ok(html! {
+            p.note { "This window is too short for a chart by time." }
+            (chart_choices(context.request, question))
+        });
     };
     let bars = bar_count(from, to);
     let buckets = volume(context.conn, timeline, from, to, bars).await?;

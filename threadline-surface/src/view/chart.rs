@@ -7,7 +7,7 @@ use threadline_diesel::query::{Precision, VolumeBucket};
 use super::instant::instant;
 use super::number::{count_of, number};
 use crate::href::Href;
-use crate::question::{GivenInstant, TimelineQuestion};
+use crate::question::{ChartBy, GivenInstant, TimelineQuestion};
 use crate::request::GrantedRequest;
 
 const WIDTH: u64 = 960;
@@ -31,6 +31,20 @@ pub(crate) fn bar_count(from: DateTime<Utc>, to: DateTime<Utc>) -> u32 {
     fitting
         .and_then(|bars| u32::try_from(bars).ok())
         .unwrap_or(DEFAULT_BARS)
+}
+
+/// Links to the same list with other charts.
+pub(crate) fn chart_choices(request: &GrantedRequest, question: &TimelineQuestion) -> Markup {
+    html! {
+        nav.window aria-label="Chart by" {
+            "Chart by"
+            @for by in ChartBy::ALL {
+                @let other = TimelineQuestion { chart_by: by, ..question.clone() };
+                @let href = other.list(request.href("/timeline")).with("volume", "true");
+                " " a href=(href) aria-current=[(by == question.chart_by).then_some("true")] { (by.as_str()) }
+            }
+        }
+    }
 }
 
 /// Bars that link to their window, with a caption in words and a table.
@@ -71,6 +85,7 @@ pub(crate) fn chart(
                 summary { "As a table" }
                 (table(request, question, buckets))
             }
+            (chart_choices(request, question))
         }
     }
 }

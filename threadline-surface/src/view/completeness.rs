@@ -4,7 +4,7 @@ use std::slice;
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use threadline_core::table::TableName;
+use threadline_core::table::{AuditedTable, TableName};
 use threadline_diesel::coverage::{CoverageReport, Severity};
 use threadline_diesel::query::{CaptureGap, GapKind, TableCompleteness};
 use threadline_diesel::table_completeness;
@@ -12,6 +12,7 @@ use threadline_diesel::table_completeness;
 use super::instant::instant;
 use crate::access::Capability;
 use crate::page_error::PageError;
+use crate::question::{GivenInstant, Window};
 use crate::request::{GrantedRequest, PageContext};
 
 /// What is known of the completeness of an answer about tables, in a window.
@@ -47,8 +48,26 @@ pub(crate) async fn read(
     read_tables(context, slice::from_ref(table), None, None).await
 }
 
-/// Reads the facts of tables in a window, in one statement. Under a scope, only if the grant has the
-/// capability `coverage`.
+/// Reads the facts of all captured tables in a window, for an answer with changes of any table.
+pub(crate) async fn read_captured(
+    context: &mut PageContext<'_>,
+    window: &Window,
+) -> Result<Completeness, PageError> {
+    if is_hidden(context.request) {
+        return Ok(Completeness::Scoped);
+    }
+    let rules = context.rules().await?;
+    let tables: Vec<_> = rules.iter().map(AuditedTable::name).cloned().collect();
+    let instant = |end: &Option<GivenInstant>| end.as_ref().map(|end| end.instant);
+    read_tables(context, &tables, instant(&window.from), instant(&window.to)).await
+}
+
+/// Whether the facts are hidden: under a scope, unless the grant has the capability `coverage`.
+pub(crate) fn is_hidden(request: &GrantedRequest) -> bool {
+    request.scope().is_some() && !request.allows(Capability::Coverage)
+}
+
+/// Reads the facts of tables in a window, in one statement, unless they are hidden.
 pub(crate) async fn read_tables(
     context: &mut PageContext<'_>,
     tables: &[TableName],
@@ -56,7 +75,7 @@ pub(crate) async fn read_tables(
     to: Option<DateTime<Utc>>,
 ) -> Result<Completeness, PageError> {
     let request = context.request;
-    if request.scope().is_some() && !request.allows(Capability::Coverage) {
+    if is_hidden(request) {
         return Ok(Completeness::Scoped);
     }
     let last = request.settings.coverage.last();
@@ -102,7 +121,7 @@ pub(crate) fn completeness_note(request: &GrantedRequest, facts: &Completeness) 
         to,
     } = facts
     else {
-        return html! { p.completeness { "Within your scope." } };
+        return scoped_note();
     };
     let is_single = tables.len() == 1;
     let gaps: Vec<_> = tables
@@ -134,6 +153,15 @@ pub(crate) fn completeness_note(request: &GrantedRequest, facts: &Completeness) 
                     }
                 }
             }
+        }
+    }
+}
+
+/// The note for a reader who may not see the facts.
+pub(crate) fn scoped_note() -> Markup {
+    html! {
+        p.completeness {
+            "You see the records in your scope. Your grant does not show whether records are missing from the trail."
         }
     }
 }

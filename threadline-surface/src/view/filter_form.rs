@@ -94,7 +94,7 @@ pub(crate) fn filter_form(
                     a.button href=(request.href("/timeline")) { "Reset" }
                 }
             }
-            @for name in ["group", "window"] {
+            @for name in ["group", "window", "by"] {
                 @let text = typed.text(name);
                 @if !text.is_empty() { input type="hidden" name=(name) value=(text); }
             }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
+use sha2::{Digest, Sha256};
 use threadline_core::table::AuditedTable;
 use threadline_diesel::follow::{BLIND_WINDOW, changes_since, follow_start};
 use threadline_diesel::query::ChangeCount;
@@ -28,14 +29,36 @@ pub(crate) const CUT: &str = "cut";
 
 /// The changes of a timeline since an instant.
 pub(crate) struct RecentChanges {
-    since: DateTime<Utc>,
+    pub(crate) since: DateTime<Utc>,
     /// The newest first.
     pub(crate) entries: Vec<TimelineEntry>,
     /// The instant from which the next poll reads.
-    pub(crate) next_from: DateTime<Utc>,
+    next_from: DateTime<Utc>,
     /// Whether only the newest were read, because there are too many.
-    pub(crate) is_cut: bool,
+    is_cut: bool,
     sees_all: bool,
+}
+
+/// The part of recent changes since a later instant.
+pub(crate) struct Step<'a> {
+    /// The newest first.
+    pub(crate) entries: &'a [TimelineEntry],
+    /// The instant from which the next poll reads.
+    pub(crate) next_from: DateTime<Utc>,
+    /// Whether there are older ones since the instant.
+    pub(crate) is_cut: bool,
+}
+
+impl Step<'_> {
+    /// The entity tag of the entries. The instants of the step are not part of it: a client that has the entries can
+    /// poll from its earlier instant again.
+    pub(crate) fn tag(&self) -> String {
+        let mut ids = Sha256::new();
+        for one in self.entries {
+            ids.update(one.change.id.to_be_bytes());
+        }
+        format!("W/\"{}\"", hex::encode(&ids.finalize()[..8]))
+    }
 }
 
 impl RecentChanges {
@@ -68,6 +91,17 @@ impl RecentChanges {
             is_cut: true,
             sees_all: true,
         })
+    }
+
+    /// The changes since a later instant, for a poll.
+    pub(crate) fn step(&self, since: DateTime<Utc>) -> Step<'_> {
+        let newer = |entry: &&TimelineEntry| entry.change.captured_at >= since;
+        let entries = &self.entries[..self.entries.iter().take_while(newer).count()];
+        Step {
+            entries,
+            next_from: self.next_from.max(since),
+            is_cut: self.is_cut && entries.len() == self.entries.len(),
+        }
     }
 
     /// What a list that was cut may miss.

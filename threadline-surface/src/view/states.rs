@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use threadline_diesel::query::EmptyReason;
 
 use super::form::{Field, form};
+use super::number::count_of;
 use super::too_broad::too_broad_page;
 use crate::access::Capability;
 use crate::page::Page;
@@ -74,6 +75,15 @@ pub(crate) fn error_page(
         PageError::Busy => {
             let advice = html! {
                 p { "Other downloads, or searches in stored values, are running. Try again when they have ended." }
+            };
+            error_of("Too many requests", StatusCode::TOO_MANY_REQUESTS, &advice)
+        }
+        PageError::TooManyRequests { seconds } => {
+            let advice = html! {
+                p {
+                    "You sent more than " (request.settings.limits.requests) " requests in 10 seconds. Try again in "
+                    (count_of(*seconds, "second")) "."
+                }
             };
             error_of("Too many requests", StatusCode::TOO_MANY_REQUESTS, &advice)
         }

@@ -31,20 +31,20 @@ pub(crate) fn too_broad_page(request: &GrantedRequest) -> Page {
 }
 
 fn advice(question: &TimelineQuestion) -> Markup {
-    let filters = &question.filters;
+    let fields = &question.filters.fields;
     let slow = [
-        ("scan_values", filters.scan_values.is_some()),
-        ("meta", filters.meta.is_some()),
-        ("schema", filters.schema.is_some()),
-        ("actor type", filters.actor_type.is_some()),
-        ("category", filters.category.is_some()),
-        ("changed", filters.changed.is_some()),
-        ("op", filters.op.is_some()),
+        ("scan_values", fields.scan_values.is_some()),
+        ("meta", fields.meta.is_some()),
+        ("schema", fields.schema.is_some()),
+        ("actor type", fields.actor_type.is_some()),
+        ("category", fields.category.is_some()),
+        ("changed", fields.changed.is_some()),
+        ("op", fields.op.is_some()),
     ];
     let slow = slow.iter().find(|(_, is_given)| *is_given);
-    let missing = match filters {
+    let missing = match fields {
         one if one.table.is_none() => "a table, an actor or a correlation",
-        one if one.key.is_empty() => "the key of a row, an actor or a correlation",
+        one if one.key.is_none() => "the key of a row, an actor or a correlation",
         _ => "an actor, a request or a correlation",
     };
     html! {

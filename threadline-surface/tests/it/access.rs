@@ -120,3 +120,33 @@ fn a_statement_over_the_time_limit_is_too_broad() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(answer.texts("h1"), ["Too broad"]);
 }
+
+#[test]
+fn an_actor_with_more_requests_than_the_limit_gets_429_and_others_do_not() {
+    let trail = Trail::new();
+    let limits = Limits::default().requests(3);
+    let builder = trail.recording_builder().limits(limits);
+    let site = Site::new(builder.build().unwrap());
+    block_on(async {
+        for _ in 0..3 {
+            let answer = site.get("/audit/actions", Lane::Admin).await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+        let answer = site.get("/audit/parts/count", Lane::Admin).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=10).contains(&seconds), "{seconds}");
+        assert!(answer.text.contains("more than 3 requests in 10 seconds"));
+        let help = site.get("/audit/help", Lane::Admin).await;
+        assert_eq!(help.status, StatusCode::OK, "pages that read nothing");
+        let other = site.get("/audit/actions", Lane::Support).await;
+        assert_eq!(other.status, StatusCode::OK);
+    });
+    let site = Site::new(trail.builder().limits(limits).build().unwrap());
+    block_on(async {
+        for _ in 0..5 {
+            let answer = site.get("/audit/actions", Lane::Admin).await;
+            assert_eq!(answer.status, StatusCode::OK, "a host without actors");
+        }
+    });
+}

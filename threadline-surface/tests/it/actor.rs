@@ -54,7 +54,7 @@ fn an_actor_has_transactions_changes_actions_and_what_was_done_on_their_behalf()
 }
 
 #[test]
-fn never_seen_differs_from_not_in_this_window_and_not_in_this_list() {
+fn an_actor_without_records_differs_from_one_in_another_window_or_list() {
     let trail = trail_of_alice();
     let site = trail.site();
     block_on(async {
@@ -64,7 +64,7 @@ fn never_seen_differs_from_not_in_this_window_and_not_in_this_list() {
                 "actor=user:alice&list=actions",
                 "Nothing in this list, at any time",
             ),
-            ("actor=user:alcie", "Never seen"),
+            ("actor=user:alcie", "No records of this actor"),
             ("actor=user:alcie", "similar: user:alice"),
         ] {
             for lane in [Lane::Admin, Lane::Support] {
@@ -84,6 +84,33 @@ fn never_seen_differs_from_not_in_this_window_and_not_in_this_list() {
             !scoped.text.contains("user:alice"),
             "no suggestion under a scope"
         );
+    });
+}
+
+#[test]
+fn lists_of_changes_have_a_completeness_note_and_actions_have_none() {
+    let trail = trail_of_alice();
+    let site = trail.site();
+    block_on(async {
+        for (query, expected) in [
+            (
+                "actor=user:alice",
+                "Changes of all 2 tables are known since",
+            ),
+            ("actor=user:alice&list=behalf", "Changes of all 2 tables"),
+            ("actor=user:alcie", "Changes of all 2 tables"),
+            (
+                "actor=user:alice&from=-24h",
+                "2 of 2 tables are not known from the start of the window",
+            ),
+            ("actor=user:alice&list=actions", ""),
+        ] {
+            let address = format!("/audit/actors?{query}");
+            let answer = site.get(&address, Lane::Admin).await;
+            let note = answer.texts(".completeness").join(" ");
+            assert!(note.starts_with(expected), "{query}: {note}");
+            assert_eq!(note.is_empty(), expected.is_empty(), "{query}: {note}");
+        }
     });
 }
 

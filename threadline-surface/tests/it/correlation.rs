@@ -44,6 +44,11 @@ fn a_correlation_is_on_one_clock_with_its_requests_and_jobs() {
         text.contains("2 transactions, 2 actions, 2 changes"),
         "{text}"
     );
+    let note = answer.texts(".completeness").join(" ");
+    assert!(
+        note.starts_with("Changes of all 2 tables are known since"),
+        "{note}"
+    );
 }
 
 #[test]

@@ -42,6 +42,32 @@ fn every_table_is_listed_with_status_source_and_horizon() {
 }
 
 #[test]
+fn findings_with_one_explanation_are_shown_once_with_all_tables_and_remedies() {
+    let trail = Trail::new();
+    let site = trail.site();
+    for table in ["invoices", ODD] {
+        trail.run(&format!("ALTER TABLE {table} DISABLE TRIGGER USER"));
+    }
+    let answer = block_on(site.get("/audit/coverage", Lane::Admin));
+    let findings = answer.texts("[aria-label=Findings] > li");
+    let disabled: Vec<_> = findings
+        .iter()
+        .filter(|one| one.contains("\"00_threadline_capture\" is disabled"))
+        .collect();
+    let [disabled] = disabled.as_slice() else {
+        panic!("one entry: {findings:?}");
+    };
+    assert!(disabled.contains("public.invoices"), "{disabled}");
+    assert!(disabled.contains(ODD), "{disabled}");
+    assert_eq!(
+        disabled.matches("trigger_disabled").count(),
+        1,
+        "{disabled}"
+    );
+    assert_eq!(disabled.matches("ALTER TABLE").count(), 2, "{disabled}");
+}
+
+#[test]
 fn a_finding_has_its_explanation_and_a_remedy_to_copy() {
     let trail = Trail::new();
     trail.run(&format!("ALTER TABLE {ODD} DISABLE TRIGGER USER"));

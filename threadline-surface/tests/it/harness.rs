@@ -19,7 +19,7 @@ use threadline_diesel::{Scope, introspect};
 use threadline_surface::{
     Authorized, Capability, Console, ConsoleBuilder, Decision, Denial, Grant, Visit,
 };
-use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
+use threadline_testdb::{Cluster, ClusterBuilder, Database, Progress, ServerBinaries, Template};
 use tower::ServiceExt;
 
 /// The lane of a request, sent as a header that the `authorize` of the tests reads.
@@ -115,13 +115,13 @@ fn tenant_scope() -> Scope {
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
-        Cluster::builder()
-            .binaries(binaries)
-            .start()
-            .expect("PostgreSQL starts")
-    })
+    CLUSTER.get_or_init(|| server().start().expect("PostgreSQL starts"))
+}
+
+/// A server to start.
+pub(crate) fn server() -> ClusterBuilder {
+    let binaries = ServerBinaries::obtain(None, Progress::Terminal).expect("a PostgreSQL");
+    Cluster::builder().binaries(binaries)
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -154,20 +154,19 @@ impl Trail {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
             cluster()
-                .template("trail", |url| {
-                    let session = Cluster::existing(url)?;
-                    session.execute_script(&threadline_core::install::up_sql())?;
-                    session.execute_script(TABLES)?;
-                    for table in CAPTURED {
-                        session.execute_script(&capture_sql(url, table))?;
-                    }
-                    Ok::<_, threadline_testdb::Error>(())
-                })
+                .template("trail", install)
                 .expect("the trail installs")
         });
         Self {
             database: template.create_database().expect("a database"),
         }
+    }
+
+    /// A database with captured, empty tables on another server.
+    pub(crate) fn on(cluster: &Cluster) -> Self {
+        let database = cluster.create_database().expect("a database");
+        install(&database.url()).expect("the trail installs");
+        Self { database }
     }
 
     /// Runs a script as one transaction of an actor, for a tenant.
@@ -234,6 +233,16 @@ impl Trail {
         id.parse().expect("an id")
     }
 
+    /// The name of the database.
+    pub(crate) fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    /// The parameters of a connection, for libpq.
+    pub(crate) fn keyword_string(&self) -> String {
+        self.database.keyword_string()
+    }
+
     pub(crate) fn url(&self) -> String {
         self.database.url()
     }
@@ -277,6 +286,17 @@ impl Trail {
     pub(crate) fn site(&self) -> Site {
         Site::new(self.builder().build().expect("a console"))
     }
+}
+
+/// Installs the trail and the captured tables.
+fn install(url: &str) -> Result<(), threadline_testdb::Error> {
+    let session = Cluster::existing(url)?;
+    session.execute_script(&threadline_core::install::up_sql())?;
+    session.execute_script(TABLES)?;
+    for table in CAPTURED {
+        session.execute_script(&capture_sql(url, table))?;
+    }
+    Ok(())
 }
 
 fn capture_sql(url: &str, table: &str) -> String {

@@ -20,6 +20,7 @@ mod redaction;
 mod report;
 mod retention;
 mod row;
+mod standby;
 mod start;
 mod telemetry;
 mod timeline;

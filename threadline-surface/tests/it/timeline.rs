@@ -11,6 +11,9 @@ use threadline_surface::Limits;
 
 use crate::harness::{Answer, Lane, Site, Trail, block_on};
 
+/// The captured table with a hostile name.
+const ODD: &str = r#""odd <schema>"."t ""<b>'1""#;
+
 /// A trail with invoices 1 to `count`, written by Alice for tenant 7, one transaction each.
 fn invoices(count: u32) -> Trail {
     let trail = Trail::new();
@@ -233,6 +236,67 @@ fn the_volume_is_a_chart_whose_bars_are_links_with_a_table_beside() {
     let bar = block_on(site.get(&bar, Lane::Admin));
     assert!(!ids(&bar).is_empty());
     assert_eq!(part.attributes("svg a:last-child", "aria-label").len(), 1);
+}
+
+#[test]
+fn a_chart_by_table_actor_and_op_counts_exactly_and_links_to_the_changes() {
+    let trail = Trail::new();
+    trail.write(
+        "user:alice",
+        7,
+        "INSERT INTO invoices VALUES (1, 1), (2, 2)",
+    );
+    trail.write("user:bob", 8, "DELETE FROM invoices WHERE id = 2");
+    trail.run(&format!(r#"INSERT INTO {ODD} VALUES ('x', 8, 'n')"#));
+    let site = trail.site();
+    let rows = |address: &str, lane| page(&site, address, lane).texts("figure tbody tr");
+    for (by, expected) in [
+        (
+            "table",
+            vec!["public.invoices3".to_owned(), format!("{ODD}1")],
+        ),
+        (
+            "actor",
+            ["user:alice2", "user:bob1", "unattributed1"]
+                .map(ToOwned::to_owned)
+                .to_vec(),
+        ),
+        (
+            "op",
+            ["+ insert3", "− delete1"].map(ToOwned::to_owned).to_vec(),
+        ),
+    ] {
+        let part = format!("/parts/volume?by={by}");
+        assert_eq!(rows(&part, Lane::Admin), expected, "{by}");
+        let answer = page(&site, &part, Lane::Admin);
+        assert_eq!(answer.texts("figcaption"), ["4 changes."]);
+        for (row, link) in expected
+            .iter()
+            .zip(answer.attributes("figure tbody a", "href"))
+        {
+            let listed = block_on(site.get(&link, Lane::Admin));
+            let count = row.chars().last().and_then(|last| last.to_digit(10));
+            assert_eq!(
+                Some(ids(&listed).len()),
+                count.map(|count| count as usize),
+                "{link}"
+            );
+        }
+    }
+    assert_eq!(
+        rows("/parts/volume?by=actor", Lane::Support),
+        ["user:alice2"]
+    );
+    assert_eq!(
+        rows("/timeline?volume=true&by=op&actor=user:bob", Lane::Admin),
+        ["− delete1"]
+    );
+    let listed = page(&site, "/timeline?by=op&limit=2", Lane::Admin);
+    let older = follow_link(&site, &listed, ".pager a[rel=next]");
+    let part = older.attributes(".volume", "data-fragment").remove(0);
+    assert!(part.contains("by=op"), "paging keeps the chart: {part}");
+    let unknown = block_on(site.get("/audit/timeline?by=weekday", Lane::Admin));
+    assert_eq!(unknown.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[test]

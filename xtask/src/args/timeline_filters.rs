@@ -1,16 +1,14 @@
 //! The filters of a timeline.
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use threadline_core::action::ActionStatus;
 use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::ContextId;
-use threadline_core::row_key::{InvalidRowKey, RowKeyInput, RowKeyText};
+use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
-use threadline_diesel::query::{Attribution, ColumnName, MetaPattern, SearchText};
-use threadline_diesel::{Op, Timeline};
+use threadline_diesel::Op;
+use threadline_diesel::query::{ColumnName, MetaPattern, SearchText, TimelineFilters};
 
-use super::parse_action_status;
 use super::window::{Window, WindowArgs};
 use crate::exit::Failure;
 
@@ -28,13 +26,13 @@ pub(crate) struct TimelineFilterArgs {
     schema: Option<String>,
     /// Only updates that changed this column.
     #[arg(long, value_name = "COLUMN")]
-    pub(crate) changed: Option<ColumnName>,
+    changed: Option<ColumnName>,
     /// Only changes of this kind: insert, update, delete, truncate or baseline.
     #[arg(long)]
     op: Option<Op>,
     /// Only changes by this actor: `user:42`.
     #[arg(long)]
-    pub(crate) actor: Option<ActorRef>,
+    actor: Option<ActorRef>,
     /// Only changes by actors of this type: user, admin, `service_account`, job, system, anonymous.
     #[arg(long, value_name = "TYPE")]
     actor_type: Option<ActorType>,
@@ -55,12 +53,12 @@ pub(crate) struct TimelineFilterArgs {
     job: Option<ContextId>,
     /// Only changes under actions of this name.
     #[arg(long, value_name = "NAME")]
-    pub(crate) action: Option<String>,
+    action: Option<String>,
     /// Only changes under actions of this category.
     #[arg(long, value_name = "CATEGORY")]
     category: Option<String>,
     /// Only changes under actions with this status: ok or error.
-    #[arg(long, value_name = "STATUS", value_parser = parse_action_status)]
+    #[arg(long, value_name = "STATUS")]
     status: Option<ActionStatus>,
     /// Only changes whose transaction or action has these fields in meta: `{"tenant": 7}`.
     #[arg(long, value_name = "JSON")]
@@ -71,101 +69,45 @@ pub(crate) struct TimelineFilterArgs {
     scan_values: Option<SearchText>,
     #[command(flatten)]
     window: WindowArgs,
-    /// The start of the window, set by [`resolve_window`](Self::resolve_window).
-    #[arg(skip)]
-    pub(crate) from: Option<DateTime<Utc>>,
-    /// The end of the window, set by [`resolve_window`](Self::resolve_window).
-    #[arg(skip)]
-    pub(crate) to: Option<DateTime<Utc>>,
 }
 
 impl TimelineFilterArgs {
-    /// Resolves the window, which these filters then have.
-    pub(crate) fn resolve_window(&mut self) -> Result<Window, Failure> {
-        let window = self.window.resolve()?;
-        (self.from, self.to) = (window.from, window.to);
-        Ok(window)
+    /// The window with its instants now.
+    pub(crate) fn resolve_window(&self) -> Result<Window, Failure> {
+        self.window.resolve()
     }
 
-    /// The key of the row, if these filters have one.
-    pub(crate) fn key(&self) -> Result<Option<RowKeyInput>, InvalidRowKey> {
-        match self.key.as_slice() {
-            [] => Ok(None),
-            [key] => Ok(Some(key.clone())),
+    /// The filters, with a relative window as given.
+    pub(crate) fn into_filters(self) -> Result<TimelineFilters, Failure> {
+        let key = match self.key.as_slice() {
+            [] => None,
+            [key] => Some(key.clone()),
             keys => {
                 let pairs: Vec<_> = keys.iter().map(RowKeyInput::as_str).collect();
-                RowKeyInput::from_pairs(&pairs).map(Some)
+                Some(RowKeyInput::from_pairs(&pairs).map_err(Failure::usage)?)
             }
-        }
-    }
-
-    /// The timeline with these filters. `row_key` is the stored form of `key`, of which only the database
-    /// knows the key columns.
-    pub(crate) fn into_timeline(self, row_key: Option<&RowKeyText>) -> Timeline {
-        let timeline = match (&self.table, row_key) {
-            (Some(table), Some(key)) => Timeline::new().row(table.clone(), key),
-            (Some(table), None) => Timeline::new().table(table.clone()),
-            (None, _) => Timeline::new(),
         };
-        self.filter_attribution(self.filter_changes(timeline))
-    }
-
-    fn filter_changes(&self, mut timeline: Timeline) -> Timeline {
-        if let Some(schema) = self.schema.clone() {
-            timeline = timeline.schema(schema);
-        }
-        if let Some(column) = self.changed.clone() {
-            timeline = timeline.changed_field(column);
-        }
-        if let Some(text) = self.scan_values.clone() {
-            timeline = timeline.scanning_values(text);
-        }
-        if let Some(op) = self.op {
-            timeline = timeline.op(op);
-        }
-        if let Some(instant) = self.from {
-            timeline = timeline.from(instant);
-        }
-        if let Some(instant) = self.to {
-            timeline = timeline.to(instant);
-        }
-        timeline
-    }
-
-    fn filter_attribution(&self, mut timeline: Timeline) -> Timeline {
-        if let Some(actor) = self.actor.clone() {
-            timeline = timeline.actor(actor);
-        }
-        if let Some(actor_type) = self.actor_type {
-            timeline = timeline.actor_type(actor_type);
-        }
-        if let Some(actor) = self.on_behalf_of.clone() {
-            timeline = timeline.on_behalf_of(actor);
-        }
-        if self.unattributed {
-            timeline = timeline.attribution(Attribution::Unattributed);
-        }
-        if let Some(id) = self.correlation.clone() {
-            timeline = timeline.correlation_id(id);
-        }
-        if let Some(id) = self.request.clone() {
-            timeline = timeline.request_id(id);
-        }
-        if let Some(id) = self.job.clone() {
-            timeline = timeline.job_id(id);
-        }
-        if let Some(name) = self.action.clone() {
-            timeline = timeline.action(name);
-        }
-        if let Some(category) = self.category.clone() {
-            timeline = timeline.action_category(category);
-        }
-        if let Some(status) = self.status {
-            timeline = timeline.action_status(status);
-        }
-        if let Some(meta) = self.meta.clone() {
-            timeline = timeline.meta(meta);
-        }
-        timeline
+        let (from, to) = self.window.into_given();
+        let mut filters = TimelineFilters::default();
+        filters.table = self.table;
+        filters.key = key;
+        filters.schema = self.schema;
+        filters.changed = self.changed;
+        filters.op = self.op;
+        filters.actor = self.actor;
+        filters.actor_type = self.actor_type;
+        filters.on_behalf_of = self.on_behalf_of;
+        filters.unattributed = self.unattributed;
+        filters.correlation = self.correlation;
+        filters.request = self.request;
+        filters.job = self.job;
+        filters.action = self.action;
+        filters.category = self.category;
+        filters.status = self.status;
+        filters.meta = self.meta;
+        filters.scan_values = self.scan_values;
+        filters.from = from;
+        filters.to = to;
+        Ok(filters)
     }
 }

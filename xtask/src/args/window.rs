@@ -39,6 +39,11 @@ pub(crate) struct Window {
 }
 
 impl WindowArgs {
+    /// The start and the end as given.
+    pub(crate) fn into_given(self) -> (Option<InstantInput>, Option<InstantInput>) {
+        (self.since.or(self.from), self.to)
+    }
+
     pub(crate) fn resolve(&self) -> Result<Window, Failure> {
         let (name, from) = match &self.since {
             Some(since) => ("--since", Some(since)),

@@ -9,9 +9,7 @@ use threadline_diesel::{Actions, AuditAction};
 
 use super::empty_answer::explain_empty;
 use super::page::{PageRequest, load_page};
-use crate::args::{
-    DatabaseArgs, ListOutputArgs, PageArgs, Window, WindowArgs, parse_action_status,
-};
+use crate::args::{DatabaseArgs, ListOutputArgs, PageArgs, Window, WindowArgs};
 use crate::connection::read;
 use crate::exit::{Answer, Failure};
 use crate::output::page::print_page;
@@ -23,7 +21,7 @@ pub(crate) struct ActionsArgs {
     #[arg(long)]
     name: Option<String>,
     /// Only actions with this status: ok or error.
-    #[arg(long, value_name = "STATUS", value_parser = parse_action_status)]
+    #[arg(long, value_name = "STATUS")]
     status: Option<ActionStatus>,
     /// Only actions of this category.
     #[arg(long)]

@@ -85,14 +85,15 @@ pub(crate) enum FormatName {
     Parquet,
 }
 
-pub(crate) async fn run(mut args: ExportArgs) -> Result<Answer, Failure> {
+pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     check_options(&args)?;
     args.filters.resolve_window()?;
+    let filters = args.filters.clone().into_filters()?;
     let mut conn = connect(&args.database).await?;
     let checked = transaction(&mut conn, async |conn| {
-        let question = filtered_timeline(conn, args.filters.clone()).await?;
+        let question = filtered_timeline(conn, &filters).await?;
         // A misspelt table must not create an empty file.
-        if let Some(table) = args.filters.table.clone() {
+        if let Some(table) = filters.table.clone() {
             let table = Timeline::new().table(table);
             if explain_empty(conn, &table).await? == Answer::Bad {
                 return Ok::<_, Failure>(None);

@@ -6,6 +6,7 @@ use clap::Args;
 use diesel_async::AsyncPgConnection;
 use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::follow::{BLIND_WINDOW, Follow};
+use threadline_diesel::query::TimelineFilters;
 use threadline_diesel::{Timeline, TimelineEntry};
 use tokio::io::AsyncWriteExt;
 
@@ -20,6 +21,7 @@ use crate::output::list::without_header;
 use crate::output::page::{ListFormat, print_page};
 use crate::output::text::print_note;
 use crate::output::timeline::show_timeline;
+use crate::settings::settings;
 
 /// The pause between two reads of `--follow`.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,7 +41,7 @@ pub(crate) struct TimelineArgs {
     database: DatabaseArgs,
 }
 
-pub(crate) async fn run(mut args: TimelineArgs) -> Result<Answer, Failure> {
+pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     if args.follow {
         return tokio::select! {
             // Polled first, so that Ctrl-C is handled from here on.
@@ -49,10 +51,11 @@ pub(crate) async fn run(mut args: TimelineArgs) -> Result<Answer, Failure> {
         };
     }
     let window = args.filters.resolve_window()?;
+    let filters = args.filters.into_filters()?;
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
     let page = read(&args.database, async |conn| {
-        let question = filtered_timeline(conn, args.filters).await?;
+        let question = filtered_timeline(conn, &filters).await?;
         let page = load_page(conn, &question, &request, show_timeline).await?;
         if page.entries.is_empty() && explain_empty(conn, &question).await? == Answer::Bad {
             return Ok(None);
@@ -71,22 +74,24 @@ pub(crate) async fn run(mut args: TimelineArgs) -> Result<Answer, Failure> {
 /// The timeline with these filters.
 pub(super) async fn filtered_timeline(
     conn: &mut AsyncPgConnection,
-    filters: TimelineFilterArgs,
+    filters: &TimelineFilters,
 ) -> Result<Timeline, Failure> {
-    let key = filters.key().map_err(Failure::usage)?;
-    let row_key = match (&filters.table, &key) {
+    let row_key = match (&filters.table, &filters.key) {
         (Some(table), Some(key)) => Some(resolve_key(conn, table, key).await?),
         _ => None,
     };
-    Ok(filters.into_timeline(row_key.as_ref()))
+    let settings = settings();
+    let timeline = filters.timeline(row_key.as_ref(), settings.now, settings.zone, None);
+    Ok(timeline?)
 }
 
 /// Prints changes as they are committed.
 async fn follow(args: TimelineArgs) -> Result<Answer, Failure> {
+    let filters = args.filters.into_filters()?;
     let format = args.output.format();
     let mut conn = connect(&args.database).await?;
     let started = transaction(&mut conn, async |conn| {
-        let question = filtered_timeline(conn, args.filters).await?;
+        let question = filtered_timeline(conn, &filters).await?;
         // Names that the trail does not have; that there are no changes yet is no reason to stop.
         if explain_empty(conn, &question).await? == Answer::Bad {
             return Ok::<_, Failure>(None);

@@ -1,6 +1,7 @@
 //! Findings with their remedies, and suspensions of capture.
 
 use maud::{Markup, html};
+use threadline_core::table::TableName;
 use threadline_diesel::coverage::{CoverageReport, Finding, Severity};
 use threadline_diesel::query::Suspension;
 
@@ -9,7 +10,7 @@ use crate::view::code::remedy;
 use crate::view::id::transaction_id;
 use crate::view::instant::instant;
 
-/// The findings, the most severe first.
+/// The findings, the most severe first, each remedy once.
 pub(super) fn findings(request: &GrantedRequest, report: &CoverageReport) -> Markup {
     html! {
         section {
@@ -18,33 +19,34 @@ pub(super) fn findings(request: &GrantedRequest, report: &CoverageReport) -> Mar
                 div.empty { p { "No findings." } }
             } @else {
                 ul.entries aria-label="Findings" {
-                    @for one in &report.findings { (finding(request, one)) }
+                    @for group in report.findings_by_remedy() {
+                        li {
+                            @for (first, tables) in group.explanations() { (finding(request, first, &tables)) }
+                            @for one in &group.remedies { (remedy(one)) }
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn finding(request: &GrantedRequest, finding: &Finding) -> Markup {
+/// A finding with its tables.
+fn finding(request: &GrantedRequest, finding: &Finding, tables: &[&TableName]) -> Markup {
     let is_error = finding.severity == Severity::Error;
     let is_warning = finding.severity == Severity::Warning;
-    let table = finding.table.as_ref();
-    let policy = table.and_then(|table| {
-        let is_of_column = finding.code.as_str().starts_with("column_");
-        let href = request.screen("redaction").filter(|_| is_of_column)?;
-        Some(href.with("table", table))
-    });
+    let is_of_column = finding.code.as_str().starts_with("column_");
+    let redaction = request.screen("redaction").filter(|_| is_of_column);
     html! {
-        li {
-            div.line {
-                span.badge.error[is_error].warning[is_warning] { (finding.severity.as_str()) }
-                @if let Some(table) = table { " " span.table { bdi { (table) } } }
-                " " span.who { code { (finding.code) } }
+        div.line {
+            span.badge.error[is_error].warning[is_warning] { (finding.severity.as_str()) }
+            @for table in tables {
+                " " span.table { bdi { (table) } }
+                @if let Some(href) = &redaction { " " a href=(href.clone().with("table", table)) { "its columns" } }
             }
-            p { bdi { (finding.explanation) } "." }
-            (remedy(&finding.remedy))
-            @if let Some(href) = policy { div.links { a href=(href) { "its columns" } } }
+            " " span.who { code { (finding.code) } }
         }
+        p { bdi { (finding.explanation) } "." }
     }
 }
 

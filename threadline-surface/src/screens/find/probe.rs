@@ -126,7 +126,7 @@ async fn actor(
         let href = request.href("/actors").with("actor", &actor);
         meanings.add("Actor", actor.to_string(), href);
     } else {
-        meanings.tried(format!("an actor: {actor} was never seen"));
+        meanings.tried(format!("an actor: there are no records of {actor}"));
     }
     Ok(())
 }

@@ -8,10 +8,11 @@ use threadline_diesel::{AuditTransaction, removals, suspensions};
 
 use crate::page_error::PageError;
 use crate::request::PageContext;
+use crate::view::completeness::{is_hidden, scoped_note};
 
 /// The facts that make the answer about a transaction incomplete.
 pub(super) enum Completeness {
-    /// The reader has a scope.
+    /// The grant does not show them.
     Scoped,
     /// One sentence for each fact.
     Facts(Vec<String>),
@@ -21,7 +22,7 @@ pub(super) async fn read(
     context: &mut PageContext<'_>,
     transaction: &AuditTransaction,
 ) -> Result<Completeness, PageError> {
-    if context.request.scope().is_some() {
+    if is_hidden(context.request) {
         return Ok(Completeness::Scoped);
     }
     let at = transaction.occurred_at;
@@ -59,7 +60,7 @@ pub(super) async fn read(
 pub(super) fn note(facts: &Completeness) -> Markup {
     html! {
         @match facts {
-            Completeness::Scoped => p.completeness { "Within your scope." },
+            Completeness::Scoped => (scoped_note()),
             Completeness::Facts(facts) if facts.is_empty() => p.completeness {
                 "Complete for captured tables: no suspension in this transaction and no removal is recorded."
             },

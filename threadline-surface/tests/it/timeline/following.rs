@@ -1,10 +1,13 @@
 //! Following a timeline.
 
-use axum::http::StatusCode;
+use std::time::{Duration, Instant};
+
+use axum::http::header::IF_NONE_MATCH;
+use axum::http::{Method, StatusCode};
 use diesel_async::SimpleAsyncConnection;
 
 use super::{invoices, page};
-use crate::harness::{Lane, Trail, block_on};
+use crate::harness::{Answer, Lane, Site, Trail, block_on, request};
 
 #[test]
 fn following_starts_at_an_instant_and_never_loses_a_late_commit() {
@@ -28,12 +31,13 @@ fn following_starts_at_an_instant_and_never_loses_a_late_commit() {
                 7,
                 &format!("INSERT INTO invoices VALUES ({id}, 1)"),
             );
-            let part = site.get(&poll, Lane::Admin).await;
+            // A console of its own, which shares no look with the polls before.
+            let part = trail.site().get(&poll, Lane::Admin).await;
             seen.extend(part.attributes("li[data-id]", "data-id"));
             poll = part.attributes("[data-next]", "data-next").remove(0);
         }
         late.batch_execute("COMMIT").await.unwrap();
-        let part = site.get(&poll, Lane::Admin).await;
+        let part = trail.site().get(&poll, Lane::Admin).await;
         seen.extend(part.attributes("li[data-id]", "data-id"));
         seen.sort();
         seen.dedup();
@@ -63,4 +67,72 @@ fn a_list_followed_since_long_ago_compares_the_newest_changes_and_says_so() {
     let new = part.attributes("li[data-id]", "data-id");
     let new: Vec<_> = new.iter().filter(|id| !known.contains(id)).collect();
     assert_eq!(new, [&trail.newest_change().to_string()]);
+}
+
+/// The answer to a poll by a client that has an answer with an entity tag.
+async fn poll(site: &Site, address: &str, lane: Lane, tag: &str) -> Answer {
+    let mut request = request(Method::GET, address, lane, "");
+    let tag = tag.parse().unwrap();
+    request.headers_mut().insert(IF_NONE_MATCH, tag);
+    site.send(request).await
+}
+
+#[test]
+fn a_poll_without_new_changes_is_304_and_operators_share_one_look() {
+    let trail = invoices(1);
+    let site = trail.site();
+    let ids = |answer: &Answer| answer.attributes("li[data-id]", "data-id");
+    block_on(async {
+        let address = "/audit/parts/follow?since=-1h";
+        let first = poll(&site, address, Lane::Admin, "").await;
+        assert_eq!(first.status, StatusCode::OK);
+        let known = ids(&first);
+        let next = first.attributes("[data-next]", "data-next").remove(0);
+        let quiet = poll(&site, &next, Lane::Admin, first.header("etag")).await;
+        assert_eq!(
+            quiet.status,
+            StatusCode::OK,
+            "its entries are other ones: none"
+        );
+        assert!(ids(&quiet).is_empty());
+        let again = poll(&site, &next, Lane::Admin, quiet.header("etag")).await;
+        assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+        assert!(again.text.is_empty());
+
+        for id in 60.. {
+            assert!(id < 70, "every attempt took longer than a look is shared");
+            // Older than any look that is shared.
+            tokio::time::sleep(Duration::from_millis(2_600)).await;
+            let started = Instant::now();
+            let before = poll(&site, address, Lane::Admin, "").await;
+            trail.write(
+                "user:bob",
+                8,
+                &format!("INSERT INTO invoices VALUES ({id}, 777777)"),
+            );
+            let shared = poll(&site, address, Lane::Admin, "").await;
+            let without_values = poll(&site, address, Lane::NoValues, "").await;
+            if started.elapsed() < Duration::from_secs(2) {
+                assert_eq!(ids(&shared), ids(&before), "one look");
+                assert_eq!(ids(&without_values), ids(&before));
+                break;
+            }
+        }
+        let newest = trail.newest_change().to_string();
+        let other = poll(&site, address, Lane::OneTable, "").await;
+        assert!(
+            ids(&other).contains(&newest),
+            "a scope has looks of its own"
+        );
+        let tenant = poll(&site, address, Lane::Support, "").await;
+        assert_eq!(ids(&tenant), known);
+
+        tokio::time::sleep(Duration::from_millis(2_600)).await;
+        let new = poll(&site, &next, Lane::Admin, quiet.header("etag")).await;
+        assert_eq!(new.status, StatusCode::OK);
+        assert!(ids(&new).contains(&newest));
+        let hidden = poll(&site, &next, Lane::NoValues, "").await;
+        assert_eq!(ids(&hidden), ids(&new));
+        assert!(!hidden.text.contains("777777"), "{}", hidden.text);
+    });
 }
