@@ -340,7 +340,7 @@ class Removals:
                 self.cutoffs[key] = kept + [(record["leaf"], micros(at))]
         elif fields.get("kind") == "erasure":
             for leaf, paths in scope.get("leaves", {}).items():
-                erasure = (record["leaf"], paths, scope.get("replacement"))
+                erasure = (record["leaf"], paths, scope.get("pseudonym"))
                 self.erased.setdefault(int(leaf), []).append(erasure)
 
     def explain_removal(self, record):
@@ -353,8 +353,9 @@ class Removals:
         value = record["fields"].get(path)
         return any(
             leaf > record["leaf"] and path in paths
-            and (value is None or value in ERASED_VALUES or value == replacement)
-            for leaf, paths, replacement in self.erased.get(record["leaf"], [])
+            and (value is None or value in ERASED_VALUES
+                 or pseudonym is not None and ":" in value and value.split(":", 1)[1] == pseudonym)
+            for leaf, paths, pseudonym in self.erased.get(record["leaf"], [])
         )
 
 

@@ -8,7 +8,8 @@ use crate::storage::in_storage_schema;
 /// The number of the newest migration that this release knows.
 pub const SCHEMA_VERSION: u32 = 2;
 
-/// The oldest schema version that this release supports. Jobs, schedules, saved views and evidence need 2.
+/// The oldest schema version that this release supports. Jobs, schedules, saved views, evidence and
+/// delivery failures need 2.
 pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 
 const FILES_0001: &[&str] = &[
@@ -36,6 +37,7 @@ const FILES_0002: &[&str] = &[
     include_str!("../sql/schema/0002/01_jobs.sql"),
     include_str!("../sql/schema/0002/02_saved_views.sql"),
     include_str!("../sql/schema/0002/03_evidence.sql"),
+    include_str!("../sql/schema/0002/04_delivery.sql"),
     include_str!("../sql/schema/0002/99_privileges.sql"),
 ];
 

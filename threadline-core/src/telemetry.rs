@@ -43,6 +43,9 @@ pub const EVENTS: &[Event] = &[
     CONTEXT_DROPPED,
     CONTEXT_MISSING,
     COVERAGE_CHECKED,
+    DELIVERY_FAILED,
+    DELIVERY_SENT,
+    DELIVERY_SET_ASIDE,
     FAILURE_UNRECORDED,
     RETENTION_STARTED,
     RETENTION_STEP,
@@ -131,6 +134,27 @@ const COVERAGE_CHECKED: Event = Event {
         "warnings",
     ],
     counter: "threadline_coverage_checks_total",
+};
+
+const DELIVERY_FAILED: Event = Event {
+    name: "delivery failed",
+    level: Level::WARN,
+    fields: &["kind"],
+    counter: "threadline_deliveries_failed_total",
+};
+
+const DELIVERY_SENT: Event = Event {
+    name: "delivery sent",
+    level: Level::DEBUG,
+    fields: &["items", "status"],
+    counter: "threadline_deliveries_sent_total",
+};
+
+const DELIVERY_SET_ASIDE: Event = Event {
+    name: "delivery set aside",
+    level: Level::ERROR,
+    fields: &["status"],
+    counter: "threadline_deliveries_set_aside_total",
 };
 
 const FAILURE_UNRECORDED: Event = Event {
@@ -278,6 +302,24 @@ pub fn coverage_checked(
         "coverage checked"
     );
     count(COVERAGE_CHECKED);
+}
+
+/// A request of a delivery was not accepted. It is sent again, or its items are set aside.
+pub fn delivery_failed(kind: &'static str) {
+    tracing::warn!(target: TARGET, kind, "delivery failed");
+    count(DELIVERY_FAILED);
+}
+
+/// A receiver accepted a number of items of the feed.
+pub fn delivery_sent(items: usize, status: u16) {
+    tracing::debug!(target: TARGET, items, status, "delivery sent");
+    count(DELIVERY_SENT);
+}
+
+/// A receiver refused an item of the feed, which was set aside.
+pub fn delivery_set_aside(status: u16) {
+    tracing::error!(target: TARGET, status, "delivery set aside");
+    count(DELIVERY_SET_ASIDE);
 }
 
 /// Work failed, and its failed action could not be recorded or the work not be rolled back.

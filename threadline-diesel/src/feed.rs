@@ -12,6 +12,7 @@
 
 mod calls;
 mod consumer;
+mod failures;
 mod item;
 mod lag;
 mod lease;
@@ -24,7 +25,11 @@ pub use calls::{
     acknowledge, consumers_behind, create, drop_consumer, lag, lease, list, release, renew, wake,
 };
 pub use consumer::{ConsumerName, InvalidConsumerName, InvalidStart, Start};
-pub use item::FeedItem;
+pub use failures::{
+    DeliveryFailure, MAX_DELIVERY_FAILURES, delivery_failures, find_item, record_delivery_failure,
+    remove_delivery_failure, repeat_delivery_failure,
+};
+pub use item::{FeedItem, WithoutValues};
 pub use lag::{Lag, RunningTransaction};
 pub use lease::{
     Batch, BatchSize, InvalidBatchSize, InvalidLeaseTime, LeaseTime, LeaseToken, Leased,

@@ -4,6 +4,8 @@
 mod buffer;
 mod change_cursor;
 mod count;
+#[cfg(feature = "http")]
+pub mod delivery;
 mod encode;
 pub mod error;
 pub mod export;
@@ -11,9 +13,12 @@ mod field_record;
 mod file;
 pub mod format;
 pub mod manifest;
+mod notify;
 mod output;
 mod record;
 mod snapshot;
+#[cfg(feature = "http")]
+pub mod webhook;
 
 pub use count::count;
 pub use error::ExportError;
@@ -22,4 +27,5 @@ pub use field_record::FIELD_COLUMNS;
 pub use file::manifest_path;
 pub use format::{ActionColumns, Compression, CsvOptions, Format, FormulaGuard, Layout, Order};
 pub use manifest::{Manifest, Summary};
+pub use notify::{Notification, Notifier, NotifyError};
 pub use record::{ACTION_COLUMNS, COLUMNS};

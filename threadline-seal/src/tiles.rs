@@ -48,7 +48,7 @@ impl Tile {
             rest /= 1000;
         }
         if self.width < TILE_WIDTH {
-            place.push_str(&format!(".p/{}", self.width));
+            place = format!("{place}.p/{}", self.width);
         }
         place
     }

@@ -55,6 +55,57 @@ impl FeedItem {
     }
 }
 
+/// An item as JSON without the values of the row and without texts of the application: `data_after`,
+/// `changed_from`, `comment` and `meta` are null. The key of the row and the names of changed columns are kept.
+///
+/// ```
+/// # fn example(item: &threadline_diesel::feed::FeedItem) -> serde_json::Result<String> {
+/// use threadline_diesel::feed::WithoutValues;
+///
+/// serde_json::to_string(&WithoutValues(item))
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct WithoutValues<'a>(pub &'a FeedItem);
+
+impl Serialize for WithoutValues<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            FeedItem::Change(entry) => {
+                let mut shown = entry.clone();
+                shown.change.data_after = None;
+                shown.change.changed_from = None;
+                if let Some(transaction) = &mut shown.transaction {
+                    transaction.context.meta = None;
+                    transaction.context.context_error = None;
+                }
+                shown.action.as_mut().map(remove_texts);
+                Document::Change {
+                    id: entry.change.id,
+                    actor_ref: entry.actor(),
+                    changed_fields: entry.change.changed_fields(),
+                    entry: &shown,
+                }
+                .serialize(out)
+            }
+            FeedItem::Action(action) => {
+                let mut shown = action.clone();
+                remove_texts(&mut shown);
+                Document::Action {
+                    id: action.order_id,
+                    action: &shown,
+                }
+                .serialize(out)
+            }
+        }
+    }
+}
+
+fn remove_texts(action: &mut AuditAction) {
+    action.comment = None;
+    action.meta = None;
+}
+
 /// An item as JSON. Stable: fields and kinds may be added.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

@@ -108,6 +108,44 @@ pub(crate) fn read_behind(before: DateTime<Utc>) -> Query {
     query(include_str!("sql/behind.sql")).bind::<Timestamptz, _>(before)
 }
 
+/// Sets an item aside; affects no row if the lease is lost.
+pub(crate) fn record_delivery_failure(
+    token: &LeaseToken,
+    item_id: i64,
+    attempts: i32,
+    last_error: &str,
+) -> Query {
+    under(include_str!("sql/record_delivery_failure.sql"), token)
+        .bind::<BigInt, _>(item_id)
+        .bind::<Integer, _>(attempts)
+        .bind::<Text, _>(last_error.to_owned())
+}
+
+/// Counts one more failure of an item that is set aside.
+pub(crate) fn repeat_delivery_failure(
+    consumer: &ConsumerName,
+    item_id: i64,
+    last_error: &str,
+) -> Query {
+    about(include_str!("sql/repeat_delivery_failure.sql"), consumer)
+        .bind::<BigInt, _>(item_id)
+        .bind::<Text, _>(last_error.to_owned())
+}
+
+/// Reads the items that are set aside: [`FailureRow`]s.
+pub(crate) fn read_delivery_failures(consumer: &ConsumerName, limit: i64) -> Query {
+    let sql = "SELECT item_id, attempts, last_error, first_failed_at, last_failed_at
+        FROM @threadline@.audit_delivery_failures WHERE consumer = $1 ORDER BY item_id LIMIT $2";
+    about(sql, consumer).bind::<BigInt, _>(limit)
+}
+
+/// Removes the record of an item that is set aside.
+pub(crate) fn remove_delivery_failure(consumer: &ConsumerName, item_id: i64) -> Query {
+    let sql =
+        "DELETE FROM @threadline@.audit_delivery_failures WHERE consumer = $1 AND item_id = $2";
+    about(sql, consumer).bind::<BigInt, _>(item_id)
+}
+
 /// Notifies listeners.
 pub(crate) fn wake() -> Query {
     query("SELECT pg_notify($1, '')").bind::<Text, _>(super::channel())
@@ -242,6 +280,21 @@ pub(crate) struct RenewedRow {
 pub(crate) struct BehindRow {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
+}
+
+/// A row of `audit_delivery_failures`.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct FailureRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) item_id: i64,
+    #[diesel(sql_type = Integer)]
+    pub(crate) attempts: i32,
+    #[diesel(sql_type = Text)]
+    pub(crate) last_error: String,
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) first_failed_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) last_failed_at: DateTime<Utc>,
 }
 
 /// A row of `lag.sql`.

@@ -116,20 +116,23 @@ fn with_verdict(verified: bool, mut document: serde_json::Value) -> String {
 }
 
 fn describe_summary(summary: &Summary) -> String {
-    let mut text = format!(
-        "verified: {} checkpoint(s) of {}, the newest with {} leaves and root {}",
-        summary.checkpoints, summary.origin, summary.size, summary.root
-    );
-    if summary.records > 0 {
-        text.push_str(&format!(
+    let records = if summary.records > 0 {
+        format!(
             "; {} record(s) from leaf {}, {} with erased fields, {} removed by retention",
             summary.records, summary.first_leaf, summary.erased, summary.removed
-        ));
-    }
-    if !summary.consistent {
-        text.push_str("; signatures only: pass --tiles or --export to prove that the checkpoints are of one log");
-    }
-    printable(&text)
+        )
+    } else {
+        String::new()
+    };
+    let limits = if summary.consistent {
+        ""
+    } else {
+        "; signatures only: pass --tiles or --export to prove that the checkpoints are of one log"
+    };
+    printable(&format!(
+        "verified: {} checkpoint(s) of {}, the newest with {} leaves and root {}{records}{limits}",
+        summary.checkpoints, summary.origin, summary.size, summary.root
+    ))
 }
 
 /// Replaces the characters that a terminal acts on.

@@ -207,7 +207,7 @@ fn find_unexplained(line: &SealedLine, removals: &Removals) -> Option<Finding> {
             .find(|path| !removals.explain_erasure(line.leaf, fields, path))
             .map(|path| {
                 let detail = format!(
-                    "no later sealed removal names the field `{path}` of this leaf, or its value is not a replacement"
+                    "no later sealed removal names the field `{path}` of this leaf, or the field has another value than a placeholder"
                 );
                 Finding::new(Reason::ErasureUnexplained, detail)
             }),

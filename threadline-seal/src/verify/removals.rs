@@ -36,7 +36,7 @@ struct Erasure {
     /// The leaf of the removal.
     leaf: u64,
     paths: Vec<String>,
-    replacement: Option<String>,
+    pseudonym: Option<String>,
 }
 
 /// The members of a removal's scope that explain something.
@@ -51,7 +51,7 @@ struct Scope {
     actions: u64,
     #[serde(default)]
     leaves: BTreeMap<u64, Vec<String>>,
-    replacement: Option<String>,
+    pseudonym: Option<String>,
 }
 
 impl Removals {
@@ -73,7 +73,7 @@ impl Removals {
                     self.erasures.entry(leaf).or_default().push(Erasure {
                         leaf: line.leaf,
                         paths,
-                        replacement: scope.replacement.clone(),
+                        pseudonym: scope.pseudonym.clone(),
                     });
                 }
             }
@@ -124,13 +124,14 @@ impl Removals {
             .is_some_and(|cutoffs| cutoffs.iter().any(covers))
     }
 
-    /// Whether a later removal names an erased field, and the field has no other value than a replacement.
+    /// Whether a later removal names an erased field, and the field has no value but a placeholder or an actor with
+    /// the pseudonym of the removal.
     pub(super) fn explain_erasure(&self, leaf: u64, fields: &Fields, path: &str) -> bool {
         let covers = |erasure: &Erasure| {
             let is_replaced = fields.get(path).is_none_or(|value| {
                 value == ERASED
                     || value == ERASED_MEMBER
-                    || erasure.replacement.as_ref() == Some(value)
+                    || is_pseudonymous(value, erasure.pseudonym.as_deref())
             });
             erasure.leaf > leaf && is_replaced && erasure.paths.iter().any(|erased| erased == path)
         };
@@ -138,6 +139,12 @@ impl Removals {
             .get(&leaf)
             .is_some_and(|erasures| erasures.iter().any(covers))
     }
+}
+
+/// Whether a value is an actor of any type with a pseudonym.
+fn is_pseudonymous(actor: &str, pseudonym: Option<&str>) -> bool {
+    let id = actor.split_once(':').map(|(_, id)| id);
+    id.is_some() && id == pseudonym
 }
 
 /// Splits `schema.table`, each quoted where PostgreSQL's `quote_ident` quotes it.

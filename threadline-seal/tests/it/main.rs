@@ -1,5 +1,7 @@
 //! Scenarios of the crate on files, and comparisons with independent implementations.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 mod log;
 mod mutations;
 mod notes;

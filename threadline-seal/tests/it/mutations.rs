@@ -1,6 +1,6 @@
 //! Manipulated bytes of an export, and erasures of any field.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use threadline_seal::field::{Fields, Secret};
@@ -101,10 +101,10 @@ proptest! {
         lines.push(RecordKind::Change, 7, fields.clone());
         let before = lines.0[0].entry;
         let paths: Vec<&String> = fields.keys().filter(|path| !HEADER.contains(&path.as_str())).collect();
-        let mut erased = BTreeMap::new();
+        let mut erased = BTreeSet::new();
         for index in selected {
             if let Some(path) = (!paths.is_empty()).then(|| index.get(&paths))
-                && erased.insert((*path).clone(), ()).is_none()
+                && erased.insert((*path).clone())
             {
                 lines.erase(0, path, keeps_placeholder.then_some("\"[ERASED]\""));
             }

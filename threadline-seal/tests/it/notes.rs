@@ -31,10 +31,10 @@ fn known() -> Vec<VerifierKey> {
 fn signed_note_accepts_our_notes_and_keys() {
     let note = TheirNote::from_bytes(checkpoint().sign(&key()).to_string().as_bytes()).unwrap();
     let verifier = StandardVerifier::new(&key().verifier_key().to_string()).unwrap();
-    let (verified, unverified) = note
+    let (known, others) = note
         .verify(&VerifierList::new(vec![Box::new(verifier)]))
         .unwrap();
-    assert_eq!((verified.len(), unverified.len()), (1, 0));
+    assert_eq!((known.len(), others.len()), (1, 0));
     let theirs = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
     assert_eq!((theirs.origin(), theirs.size()), (ORIGIN, 42));
     assert_eq!(&theirs.hash().0, checkpoint().root.as_bytes());

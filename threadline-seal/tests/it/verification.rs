@@ -5,7 +5,7 @@ use std::fs;
 use threadline_seal::instant::format_micros;
 use threadline_seal::record::RecordKind;
 use threadline_seal::sealed_line::SealedLine;
-use threadline_seal::verify::{Reason, VerifyError};
+use threadline_seal::verify::{Answer, Reason, VerifyError};
 
 use crate::log::{Lines, fields, finding, key, micros, verified};
 
@@ -244,20 +244,25 @@ fn an_erasure_is_explained_by_a_later_removal_that_names_the_field() {
 }
 
 #[test]
-fn a_replacement_of_an_erased_value_is_named_by_the_removal() {
-    let mut lines = sample(20);
-    let scope = r#"{"leaves": {"9": ["data_after/email"]}, "replacement": "user:7f3a"}"#;
-    lines.removal(30, "erasure", scope);
-    let mut other = lines.clone();
-    lines.erase(9, "data_after/email", Some("user:7f3a"));
-    other.erase(9, "data_after/email", Some("user:1"));
-    let size = lines.0.len() as u64;
-    assert_eq!(verified(&lines.publish(&[size]).with_export()).erased, 1);
-    let finding = finding(&other.publish(&[size]).with_export());
-    assert_eq!(
-        (finding.reason, finding.leaf),
-        (Reason::ErasureUnexplained, Some(9))
-    );
+fn a_pseudonym_in_the_place_of_an_actor_is_named_by_the_removal() {
+    let mut lines = Lines::begin();
+    let leaf = lines.change_with(2, &[("actor", "user:42")]);
+    let scope = r#"{"leaves": {"1": ["actor"]}, "pseudonym": "erased-7f3a"}"#;
+    lines.removal(3, "erasure", scope);
+    for (actor, is_explained) in [
+        ("user:erased-7f3a", true),
+        ("user:7", false),
+        ("erased-7f3a", false),
+    ] {
+        let mut lines = lines.clone();
+        lines.erase(leaf, "actor", Some(actor));
+        let verification = lines.publish(&[3]).with_export().run().unwrap();
+        assert_eq!(
+            matches!(verification, Answer::Verified(_)),
+            is_explained,
+            "{actor}"
+        );
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ BEGIN
     PERFORM @threadline@.revoke_all(oid::regclass::text, relowner, relacl) FROM pg_class
     WHERE oid IN (
         '@threadline@.audit_jobs'::regclass, '@threadline@.audit_schedules'::regclass,
-        '@threadline@.audit_saved_views'::regclass, '@threadline@.audit_evidence'::regclass
+        '@threadline@.audit_saved_views'::regclass, '@threadline@.audit_evidence'::regclass,
+        '@threadline@.audit_delivery_failures'::regclass
     );
     PERFORM @threadline@.revoke_all('FUNCTION ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)))
     FROM pg_proc
