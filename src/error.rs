@@ -122,6 +122,18 @@ pub enum Error {
     #[cfg(feature = "diesel")]
     #[error(transparent)]
     BaselineBatchSize(#[from] threadline_diesel::baseline::InvalidBatchSize),
+    /// Evidence could not be recorded or read.
+    #[cfg(feature = "async")]
+    #[error(transparent)]
+    Evidence(#[from] threadline_diesel::evidence::EvidenceError),
+    /// A text is not a check.
+    #[cfg(feature = "async")]
+    #[error(transparent)]
+    Check(#[from] threadline_diesel::evidence::UnknownCheck),
+    /// A text is not a subject of evidence.
+    #[cfg(feature = "async")]
+    #[error(transparent)]
+    EvidenceSubject(#[from] threadline_diesel::evidence::UnknownSubject),
     /// A query could not be run as of an instant.
     #[cfg(feature = "async")]
     #[error(transparent)]

@@ -70,6 +70,7 @@ pub mod table {
 pub mod install {
     pub use threadline_core::capture::*;
     pub use threadline_core::install::*;
+    pub use threadline_core::replica::*;
     #[cfg(feature = "diesel")]
     pub use threadline_diesel::migrations::*;
 }
@@ -87,6 +88,12 @@ pub mod coverage {
     pub use threadline_core::expected_gap::*;
     pub use threadline_diesel::coverage::*;
     pub use threadline_diesel::policy::*;
+}
+
+/// Evidence: recorded results of checks of the audit system, and what they prove.
+#[cfg(feature = "async")]
+pub mod evidence {
+    pub use threadline_diesel::evidence::*;
 }
 
 /// Retention: how long records are kept, and removal of expired ones.
@@ -136,6 +143,8 @@ mod guides {
     struct Console;
     #[doc = include_str!("../guides/cookbook.md")]
     struct Cookbook;
+    #[doc = include_str!("../guides/evidence.md")]
+    struct Evidence;
     #[doc = include_str!("../guides/export.md")]
     struct Export;
     #[doc = include_str!("../guides/brownfield.md")]

@@ -65,11 +65,13 @@ guide_tests! {
     brownfield_runs_as_written: "brownfield.md",
     as_of_runs_as_written: "as-of.md",
     upgrading_runs_as_written: "upgrading.md",
+    evidence_runs_as_written: "evidence.md",
     export_runs_as_written: "export.md",
     feed_runs_as_written: "feed.md",
     production_checklist_runs_as_written: "production-checklist.md",
     restore_runs_as_written: "restore.md",
     retention_runs_as_written: "retention.md",
+    scale_runs_as_written: "scale.md",
 }
 
 /// `getting_started` follows its guide in an application of its own. The commands of performance.md take hours;

@@ -157,6 +157,7 @@ fn every_event_is_emitted_as_registered() {
         telemetry::transaction_committed(1, 1);
         telemetry::action_recorded("ok");
         telemetry::capture_refused("missing_actor");
+        telemetry::check_failed("coverage", "database");
         telemetry::console_denied("timeline", "decision");
         telemetry::console_export("csv", "complete", 1, 1);
         telemetry::console_failed("timeline", "pool", "0123");
@@ -165,6 +166,10 @@ fn every_event_is_emitted_as_registered() {
         telemetry::context_dropped("x-request-id", "too long");
         telemetry::context_missing();
         telemetry::coverage_checked(1, 1, 1, 1, 1);
+        telemetry::delivery_failed("timeout");
+        telemetry::delivery_sent(1, 200);
+        telemetry::delivery_set_aside(422);
+        telemetry::evidence_recorded("trigger_coverage", "checked", "pass");
         telemetry::failure_unrecorded("rollback");
         telemetry::retention_started(1);
         telemetry::retention_step(1, "removed", 1, 1, 1);

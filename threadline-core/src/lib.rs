@@ -13,6 +13,7 @@ pub mod install;
 #[cfg(feature = "time-zones")]
 pub mod instant;
 pub mod registry;
+pub mod replica;
 pub mod retention;
 pub mod row_key;
 pub mod storage;

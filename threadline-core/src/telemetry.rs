@@ -35,6 +35,7 @@ pub const EVENTS: &[Event] = &[
     TRANSACTION_COMMITTED,
     ACTION_RECORDED,
     CAPTURE_REFUSED,
+    CHECK_FAILED,
     CONSOLE_DENIED,
     CONSOLE_EXPORT,
     CONSOLE_FAILED,
@@ -46,6 +47,7 @@ pub const EVENTS: &[Event] = &[
     DELIVERY_FAILED,
     DELIVERY_SENT,
     DELIVERY_SET_ASIDE,
+    EVIDENCE_RECORDED,
     FAILURE_UNRECORDED,
     RETENTION_STARTED,
     RETENTION_STEP,
@@ -72,6 +74,13 @@ const CAPTURE_REFUSED: Event = Event {
     level: Level::WARN,
     fields: &["kind"],
     counter: "threadline_captures_refused_total",
+};
+
+const CHECK_FAILED: Event = Event {
+    name: "check failed",
+    level: Level::WARN,
+    fields: &["check", "kind"],
+    counter: "threadline_checks_failed_total",
 };
 
 const CONSOLE_DENIED: Event = Event {
@@ -157,6 +166,13 @@ const DELIVERY_SET_ASIDE: Event = Event {
     counter: "threadline_deliveries_set_aside_total",
 };
 
+const EVIDENCE_RECORDED: Event = Event {
+    name: "evidence recorded",
+    level: Level::INFO,
+    fields: &["subject", "basis", "outcome"],
+    counter: "threadline_evidence_recorded_total",
+};
+
 const FAILURE_UNRECORDED: Event = Event {
     name: "failure unrecorded",
     level: Level::WARN,
@@ -237,6 +253,12 @@ pub fn action_recorded(status: &'static str) {
 pub fn capture_refused(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "capture refused");
     count(CAPTURE_REFUSED);
+}
+
+/// A check of the audit system did not run to its end.
+pub fn check_failed(check: &str, kind: &'static str) {
+    tracing::warn!(target: TARGET, check, kind, "check failed");
+    count(CHECK_FAILED);
 }
 
 /// The console refused a request: by the host's decision, or because that decision failed.
@@ -320,6 +342,12 @@ pub fn delivery_sent(items: usize, status: u16) {
 pub fn delivery_set_aside(status: u16) {
     tracing::error!(target: TARGET, status, "delivery set aside");
     count(DELIVERY_SET_ASIDE);
+}
+
+/// Evidence was recorded.
+pub fn evidence_recorded(subject: &str, basis: &'static str, outcome: &'static str) {
+    tracing::info!(target: TARGET, subject, basis, outcome, "evidence recorded");
+    count(EVIDENCE_RECORDED);
 }
 
 /// Work failed, and its failed action could not be recorded or the work not be rolled back.

@@ -21,6 +21,7 @@
 //! | `partitions_ahead` | the end of the last partition |
 //! | `indexes` | indexes that are invalid, or large and unused |
 //! | `vacuum` | tables of the trail with many dead rows |
+//! | `delivery_failures` | items that a receiver of the feed refused |
 
 mod judge;
 #[cfg(feature = "async")]
@@ -198,7 +199,8 @@ impl Doctor {
 struct SqlCheck {
     id: &'static str,
     sql: &'static str,
-    needs_trail: bool,
+    /// The schema version that has the tables of the statement; 0 without any.
+    since_version: i32,
 }
 
 /// The checks that are one statement, in the order of the report.
@@ -206,47 +208,52 @@ const CHECKS: &[SqlCheck] = &[
     SqlCheck {
         id: "server_version",
         sql: include_str!("../sql/doctor/server_version.sql"),
-        needs_trail: false,
+        since_version: 0,
     },
     SqlCheck {
         id: "connected_role",
         sql: include_str!("../sql/doctor/connected_role.sql"),
-        needs_trail: false,
+        since_version: 0,
     },
     SqlCheck {
         id: "settings",
         sql: include_str!("../sql/doctor/settings.sql"),
-        needs_trail: false,
+        since_version: 0,
     },
     SqlCheck {
         id: "long_transactions",
         sql: include_str!("../sql/doctor/long_transactions.sql"),
-        needs_trail: false,
+        since_version: 0,
     },
     SqlCheck {
         id: "prepared_transactions",
         sql: include_str!("../sql/doctor/prepared_transactions.sql"),
-        needs_trail: false,
+        since_version: 0,
     },
     SqlCheck {
         id: "trail_size",
         sql: include_str!("../sql/doctor/trail_size.sql"),
-        needs_trail: true,
+        since_version: 1,
     },
     SqlCheck {
         id: "partitions_ahead",
         sql: include_str!("../sql/doctor/partitions_ahead.sql"),
-        needs_trail: true,
+        since_version: 1,
     },
     SqlCheck {
         id: "indexes",
         sql: include_str!("../sql/doctor/indexes.sql"),
-        needs_trail: true,
+        since_version: 1,
     },
     SqlCheck {
         id: "vacuum",
         sql: include_str!("../sql/doctor/vacuum.sql"),
-        needs_trail: true,
+        since_version: 1,
+    },
+    SqlCheck {
+        id: "delivery_failures",
+        sql: include_str!("../sql/doctor/delivery_failures.sql"),
+        since_version: 2,
     },
 ];
 

@@ -16,6 +16,8 @@ pub use self::history::HistoryDocument;
 use crate::baseline::BaselineOutcome;
 use crate::capture_start::TableCaptureStart;
 use crate::coverage::CoverageReport;
+#[cfg(feature = "async")]
+pub use crate::evidence::EvidenceDocument;
 use crate::models::{AuditAction, AuditChange, AuditTransaction, RecordedActor, TimelineEntry};
 use crate::policy::PolicyReport;
 use crate::query::CorrelationBundle;

@@ -23,6 +23,8 @@ mod deployed_tables;
 pub mod doctor;
 pub mod documents;
 #[cfg(feature = "async")]
+pub mod evidence;
+#[cfg(feature = "async")]
 pub mod feed;
 #[cfg(feature = "async")]
 pub mod follow;

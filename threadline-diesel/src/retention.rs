@@ -26,6 +26,7 @@ pub use options::{
     BatchSize, FeedConsumers, InvalidBatchSize, MAX_BATCH_SIZE, PurgeOptions, StopSignal,
 };
 pub use plan::{Expired, ExpiredPart, Notice, RetentionPlan};
+pub(crate) use planning::expired_before;
 pub use planning::plan_retention;
 pub use purge::{
     audit_horizon, maintain_partitions, purge, purge_with_progress, retention_run, retention_runs,

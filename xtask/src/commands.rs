@@ -12,6 +12,7 @@ mod diff;
 mod disable_capture;
 mod doctor;
 mod empty_answer;
+mod evidence;
 mod export;
 mod feed;
 mod gen_triggers;
@@ -25,6 +26,7 @@ mod policy;
 mod redeploy_triggers;
 #[cfg(test)]
 mod reference;
+mod replica;
 mod restore;
 mod retention;
 mod row_key;
@@ -108,6 +110,12 @@ pub(crate) enum Command {
     /// Show and remove records that the retention policy does not keep.
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
+    /// Show how to replicate the trail to another PostgreSQL server.
+    #[command(subcommand)]
+    Replica(replica::ReplicaCommand),
+    /// Run checks of the audit system, record their results, and show what they prove.
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
     /// Run the demonstration on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }
@@ -137,6 +145,8 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Verify(args) => block_on(verify::run(host, args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Retention(command) => block_on(retention::run(host, command)),
+        Command::Replica(command) => replica::run(&command),
+        Command::Evidence(command) => block_on(evidence::run(host, command)),
         Command::Demo(args) => demo::run(host, &args),
     })
 }

@@ -9,6 +9,7 @@ use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_diesel::ReadError;
 use threadline_diesel::coverage::CoverageError;
 use threadline_diesel::query::{InvalidFilter, InvalidFilters};
+use threadline_diesel::evidence::EvidenceError;
 
 use crate::output::text::escape;
 
@@ -99,6 +100,25 @@ impl From<ReadError> for Failure {
             ReadError::Cursor(wrong) => Self::usage(wrong),
             ReadError::Query(wrong) => Self::usage(wrong),
             other => Self::CouldNotRun(anyhow::Error::new(other).context("cannot read the trail")),
+        }
+    }
+}
+
+impl From<EvidenceError> for Failure {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Read(error) => error.into(),
+            EvidenceError::Database(error) => error.into(),
+            EvidenceError::NoRetentionPolicy
+            | EvidenceError::NoApplicationRole
+            | EvidenceError::NoSuchRole(_)
+            | EvidenceError::DocumentTooLarge { .. }
+            | EvidenceError::Registry(_)
+            | EvidenceError::TableName(_)
+            | EvidenceError::Coverage(
+                CoverageError::NoSuchSchema(_) | CoverageError::NoSuchRole(_),
+            ) => Self::usage(error),
+            other => Self::CouldNotRun(anyhow::Error::new(other)),
         }
     }
 }

@@ -4,6 +4,7 @@ use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::registry::{registered_tables, registrations, registry_errors};
 use threadline_core::retention::{InvalidRetention, RetentionPolicy};
 use threadline_core::table::AuditedTable;
+use threadline_diesel::evidence::EvidencePlan;
 
 use crate::args::DemoArgs;
 use crate::exit::Failure;
@@ -14,6 +15,9 @@ pub type Demo = fn(&DemoArgs) -> anyhow::Result<()>;
 /// Builds the retention policy of a host.
 pub type Retention = fn() -> Result<RetentionPolicy, InvalidRetention>;
 
+/// Builds the plan of the checks of a host.
+pub type BuildEvidencePlan = fn() -> anyhow::Result<EvidencePlan>;
+
 /// A host application: its crates with models, and what it adds to the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
@@ -21,6 +25,7 @@ pub struct Host {
     pub(crate) demo: Option<Demo>,
     pub(crate) expected_gaps: &'static [ExpectedGap],
     pub(crate) retention: Option<Retention>,
+    pub(crate) evidence_plan: Option<BuildEvidencePlan>,
 }
 
 impl Host {
@@ -32,6 +37,7 @@ impl Host {
             demo: None,
             expected_gaps: &[],
             retention: None,
+            evidence_plan: None,
         }
     }
 
@@ -54,6 +60,13 @@ impl Host {
     #[must_use]
     pub const fn retention(mut self, retention: Retention) -> Self {
         self.retention = Some(retention);
+        self
+    }
+
+    /// Sets the plan of the checks that `evidence` runs.
+    #[must_use]
+    pub const fn evidence_plan(mut self, plan: BuildEvidencePlan) -> Self {
+        self.evidence_plan = Some(plan);
         self
     }
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use self::args::DemoArgs;
-pub use self::host::{Demo, Host, Retention};
+pub use self::host::{BuildEvidencePlan, Demo, Host, Retention};
 pub use self::output::incident::show_incident;
 pub use self::output::table::{show_actions, show_transactions};
 pub use self::output::timeline::show_timeline;
@@ -28,17 +28,21 @@ pub use self::output::timeline::show_timeline;
 /// threadline_xtask::xtask!(my_app, my_models);
 /// // With the policy that the `retention` commands apply:
 /// threadline_xtask::xtask!(my_app; retention: my_app::retention_policy);
+/// // With the plan of the checks that the `evidence` commands run:
+/// threadline_xtask::xtask!(my_app; evidence_plan: my_app::evidence_plan);
 /// ```
 #[macro_export]
 macro_rules! xtask {
-    ($($models:ident),+ $(,)? $(; demo: $demo:path)? $(; retention: $retention:path)?) => {
+    ($($models:ident),+ $(,)? $(; demo: $demo:path)? $(; retention: $retention:path)?
+     $(; evidence_plan: $plan:path)?) => {
         $(use $models as _;)+
 
         fn main() -> ::std::process::ExitCode {
             $crate::main(
                 $crate::Host::new(&[$(::core::stringify!($models)),+])
                     $(.demo($demo))?
-                    $(.retention($retention))?,
+                    $(.retention($retention))?
+                    $(.evidence_plan($plan))?,
             )
         }
     };

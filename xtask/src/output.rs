@@ -1,6 +1,7 @@
 //! Answers as text for people and as JSON.
 
 pub(crate) mod coverage;
+pub(crate) mod evidence;
 pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod list;

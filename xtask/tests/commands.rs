@@ -9,8 +9,12 @@
 
 #[path = "commands/configuration.rs"]
 mod configuration;
+#[path = "commands/delivery.rs"]
+mod delivery;
 #[path = "commands/empty_answers.rs"]
 mod empty_answers;
+#[path = "commands/evidence.rs"]
+mod evidence;
 #[path = "commands/failures.rs"]
 mod failures;
 #[path = "commands/follow.rs"]
@@ -58,6 +62,12 @@ fn database() -> Database {
 
 /// Runs `threadline` in a directory, with or without a database.
 fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) -> Output {
+    command(folder, database, arguments)
+        .output()
+        .expect("the command runs")
+}
+
+fn command(folder: &Path, database: Option<&Database>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threadline"));
     command
         .current_dir(folder)
@@ -68,11 +78,15 @@ fn threadline(folder: &Path, database: Option<&Database>, arguments: &[&str]) ->
         .env_remove("CARGO")
         .env_remove("COLUMNS")
         .env_remove("NO_COLOR")
-        .env_remove("TZ");
+        .env_remove("TZ")
+        .env(
+            "THREADLINE_WEBHOOK_SECRET",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        );
     if let Some(database) = database {
         command.env("DATABASE_URL", database.url());
     }
-    command.output().expect("the command runs")
+    command
 }
 
 fn code(output: &Output) -> i32 {

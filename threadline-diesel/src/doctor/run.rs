@@ -34,9 +34,13 @@ where
     checks.push(query.judge_pooler(session));
     let version = isolate(conn, load_version).await;
     checks.push(judge_installation(&version));
-    let has_trail = matches!(&version, Ok(Some(_)));
+    // An unknown version counts as the first one.
+    let deployed = match &version {
+        Ok(Some(rows)) => rows.as_slice().first().map_or(1, |row| row.version.max(1)),
+        _ => 0,
+    };
     for check in CHECKS {
-        if has_trail || !check.needs_trail {
+        if deployed >= check.since_version {
             let facts = isolate(conn, async |conn| check.query().load(conn).await).await;
             checks.push(check.judge(facts));
         }

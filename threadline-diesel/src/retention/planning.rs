@@ -1,6 +1,6 @@
 //! Plans a purge: counts expired records, and writes nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
@@ -11,7 +11,7 @@ use threadline_core::table::TableName;
 use super::cutoffs::Cutoffs;
 use super::partition::Partition;
 use super::plan::{Expired, ExpiredPart, Notice, RetentionPlan};
-use super::purge::{cutoffs, is_feed_behind};
+use super::purge::{cutoffs, is_feed_behind, server_now};
 use super::statements::{self, Query, query};
 use super::walk::tables_in;
 use crate::query::error::ReadError;
@@ -41,23 +41,7 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let cutoffs = cutoffs(conn, policy).await?;
-    let mut parts = Vec::new();
-    if let Some(newest) = cutoffs.newest() {
-        let drops = policy.last_images() == LastImages::Purged;
-        for partition in partitions(conn, "audit_changes").await? {
-            if partition.begins_before(newest) {
-                parts.extend(changes_of(conn, &cutoffs, &partition, drops).await?);
-            }
-        }
-        parts.extend(transactions(conn, &cutoffs, newest).await?);
-    }
-    if let Some(before) = cutoffs.actions {
-        for partition in partitions(conn, "audit_actions").await? {
-            if partition.begins_before(before) {
-                parts.extend(actions_of(conn, &partition, before).await?);
-            }
-        }
-    }
+    let parts = expired_parts(conn, policy, &cutoffs).await?;
     let is_feed_behind = is_feed_behind(conn, &cutoffs).await?;
     let notices = [
         (!policy.is_enabled(), Notice::Disabled),
@@ -75,6 +59,49 @@ where
             .filter_map(|(applies, notice)| applies.then_some(notice))
             .collect(),
     })
+}
+
+/// The records that were expired some time ago, by the clock of the server, which is returned as well.
+pub(crate) async fn expired_before<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    tolerance: TimeDelta,
+) -> diesel::QueryResult<(DateTime<Utc>, Vec<ExpiredPart>)>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let now = server_now(conn).await?;
+    let cutoffs = Cutoffs::new(policy, now - tolerance);
+    Ok((now, expired_parts(conn, policy, &cutoffs).await?))
+}
+
+/// The records that these cut-offs remove.
+async fn expired_parts<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    cutoffs: &Cutoffs,
+) -> diesel::QueryResult<Vec<ExpiredPart>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let mut parts = Vec::new();
+    if let Some(newest) = cutoffs.newest() {
+        let drops = policy.last_images() == LastImages::Purged;
+        for partition in partitions(conn, "audit_changes").await? {
+            if partition.begins_before(newest) {
+                parts.extend(changes_of(conn, cutoffs, &partition, drops).await?);
+            }
+        }
+        parts.extend(transactions(conn, cutoffs, newest).await?);
+    }
+    if let Some(before) = cutoffs.actions {
+        for partition in partitions(conn, "audit_actions").await? {
+            if partition.begins_before(before) {
+                parts.extend(actions_of(conn, &partition, before).await?);
+            }
+        }
+    }
+    Ok(parts)
 }
 
 async fn partitions<C>(conn: &mut C, parent: &'static str) -> diesel::QueryResult<Vec<Partition>>

@@ -278,8 +278,16 @@ pub(super) async fn cutoffs<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
+    Ok(Cutoffs::new(policy, server_now(conn).await?))
+}
+
+/// The server's clock.
+pub(super) async fn server_now<C>(conn: &mut C) -> diesel::QueryResult<DateTime<Utc>>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
     let row: statements::Instant = load_one(conn, statements::now()).await?;
-    Ok(Cutoffs::new(policy, row.instant.unwrap_or_default()))
+    Ok(row.instant.unwrap_or_default())
 }
 
 /// Whether consumers of the feed have not acknowledged all expired items.

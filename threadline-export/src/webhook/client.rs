@@ -11,8 +11,8 @@ use reqwest::redirect::Policy;
 use super::address::{PrivateAddress, PublicResolver};
 use super::{PrivateAddresses, WebhookSecret, WebhookTarget};
 
-/// The time that a request takes at most.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time after which a request has failed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The media type of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub struct WebhookClient {
     http: reqwest::Client,
     target: WebhookTarget,
     secret: WebhookSecret,
+    timeout: Duration,
 }
 
 /// Why a request was not accepted. Messages have neither the URL nor the response.
@@ -67,7 +68,7 @@ pub enum WebhookError {
     )]
     PrivateAddress,
     /// The receiver did not respond in time.
-    #[error("the receiver did not respond within {REQUEST_TIMEOUT:?}")]
+    #[error("the receiver did not respond in time")]
     Timeout,
     /// The connection failed or was closed before the response.
     #[error("the receiver cannot be reached")]
@@ -121,7 +122,6 @@ impl WebhookClient {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("threadline/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
-            .timeout(REQUEST_TIMEOUT)
             .redirect(Policy::none())
             // A proxy would resolve the host name itself.
             .no_proxy();
@@ -132,7 +132,15 @@ impl WebhookClient {
             http: builder.build()?,
             target,
             secret,
+            timeout: REQUEST_TIMEOUT,
         })
+    }
+
+    /// Sets the time that a request takes at most, up to 30 seconds, which is the default.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.min(REQUEST_TIMEOUT);
+        self
     }
 
     /// The receiver.
@@ -160,6 +168,7 @@ impl WebhookClient {
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.secret.sign(id, timestamp, &body))
+            .timeout(self.timeout)
             .body(body)
             .send()
             .await?;

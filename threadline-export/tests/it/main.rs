@@ -1,10 +1,12 @@
 //! Exports from a `PostgreSQL` server, read back by independent tools.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod delivery;
 mod files;
 mod flat;
 mod harness;
 mod limits;
 mod plans;
 mod read_back;
+mod receiver;
 mod streams;

@@ -1,5 +1,7 @@
 //! `feed`: consumers of the feed.
 
+mod deliver;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -38,6 +40,9 @@ enum FeedCommand {
     Lag(LagArgs),
     /// Lease the next changes and actions of a consumer and print them as JSON, one per line.
     Read(ReadArgs),
+    /// Deliver the changes and actions of a consumer over HTTP. Needs a program that is built with the feature
+    /// `http`.
+    Deliver(deliver::DeliverArgs),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +115,7 @@ pub(crate) async fn run(args: FeedArgs) -> Result<Answer, Failure> {
         FeedCommand::Drop(args) => drop_consumer(&args).await,
         FeedCommand::Lag(args) => lag(&args).await,
         FeedCommand::Read(args) => read_batch(&args).await,
+        FeedCommand::Deliver(args) => deliver::run(&args).await,
     }
 }
 

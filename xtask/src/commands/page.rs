@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, stdout};
 
+use diesel::result::Error as DieselError;
 use diesel_async::AsyncPgConnection;
+use threadline_diesel::evidence::{Evidence, EvidenceError, EvidenceHistory};
 use threadline_diesel::query::{DEFAULT_PAGE_SIZE, HistoryWithChildren, MAX_PAGE_SIZE};
 use threadline_diesel::{
     Actions, AuditAction, AuditTransaction, Cursor, Page, PageSize, ReadError, Timeline,
@@ -164,6 +166,30 @@ impl Paged for Transactions {
         conn: &mut AsyncPgConnection,
     ) -> Result<Page<AuditTransaction>, ReadError> {
         threadline_diesel::transactions(conn, self).await
+    }
+}
+
+impl Paged for EvidenceHistory {
+    type Entry = Evidence;
+
+    fn page_size(self, size: PageSize) -> Self {
+        self.page_size(size)
+    }
+
+    fn after(self, cursor: Cursor) -> Self {
+        self.after(cursor)
+    }
+
+    fn before(self, cursor: Cursor) -> Self {
+        self.before(cursor)
+    }
+
+    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<Evidence>, ReadError> {
+        let page = threadline_diesel::evidence::history(conn, self).await;
+        page.map_err(|error| match error {
+            EvidenceError::Read(error) => error,
+            other => DieselError::QueryBuilderError(Box::new(other)).into(),
+        })
     }
 }
 

@@ -101,6 +101,7 @@ fn every_command_reports_a_missing_trail_alike() {
         "feed create c",
         "feed lag c",
         "feed read c",
+        "feed deliver c --once --to https://siem.example.com/",
         "coverage",
         "policy",
         "verify",

@@ -1,5 +1,6 @@
 //! PgBouncer in transaction mode without support for prepared statements.
 
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::NoTls;
 
+use super::delivery::Request;
 use super::*;
 
 const PORT: u16 = 6433;
@@ -122,6 +124,13 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
     let transaction = ask("SELECT transaction_id::text FROM threadline.audit_changes");
     let change = ask("SELECT id::text FROM threadline.audit_changes");
     let url = bouncer.url(database.name());
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let receiver_address = receiver.local_addr().unwrap();
+    std::thread::spawn(move || {
+        loop {
+            Request::accept(&receiver).respond(200);
+        }
+    });
     let commands = [
         "timeline --table orders --key 2",
         "timeline --correlation c-1 --json",
@@ -142,6 +151,9 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
         "feed lag consumer",
         "feed read consumer --acknowledge",
         "feed drop consumer --execute",
+        &format!(
+            "feed deliver siem --create --once --allow-private-addresses --to http://{receiver_address}/"
+        ),
         "coverage",
         "policy",
         "verify",
@@ -151,11 +163,17 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
         "retention plan --keep-days 30",
         "retention purge --keep-days 30 --execute --pause-ms 0",
         "retention runs",
+        "evidence run coverage policy continuity",
+        "evidence run roles --application-role pg_monitor",
+        "evidence show",
+        "evidence history --limit 2",
+        "evidence document --from 2026-01-01 --to 2099-01-01",
     ];
     for command in commands {
         // These commands have transactions that the library begins.
         let own = [
             "export",
+            "feed deliver",
             "retention purge",
             "baseline --table orders --execute",
         ];

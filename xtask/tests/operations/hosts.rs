@@ -515,3 +515,19 @@ fn all_tables_captures_what_the_code_does_not_mention() {
         2
     );
 }
+
+#[test]
+fn checks_of_the_hosts_plan_are_overdue_until_they_ran() {
+    let site = Site::declared();
+    let due = site.threadline(&["evidence", "due", "--json"]);
+    assert_eq!(code(&due), 1, "{}", err(&due));
+    let schedules: Value = serde_json::from_str(&out(&due)).unwrap();
+    assert_eq!(schedules[0]["state"], "overdue");
+    site.answers(&["evidence", "run", "--due"]);
+    let shown = site.answers(&["evidence", "due"]);
+    assert!(shown.contains("current"), "{shown}");
+    assert!(
+        site.answers(&["evidence", "run", "--due"])
+            .contains("no check is due")
+    );
+}

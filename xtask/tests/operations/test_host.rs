@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use threadline_core::__private::{AuditedTable, Registration, inventory};
 use threadline_core::expected_gap::ExpectedGap;
+use threadline_diesel::coverage::Coverage;
+use threadline_diesel::evidence::{Check, CheckOptions, EvidencePlan, days};
 use threadline_xtask::Host;
 
 const GAPS: &[ExpectedGap] = &[ExpectedGap::new("cache", "rebuilt every night")];
@@ -23,6 +25,15 @@ inventory::submit! { Registration::new(module_path!(), "First", || Ok(declared(0
 inventory::submit! { Registration::new(module_path!(), "Second", || Ok(declared(1))) }
 inventory::submit! { Registration::new(module_path!(), "Third", || Ok(declared(2))) }
 
+fn evidence_plan() -> anyhow::Result<EvidencePlan> {
+    let gaps = Coverage::new().expecting(GAPS[0])?;
+    let options = CheckOptions::registered()?.coverage(gaps);
+    Ok(EvidencePlan::new(options)
+        .every(Check::Coverage, days(1))
+        .every(Check::Policy, days(1)))
+}
+
 fn main() -> ExitCode {
-    threadline_xtask::main(Host::new(&["test_host"]).expected_gaps(GAPS))
+    let host = Host::new(&["test_host"]).expected_gaps(GAPS);
+    threadline_xtask::main(host.evidence_plan(evidence_plan))
 }
