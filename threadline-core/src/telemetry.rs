@@ -49,6 +49,13 @@ pub const EVENTS: &[Event] = &[
     DELIVERY_SET_ASIDE,
     EVIDENCE_RECORDED,
     FAILURE_UNRECORDED,
+    JOB_STARTED,
+    JOB_DONE,
+    JOB_FAILED,
+    JOB_EXPORTED,
+    JOBS_EXPIRED,
+    SCHEDULE_DUE,
+    WORKER_FAILED,
     RETENTION_STARTED,
     RETENTION_STEP,
     RETENTION_FINISHED,
@@ -178,6 +185,55 @@ const FAILURE_UNRECORDED: Event = Event {
     level: Level::WARN,
     fields: &["kind"],
     counter: "threadline_failures_unrecorded_total",
+};
+
+const JOB_STARTED: Event = Event {
+    name: "job started",
+    level: Level::INFO,
+    fields: &["kind", "attempt"],
+    counter: "threadline_jobs_started_total",
+};
+
+const JOB_DONE: Event = Event {
+    name: "job done",
+    level: Level::INFO,
+    fields: &["kind", "ms"],
+    counter: "threadline_jobs_done_total",
+};
+
+const JOB_FAILED: Event = Event {
+    name: "job failed",
+    level: Level::WARN,
+    fields: &["kind", "code", "place"],
+    counter: "threadline_jobs_failed_total",
+};
+
+const JOB_EXPORTED: Event = Event {
+    name: "job exported",
+    level: Level::INFO,
+    fields: &["rows", "bytes"],
+    counter: "threadline_jobs_exported_total",
+};
+
+const JOBS_EXPIRED: Event = Event {
+    name: "jobs expired",
+    level: Level::INFO,
+    fields: &["jobs"],
+    counter: "threadline_jobs_expired_total",
+};
+
+const SCHEDULE_DUE: Event = Event {
+    name: "schedule due",
+    level: Level::INFO,
+    fields: &["kind"],
+    counter: "threadline_schedules_due_total",
+};
+
+const WORKER_FAILED: Event = Event {
+    name: "worker failed",
+    level: Level::ERROR,
+    fields: &["code"],
+    counter: "threadline_workers_failed_total",
 };
 
 const RETENTION_STARTED: Event = Event {
@@ -354,6 +410,49 @@ pub fn evidence_recorded(subject: &str, basis: &'static str, outcome: &'static s
 pub fn failure_unrecorded(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "failure unrecorded");
     count(FAILURE_UNRECORDED);
+}
+
+/// A worker started an attempt of a job.
+pub fn job_started(kind: &'static str, attempt: i32) {
+    tracing::info!(target: TARGET, kind, attempt, "job started");
+    count(JOB_STARTED);
+}
+
+/// A job completed. Reports the duration of its last attempt.
+pub fn job_done(kind: &'static str, duration: std::time::Duration) {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(target: TARGET, kind, ms, "job done");
+    count(JOB_DONE);
+}
+
+/// An attempt of a job failed or was cancelled, or the stored objects of a job could not be deleted.
+pub fn job_failed(kind: &'static str, code: &str, place: &'static str) {
+    tracing::warn!(target: TARGET, kind, code, place, "job failed");
+    count(JOB_FAILED);
+}
+
+/// An export job stored its file. Reports the number of changes and the size of the file.
+pub fn job_exported(rows: u64, bytes: u64) {
+    tracing::info!(target: TARGET, rows, bytes, "job exported");
+    count(JOB_EXPORTED);
+}
+
+/// The results of jobs are no longer kept.
+pub fn jobs_expired(jobs: usize) {
+    tracing::info!(target: TARGET, jobs, "jobs expired");
+    count(JOBS_EXPIRED);
+}
+
+/// A schedule enqueued a job.
+pub fn schedule_due(kind: &'static str) {
+    tracing::info!(target: TARGET, kind, "schedule due");
+    count(SCHEDULE_DUE);
+}
+
+/// A worker could not search for jobs or maintain them. It continues after a pause.
+pub fn worker_failed(code: &str) {
+    tracing::error!(target: TARGET, code, "worker failed");
+    count(WORKER_FAILED);
 }
 
 /// A purge started.

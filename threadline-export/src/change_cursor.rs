@@ -31,7 +31,7 @@ const MAX_SORTED_ROWS: usize = 20_000;
 const PROBE_ROWS: &str = "MOVE 20001 FROM threadline_probe";
 
 /// Filters that an index in the order of the trail, or of one table, satisfies.
-const ORDERED_FILTERS: [&str; 4] = ["table", "op", "from", "to"];
+const ORDERED_FILTERS: [&str; 5] = ["table", "op", "from", "to", "ids"];
 
 /// The filter by row. A row has few enough changes to sort them.
 const ROW_FILTER: &str = "row";
@@ -246,11 +246,12 @@ mod tests {
         let timeline = Timeline::new()
             .table("orders".parse().unwrap())
             .op(threadline_diesel::models::Op::Update)
+            .ids(1..=9)
             .from(chrono::DateTime::UNIX_EPOCH)
             .to(chrono::DateTime::UNIX_EPOCH);
         let mut names = filter_names(&timeline);
         names.sort();
-        assert_eq!(names, ["from", "op", "table", "to"]);
+        assert_eq!(names, ["from", "ids", "op", "table", "to"]);
         let row = Timeline::new().row(
             "orders".parse().unwrap(),
             &threadline_core::row_key::RowKeyText::from_values(vec!["1".into()]),

@@ -1,9 +1,9 @@
 //! Formats and other options of exports.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The format of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Format {
@@ -25,7 +25,8 @@ pub enum Format {
 }
 
 /// Options of CSV.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CsvOptions {
     /// Whether formulas are escaped.
@@ -48,7 +49,7 @@ impl CsvOptions {
 }
 
 /// Whether text that a spreadsheet would evaluate as a formula is escaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FormulaGuard {
     /// Adds an apostrophe in front of a text whose first character after white space is one of
@@ -61,7 +62,7 @@ pub enum FormulaGuard {
 }
 
 /// The compression of the whole export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Compression {
@@ -74,7 +75,7 @@ pub enum Compression {
 }
 
 /// The order of changes, by `captured_at` and `id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// The oldest change first.
@@ -85,7 +86,7 @@ pub enum Order {
 }
 
 /// What a record of an export is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Layout {
@@ -98,7 +99,8 @@ pub enum Layout {
 }
 
 /// Whether the columns of the action in force are exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ActionColumns {
     /// Without these columns.
     #[default]

@@ -3,6 +3,7 @@
 
 mod buffer;
 mod change_cursor;
+pub mod connections;
 mod count;
 #[cfg(feature = "http")]
 pub mod delivery;
@@ -12,11 +13,17 @@ pub mod export;
 mod field_record;
 mod file;
 pub mod format;
+#[cfg(feature = "jobs")]
+pub mod jobs;
 pub mod manifest;
 mod notify;
 mod output;
 mod record;
+#[cfg(feature = "jobs")]
+pub mod schedules;
 mod snapshot;
+#[cfg(feature = "jobs")]
+pub mod storage;
 #[cfg(feature = "http")]
 pub mod webhook;
 

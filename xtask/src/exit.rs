@@ -8,8 +8,8 @@ use diesel::result::Error as DieselError;
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_diesel::ReadError;
 use threadline_diesel::coverage::CoverageError;
-use threadline_diesel::query::{InvalidFilter, InvalidFilters};
 use threadline_diesel::evidence::EvidenceError;
+use threadline_diesel::query::{InvalidFilter, InvalidFilters};
 
 use crate::output::text::escape;
 

@@ -73,6 +73,12 @@ impl LeaseTime {
         }
     }
 
+    /// The duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
     pub(crate) fn interval(self) -> PgInterval {
         let micros = i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX);
         PgInterval::from_microseconds(micros)

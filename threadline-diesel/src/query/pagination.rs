@@ -89,6 +89,12 @@ impl PageSize {
         Self(entries)
     }
 
+    /// The number of entries.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
     /// The number of rows to read: one more than the page, which shows whether there is a next page.
     pub(crate) fn limit(self) -> i64 {
         i64::from(self.0) + 1

@@ -8,6 +8,8 @@ pub(crate) mod page_query;
 #[cfg(feature = "async")]
 pub(crate) mod with_children;
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use threadline_core::action::ActionStatus;
@@ -126,6 +128,13 @@ impl Timeline {
     #[must_use]
     pub fn job_id(mut self, id: ContextId) -> Self {
         self.filters.context.job_id = Some(id);
+        self
+    }
+
+    /// Only changes with ids in a range. Changes are read by time: give the window of the range, too.
+    #[must_use]
+    pub fn ids(mut self, ids: RangeInclusive<i64>) -> Self {
+        self.filters.ids = Some(ids.into_inner());
         self
     }
 

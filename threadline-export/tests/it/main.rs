@@ -5,6 +5,7 @@ mod delivery;
 mod files;
 mod flat;
 mod harness;
+mod jobs;
 mod limits;
 mod plans;
 mod read_back;

@@ -22,6 +22,8 @@ pub(crate) struct ChangeFilter {
     /// The table and the stored form of the key.
     pub(crate) row: Option<(TableName, String)>,
     pub(crate) transaction: Option<AuditTransactionId>,
+    /// The first and the last id.
+    pub(crate) ids: Option<(i64, i64)>,
     pub(crate) op: Option<Op>,
     pub(crate) changed_field: Option<ColumnName>,
     pub(crate) field_set: Option<FieldSet>,
@@ -136,6 +138,14 @@ impl ChangeFilter {
         if let Some(id) = self.transaction {
             conditions
                 .push(SqlFragment::sql("audit_changes.transaction_id = ").bind_uuid(id.as_uuid()));
+        }
+        if let Some((first, last)) = self.ids {
+            conditions.push(
+                SqlFragment::sql("audit_changes.id BETWEEN ")
+                    .bind_number(first)
+                    .push_sql(" AND ")
+                    .bind_number(last),
+            );
         }
         if let Some(from) = self.context.from {
             conditions.push(SqlFragment::sql("audit_changes.captured_at >= ").bind_instant(from));

@@ -1,0 +1,222 @@
+//! The statements on schedules and their rows.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::result::Error;
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::schedule::{NewSchedule, Schedule, ScheduleName};
+use crate::jobs::statements::{Query, query};
+
+/// The columns of a [`ScheduleRow`].
+const COLUMNS: &str = "name, kind, cron, time_zone, request, actor, scope_key, next_due_at, paused_at, position, \
+    created_at, created_by, clock_timestamp() AS read_at";
+
+fn select(condition: &str) -> Query {
+    query(&format!(
+        "SELECT {COLUMNS} FROM @threadline@.audit_schedules {condition}"
+    ))
+}
+
+pub(crate) fn list() -> Query {
+    select("ORDER BY name")
+}
+
+pub(crate) fn find(name: &ScheduleName) -> Query {
+    select("WHERE name = $1").bind::<Text, _>(name.as_str().to_owned())
+}
+
+/// Locks the schedule that has been due for the longest time, if another worker has not locked it.
+pub(crate) fn lock_due() -> Query {
+    select(
+        "WHERE paused_at IS NULL AND next_due_at <= clock_timestamp() ORDER BY next_due_at LIMIT 1
+         FOR UPDATE SKIP LOCKED",
+    )
+}
+
+pub(crate) fn lock(name: &ScheduleName) -> Query {
+    select("WHERE name = $1 FOR UPDATE").bind::<Text, _>(name.as_str().to_owned())
+}
+
+pub(crate) fn now() -> Query {
+    query("SELECT clock_timestamp() AS value")
+}
+
+/// Affects no row if a schedule of the name exists.
+pub(crate) fn add(schedule: &NewSchedule, next_due_at: DateTime<Utc>) -> Query {
+    query(
+        "INSERT INTO @threadline@.audit_schedules
+             (name, kind, cron, time_zone, request, actor, scope_key, next_due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind::<Text, _>(schedule.name.as_str().to_owned())
+    .bind::<Text, _>(schedule.kind.as_str())
+    .bind::<Text, _>(schedule.cron.as_str().to_owned())
+    .bind::<Text, _>(schedule.zone.name())
+    .bind::<Jsonb, _>(schedule.request.clone())
+    .bind::<Nullable<Text>, _>(schedule.actor.as_ref().map(ToString::to_string))
+    .bind::<Nullable<Text>, _>(schedule.scope_key.clone())
+    .bind::<Timestamptz, _>(next_due_at)
+}
+
+pub(crate) fn remove(name: &ScheduleName) -> Query {
+    query("DELETE FROM @threadline@.audit_schedules WHERE name = $1")
+        .bind::<Text, _>(name.as_str().to_owned())
+}
+
+pub(crate) fn pause(name: &str) -> Query {
+    query(
+        "UPDATE @threadline@.audit_schedules SET paused_at = COALESCE(paused_at, clock_timestamp())
+         WHERE name = $1",
+    )
+    .bind::<Text, _>(name.to_owned())
+}
+
+/// Sets when a schedule is due next; it is not paused then.
+pub(crate) fn set_next_due(name: &str, next_due_at: DateTime<Utc>) -> Query {
+    query(
+        "UPDATE @threadline@.audit_schedules SET next_due_at = $2, paused_at = NULL WHERE name = $1",
+    )
+    .bind::<Text, _>(name.to_owned())
+    .bind::<Timestamptz, _>(next_due_at)
+}
+
+/// Inserts the job of a schedule; affects no row if there is one for the time.
+pub(crate) fn enqueue(schedule: &Schedule, request: Value, due_at: DateTime<Utc>) -> Query {
+    query(
+        "INSERT INTO @threadline@.audit_jobs (id, kind, request, actor, scope_key, schedule, due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (schedule, due_at) DO NOTHING
+         RETURNING @columns@",
+    )
+    .bind::<SqlUuid, _>(Uuid::now_v7())
+    .bind::<Text, _>(schedule.kind.as_str())
+    .bind::<Jsonb, _>(request)
+    .bind::<Nullable<Text>, _>(schedule.actor.as_ref().map(ToString::to_string))
+    .bind::<Nullable<Text>, _>(schedule.scope_key.clone())
+    .bind::<Text, _>(schedule.name.clone())
+    .bind::<Timestamptz, _>(due_at)
+}
+
+/// The last id of the trail: a [`BigIntRow`].
+pub(crate) fn last_id() -> Query {
+    query("SELECT last_id AS value FROM @threadline@.audit_feed_end")
+}
+
+/// Assigns an xid: a [`TextRow`].
+pub(crate) fn assign_xid() -> Query {
+    query("SELECT pg_current_xact_id()::text AS value")
+}
+
+/// Whether the transactions before an xid have ended.
+pub(crate) fn is_settled(xid: &str) -> Query {
+    query(include_str!("sql/is_settled.sql")).bind::<Text, _>(xid.to_owned())
+}
+
+/// The first and the last capture time of changes in a range of ids. `OFFSET 0` keeps the planner from reading
+/// the trail in the order of time until it finds an id of the range.
+pub(crate) fn capture_times(first: i64, last: i64) -> Query {
+    query(
+        "SELECT min(captured_at) AS first_at, max(captured_at) AS last_at FROM (
+             SELECT captured_at FROM @threadline@.audit_changes WHERE id BETWEEN $1 AND $2 OFFSET 0
+         ) AS change",
+    )
+    .bind::<BigInt, _>(first)
+    .bind::<BigInt, _>(last)
+}
+
+/// Moves the position of a schedule; affects no row if it is not the given one.
+pub(crate) fn set_position(name: &str, from: Option<i64>, to: i64) -> Query {
+    query(
+        "UPDATE @threadline@.audit_schedules SET position = $3
+         WHERE name = $1 AND position IS NOT DISTINCT FROM $2",
+    )
+    .bind::<Text, _>(name.to_owned())
+    .bind::<Nullable<BigInt>, _>(from)
+    .bind::<BigInt, _>(to)
+}
+
+#[derive(Debug, QueryableByName)]
+pub(crate) struct InstantRow {
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) value: DateTime<Utc>,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(crate) struct BigIntRow {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) value: i64,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(crate) struct TextRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) value: String,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(crate) struct CaptureTimesRow {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(crate) first_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(crate) last_at: Option<DateTime<Utc>>,
+}
+
+/// A row with [`COLUMNS`].
+#[derive(Debug, QueryableByName)]
+pub(crate) struct ScheduleRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    cron: String,
+    #[diesel(sql_type = Text)]
+    time_zone: String,
+    #[diesel(sql_type = Jsonb)]
+    request: Value,
+    #[diesel(sql_type = Nullable<Text>)]
+    actor: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    scope_key: Option<String>,
+    #[diesel(sql_type = Timestamptz)]
+    next_due_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    paused_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    position: Option<i64>,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    created_by: String,
+    /// The time of the database's clock.
+    #[diesel(sql_type = Timestamptz)]
+    pub(crate) read_at: DateTime<Utc>,
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::DeserializationError(Box::new(error))
+}
+
+impl TryFrom<ScheduleRow> for Schedule {
+    type Error = Error;
+
+    fn try_from(row: ScheduleRow) -> Result<Self, Error> {
+        let actor = row.actor.map(|actor| actor.parse()).transpose();
+        Ok(Self {
+            name: row.name,
+            kind: row.kind.parse().map_err(unreadable)?,
+            cron: row.cron,
+            time_zone: row.time_zone,
+            request: row.request,
+            actor: actor.map_err(unreadable)?,
+            scope_key: row.scope_key,
+            next_due_at: row.next_due_at,
+            paused_at: row.paused_at,
+            position: row.position,
+            created_at: row.created_at,
+            created_by: row.created_by,
+        })
+    }
+}
