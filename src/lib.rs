@@ -103,6 +103,18 @@ pub mod retention {
     pub use threadline_diesel::retention::*;
 }
 
+/// Erasure of a person.
+#[cfg(feature = "async")]
+pub use threadline_diesel::erasure;
+
+/// Saved views: filters of a timeline under a name.
+#[cfg(feature = "async")]
+pub use threadline_diesel::saved_views;
+
+/// Instants as people write them, in time zones.
+#[cfg(feature = "async")]
+pub use threadline_core::instant;
+
 /// Exports of the trail: CSV, JSON, NDJSON, Parquet.
 #[cfg(feature = "export")]
 pub use threadline_export as export;
@@ -139,6 +151,9 @@ mod guides {
     struct Attribution;
     #[doc = include_str!("../guides/audited-attribute.md")]
     struct AuditedAttribute;
+    #[cfg(feature = "jobs")]
+    #[doc = include_str!("../guides/background-exports.md")]
+    struct BackgroundExports;
     #[doc = include_str!("../guides/console.md")]
     struct Console;
     #[doc = include_str!("../guides/cookbook.md")]

@@ -10,6 +10,7 @@ mod bulk;
 mod chart;
 mod clients;
 mod connections;
+mod console;
 mod layer;
 mod reading;
 mod report;
@@ -45,6 +46,8 @@ enum Command {
     Attribution,
     /// Measures queries and exports on a large trail.
     Reading(reading::ReadingArguments),
+    /// Measures pages of the operator console over a large trail.
+    Console(console::ConsoleArguments),
     /// Measures what the tower layer adds to a request. Needs no server.
     Layer,
     /// Measures a purge of a million changes, by partition and in batches.
@@ -74,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = match Arguments::parse().command {
         Command::Capture(arguments) => arguments,
         Command::Reading(arguments) => return reading::measure(arguments).await,
+        Command::Console(arguments) => return console::measure(arguments).await,
         Command::Layer => return layer::measure(),
         Command::Retention => return retention::measure(&Server::start(None)?).await,
         Command::TimeTravel => return time_travel::measure(&Server::start(None)?).await,

@@ -2,7 +2,7 @@
 
 mod export;
 mod queries;
-mod trail;
+pub(crate) mod trail;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

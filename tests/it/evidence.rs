@@ -3,6 +3,7 @@
 mod access;
 mod checks;
 mod document;
+mod job;
 mod plan;
 
 use threadline::evidence::{

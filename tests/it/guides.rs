@@ -72,6 +72,7 @@ guide_tests! {
     restore_runs_as_written: "restore.md",
     retention_runs_as_written: "retention.md",
     scale_runs_as_written: "scale.md",
+    seals_runs_as_written: "seals.md",
 }
 
 /// `getting_started` follows its guide in an application of its own. The commands of performance.md take hours;

@@ -6,10 +6,10 @@
 use crate::storage::in_storage_schema;
 
 /// The number of the newest migration that this release knows.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// The oldest schema version that this release supports. Jobs, schedules, saved views, evidence and
-/// delivery failures need 2.
+/// delivery failures need 2; seals and erasure of a person 3.
 pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 
 const FILES_0001: &[&str] = &[
@@ -39,6 +39,13 @@ const FILES_0002: &[&str] = &[
     include_str!("../sql/schema/0002/03_evidence.sql"),
     include_str!("../sql/schema/0002/04_delivery.sql"),
     include_str!("../sql/schema/0002/99_privileges.sql"),
+];
+
+const FILES_0003: &[&str] = &[
+    include_str!("../sql/schema/0003/00_begin.sql"),
+    include_str!("../sql/schema/0003/01_seals.sql"),
+    include_str!("../sql/schema/0003/02_erasure.sql"),
+    include_str!("../sql/schema/0003/99_privileges.sql"),
 ];
 
 /// A numbered migration of the trail.
@@ -97,6 +104,7 @@ pub fn migrations() -> Vec<SchemaMigration> {
     vec![
         migration(1, FILES_0001, include_str!("../sql/uninstall.sql")),
         migration(2, FILES_0002, include_str!("../sql/uninstall_0002.sql")),
+        migration(3, FILES_0003, include_str!("../sql/uninstall_0003.sql")),
     ]
 }
 

@@ -37,7 +37,7 @@ pub use self::document::{
 };
 pub use self::gaps::EvidenceGap;
 pub use self::plan::{CheckSchedule, DueState, EvidencePlan, due_checks, run_due};
-pub use self::queries::{EvidenceHistory, history, latest, latest_refs, overview};
+pub use self::queries::{EvidenceHistory, find, history, latest, latest_refs, overview};
 pub use self::recording::{Attestation, CheckResult, record_attestation, record_check_result};
 pub use self::run::{CheckRun, run_check};
 pub use self::stored::Evidence;

@@ -22,7 +22,8 @@ mod wait;
 use threadline_core::storage::STORAGE_SCHEMA;
 
 pub use calls::{
-    acknowledge, consumers_behind, create, drop_consumer, lag, lease, list, release, renew, wake,
+    acknowledge, acknowledge_to, consumers_behind, create, drop_consumer, lag, lease, list,
+    release, renew, settled_id, wake,
 };
 pub use consumer::{ConsumerName, InvalidConsumerName, InvalidStart, Start};
 pub use failures::{

@@ -23,6 +23,8 @@ mod deployed_tables;
 pub mod doctor;
 pub mod documents;
 #[cfg(feature = "async")]
+pub mod erasure;
+#[cfg(feature = "async")]
 pub mod evidence;
 #[cfg(feature = "async")]
 pub mod feed;
@@ -40,6 +42,8 @@ pub mod query;
 pub mod restore;
 #[cfg(feature = "async")]
 pub mod retention;
+#[cfg(feature = "async")]
+pub mod saved_views;
 pub mod schema;
 #[cfg(feature = "async")]
 pub mod time_travel;

@@ -8,7 +8,7 @@
 //! at a time, also with many instances and through `PgBouncer`.
 
 mod cutoffs;
-mod execute;
+pub(crate) mod execute;
 mod options;
 mod partition;
 mod plan;

@@ -68,7 +68,7 @@ impl Default for Backoff {
 }
 
 /// The progress of a delivery.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum DeliveryProgress<'a> {
     /// The receiver accepted items.
@@ -185,7 +185,7 @@ impl Delivery {
         loop {
             match self.deliver_batch(&mut sender).await? {
                 Step::Delivered(_) => {}
-                Step::Waiting => tokio::time::sleep(RECHECK).await,
+                Step::Waiting | Step::LeaseLost => tokio::time::sleep(RECHECK).await,
                 Step::Empty | Step::Held(_) => tokio::time::sleep(IDLE).await,
             }
         }
@@ -210,6 +210,7 @@ impl Delivery {
         loop {
             match self.deliver_batch(&mut sender).await? {
                 Step::Delivered(items) => delivered += items,
+                Step::LeaseLost => tokio::time::sleep(RECHECK).await,
                 Step::Waiting if Instant::now() < deadline => tokio::time::sleep(RECHECK).await,
                 Step::Waiting | Step::Empty => return Ok(delivered),
                 Step::Held(until) => return Err(DeliveryError::Held(until)),
@@ -236,8 +237,8 @@ impl Delivery {
             let found = in_transaction(conn, async |conn| feed::find_item(conn, id).await).await?;
             let verdict = match found {
                 Some(item) => {
-                    let request = Request::encode(std::slice::from_ref(&item), self.values)?;
-                    Some(self.send_set_aside(request).await?)
+                    let request = Request::single(&item, self.values)?;
+                    Some(self.send_set_aside(&request).await?)
                 }
                 None => None,
             };
@@ -259,19 +260,16 @@ impl Delivery {
         Ok(retried)
     }
 
-    async fn send_set_aside(&self, request: Vec<Request>) -> Result<Verdict, DeliveryError> {
-        for request in &request {
-            match sender::send(self, request).await {
-                Ok(_) => {}
-                Err(error) => {
-                    return match error::refusal(&error) {
-                        Some(status) => Ok(Verdict::Refused(status)),
-                        None => Err(DeliveryError::Unavailable(error)),
-                    };
-                }
-            }
+    /// Sends a request once.
+    async fn send_set_aside(&self, request: &Request) -> Result<Verdict, DeliveryError> {
+        let Err(error) = sender::send(self, request).await else {
+            return Ok(Verdict::Accepted);
+        };
+        match error::refusal(&error) {
+            Some(status) => Ok(Verdict::Refused(status)),
+            None if error::is_final(&error) => Err(DeliveryError::Stopped(error)),
+            None => Err(DeliveryError::Unavailable(error)),
         }
-        Ok(Verdict::Accepted)
     }
 
     /// Leases, sends and acknowledges one batch.
@@ -298,10 +296,9 @@ impl Delivery {
         }
         match sender.deliver(&batch).await {
             Ok(()) => Ok(Step::Delivered(batch.items.len())),
-            // The same items are leased again.
             Err(DeliveryError::Feed(FeedError::LeaseLost(_))) => {
                 telemetry::delivery_failed("lease_lost");
-                Ok(Step::Waiting)
+                Ok(Step::LeaseLost)
             }
             Err(error) => {
                 let token = &batch.token;
@@ -319,5 +316,7 @@ enum Step {
     Delivered(usize),
     Empty,
     Waiting,
+    /// The items of the batch are leased again.
+    LeaseLost,
     Held(Option<DateTime<Utc>>),
 }

@@ -1,4 +1,4 @@
-//! Background jobs: exports, checks and other long work that a [worker](self) claims under a lease.
+//! Background jobs: exports, checks and other long work that a [`Worker`](crate::Worker) claims under a lease.
 //!
 //! A job is a row of `audit_jobs`. It is `queued`, then `running` while a worker holds its lease, and ends as
 //! `completed`, `failed` or `cancelled`; a completed job becomes `expired` when its result is no longer kept.
@@ -18,16 +18,19 @@ mod handler;
 mod job;
 mod lease;
 mod list;
-mod maintenance;
+pub(crate) mod maintenance;
 mod new_job;
+mod position;
 pub(crate) mod statements;
-mod worker;
+mod storage_code;
 
 pub use self::calls::{cancel, claim, enqueue, fail, find, finish, renew, retry};
 pub use self::check_job::CheckHandler;
 pub use self::download::{Content, Download, DownloadError, download};
 pub use self::error::JobError;
-pub use self::export_request::{ExportRequest, ExportResult, FileName, InvalidFileName};
+pub(crate) use self::export_job::ExportHandler;
+pub use self::export_request::{ExportRequest, ExportResult, FileName, InvalidFileName, Span};
+pub(crate) use self::handler::ProgressCounters;
 pub use self::handler::{JobHandler, JobOutcome, JobRun, ScopeResolver};
 pub use self::job::{Job, JobKind, JobProgress, JobState, UnknownName};
 pub use self::lease::{ClaimedJob, ErrorCode, JobFailure, JobLease, Renewal, Retry};
@@ -36,4 +39,3 @@ pub use self::new_job::{
     InvalidKeepDays, KeepDays, MAX_KEEP_DAYS, MAX_OPEN_JOBS, MAX_REQUEST_BYTES, NewJob,
 };
 pub(crate) use self::new_job::{validate_request, validate_scope_key};
-pub use self::worker::{Worker, WorkerBuilder, WorkerError};

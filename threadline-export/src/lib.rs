@@ -21,11 +21,16 @@ mod output;
 mod record;
 #[cfg(feature = "jobs")]
 pub mod schedules;
+#[cfg(feature = "seal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+pub mod seal;
 mod snapshot;
 #[cfg(feature = "jobs")]
 pub mod storage;
 #[cfg(feature = "http")]
 pub mod webhook;
+#[cfg(feature = "jobs")]
+pub mod worker;
 
 pub use count::count;
 pub use error::ExportError;
@@ -36,3 +41,5 @@ pub use format::{ActionColumns, Compression, CsvOptions, Format, FormulaGuard, L
 pub use manifest::{Manifest, Summary};
 pub use notify::{Notification, Notifier, NotifyError};
 pub use record::{ACTION_COLUMNS, COLUMNS};
+#[cfg(feature = "jobs")]
+pub use worker::Worker;

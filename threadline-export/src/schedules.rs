@@ -1,12 +1,11 @@
 //! Schedules: they enqueue jobs at times that a cron expression and a time zone give.
 //!
-//! [`Worker`](crate::jobs::Worker) enqueues the jobs of due schedules. Several workers enqueue one job for each
+//! [`Worker`](crate::Worker) enqueues the jobs of due schedules. Several workers enqueue one job for each
 //! time. If no worker ran at several times, one job is enqueued for all of them.
 
 mod calls;
 mod cron;
 mod error;
-mod position;
 mod schedule;
 mod statements;
 
@@ -14,5 +13,4 @@ pub(crate) use self::calls::enqueue_due;
 pub use self::calls::{add, find, list, pause, remove, resume, run_now};
 pub use self::cron::{Cron, InvalidCron};
 pub use self::error::ScheduleError;
-pub(crate) use self::position::{PositionChange, settle};
-pub use self::schedule::{InvalidScheduleName, NewSchedule, Schedule, ScheduleName, Span};
+pub use self::schedule::{InvalidScheduleName, NewSchedule, Schedule, ScheduleName};

@@ -9,8 +9,6 @@ use diesel_async::{
     TransactionManager,
 };
 
-use crate::error::ExportError;
-
 /// Has the server check the connection, so that it stops reading when the export was killed. Some
 /// platforms do not support the setting.
 const CHECK_CLIENT_CONNECTION: &str = "
@@ -42,10 +40,10 @@ pub(crate) async fn begin(conn: &mut AsyncPgConnection) -> QueryResult<()> {
 
 /// Commits or rolls back. An error of the rollback is logged, so that the error of the work is
 /// returned.
-pub(crate) async fn end<T>(
-    conn: &mut AsyncPgConnection,
-    outcome: Result<T, ExportError>,
-) -> Result<T, ExportError> {
+pub(crate) async fn end<T, E>(conn: &mut AsyncPgConnection, outcome: Result<T, E>) -> Result<T, E>
+where
+    E: From<diesel::result::Error>,
+{
     match outcome {
         Ok(value) => {
             AnsiTransactionManager::commit_transaction(conn).await?;

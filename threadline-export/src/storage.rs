@@ -19,7 +19,6 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 
 pub use self::error::StorageError;
-pub(crate) use self::error::io_code;
 pub(crate) use self::objects::attempt_path;
 
 /// The stores that jobs can write to, by name.

@@ -1,5 +1,5 @@
 //! Writes a log with any number of changes to a directory, to measure the verifier:
-//! `cargo run --release --example write_log -- DIRECTORY CHANGES`.
+//! `cargo run --release --example write_log -- DIRECTORY CHANGES [FIELDS]`. A change has 4 to 23 fields.
 
 use std::error::Error;
 use std::fs;
@@ -26,13 +26,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("expected DIRECTORY and CHANGES".into());
     };
     let (directory, changes): (PathBuf, u64) = (directory.into(), changes.parse()?);
+    let fields = arguments.next().map_or(Ok(23), |fields| fields.parse())?;
     let key = SigningKey::from_seed(ORIGIN, &[7; 32])?;
     fs::create_dir_all(directory.join("checkpoints"))?;
     fs::write(directory.join("vkey"), format!("{}\n", key.verifier_key()))?;
     let mut export = BufWriter::new(fs::File::create(directory.join("export.ndjson"))?);
     let mut frontier = Frontier::default();
     for leaf in 0..=changes {
-        let line = line(leaf)?;
+        let line = line(leaf, fields)?;
         writeln!(export, "{}", line.to_json())?;
         frontier.push(line.entry.leaf_hash());
         let size = frontier.size();
@@ -47,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The genesis record, or a change of a table with 12 columns.
-fn line(leaf: u64) -> Result<SealedLine, Box<dyn Error>> {
+/// The genesis record, or a change; with all its fields it is of a table with 12 columns.
+fn line(leaf: u64, count: usize) -> Result<SealedLine, Box<dyn Error>> {
     let id = i64::try_from(leaf)?;
     let (number, at) = (id.to_string(), format_micros(1_795_253_400_000_000 + id));
     let digest = Digest::of(&[&leaf.to_be_bytes()]);
@@ -59,11 +60,11 @@ fn line(leaf: u64) -> Result<SealedLine, Box<dyn Error>> {
         &[
             ("id", &number),
             ("captured_at", &at),
+            ("table_schema", "public"),
+            ("table_name", "invoices"),
             ("transaction_id", "000303c4-c5f8-7600-0000-0000000003e9"),
             ("actor", "user:42"),
             ("op", "update"),
-            ("table_schema", "public"),
-            ("table_name", "invoices"),
             ("row_key", &number),
             ("table_pk", "{\"id\": \"42\"}"),
             ("data_after/id", &number),
@@ -89,7 +90,7 @@ fn line(leaf: u64) -> Result<SealedLine, Box<dyn Error>> {
         ]
     };
     let owned = |(path, value): &(&str, &str)| ((*path).to_owned(), (*value).to_owned());
-    let fields: Fields = pairs.iter().map(owned).collect();
+    let fields: Fields = pairs.iter().take(count.max(4)).map(owned).collect();
     let kind = if leaf == 0 {
         RecordKind::Genesis
     } else {

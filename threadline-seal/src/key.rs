@@ -38,14 +38,6 @@ pub enum InvalidKey {
     Pem,
 }
 
-/// Whether a text can be the name of a key, which is the origin of a log.
-fn check_name(name: &str) -> Result<(), InvalidKey> {
-    if name.is_empty() || name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control()) {
-        return Err(InvalidKey::Name(name.to_owned()));
-    }
-    Ok(())
-}
-
 /// A public key with its name. As text it is `NAME+ID+KEY`.
 ///
 /// ```
@@ -69,11 +61,24 @@ impl VerifierKey {
     ///
     /// Returns an error if the name or the key is malformed.
     pub fn new(name: &str, key: &[u8; 32]) -> Result<Self, InvalidKey> {
-        check_name(name)?;
+        Self::check_name(name)?;
         Ok(Self {
             name: name.to_owned(),
             key: ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| InvalidKey::Format)?,
         })
+    }
+
+    /// Checks that a text can be the name of a key, which is the origin of a log.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidKey::Name`] if it is empty or has a space, a control character or `+`.
+    pub fn check_name(name: &str) -> Result<(), InvalidKey> {
+        let is_invalid = |c: char| c == '+' || c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.contains(is_invalid) {
+            return Err(InvalidKey::Name(name.to_owned()));
+        }
+        Ok(())
     }
 
     /// Its name: the origin of the log.
@@ -164,7 +169,7 @@ impl SigningKey {
     }
 
     fn new(name: &str, key: ed25519_dalek::SigningKey) -> Result<Self, InvalidKey> {
-        check_name(name)?;
+        VerifierKey::check_name(name)?;
         let verifier = VerifierKey {
             name: name.to_owned(),
             key: key.verifying_key(),

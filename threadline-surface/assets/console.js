@@ -28,7 +28,7 @@
   });
 
   // Keys: [data-key], j and k, g and a letter.
-  const screens = { s: "", t: "/timeline", a: "/actions", c: "/coverage", r: "/redaction", e: "/retention" };
+  const screens = { s: "", t: "/timeline", a: "/actions", c: "/coverage", r: "/redaction", e: "/retention", v: "/evidence", x: "/exports" };
   let pending = 0;
   document.addEventListener("keydown", (event) => {
     if (document.body.dataset.keys === "off" || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -229,6 +229,38 @@ test("a cold page of 50 entries is small", async () => {
   await context.close();
 });
 
+test("an export in the background is queued, becomes ready without a reload, and is downloaded", async () => {
+  const { context, page, errors } = await signedIn(browser, server, server.admin);
+  await open(page, server, "/timeline?table=invoices&op=update");
+  await page.click(".downloads summary");
+  await page.click(".downloads >> text=In the background");
+  await page.selectOption("[name=file]", "ndjson");
+  await page.click("form.stack button");
+  const newest = page.locator("[aria-label=Exports] > li").first();
+  assert.match(await newest.textContent(), /NDJSON/);
+  const link = newest.locator("text=Download");
+  await link.waitFor({ timeout: 30_000 });
+  const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+  assert.match(download.suggestedFilename(), /^invoices-at-.*\.ndjson$/);
+  const lines = (await readFile(await download.path(), "utf8")).trim().split("\n").map((line) => JSON.parse(line));
+  assert.ok(lines.length > 0 && lines.every(({ op }) => op === "update"));
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a check that is requested on the evidence page is run by the worker", async () => {
+  const { context, page } = await signedIn(browser, server, server.admin);
+  await open(page, server, "/evidence");
+  await page.click("[aria-label='Run the check continuity']");
+  const result = page.locator("[aria-label=Evidence] tr", { hasText: "capture continuity" });
+  for (let attempt = 0; attempt < 30 && await result.count() === 0; attempt += 1) {
+    await page.waitForTimeout(500);
+    await open(page, server, "/evidence");
+  }
+  assert.match(await result.textContent(), /Proven|Inferred|Unsupported/);
+  await context.close();
+});
+
 test("support signs in by the form and sees its own organization", async () => {
   const context = await browser.newContext();
   const page = await context.newPage();

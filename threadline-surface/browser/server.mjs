@@ -32,6 +32,7 @@ export async function startServer() {
   const origin = new URL(found.console).origin;
   try {
     const addInvoice = await addRows(origin);
+    await addWork(origin, found);
     return { origin, base: found.console, ...found, addInvoice, stop };
   } catch (error) {
     await stop();
@@ -61,6 +62,27 @@ async function addRows(origin) {
   return addInvoice;
 }
 
+/** Queues an export, a schedule and a check, and waits until the worker has run them. */
+async function addWork(origin, { console: base, admin }) {
+  const headers = { cookie: `staff=${admin}`, origin, "content-type": "application/x-www-form-urlencoded" };
+  const send = async (path, fields) => {
+    const body = new URLSearchParams(fields);
+    const answer = await fetch(base + path, { method: "POST", headers, body, redirect: "manual" });
+    if (answer.status !== 303) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+  };
+  await send("/exports", { table: "invoices", file: "csv", gzip: "true" });
+  await send("/exports/schedules", { name: "weekly-invoices", cron: "0 6 * * MON", table: "invoices", file: "csv" });
+  await send("/evidence/check", { check: "coverage" });
+  const read = async (path) => (await fetch(base + path, { headers })).json();
+  for (let attempt = 0; attempt < 60; attempt += 1) {
+    const { jobs } = await read("/exports?format=json");
+    const { records } = await read("/evidence?format=json");
+    if (jobs.every(({ state }) => state === "completed") && records.length > 0) return;
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+  }
+  throw new Error("the worker did not run the jobs");
+}
+
 /** The addresses of all screens by name, for the rows of the demonstration; of some, if SCREENS lists names. */
 export async function screens({ base, admin, incident, history }) {
   const read = async (path) => {
@@ -71,6 +93,7 @@ export async function screens({ base, admin, incident, history }) {
   const { entries: [{ change }] } = await read("/timeline?table=invoices&op=update&limit=1&format=json");
   const { entries: [{ change: inserted }] } = await read("/timeline?table=invoices&key=2&op=insert&format=json");
   const { entries: [{ change: hostile }] } = await read("/timeline?table=invoices&actor=user:carol&limit=1&format=json");
+  const { records: [{ order_id: evidence }] } = await read("/evidence?format=json");
   const all = {
     start: "/",
     find: "/find?q=alice",
@@ -95,6 +118,13 @@ export async function screens({ base, admin, incident, history }) {
     retention: "/retention",
     "retention-plan": "/retention/plan",
     "retention-runs": "/retention/runs",
+    evidence: "/evidence",
+    "evidence-record": `/evidence/record?id=${evidence}`,
+    "evidence-history": "/evidence/history?subject=trigger_coverage",
+    exports: "/exports",
+    "export-form": "/exports/new?table=invoices&op=update",
+    schedules: "/exports/schedules",
+    "schedule-form": "/exports/schedules/new?table=invoices",
     "report-form": "/report",
     report: `/report?transaction=${new URL(incident).searchParams.get("id")}`,
     preferences: "/preferences",

@@ -17,6 +17,9 @@ use threadline_core::expected_gap::{ExpectedGap, expected_gaps};
 use threadline_core::registry::{RegistryError, registered_tables};
 use threadline_core::retention::RetentionPolicy;
 use threadline_core::table::{AuditedTable, InvalidTableName};
+use threadline_diesel::evidence::EvidencePlan;
+#[cfg(feature = "background")]
+use threadline_export::storage::Storages;
 use tokio::sync::Semaphore;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
@@ -55,6 +58,9 @@ impl Console {
             writers: None,
             find_actor: Arc::new(context_actor),
             exports: Exports::default(),
+            #[cfg(feature = "background")]
+            background: None,
+            evidence: None,
             retention: None,
             tables: None,
             expected_gaps: None,
@@ -105,6 +111,9 @@ pub struct ConsoleBuilder<A> {
     writers: Option<Arc<dyn ConnectionPool>>,
     find_actor: FindActor,
     exports: Exports,
+    #[cfg(feature = "background")]
+    background: Option<Storages>,
+    evidence: Option<EvidencePlan>,
     retention: Option<RetentionPolicy>,
     tables: Option<Vec<AuditedTable>>,
     expected_gaps: Option<Vec<ExpectedGap>>,
@@ -156,6 +165,9 @@ impl ConsoleBuilder<()> {
             writers: self.writers,
             find_actor: self.find_actor,
             exports: self.exports,
+            #[cfg(feature = "background")]
+            background: self.background,
+            evidence: self.evidence,
             retention: self.retention,
             tables: self.tables,
             expected_gaps: self.expected_gaps,
@@ -188,7 +200,9 @@ impl<A> ConsoleBuilder<A> {
         self
     }
 
-    /// Sets a pool whose role may call `record_action`. With it, exports and reports are recorded.
+    /// Sets a pool whose role may call `record_action`. With it, exports, reports and the use of shared views are
+    /// recorded. Views can be saved if the role also has `SELECT`, `INSERT`, `UPDATE` and `DELETE` on
+    /// `audit_saved_views`.
     #[must_use]
     pub fn writer(mut self, writers: impl ConnectionPool) -> Self {
         self.writers = Some(Arc::new(writers));
@@ -199,6 +213,23 @@ impl<A> ConsoleBuilder<A> {
     #[must_use]
     pub fn exports(mut self, exports: Exports) -> Self {
         self.exports = exports;
+        self
+    }
+
+    /// Sets the storages of background exports, which a worker of the host writes to. Needs
+    /// [`writer`](Self::writer), whose role then also needs `SELECT`, `INSERT` and `UPDATE` on `audit_jobs`, and
+    /// `SELECT`, `INSERT`, `UPDATE` and `DELETE` on `audit_schedules`.
+    #[cfg(feature = "background")]
+    #[must_use]
+    pub fn background(mut self, storages: Storages) -> Self {
+        self.background = Some(storages);
+        self
+    }
+
+    /// Sets the plan of checks, of which the evidence screen shows when each is due.
+    #[must_use]
+    pub fn evidence(mut self, plan: EvidencePlan) -> Self {
+        self.evidence = Some(plan);
         self
     }
 
@@ -265,11 +296,15 @@ impl ConsoleBuilder<Authorized> {
     ///
     /// # Errors
     /// [`BuildError`] if the registered tables contradict each other, an expected gap does not name a table,
-    /// or a trusted origin is not one.
+    /// a trusted origin is not one, or background exports have no pool of writers.
     pub fn build(self) -> Result<Console, BuildError> {
         let mut csrf = CsrfLayer::new();
         for origin in &self.trusted_origins {
             csrf = csrf.add_trusted_origin(origin)?;
+        }
+        #[cfg(feature = "background")]
+        if self.background.is_some() && self.writers.is_none() {
+            return Err(BuildError::NoWriter);
         }
         let settings = Settings {
             readers: self.readers,
@@ -279,6 +314,9 @@ impl ConsoleBuilder<Authorized> {
             authorize: self.authorize.0,
             find_actor: self.find_actor,
             exports: self.exports,
+            #[cfg(feature = "background")]
+            background: self.background,
+            evidence: self.evidence,
             retention: self.retention,
             tables: self.tables.map_or_else(registered_tables, Ok)?,
             expected_gaps: self.expected_gaps.map_or_else(expected_gaps, Ok)?,
@@ -306,6 +344,10 @@ pub enum BuildError {
     /// An expected gap does not name a table.
     #[error("an expected gap does not name a table: {0}")]
     ExpectedGap(#[from] InvalidTableName),
+    /// Background exports have no pool that can queue them.
+    #[cfg(feature = "background")]
+    #[error("background exports need a pool that can queue them: call `writer`")]
+    NoWriter,
     /// A trusted origin is not an origin.
     #[error("{0}: write scheme and host, for example `https://ops.example`")]
     TrustedOrigin(#[from] ConfigError),

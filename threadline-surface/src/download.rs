@@ -26,8 +26,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use self::block_writer::BlockWriter;
-pub(crate) use self::file::{FileFormat, file_name};
+#[cfg(feature = "background")]
+pub(crate) use self::file::file_stem;
+pub(crate) use self::file::{FileFormat, GZIP, file_name};
 use crate::connections::Connection;
+use crate::page::Attachment;
 use crate::page_error::PageError;
 use crate::request::GrantedRequest;
 use crate::self_audit;
@@ -55,20 +58,31 @@ pub(crate) async fn respond(
     has_body: bool,
 ) -> Result<Response<Body>, PageError> {
     let id = Uuid::new_v4();
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    let disposition = format!("attachment; filename=\"{}\"", download.file_name);
-    for (name, value) in [
-        (CONTENT_TYPE, download.content_type),
-        (CONTENT_DISPOSITION, &disposition),
-        (CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
-        (EXPORT_ID, &id.to_string()),
-    ] {
-        let value = HeaderValue::from_str(value).map_err(|_| PageError::Internal("file name"))?;
-        headers.insert(name, value);
-    }
+    let mut response = attachment(Attachment {
+        file_name: download.file_name.clone(),
+        content_type: download.content_type,
+        body: Body::empty(),
+    })?;
+    let export = HeaderValue::from_str(&id.to_string());
+    let export = export.map_err(|_| PageError::Internal("export id"))?;
+    response.headers_mut().insert(EXPORT_ID, export);
     if has_body {
         *response.body_mut() = start(request, download, id).await?;
+    }
+    Ok(response)
+}
+
+/// The response of a file to save. Browsers neither run nor show it.
+pub(crate) fn attachment(file: Attachment) -> Result<Response<Body>, PageError> {
+    let mut response = Response::new(file.body);
+    let disposition = format!("attachment; filename=\"{}\"", file.file_name);
+    for (name, value) in [
+        (CONTENT_TYPE, file.content_type),
+        (CONTENT_DISPOSITION, &disposition),
+        (CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
+    ] {
+        let value = HeaderValue::from_str(value).map_err(|_| PageError::Internal("file name"))?;
+        response.headers_mut().insert(name, value);
     }
     Ok(response)
 }

@@ -33,7 +33,7 @@ use self::denial::deny;
 use self::headers::{add_headers, text_response};
 use self::respond::respond;
 use self::run_screen::run_screen;
-use crate::access::{Capability, Decision, Denial, Visit};
+use crate::access::{Decision, Denial, Visit};
 use crate::base_path::base_path;
 use crate::download;
 use crate::page::Screen;
@@ -147,7 +147,7 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         Decision::Grant(grant) => grant,
         Decision::Deny(denial) => return deny(&denial, &parts),
     };
-    if route.capability == Some(Capability::Export) && fetch_metadata::is_foreign(&parts) {
+    if route.is_file && fetch_metadata::is_foreign(&parts) {
         return text_response(StatusCode::FORBIDDEN, "downloads start in the console");
     }
     let form = read_form(&settings, &parts.method, body).await;

@@ -7,6 +7,8 @@
 
 pub mod access;
 mod assets;
+#[cfg(feature = "background")]
+mod background;
 mod base_path;
 pub mod connections;
 mod console;

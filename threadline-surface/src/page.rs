@@ -26,10 +26,19 @@ pub(crate) enum Screen {
     Moved(Href),
     /// A redirection (303) that stores the preferences.
     Preferences(Href, crate::preferences::Preferences),
-    /// A file of changes.
+    /// A file that exists, sent as an attachment.
+    File(Attachment),
+    /// A file of changes, which is exported while it is sent.
     Download(Box<crate::download::Download>),
     /// A file of the console itself, cached by its name.
     Asset(&'static crate::assets::Asset),
+}
+
+/// A file to save.
+pub(crate) struct Attachment {
+    pub(crate) file_name: String,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: axum::body::Body,
 }
 
 impl Screen {

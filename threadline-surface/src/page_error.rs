@@ -2,6 +2,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use threadline_diesel::query::{InvalidFilters, InvalidPageSize, InvalidQuery, ScopeError};
+use threadline_diesel::saved_views::SavedViewError;
 use threadline_diesel::{AsOfError, ReadError};
 
 use crate::access::Capability;
@@ -24,6 +25,12 @@ pub(crate) enum PageError {
     TooBroad,
     /// The answer is larger than the limit (422); the command that has no limit.
     TooLarge(String),
+    /// The request cannot be met in the present state, for example a file that has expired.
+    Refused {
+        status: axum::http::StatusCode,
+        title: &'static str,
+        advice: String,
+    },
     /// The body or the address is too long (413, 414).
     TooLong(axum::http::StatusCode),
     /// As many downloads as allowed are running (429).
@@ -34,6 +41,21 @@ pub(crate) enum PageError {
     Unavailable(&'static str),
     /// A defect (500).
     Internal(&'static str),
+}
+
+impl PageError {
+    /// A refusal with a status and what to do.
+    pub(crate) fn refused(
+        status: axum::http::StatusCode,
+        title: &'static str,
+        advice: impl std::fmt::Display,
+    ) -> Self {
+        Self::Refused {
+            status,
+            title,
+            advice: advice.to_string(),
+        }
+    }
 }
 
 impl From<DieselError> for PageError {
@@ -94,6 +116,16 @@ impl From<InvalidFilters> for PageError {
             message: error.reason,
         });
         Self::Invalid(errors.collect())
+    }
+}
+
+impl From<SavedViewError> for PageError {
+    fn from(error: SavedViewError) -> Self {
+        match error {
+            SavedViewError::Database(error) => error.into(),
+            SavedViewError::Filters(invalid) => invalid.into(),
+            other => Self::Invalid(vec![FieldError::of_page(other)]),
+        }
     }
 }
 

@@ -116,9 +116,7 @@ impl GrantedRequest {
 
     /// Whether the grant has a capability, and the console offers it.
     pub(crate) fn allows(&self, capability: Capability) -> bool {
-        let is_offered =
-            capability != Capability::Export || self.settings.exports.max_rows.is_some();
-        is_offered && self.grant.allows(capability)
+        self.settings.offers(capability) && self.grant.allows(capability)
     }
 }
 

@@ -9,10 +9,12 @@ use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
 use crate::screens::{
-    actions, actor, assets, change, correlation, count, coverage, download, find, follow, health,
-    help, moved, not_found, preferences, redaction, report, retention, retention_plan,
-    retention_runs, row, start, timeline, transaction, volume,
+    actions, actor, assets, change, correlation, count, coverage, download, evidence, find, follow,
+    health, help, moved, not_found, preferences, redaction, report, retention, retention_plan,
+    retention_runs, row, start, timeline, transaction, views, volume,
 };
+#[cfg(feature = "background")]
+use crate::screens::{exports, schedules};
 
 /// A route of the console, below its base path.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Route {
     pub(crate) screen: &'static str,
     pub(crate) capability: Option<Capability>,
     pub(crate) nav: Option<Nav>,
+    /// Whether the answer is a file, which other sites cannot cause a browser to load.
+    pub(crate) is_file: bool,
     pub(crate) handler: Handler,
 }
 
@@ -126,6 +130,7 @@ const fn get(
         screen,
         capability,
         nav: None,
+        is_file: false,
         handler,
     }
 }
@@ -136,13 +141,19 @@ const fn moved(path: &'static str) -> Route {
 }
 
 /// A route by POST.
-const fn post(path: &'static str, screen: &'static str, handler: Handler) -> Route {
+const fn post(
+    path: &'static str,
+    screen: &'static str,
+    capability: Option<Capability>,
+    handler: Handler,
+) -> Route {
     Route {
         method: Method::POST,
         path,
         screen,
-        capability: None,
+        capability,
         nav: None,
+        is_file: false,
         handler,
     }
 }
@@ -153,12 +164,18 @@ impl Route {
         self.nav = Some(Nav { group, label });
         self
     }
+
+    /// Marks the answer as a file.
+    const fn file(mut self) -> Self {
+        self.is_file = true;
+        self
+    }
 }
 
 /// The route of a download.
-const fn file(format: FileFormat, show: ReadScreen) -> Route {
+const fn changes_file(format: FileFormat, show: ReadScreen) -> Route {
     let export = Some(Capability::Export);
-    get(format.path(), "download", export, Handler::Read(show))
+    get(format.path(), "download", export, Handler::Read(show)).file()
 }
 
 /// All routes. A new screen is a file in `screens` and a line here.
@@ -270,6 +287,139 @@ pub static SCREENS: &[Route] = &[
         Handler::Read(|context| Box::pin(retention_runs::show(context))),
     ),
     get(
+        "/evidence",
+        "evidence",
+        Some(Capability::Evidence),
+        Handler::Read(|context| Box::pin(evidence::show(context))),
+    )
+    .nav(NavGroup::Prove, "Evidence"),
+    get(
+        "/evidence/record",
+        "evidence_record",
+        Some(Capability::Evidence),
+        Handler::Read(|context| Box::pin(evidence::show_record(context))),
+    ),
+    get(
+        "/evidence/history",
+        "evidence_history",
+        Some(Capability::Evidence),
+        Handler::Read(|context| Box::pin(evidence::show_history(context))),
+    ),
+    get(
+        "/evidence/document.json",
+        "evidence_document",
+        Some(Capability::Evidence),
+        Handler::Read(|context| Box::pin(evidence::show_document(context))),
+    )
+    .file(),
+    #[cfg(feature = "background")]
+    post(
+        "/evidence/check",
+        "evidence_check",
+        Some(Capability::Evidence),
+        Handler::Async(|request| Box::pin(evidence::request_check(request))),
+    ),
+    #[cfg(feature = "background")]
+    get(
+        "/exports",
+        "exports",
+        Some(Capability::Background),
+        Handler::Read(|context| Box::pin(exports::show(context))),
+    )
+    .nav(NavGroup::Prove, "Exports"),
+    #[cfg(feature = "background")]
+    get(
+        "/parts/exports",
+        "export_list",
+        Some(Capability::Background),
+        Handler::Read(|context| Box::pin(exports::show_list(context))),
+    ),
+    #[cfg(feature = "background")]
+    get(
+        "/exports/new",
+        "export_form",
+        Some(Capability::Background),
+        Handler::Read(|context| Box::pin(exports::show_form(context))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports",
+        "export_enqueue",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(exports::enqueue(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/cancel",
+        "export_cancel",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(exports::cancel(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/retry",
+        "export_retry",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(exports::retry(request))),
+    ),
+    #[cfg(feature = "background")]
+    get(
+        "/exports/file",
+        "export_file",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(exports::show_file(request))),
+    )
+    .file(),
+    #[cfg(feature = "background")]
+    get(
+        "/exports/schedules",
+        "schedules",
+        Some(Capability::Background),
+        Handler::Read(|context| Box::pin(schedules::show(context))),
+    ),
+    #[cfg(feature = "background")]
+    get(
+        "/exports/schedules/new",
+        "schedule_form",
+        Some(Capability::Background),
+        Handler::Read(|context| Box::pin(schedules::show_form(context))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/schedules",
+        "schedule_add",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(schedules::add(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/schedules/run",
+        "schedule_run",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(schedules::run(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/schedules/pause",
+        "schedule_pause",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(schedules::pause(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/schedules/resume",
+        "schedule_resume",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(schedules::resume(request))),
+    ),
+    #[cfg(feature = "background")]
+    post(
+        "/exports/schedules/remove",
+        "schedule_remove",
+        Some(Capability::Background),
+        Handler::Async(|request| Box::pin(schedules::remove(request))),
+    ),
+    get(
         "/actors",
         "actor",
         Some(Capability::Read),
@@ -288,26 +438,53 @@ pub static SCREENS: &[Route] = &[
         Handler::Read(|context| Box::pin(actions::show(context))),
     )
     .nav(NavGroup::Find, "Actions"),
+    get(
+        "/views",
+        "views",
+        Some(Capability::Views),
+        Handler::Read(|context| Box::pin(views::list(context))),
+    )
+    .nav(NavGroup::Find, "Views"),
+    get(
+        "/views/open",
+        "view_open",
+        Some(Capability::Views),
+        Handler::Read(|context| Box::pin(views::open(context))),
+    ),
+    post(
+        "/views",
+        "view_save",
+        Some(Capability::Views),
+        Handler::Async(|request| Box::pin(views::save(request))),
+    ),
+    post(
+        "/views/remove",
+        "view_remove",
+        Some(Capability::Views),
+        Handler::Async(|request| Box::pin(views::remove(request))),
+    ),
     moved("/rows/{table}/{key}"),
     moved("/actors/{kind}/{id}"),
     moved("/transactions/{id}"),
     moved("/transactions/{id}/history/{table}/{key}"),
     moved("/policy/redaction"),
     moved("/policy/retention"),
+    #[cfg(feature = "background")]
+    moved("/exports/download/{id}"),
     moved("/exports/changes.csv"),
     moved("/exports/changes.json"),
     moved("/exports/changes.ndjson"),
-    file(FileFormat::Csv, |context| {
+    changes_file(FileFormat::Csv, |context| {
         Box::pin(download::show(context, FileFormat::Csv))
     }),
-    file(FileFormat::Json, |context| {
+    changes_file(FileFormat::Json, |context| {
         Box::pin(download::show(context, FileFormat::Json))
     }),
-    file(FileFormat::Ndjson, |context| {
+    changes_file(FileFormat::Ndjson, |context| {
         Box::pin(download::show(context, FileFormat::Ndjson))
     }),
     #[cfg(feature = "parquet")]
-    file(FileFormat::Parquet, |context| {
+    changes_file(FileFormat::Parquet, |context| {
         Box::pin(download::show(context, FileFormat::Parquet))
     }),
     get(
@@ -333,6 +510,7 @@ pub static SCREENS: &[Route] = &[
     post(
         "/preferences",
         "preferences",
+        None,
         Handler::Static(preferences::store),
     ),
     get(

@@ -8,6 +8,9 @@ pub(crate) mod correlation;
 pub(crate) mod count;
 pub(crate) mod coverage;
 pub(crate) mod download;
+pub(crate) mod evidence;
+#[cfg(feature = "background")]
+pub(crate) mod exports;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod health;
@@ -21,7 +24,10 @@ pub(crate) mod retention;
 pub(crate) mod retention_plan;
 pub(crate) mod retention_runs;
 pub(crate) mod row;
+#[cfg(feature = "background")]
+pub(crate) mod schedules;
 pub(crate) mod start;
 pub(crate) mod timeline;
 pub(crate) mod transaction;
+pub(crate) mod views;
 pub(crate) mod volume;

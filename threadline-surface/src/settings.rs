@@ -10,9 +10,12 @@ use threadline_core::actor::ActorRef;
 use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::retention::RetentionPolicy;
 use threadline_core::table::AuditedTable;
+use threadline_diesel::evidence::EvidencePlan;
+#[cfg(feature = "background")]
+use threadline_export::storage::Storages;
 use tokio::sync::Semaphore;
 
-use crate::access::{Decision, Visit};
+use crate::access::{Capability, Decision, Visit};
 use crate::connections::{Connection, ConnectionPool};
 use crate::coverage_check::CoverageCheck;
 use crate::page_error::PageError;
@@ -39,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) authorize: Authorize,
     pub(crate) find_actor: FindActor,
     pub(crate) exports: Exports,
+    /// The storages of background exports.
+    #[cfg(feature = "background")]
+    pub(crate) background: Option<Storages>,
+    pub(crate) evidence: Option<EvidencePlan>,
     pub(crate) retention: Option<RetentionPolicy>,
     pub(crate) tables: Vec<AuditedTable>,
     pub(crate) expected_gaps: Vec<ExpectedGap>,
@@ -52,12 +59,37 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Whether the console has what a capability needs.
+    pub(crate) fn offers(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::Export => self.exports.max_rows.is_some(),
+            #[cfg(feature = "background")]
+            Capability::Background => self.background.is_some(),
+            #[cfg(not(feature = "background"))]
+            Capability::Background => false,
+            _ => true,
+        }
+    }
+
     /// Takes a connection that reads the trail.
     pub(crate) async fn reader(&self) -> Result<Connection, PageError> {
         tokio::time::timeout(self.limits.connection, self.readers.connection())
             .await
             .map_err(|_| PageError::Unavailable("pool timeout"))?
             .map_err(|_| PageError::Unavailable("pool"))
+    }
+
+    /// Takes a connection that writes saved views; none if the application gave no pool of writers.
+    pub(crate) async fn writer(&self) -> Result<Option<Connection>, PageError> {
+        let Some(writers) = &self.writers else {
+            return Ok(None);
+        };
+        let connection = tokio::time::timeout(self.limits.connection, writers.connection())
+            .await
+            .map_err(|_| PageError::Unavailable("writer pool timeout"))?;
+        connection
+            .map(Some)
+            .map_err(|_| PageError::Unavailable("writer pool"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Options that several commands share.
 
+mod export_form;
+mod job;
 mod timeline_filters;
 mod window;
 
@@ -11,6 +13,8 @@ use clap::Args;
 use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
 
+pub(crate) use self::export_form::ExportFormArgs;
+pub(crate) use self::job::{JobArgs, StorageArgs};
 pub(crate) use self::timeline_filters::TimelineFilterArgs;
 pub(crate) use self::window::{Window, WindowArgs};
 use crate::diesel_config::find_migrations_dir;

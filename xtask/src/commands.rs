@@ -12,6 +12,7 @@ mod diff;
 mod disable_capture;
 mod doctor;
 mod empty_answer;
+mod erase;
 mod evidence;
 mod export;
 mod feed;
@@ -21,6 +22,7 @@ mod incident;
 mod init;
 mod install;
 mod introspection;
+mod jobs;
 mod page;
 mod policy;
 mod redeploy_triggers;
@@ -30,8 +32,12 @@ mod replica;
 mod restore;
 mod retention;
 mod row_key;
+mod schedule;
+mod seal;
 mod timeline;
 mod verify;
+mod views;
+mod work;
 
 use clap::{Parser, Subcommand};
 
@@ -95,8 +101,19 @@ pub(crate) enum Command {
     Actions(actions::ActionsArgs),
     /// Show the transactions, actions and changes of a correlation.
     Correlation(correlation::CorrelationArgs),
+    /// Save, list and run filters of a timeline.
+    #[command(subcommand)]
+    Views(views::ViewsCommand),
     /// Write changes to a file or to standard output.
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
+    /// Show, cancel and retry background jobs, and download their files.
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Add, show, pause and remove schedules of background jobs.
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
+    /// Run background jobs and schedules until Ctrl-C or SIGTERM.
+    Work(work::WorkArgs),
     /// Create, inspect and read consumers of the feed.
     Feed(feed::FeedArgs),
     /// Show which tables are captured, and what is wrong with their capture.
@@ -116,6 +133,12 @@ pub(crate) enum Command {
     /// Run checks of the audit system, record their results, and show what they prove.
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// Show, erase and report what the trail has of a person.
+    #[command(subcommand)]
+    Erase(erase::EraseCommand),
+    /// Seal records in a Merkle log, publish signed checkpoints and verify them.
+    #[command(subcommand)]
+    Seal(seal::SealCommand),
     /// Run the demonstration on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }
@@ -138,7 +161,11 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Actor(args) => block_on(actor::run(args)),
         Command::Actions(args) => block_on(actions::run(args)),
         Command::Correlation(args) => block_on(correlation::run(args)),
-        Command::Export(args) => block_on(export::run(args)),
+        Command::Views(command) => block_on(views::run(command)),
+        Command::Export(args) => block_on(export::run(*args)),
+        Command::Jobs(command) => block_on(jobs::run(host, command)),
+        Command::Schedule(command) => block_on(schedule::run(command)),
+        Command::Work(args) => block_on(work::run(host, args)),
         Command::Feed(args) => block_on(feed::run(args)),
         Command::Coverage(args) => block_on(coverage::run(host, args)),
         Command::Policy(args) => block_on(policy::run(args)),
@@ -147,6 +174,8 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Retention(command) => block_on(retention::run(host, command)),
         Command::Replica(command) => replica::run(&command),
         Command::Evidence(command) => block_on(evidence::run(host, command)),
+        Command::Erase(command) => block_on(erase::run(host, command)),
+        Command::Seal(command) => block_on(seal::run(command)),
         Command::Demo(args) => demo::run(host, &args),
     })
 }

@@ -1,10 +1,15 @@
 //! What a host passes to the command line.
 
+use std::sync::Arc;
+
 use threadline_core::expected_gap::ExpectedGap;
 use threadline_core::registry::{registered_tables, registrations, registry_errors};
 use threadline_core::retention::{InvalidRetention, RetentionPolicy};
-use threadline_core::table::AuditedTable;
+use threadline_core::table::{AuditedTable, InvalidTableName};
+use threadline_diesel::erasure::SubjectMap;
 use threadline_diesel::evidence::EvidencePlan;
+use threadline_export::jobs::ScopeResolver;
+use threadline_export::storage::Storages;
 
 use crate::args::DemoArgs;
 use crate::exit::Failure;
@@ -18,6 +23,15 @@ pub type Retention = fn() -> Result<RetentionPolicy, InvalidRetention>;
 /// Builds the plan of the checks of a host.
 pub type BuildEvidencePlan = fn() -> anyhow::Result<EvidencePlan>;
 
+/// Builds the subject map of a host.
+pub type Subjects = fn() -> Result<SubjectMap, InvalidTableName>;
+
+/// Opens the storages of a host.
+pub type OpenStorages = fn() -> anyhow::Result<Storages>;
+
+/// Builds what resolves the scopes of a host's jobs.
+pub type BuildScopeResolver = fn() -> anyhow::Result<Arc<dyn ScopeResolver>>;
+
 /// A host application: its crates with models, and what it adds to the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
@@ -26,6 +40,9 @@ pub struct Host {
     pub(crate) expected_gaps: &'static [ExpectedGap],
     pub(crate) retention: Option<Retention>,
     pub(crate) evidence_plan: Option<BuildEvidencePlan>,
+    pub(crate) subject_map: Option<Subjects>,
+    pub(crate) storages: Option<OpenStorages>,
+    pub(crate) scope_resolver: Option<BuildScopeResolver>,
 }
 
 impl Host {
@@ -38,6 +55,9 @@ impl Host {
             expected_gaps: &[],
             retention: None,
             evidence_plan: None,
+            subject_map: None,
+            storages: None,
+            scope_resolver: None,
         }
     }
 
@@ -67,6 +87,27 @@ impl Host {
     #[must_use]
     pub const fn evidence_plan(mut self, plan: BuildEvidencePlan) -> Self {
         self.evidence_plan = Some(plan);
+        self
+    }
+
+    /// Sets the map that `erase` uses: where the trail has data of a person.
+    #[must_use]
+    pub const fn subject_map(mut self, subjects: Subjects) -> Self {
+        self.subject_map = Some(subjects);
+        self
+    }
+
+    /// Sets the storages to which `work` writes the files of jobs.
+    #[must_use]
+    pub const fn storages(mut self, storages: OpenStorages) -> Self {
+        self.storages = Some(storages);
+        self
+    }
+
+    /// Sets what resolves the scopes of the jobs that `work` runs.
+    #[must_use]
+    pub const fn scope_resolver(mut self, resolver: BuildScopeResolver) -> Self {
+        self.scope_resolver = Some(resolver);
         self
     }
 

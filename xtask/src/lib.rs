@@ -17,12 +17,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use self::args::DemoArgs;
-pub use self::host::{BuildEvidencePlan, Demo, Host, Retention};
+pub use self::host::{
+    BuildEvidencePlan, BuildScopeResolver, Demo, Host, OpenStorages, Retention, Subjects,
+};
 pub use self::output::incident::show_incident;
 pub use self::output::table::{show_actions, show_transactions};
 pub use self::output::timeline::show_timeline;
 
-/// Links the crates that hold a host's models and defines the `main` of its xtask.
+/// Links the crates that hold a host's models and defines the `main` of its xtask. A setting has the name of the
+/// method of [`Host`] that takes it.
 ///
 /// ```ignore
 /// threadline_xtask::xtask!(my_app, my_models);
@@ -30,19 +33,18 @@ pub use self::output::timeline::show_timeline;
 /// threadline_xtask::xtask!(my_app; retention: my_app::retention_policy);
 /// // With the plan of the checks that the `evidence` commands run:
 /// threadline_xtask::xtask!(my_app; evidence_plan: my_app::evidence_plan);
+/// // With the map of the data of a person, for the `erase` commands:
+/// threadline_xtask::xtask!(my_app; subject_map: my_app::subject_map);
 /// ```
 #[macro_export]
 macro_rules! xtask {
-    ($($models:ident),+ $(,)? $(; demo: $demo:path)? $(; retention: $retention:path)?
-     $(; evidence_plan: $plan:path)?) => {
+    ($($models:ident),+ $(,)? $(; $setting:ident: $value:path)*) => {
         $(use $models as _;)+
 
         fn main() -> ::std::process::ExitCode {
             $crate::main(
                 $crate::Host::new(&[$(::core::stringify!($models)),+])
-                    $(.demo($demo))?
-                    $(.retention($retention))?
-                    $(.evidence_plan($plan))?,
+                    $(.$setting($value))*,
             )
         }
     };

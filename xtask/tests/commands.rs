@@ -35,6 +35,8 @@ mod reading;
 mod terminal;
 #[path = "commands/typed_values.rs"]
 mod typed_values;
+#[path = "commands/views.rs"]
+mod views;
 #[path = "commands/wrong_questions.rs"]
 mod wrong_questions;
 

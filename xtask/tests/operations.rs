@@ -5,6 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "operations/erasure.rs"]
+mod erasure;
 #[path = "operations/hosts.rs"]
 mod hosts;
 #[path = "operations/reports.rs"]

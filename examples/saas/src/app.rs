@@ -8,6 +8,7 @@ use axum::extract::ConnectInfo;
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::{get, patch, post};
 use threadline::ActorRef;
+use threadline::export::storage::Storages;
 use threadline::plug::{AuditContextLayer, RemoteAddr};
 use threadline::surface::Console;
 use tokio::net::TcpListener;
@@ -35,13 +36,14 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Creates an application without sessions. Starts the job worker, so it needs a tokio runtime.
+    /// Creates an application without sessions. Exports of the console are written to the storages. Starts
+    /// workers, so it needs a tokio runtime.
     ///
     /// # Errors
     /// [`ConsoleError`] if the console's settings are invalid.
-    pub fn new(pool: Pool) -> Result<Self, ConsoleError> {
+    pub fn new(pool: Pool, storages: Storages) -> Result<Self, ConsoleError> {
         Ok(Self {
-            console: console::build(pool.clone())?,
+            console: console::build(pool.clone(), storages)?,
             jobs: Queue::start(pool.clone()),
             sessions: Sessions::default(),
             pool,

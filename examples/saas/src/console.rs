@@ -1,21 +1,30 @@
 //! The operator console at `/audit`: who may use it, and what each may see.
 
 use axum::http::Extensions;
+use threadline::evidence::EvidenceError;
+use threadline::export::storage::Storages;
 use threadline::query::{InvalidFilterValue, MetaPattern};
 use threadline::retention::{InvalidRetention, Keep, RetentionPolicy};
-use threadline::surface::{Branding, BuildError, Console, Decision, Denial, Grant};
+use threadline::surface::{Branding, BuildError, Capability, Console, Decision, Denial, Grant};
 use threadline::{Scope, TableName};
 
+use crate::background;
 use crate::database::Pool;
 use crate::session::{Identity, ORGANIZATION, StaffRole};
 use crate::staff::SIGN_IN;
 
-/// Builds the console. In production the pool of the readers has a role that may only read the trail.
-pub(crate) fn build(pool: Pool) -> Result<Console, ConsoleError> {
+/// Builds the console and starts the worker of its exports and checks. In production the pools have roles of their
+/// own: the readers may only read the trail.
+pub(crate) fn build(pool: Pool, storages: Storages) -> Result<Console, ConsoleError> {
+    let retention = retention_policy()?;
+    let plan = background::evidence_plan(retention.clone())?;
+    background::start_worker(pool.clone(), storages.clone(), plan.clone());
     let console = Console::builder(pool.clone())
         .authorize(|visit| async move { decide(&visit.parts().extensions) })
         .writer(pool)
-        .retention(retention_policy()?)
+        .background(storages)
+        .evidence(plan)
+        .retention(retention)
         .branding(Branding::named("Saas audit"))
         .build()?;
     Ok(console)
@@ -38,9 +47,19 @@ pub enum ConsoleError {
     Build(#[from] BuildError),
     /// The retention policy is invalid.
     Retention(#[from] InvalidRetention),
+    /// The plan of checks is invalid.
+    Evidence(#[from] EvidenceError),
 }
 
-/// Administrators see everything, support staff one organization without downloads. Members do not learn
+/// The part of the trail about an organization.
+pub(crate) fn organization_scope(organization_id: i64) -> Result<Scope, InvalidFilterValue> {
+    let organization = MetaPattern::field(ORGANIZATION, organization_id)?;
+    Ok(Scope::new()
+        .meta(&organization)
+        .actions_with_visible_changes())
+}
+
+/// Administrators see everything, support staff one organization with exports in the background. Members do not learn
 /// that there is a console.
 fn decide(extensions: &Extensions) -> Result<Decision, InvalidFilterValue> {
     Ok(match extensions.get() {
@@ -49,11 +68,13 @@ fn decide(extensions: &Extensions) -> Result<Decision, InvalidFilterValue> {
         Some(Identity::Staff { role, .. }) => match *role {
             StaffRole::Admin => Grant::everything().label("Admin").into(),
             StaffRole::Support { organization_id } => {
-                let scope = Scope::new()
-                    .meta(&MetaPattern::field(ORGANIZATION, organization_id)?)
-                    .actions_with_visible_changes();
+                let scope = organization_scope(organization_id)?;
                 let label = format!("Support: organization {organization_id}");
-                Grant::support(scope).label(label).into()
+                Grant::support(scope)
+                    .with(Capability::Background)
+                    .scope_key(background::scope_key(organization_id))
+                    .label(label)
+                    .into()
             }
         },
     })

@@ -6,7 +6,10 @@ use axum::http::StatusCode;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
+use threadline::context::ActorType;
+use threadline::erasure::SubjectMap;
 use threadline::plug::Audit;
+use threadline::table::InvalidTableName;
 use threadline::{ActorRef, AuditedWrite, action, audited};
 
 use crate::app::App;
@@ -116,4 +119,14 @@ pub(crate) async fn change(
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where the trail has data of a person: the id is the handle of a member.
+///
+/// # Errors
+/// Never: the names of the tables are valid.
+pub fn subject_map() -> Result<SubjectMap, InvalidTableName> {
+    let map = SubjectMap::new().actor(ActorType::User);
+    let map = map.row("members".parse()?, ["name", "email"]);
+    Ok(map.remote_addresses().action_texts())
 }

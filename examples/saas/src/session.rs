@@ -59,7 +59,7 @@ impl CurrentMember {
 pub enum StaffRole {
     /// Everything.
     Admin,
-    /// The changes of one organization, without downloads.
+    /// The changes of one organization, with exports in the background.
     Support {
         /// The organization.
         organization_id: i64,

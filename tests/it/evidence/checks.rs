@@ -39,6 +39,9 @@ fn checks_of_a_sound_trail_pass_and_only_those_that_read_records_prove() {
         };
         assert_eq!(verdict.reason, expected, "{check}");
     }
+    let stored =
+        trail.query_text("SELECT string_agg(e::text, '') FROM threadline.audit_evidence AS e");
+    assert!(!stored.contains("secret"), "{stored}");
     trail.run(&format!("DROP ROLE \"{role}\""));
 }
 
@@ -173,6 +176,10 @@ fn roles_fail_for_privileges_that_a_role_inherits_and_for_the_right_to_record_ch
         (
             "EXECUTE ON FUNCTION threadline.record_check(jsonb)",
             "execute record_check",
+        ),
+        (
+            "UPDATE ON SEQUENCE threadline.audit_changes_id_seq",
+            "set audit_changes_id_seq",
         ),
         (
             "CREATE ON SCHEMA threadline",

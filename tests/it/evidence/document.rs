@@ -29,7 +29,8 @@ fn fixed_records() -> Trail {
                    'fail', 'fail', 'roles', NULL, '{"privilege_count": 1}'),
                (4, '2026-01-02T09:00:00Z', 'attested', 'redaction_policy', '{"policy": "2026"}',
                    'pass', 'reviewed', NULL, NULL, '{}')
-           ) AS past (id, at, basis, subject, ref, outcome, status, checked, observed, detail)"#,
+           ) AS past (id, at, basis, subject, ref, outcome, status, checked, observed, detail);
+           SELECT setval('threadline.audit_changes_id_seq', 4)"#,
     );
     trail
 }

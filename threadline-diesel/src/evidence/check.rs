@@ -88,8 +88,7 @@ impl Check {
     }
 
     /// The result of a check that did not run to its end: [`Outcome::Incomplete`], with the kind of the error.
-    #[must_use]
-    pub fn incomplete(self, error: &EvidenceError, options: &CheckOptions) -> CheckResult {
+    pub(super) fn incomplete(self, error: &EvidenceError, options: &CheckOptions) -> CheckResult {
         let result = self.result(Outcome::Incomplete);
         options.complete(result.detail("error", error.kind()))
     }

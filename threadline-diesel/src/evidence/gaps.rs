@@ -36,11 +36,14 @@ pub(super) fn find_gaps(
     for check in checks {
         let runs = by_check.get(check).map(Vec::as_slice).unwrap_or_default();
         let mut add = |start: DateTime<Utc>, end: DateTime<Utc>| {
-            gaps.push(EvidenceGap {
-                check: check.to_owned(),
-                from: start.max(from),
-                to: end,
-            });
+            let start = start.max(from);
+            if start < end {
+                gaps.push(EvidenceGap {
+                    check: check.to_owned(),
+                    from: start,
+                    to: end,
+                });
+            }
         };
         let is_unknown = runs.first().is_none_or(|first| first.recorded_at > from);
         if is_unknown && planned.contains(&check) {
@@ -90,6 +93,8 @@ mod tests {
         let missing: Vec<_> = (9..=20).filter(|day| ![13, 14].contains(day)).collect();
         assert_eq!(gaps(&missing, &[]), [(12, 15)]);
         assert_eq!(gaps(&[5], &[]), [(10, 20)]);
+        let until_the_start = [vec![5], (10..=20).collect()].concat();
+        assert_eq!(gaps(&until_the_start, &["coverage"]), []);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads evidence.
 
 use chrono::{DateTime, Utc};
+use diesel::OptionalExtension;
 use diesel::pg::Pg;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::{Map, Value};
@@ -154,6 +155,28 @@ where
 {
     require_migration(conn).await?;
     Ok(read_page(conn, query).await?)
+}
+
+/// Reads one record of evidence by its `order_id`; none if there is none.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_diesel::evidence::find;
+///
+/// let evidence = find(conn, 4_711).await?;
+/// println!("{:?}", evidence.map(|evidence| evidence.summary_status));
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`history`].
+pub async fn find<C>(conn: &mut C, order_id: i64) -> Result<Option<Evidence>, EvidenceError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    require_migration(conn).await?;
+    let found = statements::find(order_id).get_result(conn).await;
+    Ok(found.optional()?)
 }
 
 /// Reads the newest evidence about a subject.

@@ -62,6 +62,12 @@ fn filtered(sql: &str, filters: &Filters) -> Query {
         .bind::<Nullable<Timestamptz>, _>(filters.to)
 }
 
+/// One record: [`Evidence`](super::Evidence).
+pub(super) fn find(order_id: i64) -> Query {
+    query("SELECT evidence.* FROM @threadline@.audit_evidence AS evidence WHERE evidence.order_id = $1")
+        .bind::<BigInt, _>(order_id)
+}
+
 /// Records in the order of their ids, from a position if one is given: [`Evidence`](super::Evidence).
 pub(super) fn history(
     filters: &Filters,

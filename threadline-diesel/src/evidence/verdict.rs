@@ -149,10 +149,12 @@ impl Evidence {
     }
 }
 
-/// The weakest of some assessments; [`VerdictReason::NoRecords`] if there are none.
-pub(super) fn weakest(assessments: impl IntoIterator<Item = Assessment>) -> Assessment {
+/// The first of the weakest of some assessments; [`VerdictReason::NoRecords`] if there are none.
+pub(super) fn weakest(assessments: impl Iterator<Item = Assessment>) -> Assessment {
+    let weaker = |one: Assessment, next: Assessment| {
+        if next.status > one.status { next } else { one }
+    };
     assessments
-        .into_iter()
-        .max_by_key(|assessment| assessment.status)
+        .reduce(weaker)
         .unwrap_or(VerdictReason::NoRecords.into())
 }

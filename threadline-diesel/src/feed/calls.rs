@@ -211,6 +211,49 @@ where
     Ok(None)
 }
 
+/// The id up to which all transactions have ended, if a consumer has not acknowledged it yet. For consumers that
+/// read the trail themselves and call [`acknowledge_to`], instead of leasing batches. Call it as [`lease`].
+///
+/// # Errors
+/// As [`lease`].
+pub async fn settled_id<C>(conn: &mut C, consumer: &ConsumerName) -> Result<Option<i64>, FeedError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let mut state = read_state(conn, consumer).await?;
+    state.check()?;
+    let is_finished = |state: &StateRow| state.settled_id() <= state.acknowledged_to;
+    if is_finished(&state) && !state.must_wait() && state.last_id > state.acknowledged_to {
+        statements::mark(consumer, &state, Some(state.last_id))
+            .execute(conn)
+            .await?;
+        state = read_state(conn, consumer).await?;
+    }
+    Ok((!is_finished(&state)).then(|| state.settled_id()))
+}
+
+/// Acknowledges all items up to an id that is at most the [`settled_id`]. Call it in the transaction that stores
+/// the effects of these items.
+///
+/// # Errors
+/// [`FeedError::NoSuchConsumer`], or when the database reports an error.
+pub async fn acknowledge_to<C>(
+    conn: &mut C,
+    consumer: &ConsumerName,
+    id: i64,
+) -> Result<(), FeedError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    match statements::acknowledge_to(consumer, id)
+        .execute(conn)
+        .await?
+    {
+        0 => Err(FeedError::NoSuchConsumer(consumer.clone())),
+        _ => Ok(()),
+    }
+}
+
 /// Acknowledges a batch. Called in the transaction that stores the effects of the batch, it makes each item
 /// take effect exactly once.
 ///

@@ -87,6 +87,11 @@ pub(crate) fn acknowledge(token: &LeaseToken) -> Query {
     under(include_str!("sql/acknowledge.sql"), token)
 }
 
+/// Acknowledges up to an id without a lease; affects no row if there is no such consumer.
+pub(crate) fn acknowledge_to(consumer: &ConsumerName, id: i64) -> Query {
+    about(include_str!("sql/acknowledge_to.sql"), consumer).bind::<BigInt, _>(id)
+}
+
 /// Renews: a [`RenewedRow`], or none if the lease is lost.
 pub(crate) fn renew(token: &LeaseToken, time: PgInterval) -> Query {
     under(include_str!("sql/renew.sql"), token).bind::<Interval, _>(time)

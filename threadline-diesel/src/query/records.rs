@@ -279,13 +279,16 @@ fn read_removal(row: RemovalRow, visible: Option<&BTreeSet<TableName>>) -> Remov
             let field = scope.field(name);
             field.map(|value| value.to_text()).unwrap_or_default()
         };
-        RemovalTarget::Erasure {
-            table: TableName::new(text("table_schema"), text("table_name")),
-            row_key: text("row_key"),
-            columns: scope
-                .field("columns")
-                .and_then(|columns| columns.read().ok())
-                .unwrap_or_default(),
+        match scope.field("records") {
+            Some(records) => person_erasure(&records, &scope),
+            None => RemovalTarget::Erasure {
+                table: TableName::new(text("table_schema"), text("table_name")),
+                row_key: text("row_key"),
+                columns: scope
+                    .field("columns")
+                    .and_then(|columns| columns.read().ok())
+                    .unwrap_or_default(),
+            },
         }
     } else {
         let cutoffs = scope.field("cutoffs");
@@ -313,6 +316,21 @@ fn read_removal(row: RemovalRow, visible: Option<&BTreeSet<TableName>>) -> Remov
         reason,
         target,
         change_count,
+    }
+}
+
+fn person_erasure(records: &StoredJson, scope: &StoredJson) -> RemovalTarget {
+    let names = |name: &str| -> Vec<String> {
+        let names = scope.field(name);
+        names
+            .and_then(|names| names.read().ok())
+            .unwrap_or_default()
+    };
+    let mut fields = names("fields");
+    fields.extend(names("meta").iter().map(|key| format!("meta.{key}")));
+    RemovalTarget::PersonErasure {
+        records: records.to_text(),
+        fields,
     }
 }
 

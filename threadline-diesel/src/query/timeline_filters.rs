@@ -270,6 +270,27 @@ impl TimelineFilters {
         })
     }
 
+    /// The same filters with local times as instants, for readers in another time zone. Relative instants stay
+    /// relative.
+    ///
+    /// # Errors
+    /// [`InvalidFilters`] if a local time does not exist in the time zone.
+    pub fn without_local_times(&self, zone: Tz) -> Result<Self, InvalidFilters> {
+        let absolute =
+            |input: &Option<InstantInput>| input.clone().filter(|one| !one.is_relative());
+        let window = Self {
+            from: absolute(&self.from),
+            to: absolute(&self.to),
+            ..Self::default()
+        };
+        let window = window.fixed(DateTime::UNIX_EPOCH, zone)?;
+        Ok(Self {
+            from: window.from.or_else(|| self.from.clone()),
+            to: window.to.or_else(|| self.to.clone()),
+            ..self.clone()
+        })
+    }
+
     fn window(&self, now: DateTime<Utc>, zone: Tz) -> Result<Window, InvalidFilters> {
         let mut errors = Vec::new();
         let mut resolve = |name, input: Option<&InstantInput>| {

@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use super::statements::Query;
 
 /// The rows of a statement.
-pub(super) async fn load<C, R>(conn: &mut C, query: Query) -> QueryResult<Vec<R>>
+pub(crate) async fn load<C, R>(conn: &mut C, query: Query) -> QueryResult<Vec<R>>
 where
     C: AsyncConnection<Backend = Pg>,
     R: diesel::QueryableByName<Pg> + Send + 'static,
@@ -22,7 +22,7 @@ where
 }
 
 /// The first row of a statement.
-pub(super) async fn load_one<C, R>(conn: &mut C, query: Query) -> QueryResult<R>
+pub(crate) async fn load_one<C, R>(conn: &mut C, query: Query) -> QueryResult<R>
 where
     C: AsyncConnection<Backend = Pg>,
     R: diesel::QueryableByName<Pg> + Send + 'static,
@@ -32,7 +32,7 @@ where
 }
 
 /// The number of rows that a statement changed.
-pub(super) async fn execute<C>(conn: &mut C, query: Query) -> QueryResult<usize>
+pub(crate) async fn execute<C>(conn: &mut C, query: Query) -> QueryResult<usize>
 where
     C: AsyncConnection<Backend = Pg>,
 {

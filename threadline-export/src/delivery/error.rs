@@ -15,8 +15,8 @@ pub enum DeliveryError {
     /// An item could not be written as JSON.
     #[error("cannot write an item as JSON")]
     Encode(#[from] serde_json::Error),
-    /// The receiver was not available in ten attempts.
-    #[error("the receiver is not available; the items stay in the feed")]
+    /// The receiver was not available: in ten attempts, or in one for an item that was set aside.
+    #[error("the receiver is not available; nothing is lost, deliver again later")]
     Unavailable(#[source] WebhookError),
     /// Another attempt cannot succeed: the receiver responded with 410 (gone), or its address is not allowed.
     #[error("the receiver cannot be used: check its URL")]

@@ -14,6 +14,19 @@ struct Line {
     json: Vec<u8>,
 }
 
+impl Line {
+    fn encode(item: &FeedItem, values: Values) -> serde_json::Result<Self> {
+        let json = match values {
+            Values::Send => serde_json::to_vec(item)?,
+            Values::Omit => serde_json::to_vec(&WithoutValues(item))?,
+        };
+        Ok(Self {
+            id: item.id(),
+            json,
+        })
+    }
+}
+
 /// The items of one request, in order. Never empty.
 #[derive(Debug, PartialEq)]
 pub(super) struct Request {
@@ -25,17 +38,16 @@ pub(super) struct Request {
 impl Request {
     /// The requests for the items of a batch.
     pub(super) fn encode(items: &[FeedItem], values: Values) -> serde_json::Result<Vec<Self>> {
-        let lines = items.iter().map(|item| {
-            let json = match values {
-                Values::Send => serde_json::to_vec(item)?,
-                Values::Omit => serde_json::to_vec(&WithoutValues(item))?,
-            };
-            Ok(Line {
-                id: item.id(),
-                json,
-            })
-        });
+        let lines = items.iter().map(|item| Line::encode(item, values));
         Ok(Self::divide(lines.collect::<serde_json::Result<_>>()?))
+    }
+
+    /// The request for one item.
+    pub(super) fn single(item: &FeedItem, values: Values) -> serde_json::Result<Self> {
+        Ok(Self {
+            lines: vec![Line::encode(item, values)?],
+            refusals: 0,
+        })
     }
 
     fn divide(lines: Vec<Line>) -> Vec<Self> {

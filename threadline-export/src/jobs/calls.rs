@@ -22,7 +22,7 @@ use super::statements::{self, BoolRow, JobRow, Query};
 /// use serde_json::json;
 /// use threadline_export::jobs::{self, JobKind, NewJob};
 ///
-/// let job = NewJob::new(JobKind::Check, json!({ "checks": ["coverage"] })).actor("admin:rita".parse()?);
+/// let job = NewJob::new(JobKind::Check, json!({ "check": "coverage" })).actor("admin:rita".parse()?);
 /// println!("{}", jobs::enqueue(conn, &job).await?.id);
 /// # Ok(()) }
 /// ```

@@ -45,7 +45,7 @@ impl NewJob {
 /// ```no_run
 /// # fn example(pool: impl threadline_export::connections::ConnectionPool) -> Result<(), Box<dyn std::error::Error>> {
 /// use threadline_diesel::evidence::{Check, CheckOptions, EvidencePlan, days};
-/// use threadline_export::jobs::{CheckHandler, Worker};
+/// use threadline_export::{Worker, jobs::CheckHandler};
 ///
 /// let plan = EvidencePlan::new(CheckOptions::registered()?).every(Check::Coverage, days(1));
 /// let worker = Worker::builder(pool).handler(CheckHandler::new(plan)).build();

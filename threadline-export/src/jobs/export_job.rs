@@ -3,27 +3,29 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use threadline_core::instant::Tz;
 use threadline_core::telemetry;
 use threadline_diesel::evidence::{CheckResult, EvidenceSubject, Outcome, days};
-use threadline_diesel::{Scope, Timeline, resolve_key};
+use threadline_diesel::query::KeyError;
+use threadline_diesel::{ReadError, Scope, Timeline, resolve_key};
 use tokio::io::AsyncWriteExt;
 
 use super::check_job::record_in_transaction;
-use super::export_request::{ExportRequest, ExportResult};
+use super::export_request::{ExportRequest, ExportResult, Span};
 use super::handler::{JobHandler, JobOutcome, JobRun, ScopeResolver};
 use super::job::{Job, JobKind, JobProgress};
 use super::lease::{ErrorCode, JobFailure, Retry};
 use super::new_job::KeepDays;
+use super::position::{PositionChange, settle};
+use super::storage_code::{io_code, storage_code};
 use crate::error::ExportError;
 use crate::export::Export;
 use crate::manifest::Manifest;
 use crate::notify::Notification;
-use crate::schedules::{PositionChange, Span, settle};
-use crate::storage::{Storage, StorageError, Storages, attempt_path, io_code};
+use crate::storage::{Storage, StorageError, Storages, attempt_path};
 
 /// Runs export jobs.
 pub(crate) struct ExportHandler {
@@ -78,7 +80,7 @@ impl ExportHandler {
         let result = upload.result(&request, &manifest, range.as_ref());
         // The worker has the lease; workers with earlier leases have lost theirs.
         if let Err(error) = storage.delete_attempts(job.id, Some(job.attempt)).await {
-            tracing::debug!(target: "threadline", code = %error.code(), "earlier attempts stay until expiry");
+            tracing::debug!(target: "threadline", code = %storage_code(&error), "earlier attempts stay until expiry");
         }
         telemetry::job_exported(result.rows, result.bytes);
         let ready = Notification::ExportReady {
@@ -115,11 +117,17 @@ impl ExportHandler {
     ) -> Result<Timeline, JobFailure> {
         let filters = &request.filters;
         let row_key = match (&filters.table, &filters.key) {
-            (Some(table), Some(key)) => Some(
-                resolve_key(conn, table, key)
-                    .await
-                    .map_err(|_| final_failure("invalid_key", "filters"))?,
-            ),
+            (Some(table), Some(key)) => {
+                let resolved = conn
+                    .transaction::<_, KeyError, _>(async |conn| resolve_key(conn, table, key).await)
+                    .await;
+                Some(resolved.map_err(|error| match error {
+                    KeyError::Read(ReadError::Database(error)) => {
+                        JobFailure::of_database(&error, "filters")
+                    }
+                    _ => final_failure("invalid_key", "filters"),
+                })?)
+            }
             _ => None,
         };
         let timeline = filters
@@ -231,8 +239,9 @@ impl Upload<'_> {
         run: &JobRun,
         keep: KeepDays,
     ) -> Result<(), JobFailure> {
+        let object = self.object();
         let read = tokio::select! {
-            read = self.storage.read_digest(&self.object()) => {
+            read = self.storage.read_digest(&object) => {
                 read.map_err(|error| storage_failure(&error, "verify"))?
             }
             () = run.stopped() => return Err(stopped()),
@@ -247,7 +256,7 @@ impl Upload<'_> {
             .subject_ref("job", self.job.id.to_string())
             .detail("attempt", self.job.attempt)
             .detail("storage", self.storage_name.as_str())
-            .detail("object", self.object().to_string())
+            .detail("object", object.to_string())
             .detail("rows", manifest.summary.row_count)
             .detail("bytes", manifest.bytes)
             .detail("sha256", manifest.sha256.as_str())
@@ -296,7 +305,7 @@ fn final_failure(code: &'static str, place: &'static str) -> JobFailure {
 }
 
 fn storage_failure(error: &StorageError, place: &'static str) -> JobFailure {
-    JobFailure::new(error.code(), place, Retry::Later)
+    JobFailure::new(storage_code(error), place, Retry::Later)
 }
 
 fn export_failure(error: &ExportError) -> JobFailure {

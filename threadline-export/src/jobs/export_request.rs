@@ -8,7 +8,6 @@ use threadline_diesel::query::{InvalidFilters, TimelineFilters};
 use super::job::JobKind;
 use super::new_job::{KeepDays, NewJob};
 use crate::format::{ActionColumns, Compression, Format, Layout, Order};
-use crate::schedules::Span;
 use crate::storage::Storages;
 
 /// The maximum length of a file name in bytes.
@@ -52,7 +51,7 @@ pub struct ExportRequest {
     /// The name of the storage.
     #[serde(default = "local_storage")]
     pub storage: String,
-    /// The name of the file; by default it is made of the table and the format.
+    /// The name of the file; `changes` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<FileName>,
     /// How long the file is kept.
@@ -114,24 +113,35 @@ impl ExportRequest {
 
     /// The name of the file, with the extensions of format and compression.
     pub(crate) fn file_name(&self) -> String {
-        let (format, has_own_compression) = match self.format {
-            Format::Csv(_) => ("csv", false),
-            Format::Json => ("json", false),
-            Format::Ndjson => ("ndjson", false),
+        let format = match self.format {
+            Format::Csv(_) => "csv",
+            Format::Json => "json",
+            Format::Ndjson => "ndjson",
             #[cfg(feature = "parquet")]
-            Format::Parquet => ("parquet", true),
+            Format::Parquet => "parquet",
         };
         let compression = match self.compression {
             Compression::None => "",
             #[cfg(feature = "gzip")]
-            Compression::Gzip if has_own_compression => "",
-            #[cfg(feature = "gzip")]
             Compression::Gzip => ".gz",
         };
-        let _ = has_own_compression;
         let name = self.file_name.as_ref().map_or("changes", FileName::as_str);
         format!("{name}.{format}{compression}")
     }
+}
+
+/// The part of the trail that each file of a scheduled export has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Span {
+    /// Changes captured from the previous time of the schedule up to this one. A transaction that commits after
+    /// the file was written is not in any file.
+    #[default]
+    PreviousPeriod,
+    /// Changes that earlier files do not have. A change of a transaction that commits late is in the next file,
+    /// so that files neither overlap nor miss a change. The first file has all changes of the trail.
+    SinceLast,
 }
 
 /// The name of a file without its extension: letters, digits, `_`, `-` and `.`.

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use super::job::{Job, JobKind, JobProgress};
 use super::lease::{ErrorCode, JobFailure, Retry};
 use super::new_job::KeepDays;
+use super::position::PositionChange;
 use crate::connections::{Connection, ConnectionPool, PoolError};
 use crate::notify::Notification;
-use crate::schedules::PositionChange;
 
-/// Runs the jobs of a kind. [`Worker`](super::Worker) claims them and holds their leases.
+/// Runs the jobs of a kind. [`Worker`](crate::Worker) claims them and holds their leases.
 pub trait JobHandler: Send + Sync + 'static {
     /// The kind of the jobs.
     fn kind(&self) -> JobKind;
@@ -52,6 +52,16 @@ pub trait ScopeResolver: Send + Sync + 'static {
         actor: Option<&'a ActorRef>,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Scope, PoolError>>;
+}
+
+impl ScopeResolver for Arc<dyn ScopeResolver> {
+    fn resolve<'a>(
+        &'a self,
+        actor: Option<&'a ActorRef>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Scope, PoolError>> {
+        self.as_ref().resolve(actor, key)
+    }
 }
 
 /// The result of a successful attempt.

@@ -18,7 +18,7 @@ use super::statements::{self, JobRow, into_jobs};
 ///
 /// A job is marked as expired first and its objects are deleted afterwards, so that a job whose objects are
 /// deleted is never shown as completed. A killed worker leaves work that the next round finds.
-pub(super) async fn run(
+pub(crate) async fn run(
     conn: &mut AsyncPgConnection,
     handlers: &BTreeMap<JobKind, Arc<dyn JobHandler>>,
 ) -> Result<(), JobError> {
@@ -67,7 +67,7 @@ async fn delete_objects(
 }
 
 /// Queues a job again whose worker shuts down.
-pub(super) async fn release(
+pub(crate) async fn release(
     conn: &mut AsyncPgConnection,
     lease: &JobLease,
 ) -> Result<(), JobError> {

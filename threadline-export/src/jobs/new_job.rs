@@ -29,7 +29,7 @@ pub const MAX_KEEP_DAYS: u16 = 3_660;
 /// use serde_json::json;
 /// use threadline_export::jobs::{JobKind, NewJob};
 ///
-/// let job = NewJob::new(JobKind::Check, json!({ "checks": ["coverage"] }))
+/// let job = NewJob::new(JobKind::Check, json!({ "check": "coverage" }))
 ///     .actor("admin:rita".parse()?)
 ///     .idempotency_key("check-2026-01-12".parse()?);
 /// # let _ = job;

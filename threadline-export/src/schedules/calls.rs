@@ -9,10 +9,10 @@ use threadline_core::telemetry;
 
 use super::cron::Cron;
 use super::error::ScheduleError;
-use super::schedule::{NewSchedule, Schedule, ScheduleName, Span};
+use super::schedule::{NewSchedule, Schedule, ScheduleName};
 use super::statements::{self, InstantRow, ScheduleRow};
 use crate::jobs::statements::JobRow;
-use crate::jobs::{ExportRequest, Job, JobError, JobKind};
+use crate::jobs::{ExportRequest, Job, JobError, JobKind, Span};
 
 /// Adds a schedule; returns it.
 ///

@@ -72,20 +72,6 @@ impl fmt::Display for ScheduleName {
     }
 }
 
-/// The part of the trail that each file of a scheduled export has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Span {
-    /// Changes captured from the previous time of the schedule up to this one. A transaction that commits after
-    /// the file was written is not in any file.
-    #[default]
-    PreviousPeriod,
-    /// Changes that earlier files do not have. A change of a transaction that commits late is in the next file,
-    /// so that files neither overlap nor miss a change. The first file has all changes of the trail.
-    SinceLast,
-}
-
 /// A schedule to add.
 ///
 /// ```
@@ -184,7 +170,7 @@ pub struct Schedule {
     pub next_due_at: DateTime<Utc>,
     /// When it was paused.
     pub paused_at: Option<DateTime<Utc>>,
-    /// With [`Span::SinceLast`]: the last id that the completed files have; none before the first.
+    /// With [`Span::SinceLast`](crate::jobs::Span::SinceLast): the last id that the completed files have; none before the first.
     pub position: Option<i64>,
     /// When it was added.
     pub created_at: DateTime<Utc>,

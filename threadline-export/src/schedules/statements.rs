@@ -99,68 +99,10 @@ pub(crate) fn enqueue(schedule: &Schedule, request: Value, due_at: DateTime<Utc>
     .bind::<Timestamptz, _>(due_at)
 }
 
-/// The last id of the trail: a [`BigIntRow`].
-pub(crate) fn last_id() -> Query {
-    query("SELECT last_id AS value FROM @threadline@.audit_feed_end")
-}
-
-/// Assigns an xid: a [`TextRow`].
-pub(crate) fn assign_xid() -> Query {
-    query("SELECT pg_current_xact_id()::text AS value")
-}
-
-/// Whether the transactions before an xid have ended.
-pub(crate) fn is_settled(xid: &str) -> Query {
-    query(include_str!("sql/is_settled.sql")).bind::<Text, _>(xid.to_owned())
-}
-
-/// The first and the last capture time of changes in a range of ids. `OFFSET 0` keeps the planner from reading
-/// the trail in the order of time until it finds an id of the range.
-pub(crate) fn capture_times(first: i64, last: i64) -> Query {
-    query(
-        "SELECT min(captured_at) AS first_at, max(captured_at) AS last_at FROM (
-             SELECT captured_at FROM @threadline@.audit_changes WHERE id BETWEEN $1 AND $2 OFFSET 0
-         ) AS change",
-    )
-    .bind::<BigInt, _>(first)
-    .bind::<BigInt, _>(last)
-}
-
-/// Moves the position of a schedule; affects no row if it is not the given one.
-pub(crate) fn set_position(name: &str, from: Option<i64>, to: i64) -> Query {
-    query(
-        "UPDATE @threadline@.audit_schedules SET position = $3
-         WHERE name = $1 AND position IS NOT DISTINCT FROM $2",
-    )
-    .bind::<Text, _>(name.to_owned())
-    .bind::<Nullable<BigInt>, _>(from)
-    .bind::<BigInt, _>(to)
-}
-
 #[derive(Debug, QueryableByName)]
 pub(crate) struct InstantRow {
     #[diesel(sql_type = Timestamptz)]
     pub(crate) value: DateTime<Utc>,
-}
-
-#[derive(Debug, QueryableByName)]
-pub(crate) struct BigIntRow {
-    #[diesel(sql_type = BigInt)]
-    pub(crate) value: i64,
-}
-
-#[derive(Debug, QueryableByName)]
-pub(crate) struct TextRow {
-    #[diesel(sql_type = Text)]
-    pub(crate) value: String,
-}
-
-#[derive(Debug, QueryableByName)]
-pub(crate) struct CaptureTimesRow {
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub(crate) first_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub(crate) last_at: Option<DateTime<Utc>>,
 }
 
 /// A row with [`COLUMNS`].

@@ -1,10 +1,7 @@
 //! Errors of storages.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
-
-use crate::jobs::ErrorCode;
 
 /// The error of a storage.
 #[derive(Debug, thiserror::Error)]
@@ -22,59 +19,4 @@ pub enum StorageError {
     /// The local directory reported an error.
     #[error("the directory of the storage reported an error")]
     Io(#[from] io::Error),
-}
-
-impl StorageError {
-    /// The code for [`JobFailure`](crate::jobs::JobFailure).
-    #[must_use]
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Directory(_) => ErrorCode::new("storage_directory"),
-            Self::Unknown(_) => ErrorCode::new("storage_unknown"),
-            Self::Store(error) => error_code(error),
-            Self::Io(error) => error_code(error),
-        }
-    }
-}
-
-/// The code of an I/O error that a writer to a store returned.
-pub(crate) fn io_code(error: &io::Error) -> ErrorCode {
-    error_code(error)
-}
-
-fn error_code(error: &(dyn Error + 'static)) -> ErrorCode {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(store) = error.downcast_ref::<object_store::Error>() {
-            match store {
-                object_store::Error::NotFound { .. } => {
-                    return ErrorCode::new("storage_not_found");
-                }
-                object_store::Error::PermissionDenied { .. }
-                | object_store::Error::Unauthenticated { .. } => {
-                    return ErrorCode::new("storage_denied");
-                }
-                _ => {}
-            }
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    return ErrorCode::new("storage_denied");
-                }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    return ErrorCode::new("storage_full");
-                }
-                _ => {
-                    // The error of a store is inside.
-                    if let Some(inner) = io.get_ref() {
-                        cause = Some(inner);
-                        continue;
-                    }
-                }
-            }
-        }
-        cause = error.source();
-    }
-    ErrorCode::new("storage_unavailable")
 }

@@ -262,10 +262,12 @@ fn a_refused_item_is_set_aside_and_can_be_sent_again() {
     let is_repaired = Arc::new(Mutex::new(false));
     let receiver = Receiver::start({
         let is_repaired = Arc::clone(&is_repaired);
-        move |request, _| match request.items().contains(&refused) && !*is_repaired.lock().unwrap()
-        {
-            true => Reply::Status(422),
-            false => Reply::Status(200),
+        move |request, _| {
+            if request.items().contains(&refused) && !*is_repaired.lock().unwrap() {
+                Reply::Status(422)
+            } else {
+                Reply::Status(200)
+            }
         }
     });
     let delivery = delivery(&receiver.url());

@@ -4,9 +4,12 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use threadline_core::capture::CaptureMigration;
 use threadline_core::table::AuditedTable;
 use threadline_diesel::introspect;
+use threadline_export::connections::{Connection, ConnectionPool, PoolError};
 use threadline_export::{Export, Manifest};
 use threadline_testdb::{Cluster, Database, Progress, ServerBinaries, Template};
 
@@ -123,6 +126,11 @@ impl Trail {
             .expect("a connection")
     }
 
+    /// A pool that connects anew each time.
+    pub(crate) fn pool(&self) -> Connector {
+        Connector(self.database.url())
+    }
+
     pub(crate) fn run(&self, sql: &str) {
         if let Err(error) = self.database.execute_script(sql) {
             panic!("{error}\nin: {sql}");
@@ -148,6 +156,19 @@ impl Trail {
             String::from_utf8(bytes).expect("UTF-8"),
             manifest.expect("an export"),
         )
+    }
+}
+
+/// A pool that connects anew each time.
+pub(crate) struct Connector(String);
+
+impl ConnectionPool for Connector {
+    fn connection(&self) -> BoxFuture<'_, Result<Connection, PoolError>> {
+        async {
+            let conn = AsyncPgConnection::establish(&self.0).await?;
+            Ok(Box::new(Box::new(conn)) as Connection)
+        }
+        .boxed()
     }
 }
 

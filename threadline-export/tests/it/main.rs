@@ -10,4 +10,5 @@ mod limits;
 mod plans;
 mod read_back;
 mod receiver;
+mod seal;
 mod streams;

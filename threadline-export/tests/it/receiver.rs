@@ -48,11 +48,17 @@ impl Received {
 
 type Respond = dyn Fn(&Received, usize) -> Reply + Send + Sync;
 
+/// The requests that a receiver has got, in order.
+#[derive(Default)]
+struct Requests {
+    received: Mutex<Vec<Received>>,
+    accepted: Mutex<Vec<Received>>,
+}
+
 /// A receiver. Its thread ends with the process.
 pub(crate) struct Receiver {
     address: SocketAddr,
-    accepted: Arc<Mutex<Vec<Received>>>,
-    received: Arc<Mutex<Vec<Received>>>,
+    requests: Arc<Requests>,
 }
 
 impl Receiver {
@@ -68,31 +74,18 @@ impl Receiver {
         respond: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).expect("a listener");
-        let receiver = Self {
-            address: listener.local_addr().expect("an address"),
-            accepted: Arc::default(),
-            received: Arc::default(),
-        };
-        let (accepted, received) = (
-            Arc::clone(&receiver.accepted),
-            Arc::clone(&receiver.received),
-        );
+        let address = listener.local_addr().expect("an address");
+        let requests = Arc::new(Requests::default());
+        let shared = Arc::clone(&requests);
         let respond: Arc<Respond> = Arc::new(respond);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (accepted, received) = (Arc::clone(&accepted), Arc::clone(&received));
-                let respond = Arc::clone(&respond);
-                thread::spawn(move || {
-                    serve(
-                        stream.expect("a connection"),
-                        &*respond,
-                        &accepted,
-                        &received,
-                    )
-                });
+                let stream = stream.expect("a connection");
+                let (requests, respond) = (Arc::clone(&shared), Arc::clone(&respond));
+                thread::spawn(move || serve(stream, &*respond, &requests));
             }
         });
-        receiver
+        Self { address, requests }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -101,27 +94,22 @@ impl Receiver {
 
     /// All requests, in order.
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.lock().expect("a lock").clone()
+        self.requests.received.lock().expect("a lock").clone()
     }
 
     /// The ids of the items that were accepted with the status 200, in order.
     pub(crate) fn accepted_items(&self) -> Vec<i64> {
-        let accepted = self.accepted.lock().expect("a lock");
+        let accepted = self.requests.accepted.lock().expect("a lock");
         accepted.iter().flat_map(Received::items).collect()
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    respond: &Respond,
-    accepted: &Mutex<Vec<Received>>,
-    received: &Mutex<Vec<Received>>,
-) {
+fn serve(stream: TcpStream, respond: &Respond, requests: &Requests) {
     let Some(request) = read(&stream) else {
         return;
     };
     let before = {
-        let mut received = received.lock().expect("a lock");
+        let mut received = requests.received.lock().expect("a lock");
         received.push(request.clone());
         received.len() - 1
     };
@@ -130,7 +118,7 @@ fn serve(
         reply,
         Reply::Status(200..300) | Reply::SlowBody | Reply::CloseInBody
     ) {
-        accepted.lock().expect("a lock").push(request);
+        requests.accepted.lock().expect("a lock").push(request);
     }
     write(stream, reply);
 }

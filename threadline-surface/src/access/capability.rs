@@ -12,29 +12,41 @@ pub enum Capability {
     Values,
     /// Downloads.
     Export,
+    /// Exports that a worker writes in the background, and their schedules.
+    Background,
     /// Coverage: which tables are captured, and findings.
     Coverage,
     /// Redaction rules, as declared and as deployed.
     Policy,
     /// Retention: policy, plan and runs.
     Retention,
+    /// Evidence: results of checks of the audit system.
+    Evidence,
     /// Reports.
     Reports,
-    /// The log of exports and reports made in the console.
+    /// The log of exports, reports and shared views of the console.
     Log,
+    /// Saved views: running them, and saving private ones.
+    Views,
+    /// Saving views that everyone with `Views` sees.
+    ShareViews,
 }
 
 impl Capability {
     /// All capabilities.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Values,
         Self::Export,
+        Self::Background,
         Self::Coverage,
         Self::Policy,
         Self::Retention,
+        Self::Evidence,
         Self::Reports,
         Self::Log,
+        Self::Views,
+        Self::ShareViews,
     ];
 
     /// The name on pages.
@@ -44,11 +56,15 @@ impl Capability {
             Self::Read => "read",
             Self::Values => "values",
             Self::Export => "export",
+            Self::Background => "background",
             Self::Coverage => "coverage",
             Self::Policy => "policy",
             Self::Retention => "retention",
+            Self::Evidence => "evidence",
             Self::Reports => "reports",
             Self::Log => "log",
+            Self::Views => "views",
+            Self::ShareViews => "share views",
         }
     }
 }

@@ -59,6 +59,7 @@ pub enum Denial {
 pub struct Grant {
     capabilities: CapabilitySet,
     scope: Option<Scope>,
+    scope_key: Option<String>,
     label: Option<String>,
 }
 
@@ -69,18 +70,21 @@ impl Grant {
         Self {
             capabilities: CapabilitySet::all(),
             scope: None,
+            scope_key: None,
             label: None,
         }
     }
 
-    /// Reads changes with their values within a scope; no downloads.
+    /// Reads changes with their values within a scope, and saves private views; no downloads.
     #[must_use]
     pub fn support(scope: Scope) -> Self {
         Self {
             capabilities: CapabilitySet::EMPTY
                 .with(Capability::Read)
-                .with(Capability::Values),
+                .with(Capability::Values)
+                .with(Capability::Views),
             scope: Some(scope),
+            scope_key: None,
             label: None,
         }
     }
@@ -96,6 +100,14 @@ impl Grant {
     #[must_use]
     pub fn without(mut self, capability: Capability) -> Self {
         self.capabilities = self.capabilities.without(capability);
+        self
+    }
+
+    /// Sets the key of the scope, for background exports: the worker passes it to the host's scope resolver,
+    /// which returns the scope of that time. A grant with a scope and without a key queues no exports.
+    #[must_use]
+    pub fn scope_key(mut self, key: impl Into<String>) -> Self {
+        self.scope_key = Some(key.into());
         self
     }
 
@@ -116,6 +128,12 @@ impl Grant {
     #[must_use]
     pub fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
+    }
+
+    /// The key of the scope, if the grant has one.
+    #[must_use]
+    pub fn key_of_scope(&self) -> Option<&str> {
+        self.scope_key.as_deref()
     }
 
     pub(crate) fn shown_label(&self) -> Option<&str> {

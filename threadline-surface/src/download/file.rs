@@ -8,6 +8,9 @@ use crate::question::ChangeFilters;
 /// The longest part of a file name that a table gives.
 const MAX_TABLE_CHARS: usize = 60;
 
+/// The content type of a file that is compressed with gzip.
+pub(crate) const GZIP: &str = "application/gzip";
+
 /// The format of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileFormat {
@@ -71,14 +74,20 @@ impl FileFormat {
     }
 }
 
-/// The name of a file: its table or schema, its window, and when it was made. It has no character that a
-/// header or a file system reads in another way.
+/// The name of a file with its extension.
 pub(crate) fn file_name(
     filters: &ChangeFilters,
     format: FileFormat,
     is_gzipped: bool,
     now: DateTime<Utc>,
 ) -> String {
+    let gzip = if is_gzipped { ".gz" } else { "" };
+    format!("{}.{}{gzip}", file_stem(filters, now), format.as_str())
+}
+
+/// The name of a file without its extension: its table or schema, its window, and when it was requested. It has no
+/// character that a header or a file system reads in another way.
+pub(crate) fn file_stem(filters: &ChangeFilters, now: DateTime<Utc>) -> String {
     let table = filters
         .fields
         .table
@@ -106,8 +115,7 @@ pub(crate) fn file_name(
             name = format!("{name}-{word}-{}", stamp(given.instant));
         }
     }
-    let gzip = if is_gzipped { ".gz" } else { "" };
-    format!("{name}-at-{}.{}{gzip}", stamp(now), format.as_str())
+    format!("{name}-at-{}", stamp(now))
 }
 
 fn stamp(instant: DateTime<Utc>) -> String {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::headers::text_response;
 use crate::access::Capability;
+use crate::download::attachment;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::GrantedRequest;
@@ -45,6 +46,9 @@ pub(super) fn respond(
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
             response
+        }
+        Ok(Screen::File(file)) => {
+            attachment(file).unwrap_or_else(|error| error_response(request, &error))
         }
         // The gate starts it.
         Ok(Screen::Download(_)) => error_response(request, &PageError::Internal("download")),

@@ -78,7 +78,7 @@ impl ChangeFilters {
         }
     }
 
-    /// The filters as a document, which is stored: with a relative window as given.
+    /// The filters as a document, with a relative window as given.
     pub(crate) fn document(&self) -> TimelineFilters {
         TimelineFilters::from_pairs(self.pairs()).unwrap_or_default()
     }

@@ -63,6 +63,12 @@ impl Parameters {
         self.pairs.iter().any(|(key, _)| key == name)
     }
 
+    /// Whether an error about a parameter is kept.
+    #[cfg(feature = "background")]
+    pub(crate) fn has_error(&self, name: &str) -> bool {
+        self.errors.iter().any(|error| error.field == name)
+    }
+
     /// Takes all values of a parameter.
     pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
         let mut values = Vec::new();

@@ -117,6 +117,22 @@ impl TimelineQuestion {
         list.with("fixed", instant_text(fixed.at)).with_all(live)
     }
 
+    /// The filters to save as a view: with the relative window as given, without a window that was added.
+    pub(crate) fn saved_pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = self.filters.fields.pairs();
+        let (from, to) = match &self.fixed {
+            Some(fixed) => (fixed.from.clone(), fixed.to.clone()),
+            None => (None, None),
+        };
+        let given = self.filters.from.as_ref().filter(|_| !self.is_window_added);
+        let ends = [("from", from, given), ("to", to, self.filters.to.as_ref())];
+        for (name, live, given) in ends {
+            let text = live.or_else(|| given.map(|given| given.text.clone()));
+            pairs.extend(text.map(|text| (name, text)));
+        }
+        pairs
+    }
+
     /// Adds this list to an address, with its relative window again.
     pub(crate) fn live_list(&self, path: Href, fixed: &FixedWindow) -> Href {
         let mut list = self.clone();
@@ -154,7 +170,7 @@ impl TimelineQuestion {
     pub(crate) fn with_volume_key(&self, path: Href, key: &VolumeKey) -> Option<Href> {
         let mut list = self.clone();
         list.chart_by = ChartBy::default();
-        let filters = &mut list.filters;
+        let filters = &mut list.filters.fields;
         match key {
             VolumeKey::Table(table) => {
                 filters.table = Some(table.clone());

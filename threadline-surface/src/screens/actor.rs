@@ -41,12 +41,11 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     if request.wants_json() {
         return document(request, &answer);
     }
-    let note = match question.list {
-        List::Actions => html! {},
-        _ => {
-            let facts = read_captured(context, &question.window).await?;
-            completeness_note(request, &facts)
-        }
+    let note = if question.list == List::Actions {
+        html! {}
+    } else {
+        let facts = read_captured(context, &question.window).await?;
+        completeness_note(request, &facts)
     };
     let body = html! {
         (note)
@@ -185,10 +184,8 @@ async fn empty(context: &mut PageContext<'_>, question: &Question) -> Result<Mar
     Ok(empty_state(
         "No records of this actor",
         &html! {
-            p {
-                "No transaction, change or action of " bdi { (question.actor) } " is recorded"
-                @if request.scope().is_some() { " in your scope" }
-                ", at any time."
+            @if request.scope().is_some() {
+                p { "No transaction, change or action of " bdi { (question.actor) } " is recorded in your scope, at any time." }
             }
             (explanations(&reasons))
             p { "Actors are written as type and id, as the application records them: " code { "user:42" } "." }

@@ -209,10 +209,8 @@ async fn empty(context: &mut PageContext<'_>, query: &Correlation) -> Result<Mar
     Ok(empty_state(
         "No records with this correlation",
         &html! {
-            p {
-                "No transaction, change or action with this correlation is recorded"
-                @if request.scope().is_some() { " in your scope" }
-                ", at any time."
+            @if request.scope().is_some() {
+                p { "No transaction, change or action with this correlation is recorded in your scope, at any time." }
             }
             (explanations(&reasons))
             @if let Some(find) = request.screen("find") {

@@ -22,6 +22,7 @@ use crate::question::{FieldError, GivenInstant};
 use crate::request::GrantedRequest;
 use crate::view::form::{Choice, Field, field, select};
 use crate::view::instant::instant;
+use crate::view::polled::polled;
 
 /// The seconds after which the script loads the answer again.
 const POLL_SECONDS: u32 = 30;
@@ -64,15 +65,9 @@ async fn page(request: &GrantedRequest) -> Result<Screen, PageError> {
         return Screen::json(&answer.report);
     }
     let part = request.href("/parts/coverage").with_all(question.pairs());
+    let again = request.href("/coverage").with_all(question.pairs());
     let body = html! {
-        div.buttons {
-            button type="button" hidden data-script data-pause="coverage" aria-pressed="false" { "Pause" }
-            a.button href=(request.href("/coverage").with_all(question.pairs())) { "Check again" }
-            span.note hidden data-script { "Checked every " (POLL_SECONDS) " seconds" }
-        }
-        div id="coverage" data-fragment=(part) data-poll=(POLL_SECONDS) data-lazy="no" {
-            (body(request, &answer))
-        }
+        (polled("coverage", &part, POLL_SECONDS, (&again, "Check again"), &body(request, &answer)))
         details {
             summary { "Filter" }
             (filter_form(request, Some(&question), &[]))

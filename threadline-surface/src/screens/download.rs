@@ -7,14 +7,12 @@ use threadline_diesel::{CaptureStatus, capture_status, count_changes};
 use threadline_export::{ActionColumns, Compression, Export, Order};
 
 use crate::access::Capability;
-use crate::download::{Download, FileFormat, file_name};
+use crate::download::{Download, FileFormat, GZIP, file_name};
 use crate::page::{Screen, Terminal};
 use crate::page_error::PageError;
 use crate::question::{ChangeFilters, FieldError, Parameters};
 use crate::request::PageContext;
 use crate::self_audit::recorded_filters;
-
-const GZIP: &str = "application/gzip";
 
 /// Counts the changes, and answers with the file if it is not too large.
 pub(crate) async fn show(
@@ -28,7 +26,7 @@ pub(crate) async fn show(
     }
     let mut parameters = request.parameters();
     let filters = ChangeFilters::take(&mut parameters, request.now, request.zone()).fixed();
-    let options = Options::take(&mut parameters, format);
+    let options = FileOptions::take(&mut parameters, format);
     parameters.finish()?;
     let timeline = context.timeline(&filters).await?;
     let limit = request.settings.exports.max_rows.unwrap_or_default();
@@ -68,14 +66,14 @@ pub(crate) async fn show(
 
 /// The options of a file in an address.
 #[derive(Debug, Clone, Copy)]
-struct Options {
-    with_actions: bool,
-    is_newest_first: bool,
-    is_gzipped: bool,
+pub(crate) struct FileOptions {
+    pub(crate) with_actions: bool,
+    pub(crate) is_newest_first: bool,
+    pub(crate) is_gzipped: bool,
 }
 
-impl Options {
-    fn take(parameters: &mut Parameters, format: FileFormat) -> Self {
+impl FileOptions {
+    pub(crate) fn take(parameters: &mut Parameters, format: FileFormat) -> Self {
         let options = Self {
             with_actions: parameters.flag("actions"),
             is_newest_first: parameters.flag("newest_first"),
@@ -91,10 +89,25 @@ impl Options {
         }
         options
     }
+
+    /// The format and the options on the command line.
+    pub(crate) fn arguments(self, format: FileFormat) -> Vec<String> {
+        let mut arguments = vec!["--format".to_owned(), format.as_str().to_owned()];
+        for (option, is_set) in [
+            ("--with-actions", self.with_actions),
+            ("--newest-first", self.is_newest_first),
+            ("--gzip", self.is_gzipped),
+        ] {
+            if is_set {
+                arguments.push(option.to_owned());
+            }
+        }
+        arguments
+    }
 }
 
 /// A misspelt table is an error, not an empty file.
-async fn reject_unknown_table(
+pub(crate) async fn reject_unknown_table(
     context: &mut PageContext<'_>,
     filters: &ChangeFilters,
 ) -> Result<(), PageError> {
@@ -117,19 +130,10 @@ async fn reject_unknown_table(
 }
 
 /// The command that has no limit.
-fn command(filters: &ChangeFilters, format: FileFormat, options: Options) -> String {
+fn command(filters: &ChangeFilters, format: FileFormat, options: FileOptions) -> String {
     let mut arguments = vec!["export".to_owned()];
     arguments.extend(filters.arguments());
-    arguments.extend(["--format".to_owned(), format.as_str().to_owned()]);
-    for (option, is_set) in [
-        ("--with-actions", options.with_actions),
-        ("--newest-first", options.is_newest_first),
-        ("--gzip", options.is_gzipped),
-    ] {
-        if is_set {
-            arguments.push(option.to_owned());
-        }
-    }
+    arguments.extend(options.arguments(format));
     let gzip = if options.is_gzipped { ".gz" } else { "" };
     arguments.extend([
         "--output".to_owned(),

@@ -8,15 +8,17 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
 use maud::{Markup, html};
+use threadline_diesel::evidence::{Evidence, Verdict, overview};
 use threadline_diesel::query::{Attribution, ChangeCount};
-use threadline_diesel::{Timeline, count_changes, feed, retention_runs};
+use threadline_diesel::{PageSize, Timeline, count_changes, feed, retention_runs};
 
 use crate::access::Capability;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::question::instant_text;
 use crate::request::{GrantedRequest, PageContext};
-use crate::view::instant::instant;
+use crate::view::evidence::verdict_word;
+use crate::view::instant::{age, instant};
 use crate::view::number::count_of;
 
 /// The time for each statement of a number, and for the check of coverage.
@@ -25,23 +27,34 @@ const DEADLINE: Duration = Duration::from_millis(300);
 /// The largest number of unattributed changes that is counted.
 const MAX_COUNT: u32 = 1_000;
 
+/// The largest number of records of evidence that are read.
+const MAX_RECORDS: u32 = 200;
+
 /// A number, or several that are read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Number {
     Unattributed,
     Coverage,
     Purge,
+    Evidence,
     Feed,
 }
 
 impl Number {
-    const ALL: [Self; 4] = [Self::Coverage, Self::Unattributed, Self::Purge, Self::Feed];
+    const ALL: [Self; 5] = [
+        Self::Coverage,
+        Self::Unattributed,
+        Self::Purge,
+        Self::Evidence,
+        Self::Feed,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Unattributed => "unattributed",
             Self::Coverage => "coverage",
             Self::Purge => "purge",
+            Self::Evidence => "evidence",
             Self::Feed => "feed",
         }
     }
@@ -51,6 +64,7 @@ impl Number {
             Self::Unattributed => "Unattributed today",
             Self::Coverage => "Captured tables",
             Self::Purge => "Last purge",
+            Self::Evidence => "Evidence",
             Self::Feed => "Feed lag",
         }
     }
@@ -60,6 +74,7 @@ impl Number {
             Self::Unattributed => Capability::Read,
             Self::Coverage | Self::Feed => Capability::Coverage,
             Self::Purge => Capability::Retention,
+            Self::Evidence => Capability::Evidence,
         }
     }
 
@@ -72,7 +87,7 @@ impl Number {
 
     fn parse(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|number| number.as_str() == text);
-        found.ok_or_else(|| "write coverage, unattributed, purge or feed".to_owned())
+        found.ok_or_else(|| "write coverage, unattributed, purge, evidence or feed".to_owned())
     }
 }
 
@@ -170,6 +185,14 @@ async fn known(context: &mut PageContext<'_>, number: Number) -> Option<Markup> 
             let href = request.screen("retention");
             Some(fact(number.label(), href, &text, is_warning))
         }
+        Number::Evidence => {
+            let newest = overview(context.conn, PageSize::new(MAX_RECORDS).unwrap_or_default())
+                .await
+                .ok()?;
+            let (text, is_warning) = verdicts(&newest, request.now);
+            let href = request.screen("evidence");
+            Some(fact(number.label(), href, &text, is_warning))
+        }
         Number::Feed => {
             let consumers = feed::list(context.conn).await.ok()?;
             let behind = consumers
@@ -179,11 +202,38 @@ async fn known(context: &mut PageContext<'_>, number: Number) -> Option<Markup> 
             let text = match behind {
                 _ if consumers.is_empty() => "no consumers".to_owned(),
                 None => "none".to_owned(),
-                Some(behind) => rounded(behind),
+                Some(behind) => age(behind),
             };
             Some(fact(number.label(), None, &html! { (text) }, false))
         }
     }
+}
+
+/// The number of records of each verdict, and the age of the oldest one.
+fn verdicts(newest: &[Evidence], now: DateTime<Utc>) -> (Markup, bool) {
+    let Some(oldest) = newest.iter().map(|one| one.age(now)).max() else {
+        return (html! { "none" }, false);
+    };
+    let count = |verdict| {
+        newest
+            .iter()
+            .filter(|one| one.assess(now).status == verdict)
+            .count()
+    };
+    let counts = [
+        Verdict::Proven,
+        Verdict::InferredPosture,
+        Verdict::Unsupported,
+    ]
+    .map(|verdict| (count(verdict), verdict_word(verdict).to_lowercase()));
+    let text = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let is_warning = counts[2].0 > 0;
+    (html! { (text) ", oldest " (age(oldest)) }, is_warning)
 }
 
 fn count(number: usize, thing: &str) -> String {
@@ -242,15 +292,4 @@ fn start_of_day(request: &GrantedRequest) -> DateTime<Utc> {
     midnight
         .earliest()
         .map_or(request.now - TimeDelta::days(1), |start| start.to_utc())
-}
-
-/// A time in its largest unit.
-fn rounded(time: TimeDelta) -> String {
-    let seconds = time.num_seconds().max(0);
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }

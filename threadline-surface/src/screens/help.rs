@@ -9,7 +9,7 @@ use crate::page_error::PageError;
 use crate::request::GrantedRequest;
 use crate::view::value::token;
 
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 13] = [
     ("/", "go to the find box"),
     ("j, k", "next and previous entry"),
     ("[, ]", "newer and older page"),
@@ -19,11 +19,13 @@ const KEYS: [(&str, &str); 11] = [
     ("g c", "coverage"),
     ("g r", "redaction"),
     ("g e", "retention"),
+    ("g v", "evidence"),
+    ("g x", "exports"),
     ("f", "follow new changes"),
     ("?", "this page"),
 ];
 
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 12] = [
     (
         "change",
         "one row that was inserted, updated or deleted, or a table that was truncated",
@@ -51,6 +53,18 @@ const WORDS: [(&str, &str); 9] = [
         "a record of a row as it was at that time, without a change: by the command baseline, or by a purge that keeps last images",
     ),
     ("erased", "the value was removed later, by request"),
+    (
+        "view",
+        "filters of the timeline under a name. A shared view shows its filters to others; each reads within their own grant and scope",
+    ),
+    (
+        "evidence",
+        "a recorded result of a check of the audit system, or a statement of the application about it",
+    ),
+    (
+        "proven, inferred, unsupported",
+        "a check read records and passed; only settings were checked, or the application states it; neither, or it is out of date",
+    ),
 ];
 
 const TIMES: [(&str, &str); 5] = [

@@ -29,6 +29,7 @@ pub(crate) fn show(request: &GrantedRequest) -> Result<Screen, PageError> {
         ["transactions", id] => request.href("/transactions").with("id", id),
         ["policy", "redaction"] => request.href("/redaction"),
         ["policy", "retention"] => request.href("/retention"),
+        ["exports", "download", id] => request.href("/exports/file").with("id", id),
         ["exports", "changes.csv"] => with_query(request, "/download/changes.csv"),
         ["exports", "changes.json"] => with_query(request, "/download/changes.json"),
         ["exports", "changes.ndjson"] => with_query(request, "/download/changes.ndjson"),

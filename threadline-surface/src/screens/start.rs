@@ -5,10 +5,12 @@ use threadline_core::table::TableName;
 use threadline_diesel::recorded_tables;
 
 use super::health;
+use super::views::own_and_shared;
 use crate::href::Href;
 use crate::page::{Page, Screen, Terminal};
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
+use crate::view::saved_views::views_card;
 use crate::view::states::empty_state;
 
 pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
@@ -17,6 +19,7 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     let with_health = parameters.flag("health");
     parameters.finish()?;
     let tables = recorded_tables(context.conn, request.scope()).await?;
+    let views = own_and_shared(context).await?;
     let health = if with_health {
         health::numbers(context).await
     } else {
@@ -31,6 +34,7 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
             (links_card(request, "verify", "Verify", "Whether answers can be trusted.", &VERIFY))
             (links_card(request, "prove", "Prove", "Keeping, and handing over.", &PROVE))
         }
+        (views_card(request, &views))
         (volume(request))
     };
     Ok(Page::new("Start", body)
@@ -143,13 +147,15 @@ const VERIFY: [(&str, &str, &str); 2] = [
     ),
 ];
 
-const PROVE: [(&str, &str, &str); 2] = [
+const PROVE: [(&str, &str, &str); 4] = [
+    ("evidence", "Evidence", "what checks prove, and since when"),
     (
         "retention",
         "Retention",
         "how long changes are kept, and past runs",
     ),
     ("report", "Report", "a printable answer to a ticket"),
+    ("exports", "Exports", "files written in the background"),
 ];
 
 /// A card with links to screens; nothing if the grant has none of them.

@@ -29,6 +29,7 @@ use crate::view::filter_form::filter_form;
 use crate::view::followed::{REFRESH_SECONDS, RecentChanges, follow_bar, followed_list};
 use crate::view::grouped_entries::{by_transaction, grouped_entries};
 use crate::view::pager::pager;
+use crate::view::saved_views::save_view;
 use crate::view::window::window_links;
 
 /// What the page shows beside the list.
@@ -253,6 +254,7 @@ fn links(request: &GrantedRequest, question: &TimelineQuestion, is_following: bo
             }
             (density_button(request))
             (downloads(request, &question.filters))
+            (save_view(request, question))
             @if let Some(report) = request.screen("report") {
                 a.button href=(report.with_all(question.filters.fixed().pairs())) { "Report" }
             }

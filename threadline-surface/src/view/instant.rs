@@ -1,6 +1,6 @@
 //! Instants: in the zone of the operator, with UTC beside.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use crate::request::GrantedRequest;
@@ -19,5 +19,16 @@ pub(crate) fn instant(request: &GrantedRequest, instant: DateTime<Utc>) -> Marku
                 span.utc { (instant.format("%H:%M:%SZ")) }
             }
         }
+    }
+}
+
+/// A time in its largest unit.
+pub(crate) fn age(time: TimeDelta) -> String {
+    let seconds = time.num_seconds().max(0);
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }

@@ -19,6 +19,16 @@ pub(crate) fn count_of(count: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", number(count))
 }
 
+/// A number of bytes in its largest unit: `1.4 MB`.
+#[cfg(feature = "background")]
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match units.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => count_of(bytes, "byte"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +38,15 @@ mod tests {
         let texts = [0, 999, 1_000, 10_000, 1_234_567].map(number);
         assert_eq!(texts, ["0", "999", "1,000", "10,000", "1,234,567"]);
         assert_eq!(count_of(1, "change"), "1 change");
+    }
+
+    #[cfg(feature = "background")]
+    #[test]
+    fn sizes_have_their_largest_unit() {
+        let sizes = [0, 999, 1_050, 2_960_000, 3_000_000_000].map(size);
+        assert_eq!(
+            sizes,
+            ["0 bytes", "999 bytes", "1.0 kB", "2.9 MB", "3.0 GB"]
+        );
     }
 }

@@ -170,6 +170,9 @@ fn target(request: &GrantedRequest, target: &RemovalTarget) -> Markup {
         } => html! {
             "Erased values of " bdi { (columns.join(", ")) } " of " bdi { (table) } " " bdi { (row_key) }
         },
+        RemovalTarget::PersonErasure { records, fields } => html! {
+            "Erased " bdi { (fields.join(", ")) } " of " bdi { (records) } " of a person"
+        },
         _ => html! { "Removed records." },
     }
 }

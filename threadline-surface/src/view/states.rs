@@ -8,6 +8,7 @@ use super::form::{Field, form};
 use super::number::count_of;
 use super::too_broad::too_broad_page;
 use crate::access::Capability;
+use crate::href::Href;
 use crate::page::Page;
 use crate::page_error::PageError;
 use crate::question::FieldError;
@@ -64,9 +65,17 @@ pub(crate) fn error_page(
             let advice = html! {
                 p { "The file would have more changes than a download may have. This command has no limit:" }
                 pre { code { (command) } }
+                @if let Some(form) = request.screen("export_form") {
+                    p { a.button href=(queue_address(request, form)) { "Export in the background" } }
+                }
             };
             error_of("Too large", StatusCode::UNPROCESSABLE_ENTITY, &advice)
         }
+        PageError::Refused {
+            status,
+            title,
+            advice,
+        } => error_of(title, *status, &html! { p { bdi { (advice) } } }),
         PageError::TooLong(status) => error_of(
             "Too long",
             *status,
@@ -108,6 +117,13 @@ pub(crate) fn error_page(
     }
 }
 
+/// The form that queues the export of a download: with its filters, format and options.
+fn queue_address(request: &GrantedRequest, form: Href) -> Href {
+    let format = request.route.path.rsplit('.').next().unwrap_or_default();
+    let pairs = form_urlencoded::parse(request.query.as_bytes());
+    form.with_all(pairs).with("file", format)
+}
+
 fn error_of(title: &str, status: StatusCode, advice: &Markup) -> Page {
     Page::new(title, html! { div.empty role="alert" { (advice) } }).status(status)
 }
@@ -132,11 +148,14 @@ fn command_of(capability: Capability) -> Option<&'static str> {
     match capability {
         Capability::Read | Capability::Values => Some("threadline timeline"),
         Capability::Export => Some("threadline export"),
+        Capability::Background => Some("threadline export --background"),
         Capability::Coverage => Some("threadline coverage"),
         Capability::Policy => Some("threadline policy"),
         Capability::Retention => Some("threadline retention plan"),
+        Capability::Evidence => Some("threadline evidence show"),
         Capability::Log => Some("threadline actions --category console"),
-        Capability::Reports => None,
+        Capability::Views => Some("threadline views list"),
+        Capability::Reports | Capability::ShareViews => None,
     }
 }
 

@@ -50,7 +50,8 @@ fn every_route_denies_every_lane_without_a_grant() {
 #[test]
 fn every_route_answers_grants_and_refuses_missing_capabilities() {
     let trail = Trail::new();
-    let site = trail.site();
+    let (builder, _) = trail.background_builder();
+    let site = Site::new(builder.build().unwrap());
     block_on(async {
         for route in SCREENS {
             for lane in [Lane::Admin, Lane::Support, Lane::Auditor, Lane::NoValues] {

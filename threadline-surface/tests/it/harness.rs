@@ -9,15 +9,22 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use scraper::{Html, Selector};
 use threadline_core::actor::ActorRef;
 use threadline_core::capture::CaptureMigration;
 use threadline_core::table::AuditedTableBuilder;
+use threadline_diesel::evidence::{CheckOptions, EvidencePlan};
 use threadline_diesel::query::MetaPattern;
 use threadline_diesel::{Scope, introspect};
+use threadline_export::Worker;
+use threadline_export::connections::PoolError;
+use threadline_export::jobs::{CheckHandler, ScopeResolver};
+use threadline_export::storage::object_store::memory::InMemory;
+use threadline_export::storage::{Storage, Storages};
 use threadline_surface::{
-    Authorized, Capability, Console, ConsoleBuilder, Decision, Denial, Grant, Visit,
+    Authorized, Capability, Console, ConsoleBuilder, Decision, Denial, Grant, Limits, Visit,
 };
 use threadline_testdb::{Cluster, ClusterBuilder, Database, Progress, ServerBinaries, Template};
 use tower::ServiceExt;
@@ -29,8 +36,10 @@ pub(crate) enum Lane {
     Admin,
     /// The tenant 7, read-only.
     Support,
-    /// The tenant 7, with downloads, reports and the log.
+    /// The tenant 7, with downloads, background exports, reports and the log.
     Auditor,
+    /// The tenant 7, with background exports and without a key of the scope.
+    NoKey,
     /// Everything but values.
     NoValues,
     /// Everything but the log of the console.
@@ -52,10 +61,11 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Admin,
         Self::Support,
         Self::Auditor,
+        Self::NoKey,
         Self::NoValues,
         Self::NoLog,
         Self::OneTable,
@@ -73,6 +83,7 @@ impl Lane {
             Self::Admin
                 | Self::Support
                 | Self::Auditor
+                | Self::NoKey
                 | Self::NoValues
                 | Self::NoLog
                 | Self::OneTable
@@ -91,6 +102,11 @@ async fn authorize(visit: Visit) -> Result<Decision, &'static str> {
             .with(Capability::Export)
             .with(Capability::Reports)
             .with(Capability::Log)
+            .with(Capability::Background)
+            .scope_key(TENANT_KEY)
+            .into(),
+        Some("NoKey") => Grant::support(tenant_scope())
+            .with(Capability::Background)
             .into(),
         Some("NoValues") => Grant::everything().without(Capability::Values).into(),
         Some("NoLog") => Grant::everything().without(Capability::Log).into(),
@@ -107,8 +123,11 @@ async fn authorize(visit: Visit) -> Result<Decision, &'static str> {
     })
 }
 
+/// The key of the scope of the auditor lane.
+pub(crate) const TENANT_KEY: &str = "tenant:7";
+
 /// The part of the trail that the support lane sees.
-fn tenant_scope() -> Scope {
+pub(crate) fn tenant_scope() -> Scope {
     let tenant = MetaPattern::field("tenant", 7).expect("a pattern");
     Scope::new().meta(&tenant).actions_with_visible_changes()
 }
@@ -267,6 +286,17 @@ impl Trail {
             })
     }
 
+    /// The builder of a console with background exports, and their storage. An actor may send any number of
+    /// requests.
+    pub(crate) fn background_builder(&self) -> (ConsoleBuilder<Authorized>, Storages) {
+        let storages = Storages::new().with("memory", Storage::new(Arc::new(InMemory::new())));
+        let builder = self
+            .recording_builder()
+            .limits(Limits::default().requests(u32::MAX))
+            .background(storages.clone());
+        (builder, storages)
+    }
+
     /// The recorded actions of the console as `name status reason`, oldest first; waits for a number of them.
     pub(crate) async fn recorded(&self, expected: usize) -> Vec<String> {
         let sql = "SELECT coalesce(string_agg(concat_ws(' ', name, status, reason), ';' ORDER BY order_id), '')
@@ -320,9 +350,38 @@ pub(crate) fn builder(url: &str) -> ConsoleBuilder<Authorized> {
     Console::builder(pool(url)).authorize(authorize)
 }
 
-fn pool(url: &str) -> Pool<AsyncPgConnection> {
+pub(crate) fn pool(url: &str) -> Pool<AsyncPgConnection> {
     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
     Pool::builder(manager).max_size(2).build().expect("a pool")
+}
+
+/// Runs the jobs that can run now, and enqueues due schedules.
+pub(crate) async fn run_worker(trail: &Trail, storages: &Storages) {
+    let worker = Worker::builder(pool(&trail.url()))
+        .storages(storages.clone())
+        .scope_resolver(TenantScopes)
+        .handler(CheckHandler::new(EvidencePlan::new(CheckOptions::new())))
+        .build();
+    worker.run_pending().await.expect("a worker");
+}
+
+/// Resolves the key of the auditor lane.
+struct TenantScopes;
+
+impl ScopeResolver for TenantScopes {
+    fn resolve<'a>(
+        &'a self,
+        _: Option<&'a ActorRef>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Scope, PoolError>> {
+        Box::pin(async move {
+            if key == TENANT_KEY {
+                Ok(tenant_scope())
+            } else {
+                Err("no such tenant".into())
+            }
+        })
+    }
 }
 
 /// A host with a console at `/audit`.

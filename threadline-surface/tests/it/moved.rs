@@ -27,6 +27,7 @@ fn earlier_addresses_redirect_for_good_to_their_screens() {
                 "/exports/changes.csv?table=invoices",
                 "/download/changes.csv?table=invoices",
             ),
+            ("/exports/download/abc", "/exports/file?id=abc"),
             (
                 "/actions?actor_kind=user&actor_id=42&correlation_id=c+1&name=x&status=",
                 "/actions?name=x&actor=user%3A42&correlation=c+1",

@@ -247,7 +247,7 @@ fn a_chart_by_table_actor_and_op_counts_exactly_and_links_to_the_changes() {
         "INSERT INTO invoices VALUES (1, 1), (2, 2)",
     );
     trail.write("user:bob", 8, "DELETE FROM invoices WHERE id = 2");
-    trail.run(&format!(r#"INSERT INTO {ODD} VALUES ('x', 8, 'n')"#));
+    trail.run(&format!("INSERT INTO {ODD} VALUES ('x', 8, 'n')"));
     let site = trail.site();
     let rows = |address: &str, lane| page(&site, address, lane).texts("figure tbody tr");
     for (by, expected) in [

@@ -6,89 +6,64 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use diesel_async::AsyncPgConnection;
 use serde_json::json;
 use threadline_diesel::Timeline;
-use threadline_export::{
-    ActionColumns, Compression, CsvOptions, Export, ExportError, Format, FormulaGuard, Layout,
-    Manifest, Order, count,
-};
+use threadline_diesel::query::TimelineFilters;
+use threadline_export::{Export, ExportError, Manifest, count, jobs};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::empty_answer::explain_empty;
+use super::jobs::print_enqueued;
 use super::timeline::filtered_timeline;
-use crate::args::{DatabaseArgs, OutputArgs, TimelineFilterArgs};
+use crate::args::{DatabaseArgs, ExportFormArgs, JobArgs, OutputArgs, TimelineFilterArgs};
 use crate::connection::{connect, transaction};
 use crate::exit::{Answer, Failure};
 use crate::output::json::print_json;
 use crate::output::progress::Progress;
 use crate::output::text::{escape, print_line, print_note};
+use crate::settings::settings;
 
 /// The bytes that an export to a terminal can be ahead of it.
 const TERMINAL_BUFFER: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are flags of a command line"
-)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     filters: TimelineFilterArgs,
-    /// The file format. `parquet` needs a program that is built with the feature `parquet`.
-    #[arg(long, value_enum, default_value_t = FormatName::Csv)]
-    format: FormatName,
-    /// Compress with gzip. Parquet has its own compression.
-    #[arg(long)]
-    gzip: bool,
+    #[command(flatten)]
+    form: ExportFormArgs,
     /// The file to write; its manifest is written beside it. `-` is standard output.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// The file for the manifest of an export to standard output.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Write the newest change first. By default the oldest is first.
-    #[arg(long)]
-    newest_first: bool,
     /// Export at most this number of changes, and report whether more match.
     #[arg(long, value_name = "N")]
     max_rows: Option<NonZeroU64>,
-    /// Do not escape text in CSV that a spreadsheet would run as a formula.
-    #[arg(long)]
-    no_formula_guard: bool,
-    /// Add the columns of the action in force.
-    #[arg(long)]
-    with_actions: bool,
-    /// For people: one line for each changed field, with when, who, why, table, row, before and after.
-    #[arg(long, conflicts_with = "with_actions")]
-    flat: bool,
     /// Only count the changes.
     #[arg(long)]
     dry_run: bool,
+    /// Enqueue a job that writes the file to a storage. `work` runs it.
+    #[arg(long, conflicts_with_all = ["output", "manifest", "max_rows", "dry_run"])]
+    background: bool,
+    #[command(flatten)]
+    job: JobArgs,
     #[command(flatten)]
     report: OutputArgs,
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FormatName {
-    /// Comma-separated values with a header.
-    Csv,
-    /// One document that ends with the manifest.
-    Json,
-    /// One object per line.
-    Ndjson,
-    /// Typed columns for analysis.
-    #[cfg(feature = "parquet")]
-    Parquet,
-}
-
 pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     check_options(&args)?;
     args.filters.resolve_window()?;
     let filters = args.filters.clone().into_filters()?;
+    if args.background {
+        return enqueue(&args, filters).await;
+    }
     let mut conn = connect(&args.database).await?;
     let checked = transaction(&mut conn, async |conn| {
         let question = filtered_timeline(conn, &filters).await?;
@@ -132,6 +107,18 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
     Ok(Answer::Fine)
 }
 
+/// Enqueues the export as a job.
+async fn enqueue(args: &ExportArgs, filters: TimelineFilters) -> Result<Answer, Failure> {
+    let settings = settings();
+    let mut request = args.job.request(&args.form, filters);
+    request.span = None;
+    let job = request.new_job(settings.now, settings.zone)?;
+    let job = args.job.add_owner(job);
+    let mut conn = connect(&args.database).await?;
+    let enqueued = transaction(&mut conn, async |conn| jobs::enqueue(conn, &job).await).await;
+    print_enqueued(enqueued, args.report.json)
+}
+
 /// Explains on standard error why an export has no changes.
 async fn explain_no_changes(
     conn: &mut AsyncPgConnection,
@@ -142,19 +129,13 @@ async fn explain_no_changes(
 }
 
 fn build_export(args: &ExportArgs, question: Timeline) -> Export {
-    let mut export = Export::new(question).format(format(args));
-    if args.gzip {
-        export = export.compression(Compression::Gzip);
-    }
-    if args.with_actions {
-        export = export.action_columns(ActionColumns::With);
-    }
-    if args.flat {
-        export = export.layout(Layout::Fields);
-    }
-    if args.newest_first {
-        export = export.order(Order::NewestFirst);
-    }
+    let form = &args.form;
+    let export = Export::new(question)
+        .format(form.format())
+        .compression(form.compression())
+        .layout(form.layout())
+        .action_columns(form.action_columns())
+        .order(form.order());
     match args.max_rows {
         Some(limit) => export.max_rows(limit),
         None => export,
@@ -245,19 +226,13 @@ async fn write_file(
 
 /// Rejects options that contradict each other.
 fn check_options(args: &ExportArgs) -> Result<(), Failure> {
-    if args.no_formula_guard && args.format != FormatName::Csv {
-        return Err(Failure::usage("--no-formula-guard is for --format csv"));
+    args.form.check()?;
+    if args.background {
+        return Ok(());
     }
-    #[cfg(feature = "parquet")]
-    if args.flat && args.format == FormatName::Parquet {
+    if args.job.is_given() {
         return Err(Failure::usage(
-            "--flat is for --format csv, json and ndjson",
-        ));
-    }
-    #[cfg(feature = "parquet")]
-    if args.gzip && args.format == FormatName::Parquet {
-        return Err(Failure::usage(
-            "Parquet has its own compression: omit --gzip",
+            "--storage, --keep, --name, --owner and --scope-key are for --background",
         ));
     }
     if args.manifest.is_some() && (args.dry_run || !is_stdout(&args.output)) {
@@ -274,7 +249,7 @@ fn check_options(args: &ExportArgs) -> Result<(), Failure> {
              --format json for an export as JSON",
         ));
     }
-    if is_binary(args) && stdout().is_terminal() {
+    if args.form.is_binary() && stdout().is_terminal() {
         return Err(Failure::usage(
             "the output is binary: name a file with --output, or pipe it",
         ));
@@ -282,30 +257,8 @@ fn check_options(args: &ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_binary(args: &ExportArgs) -> bool {
-    #[cfg(feature = "parquet")]
-    if args.format == FormatName::Parquet {
-        return true;
-    }
-    args.gzip
-}
-
 fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
-}
-
-fn format(args: &ExportArgs) -> Format {
-    match args.format {
-        FormatName::Csv => Format::Csv(CsvOptions::new().formula_guard(if args.no_formula_guard {
-            FormulaGuard::Off
-        } else {
-            FormulaGuard::On
-        })),
-        FormatName::Json => Format::Json,
-        FormatName::Ndjson => Format::Ndjson,
-        #[cfg(feature = "parquet")]
-        FormatName::Parquet => Format::Parquet,
-    }
 }
 
 /// The number of changes to export, if a terminal shows progress; counting takes time.

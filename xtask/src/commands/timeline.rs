@@ -7,7 +7,7 @@ use diesel_async::AsyncPgConnection;
 use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::follow::{BLIND_WINDOW, Follow};
 use threadline_diesel::query::TimelineFilters;
-use threadline_diesel::{Timeline, TimelineEntry};
+use threadline_diesel::{Page, Timeline, TimelineEntry};
 use tokio::io::AsyncWriteExt;
 
 use super::empty_answer::explain_empty;
@@ -54,21 +54,30 @@ pub(crate) async fn run(args: TimelineArgs) -> Result<Answer, Failure> {
     let filters = args.filters.into_filters()?;
     let format = args.output.format();
     let request = PageRequest::new(&args.page, format)?;
-    let page = read(&args.database, async |conn| {
-        let question = filtered_timeline(conn, &filters).await?;
-        let page = load_page(conn, &question, &request, show_timeline).await?;
-        if page.entries.is_empty() && explain_empty(conn, &question).await? == Answer::Bad {
-            return Ok(None);
-        }
-        Ok(Some(page))
-    })
-    .await?;
+    let page = read_page(&args.database, &filters, &request).await?;
     let Some(page) = page else {
         return Ok(Answer::Bad);
     };
     let options = window.repeating_options();
     print_page::<_, EntryDocument<'_>>(&page, format, "no changes match", &options, show_timeline)?;
     Ok(Answer::Fine)
+}
+
+/// A page of the timeline with these filters; none if the filters name what the trail does not have.
+pub(super) async fn read_page(
+    database: &DatabaseArgs,
+    filters: &TimelineFilters,
+    request: &PageRequest,
+) -> Result<Option<Page<TimelineEntry>>, Failure> {
+    read(database, async |conn| {
+        let question = filtered_timeline(conn, filters).await?;
+        let page = load_page(conn, &question, request, show_timeline).await?;
+        if page.entries.is_empty() && explain_empty(conn, &question).await? == Answer::Bad {
+            return Ok(None);
+        }
+        Ok(Some(page))
+    })
+    .await
 }
 
 /// The timeline with these filters.

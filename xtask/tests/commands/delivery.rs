@@ -24,9 +24,8 @@ impl Request {
             match line.trim().split_once(": ") {
                 Some(("webhook-id", value)) => value.clone_into(&mut id),
                 Some(("content-length", value)) => length = value.parse().unwrap(),
-                Some(_) => {}
                 None if line.trim().is_empty() => break,
-                None => {}
+                _ => {}
             }
         }
         let mut body = vec![0; length];

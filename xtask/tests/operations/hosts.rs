@@ -34,7 +34,7 @@ fn host() -> PathBuf {
 
 impl Site {
     /// A host whose models declare tables `t`, with a masked and an excluded column, and `other`.
-    fn declared() -> Self {
+    pub(super) fn declared() -> Self {
         let site = Self::with_program(
             host(),
             &format!(

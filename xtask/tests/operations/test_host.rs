@@ -6,8 +6,11 @@ use std::fs;
 use std::process::ExitCode;
 
 use threadline_core::__private::{AuditedTable, Registration, inventory};
+use threadline_core::actor::ActorType;
 use threadline_core::expected_gap::ExpectedGap;
+use threadline_core::table::InvalidTableName;
 use threadline_diesel::coverage::Coverage;
+use threadline_diesel::erasure::SubjectMap;
 use threadline_diesel::evidence::{Check, CheckOptions, EvidencePlan, days};
 use threadline_xtask::Host;
 
@@ -33,7 +36,13 @@ fn evidence_plan() -> anyhow::Result<EvidencePlan> {
         .every(Check::Policy, days(1)))
 }
 
+/// The values of table `t` belong to the person whose id is its key.
+fn subject_map() -> Result<SubjectMap, InvalidTableName> {
+    let map = SubjectMap::new().actor(ActorType::User);
+    Ok(map.row("t".parse()?, ["v"]).action_texts())
+}
+
 fn main() -> ExitCode {
     let host = Host::new(&["test_host"]).expected_gaps(GAPS);
-    threadline_xtask::main(host.evidence_plan(evidence_plan))
+    threadline_xtask::main(host.evidence_plan(evidence_plan).subject_map(subject_map))
 }

@@ -1,6 +1,6 @@
 //! The application on its own database, with helpers for requests and for queries of the trail.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -14,6 +14,8 @@ use saas::app::App;
 use saas::database;
 use saas::session::Sessions;
 use serde_json::{Value, json};
+use threadline::export::storage::object_store::memory::InMemory;
+use threadline::export::storage::{Storage, Storages};
 use threadline::schema::audit_actions;
 use threadline::{AuditAction, Timeline, TimelineEntry};
 use threadline_testdb::{Cluster, Database, Error, Progress, ServerBinaries};
@@ -52,6 +54,11 @@ fn migrated_database() -> Result<Database, Error> {
         Runtime::new()?.block_on(database::migrate(&pool))
     })?;
     template.create_database()
+}
+
+/// A storage that ends with the process.
+fn memory() -> Storages {
+    Storages::new().with("memory", Storage::new(Arc::new(InMemory::new())))
 }
 
 /// A request to the application.
@@ -105,7 +112,7 @@ pub(crate) struct Saas {
 impl Saas {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let database = tokio::task::spawn_blocking(migrated_database).await??;
-        let app = App::new(database::pool(database.url())?)?;
+        let app = App::new(database::pool(database.url())?, memory())?;
         app.sessions().open_for_admin(RITA.to_owned(), "rita")?;
         let mut saas = Self {
             router: app.router(),

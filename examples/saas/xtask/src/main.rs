@@ -2,4 +2,4 @@
 
 mod demo;
 
-threadline_xtask::xtask!(saas; demo: demo::run);
+threadline_xtask::xtask!(saas; demo: demo::run; subject_map: saas::subject_map);

@@ -34,12 +34,20 @@ privilege (role, place, what) AS (
         AND (pg_catalog.has_table_privilege(role.oid, class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
             OR pg_catalog.has_any_column_privilege(role.oid, class.oid, 'INSERT, UPDATE'))
     UNION ALL
+    -- The order of records, and the mark of a captured transaction.
+    SELECT role.oid, 4, 'set ' || class.relname::text
+    FROM role CROSS JOIN trail
+    JOIN pg_catalog.pg_class AS class ON class.relnamespace = trail.oid AND class.relkind = 'S'
+    WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
+        AND class.relname IN ('audit_changes_id_seq', 'capture_session')
+        AND pg_catalog.has_sequence_privilege(role.oid, class.oid, 'USAGE, UPDATE')
+    UNION ALL
     SELECT role.oid, 5, 'execute ' || function.proname::text
     FROM role CROSS JOIN trail
     JOIN pg_catalog.pg_proc AS function ON function.pronamespace = trail.oid
     WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-        AND function.proname IN ('suspend_capture', 'erase_values', 'remove_changes', 'remove_transactions',
-            'remove_actions', 'drop_trail_partition', 'record_check')
+        AND (function.proname LIKE 'capture\_%' OR function.proname IN ('suspend_capture', 'erase_values',
+            'remove_changes', 'remove_transactions', 'remove_actions', 'drop_trail_partition', 'record_check'))
         AND pg_catalog.has_function_privilege(role.oid, function.oid, 'EXECUTE')
     UNION ALL
     SELECT role.oid, 6, 'set session_replication_role, which disables capture'

@@ -1,11 +1,16 @@
 -- Of the newest changes ($3) of a table ($1, $2: schema and name) since its policy was deployed: their number, their
 -- times, and in how many of them a column has a value that the policy does not allow. Columns $4 are excluded, $5
 -- masked, $6 masked unless null; $7 is the placeholder.
-WITH sampled AS (
+WITH deployed AS MATERIALIZED (
+    SELECT enrolled.order_id, enrolled.recorded_at FROM @threadline@.current_enrolment($1, $2) AS enrolled
+),
+sampled AS (
     SELECT change.id, change.captured_at, change.data_after, change.changed_from
     FROM @threadline@.audit_changes AS change
     WHERE change.table_schema = $1 AND change.table_name = $2
-        AND change.id > (@threadline@.current_enrolment($1, $2)).order_id
+        AND change.id > (SELECT deployed.order_id FROM deployed)
+        -- For the index; one day of tolerance for clocks that are set back.
+        AND change.captured_at >= (SELECT deployed.recorded_at - interval '1 day' FROM deployed)
     ORDER BY change.captured_at DESC, change.id DESC
     LIMIT $3
 ),

@@ -65,6 +65,13 @@ pub enum RemovalTarget {
         /// The columns.
         columns: Vec<String>,
     },
+    /// Fields of records of a person.
+    PersonErasure {
+        /// The records: `changes`, `transactions` or `actions`.
+        records: String,
+        /// The fields, and keys of `meta` as `meta.key`.
+        fields: Vec<String>,
+    },
 }
 
 /// The last instant of removed changes of a table.

@@ -89,6 +89,17 @@ fn a_relative_window_is_stored_as_given_and_fixed_by_time_and_zone() {
 }
 
 #[test]
+fn local_times_become_instants_and_relative_ones_stay() {
+    let pairs = [("from", "2026-01-31 12:00"), ("to", "today")];
+    let filters = TimelineFilters::from_pairs(pairs).unwrap();
+    let portable = filters.without_local_times(Tz::Europe__Berlin).unwrap();
+    assert_eq!(
+        portable.command_arguments(),
+        ["--from", "2026-01-31T11:00:00Z", "--to", "today"]
+    );
+}
+
+#[test]
 fn arguments_that_begin_with_a_hyphen_are_joined_to_their_option() {
     let pairs = [
         ("unattributed", "true"),

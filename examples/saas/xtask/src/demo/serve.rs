@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, anyhow};
 use saas::app::App;
 use saas::database;
+use tempfile::TempDir;
+use threadline::export::storage::Storages;
 use tokio::net::TcpListener;
 
 use super::report::Report;
@@ -19,6 +21,8 @@ const PORT: u16 = 3000;
 pub(crate) struct Application {
     app: App,
     address: SocketAddr,
+    /// The files of exports, removed with the application.
+    _exports: TempDir,
 }
 
 impl Application {
@@ -28,14 +32,19 @@ impl Application {
         database::migrate(&pool)
             .await
             .map_err(|error| anyhow!(error).context("cannot migrate the database"))?;
-        let app = App::new(pool)?;
+        let exports = TempDir::new()?;
+        let app = App::new(pool, Storages::local(exports.path())?)?;
         app.sessions()
             .open_for_admin(ADMIN_TOKEN.to_owned(), "rita")?;
         let listener = listen(if on_fixed_port { PORT } else { 0 }).await?;
         let address = listener.local_addr()?;
         let server = app.clone();
         tokio::spawn(async move { server.serve(listener).await });
-        Ok(Self { app, address })
+        Ok(Self {
+            app,
+            address,
+            _exports: exports,
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -64,7 +73,7 @@ impl Application {
             "  console    http://{address}/audit\n  \
              sign-in    http://{address}/staff/sign-in\n  \
              admin      {ADMIN_TOKEN}   sees everything\n  \
-             support    {SUPPORT_TOKEN}    sees one organization, without downloads\n\n  \
+             support    {SUPPORT_TOKEN}    sees one organization\n\n  \
              incident   http://{address}/audit/transactions?id={}\n  \
              history    http://{address}/audit/rows?table=members&key={}",
             report.incident, report.member

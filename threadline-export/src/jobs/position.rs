@@ -6,17 +6,17 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use diesel::OptionalExtension;
+use chrono::{DateTime, Utc};
 use diesel::result::QueryResult;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline_diesel::Timeline;
 
-use super::schedule::ScheduleName;
-use super::statements::{self, BigIntRow, CaptureTimesRow, ScheduleRow, TextRow};
-use crate::jobs::statements::{BoolRow, Query};
-use crate::jobs::{ErrorCode, JobError, JobFailure, JobRun, Retry};
-use crate::schedules::Schedule;
+use super::error::JobError;
+use super::handler::JobRun;
+use super::lease::{ErrorCode, JobFailure, Retry};
+use super::statements::{BoolRow, Query, query};
 
 /// The pause between two looks at the running transactions.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -43,7 +43,7 @@ impl PositionChange {
 
     /// Stores the position; returns whether the schedule had the position from which this one was made.
     pub(crate) async fn store(&self, conn: &mut AsyncPgConnection) -> Result<bool, JobError> {
-        let moved = statements::set_position(&self.schedule, self.from, self.to);
+        let moved = set_position(&self.schedule, self.from, self.to);
         Ok(moved.execute(conn).await? > 0)
     }
 
@@ -54,7 +54,7 @@ impl PositionChange {
         timeline: Timeline,
     ) -> Result<Timeline, JobFailure> {
         let (first, last) = (self.after_id() + 1, self.to);
-        let times: CaptureTimesRow = read_one(conn, statements::capture_times(first, last))
+        let times: CaptureTimesRow = read_one(conn, capture_times(first, last))
             .await
             .map_err(|error| JobFailure::of_database(&error, "position"))?;
         let now = Utc::now();
@@ -73,27 +73,21 @@ pub(crate) async fn settle(
 ) -> Result<PositionChange, JobFailure> {
     let failed = |error| JobFailure::of_database(&error, "position");
     let final_failure = |code| JobFailure::new(ErrorCode::new(code), "position", Retry::Never);
-    let name: ScheduleName = schedule
-        .parse()
-        .map_err(|_| final_failure("schedule_removed"))?;
-    let row: Option<ScheduleRow> = read_one(conn, statements::find(&name))
+    let row: Option<PositionRow> = read_one(conn, position(schedule))
         .await
         .optional()
         .map_err(failed)?;
-    let row = row.ok_or_else(|| final_failure("schedule_removed"))?;
-    let from = Schedule::try_from(row).map_err(failed)?.position;
-    let last: BigIntRow = read_one(conn, statements::last_id())
-        .await
-        .map_err(failed)?;
+    let from = row
+        .ok_or_else(|| final_failure("schedule_removed"))?
+        .position;
+    let last: BigIntRow = read_one(conn, last_id()).await.map_err(failed)?;
     if last.value < from.unwrap_or(0) {
         return Err(final_failure("sequence_set_back"));
     }
-    let xid: TextRow = read_one(conn, statements::assign_xid())
-        .await
-        .map_err(failed)?;
+    let xid: TextRow = read_one(conn, assign_xid()).await.map_err(failed)?;
     let started = Instant::now();
     loop {
-        let settled: BoolRow = read_one(conn, statements::is_settled(&xid.value))
+        let settled: BoolRow = read_one(conn, is_settled(&xid.value))
             .await
             .map_err(failed)?;
         if settled.value {
@@ -121,4 +115,74 @@ where
 {
     conn.transaction(async |conn| query.get_result(conn).await)
         .await
+}
+
+/// The position of a schedule: a [`PositionRow`].
+fn position(schedule: &str) -> Query {
+    query("SELECT position FROM @threadline@.audit_schedules WHERE name = $1")
+        .bind::<Text, _>(schedule.to_owned())
+}
+
+/// The last id of the trail: a [`BigIntRow`].
+fn last_id() -> Query {
+    query("SELECT last_id AS value FROM @threadline@.audit_feed_end")
+}
+
+/// Assigns an xid: a [`TextRow`].
+fn assign_xid() -> Query {
+    query("SELECT pg_current_xact_id()::text AS value")
+}
+
+/// Whether the transactions before an xid have ended.
+fn is_settled(xid: &str) -> Query {
+    query(include_str!("sql/is_settled.sql")).bind::<Text, _>(xid.to_owned())
+}
+
+/// The first and the last capture time of changes in a range of ids. `OFFSET 0` keeps the planner from reading
+/// the trail in the order of time until it finds an id of the range.
+fn capture_times(first: i64, last: i64) -> Query {
+    query(
+        "SELECT min(captured_at) AS first_at, max(captured_at) AS last_at FROM (
+             SELECT captured_at FROM @threadline@.audit_changes WHERE id BETWEEN $1 AND $2 OFFSET 0
+         ) AS change",
+    )
+    .bind::<BigInt, _>(first)
+    .bind::<BigInt, _>(last)
+}
+
+/// Moves the position of a schedule; affects no row if it is not the given one.
+fn set_position(name: &str, from: Option<i64>, to: i64) -> Query {
+    query(
+        "UPDATE @threadline@.audit_schedules SET position = $3
+         WHERE name = $1 AND position IS NOT DISTINCT FROM $2",
+    )
+    .bind::<Text, _>(name.to_owned())
+    .bind::<Nullable<BigInt>, _>(from)
+    .bind::<BigInt, _>(to)
+}
+
+#[derive(Debug, QueryableByName)]
+struct PositionRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    position: Option<i64>,
+}
+
+#[derive(Debug, QueryableByName)]
+struct BigIntRow {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+#[derive(Debug, QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+#[derive(Debug, QueryableByName)]
+struct CaptureTimesRow {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    first_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    last_at: Option<DateTime<Utc>>,
 }

@@ -11,14 +11,11 @@ use threadline_core::telemetry;
 use threadline_diesel::feed::LeaseTime;
 use tokio::sync::watch;
 
-use super::calls;
-use super::error::JobError;
-use super::export_job::ExportHandler;
-use super::handler::{JobHandler, JobOutcome, JobRun, ProgressCounters, ScopeResolver};
-use super::job::{Job, JobKind};
-use super::lease::{ClaimedJob, ErrorCode, JobFailure, JobLease, Renewal, Retry};
-use super::maintenance;
 use crate::connections::{Connection, ConnectionPool, PoolError};
+use crate::jobs::{
+    self, ClaimedJob, ErrorCode, ExportHandler, Job, JobError, JobFailure, JobHandler, JobKind,
+    JobLease, JobOutcome, JobRun, ProgressCounters, Renewal, Retry, ScopeResolver, maintenance,
+};
 use crate::notify::{Notification, Notifier};
 use crate::schedules;
 use crate::storage::Storages;
@@ -28,6 +25,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// How long a notification may take.
 const NOTIFICATION_TIME: Duration = Duration::from_secs(30);
+
+/// The longest pause between two renewals of a lease, each of which asks whether the job must stop.
+const MAX_RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pause between two rounds of maintenance.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// #     pool: impl threadline_export::connections::ConnectionPool,
 /// #     shutdown: impl Future<Output = ()>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// use threadline_export::jobs::Worker;
+/// use threadline_export::Worker;
 /// use threadline_export::storage::Storages;
 ///
 /// let worker = Worker::builder(pool)
@@ -258,7 +258,7 @@ impl Worker {
         let kinds: Vec<_> = self.handlers.keys().copied().collect();
         let claimed = conn
             .transaction::<_, JobError, _>(async |conn| {
-                calls::claim(conn, &kinds, self.lease_time).await
+                jobs::claim(conn, &kinds, self.lease_time).await
             })
             .await?;
         drop(conn);
@@ -317,7 +317,7 @@ impl Worker {
         };
         telemetry::job_failed(job.kind.as_str(), failure.code.as_str(), failure.place);
         let failed = conn
-            .transaction::<_, JobError, _>(async |conn| calls::fail(conn, &lease, &failure).await);
+            .transaction::<_, JobError, _>(async |conn| jobs::fail(conn, &lease, &failure).await);
         match failed.await {
             Ok(()) => {
                 self.notify(failure_notification(&job, &failure).as_ref())
@@ -365,10 +365,10 @@ impl Worker {
         }
     }
 
-    /// Renews the lease at every third of its time, until the job must stop.
+    /// Renews the lease at every third of its time or more often, until the job must stop.
     async fn hold_lease(&self, lease: &JobLease, progress: &ProgressCounters) -> Ended {
         let mut renewed = Instant::now();
-        let interval = lease.time().duration() / 3;
+        let interval = (lease.time().duration() / 3).min(MAX_RENEWAL_INTERVAL);
         loop {
             tokio::time::sleep(interval).await;
             let renewal = tokio::time::timeout(interval, self.renew(lease, progress)).await;
@@ -392,7 +392,7 @@ impl Worker {
         let progress = progress.read();
         Ok(conn
             .transaction::<_, JobError, _>(async |conn| {
-                calls::renew(conn, lease, Some(&progress)).await
+                jobs::renew(conn, lease, Some(&progress)).await
             })
             .await?)
     }
@@ -428,7 +428,7 @@ async fn complete(
             let code = ErrorCode::new("position_moved");
             return Ok(Some(JobFailure::new(code, "schedule", Retry::Later)));
         }
-        calls::finish(conn, lease, &outcome.result, outcome.keep).await?;
+        jobs::finish(conn, lease, &outcome.result, outcome.keep).await?;
         Ok(None)
     })
     .await

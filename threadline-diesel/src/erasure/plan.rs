@@ -1,0 +1,208 @@
+//! Finds and counts the data of a person.
+
+use diesel::pg::Pg;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde::Serialize;
+use threadline_core::row_key::RowKeyInput;
+use threadline_core::table::TableName;
+
+use super::statements::{self, Answer, ContextCountsRow, KeyRow, RowCountsRow, StoredNamesRow};
+use super::subject_map::{SubjectId, SubjectMap, SubjectRows};
+use super::{ErasureError, MAX_SUBJECT_ROWS};
+use crate::query::typed_text::resolve_key;
+
+/// What an erasure would change. Records that are erased already are not counted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ErasurePlan {
+    /// The subject.
+    #[serde(serialize_with = "subject_text")]
+    pub subject: SubjectId,
+    /// The tables of the subject map.
+    pub tables: Vec<TablePlan>,
+    /// The actors that become a pseudonym.
+    pub actors: Vec<String>,
+    /// Changes by these actors.
+    pub changes: i64,
+    /// Transactions by them or on their behalf.
+    pub transactions: i64,
+    /// Actions by them or on their behalf.
+    pub actions: i64,
+    /// Saved views of them, which are removed.
+    pub views: i64,
+    #[serde(skip)]
+    pub(super) map: SubjectMap,
+}
+
+/// The part of a plan that concerns a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TablePlan {
+    /// The table.
+    pub table: TableName,
+    /// The columns that are erased, under all names that they had.
+    pub columns: Vec<String>,
+    /// Rows with values that are not erased.
+    pub rows: i64,
+    /// Changes with such values, under the keys that were found.
+    pub changes: i64,
+    #[serde(skip)]
+    pub(super) keys: Vec<String>,
+}
+
+impl ErasurePlan {
+    /// Whether nothing is left to erase.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let rows: i64 = self.tables.iter().map(|table| table.rows).sum();
+        rows + self.changes + self.transactions + self.actions + self.views == 0
+    }
+}
+
+fn subject_text<S: serde::Serializer>(subject: &SubjectId, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(subject.as_str())
+}
+
+/// Finds and counts the data of a person that a map declares. Nothing is changed.
+///
+/// ```no_run
+/// # async fn example(conn: &mut diesel_async::AsyncPgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// use threadline_core::actor::ActorType;
+/// use threadline_diesel::erasure::{SubjectMap, plan_erasure};
+///
+/// let map = SubjectMap::new().actor(ActorType::User).row("members".parse()?, ["email"]);
+/// let plan = plan_erasure(conn, &map, &"42".parse()?).await?;
+/// println!("{} changes by {:?}", plan.changes, plan.actors);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`ErasureError`] if the map does not fit the trail.
+pub async fn plan_erasure<C>(
+    conn: &mut C,
+    map: &SubjectMap,
+    subject: &SubjectId,
+) -> Result<ErasurePlan, ErasureError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let installed: Answer = statements::is_installed().get_result(conn).await?;
+    if !installed.answer {
+        return Err(ErasureError::MigrationMissing);
+    }
+    let mut tables = Vec::with_capacity(map.rows.len());
+    for rows in &map.rows {
+        tables.push(plan_table(conn, rows, subject).await?);
+    }
+    let actors = map.actors(subject);
+    let counts: ContextCountsRow = statements::count_context(actors.clone())
+        .get_result(conn)
+        .await?;
+    Ok(ErasurePlan {
+        subject: subject.clone(),
+        tables,
+        actors,
+        changes: counts.changes,
+        transactions: counts.transactions,
+        actions: counts.actions,
+        views: counts.views,
+        map: map.clone(),
+    })
+}
+
+async fn plan_table<C>(
+    conn: &mut C,
+    rows: &SubjectRows,
+    subject: &SubjectId,
+) -> Result<TablePlan, ErasureError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let table = &rows.table;
+    let columns = stored_names(conn, table, &rows.erased, Keys::Refused).await?;
+    let keys = match &rows.column {
+        Some(column) => {
+            let names =
+                stored_names(conn, table, std::slice::from_ref(column), Keys::Allowed).await?;
+            let found: Vec<KeyRow> =
+                statements::row_keys(table, names, subject, MAX_SUBJECT_ROWS + 1)
+                    .load(conn)
+                    .await?;
+            found.into_iter().map(|row| row.row_key).collect()
+        }
+        None => vec![own_key(conn, table, subject).await?],
+    };
+    if i64::try_from(keys.len()).is_ok_and(|count| count > MAX_SUBJECT_ROWS) {
+        return Err(ErasureError::TooManyRows(table.clone()));
+    }
+    let counts: RowCountsRow = statements::count_rows(table, keys.clone(), columns.clone())
+        .get_result(conn)
+        .await?;
+    Ok(TablePlan {
+        table: table.clone(),
+        columns,
+        rows: counts.rows,
+        changes: counts.changes,
+        keys,
+    })
+}
+
+/// Whether key columns are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Allowed,
+    Refused,
+}
+
+/// The names under which images have columns.
+async fn stored_names<C>(
+    conn: &mut C,
+    table: &TableName,
+    columns: &[String],
+    keys: Keys,
+) -> Result<Vec<String>, ErasureError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let found: Vec<StoredNamesRow> = statements::stored_names(table, columns.to_vec())
+        .load(conn)
+        .await?;
+    if found.is_empty() && !columns.is_empty() {
+        return Err(ErasureError::UnknownTable(table.clone()));
+    }
+    let mut names = Vec::new();
+    for row in found {
+        let (table, column) = (table.clone(), row.given);
+        if row.names.is_empty() {
+            return Err(ErasureError::UnknownColumn { table, column });
+        }
+        if row.is_key && keys == Keys::Refused {
+            return Err(ErasureError::KeyColumn { table, column });
+        }
+        names.extend(row.names);
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The stored form of the subject's id as a key.
+async fn own_key<C>(
+    conn: &mut C,
+    table: &TableName,
+    subject: &SubjectId,
+) -> Result<String, ErasureError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let failed = |source| ErasureError::Key {
+        table: table.clone(),
+        source: Box::new(source),
+    };
+    let input: RowKeyInput = subject
+        .as_str()
+        .parse()
+        .map_err(|invalid| failed(crate::query::KeyError::Key(invalid)))?;
+    let key = resolve_key(conn, table, &input).await.map_err(failed)?;
+    Ok(key.as_str().to_owned())
+}

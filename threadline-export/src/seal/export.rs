@@ -1,0 +1,160 @@
+//! Sealed exports: one line for each leaf up to the newest checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+use diesel::sql_types::BigInt;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use threadline_seal::digest::Digest;
+use threadline_seal::field::{Fields, Salt, Secret};
+use threadline_seal::record::{Entry, RecordKind};
+use threadline_seal::sealed_line::{Body, SealedLine};
+
+use super::rows::{
+    CheckpointRow, ChunkRow, FieldsRow, OpeningRow, RecordRow, as_bigint, from_bigint, query,
+};
+use super::{SealError, parse_fields};
+use crate::snapshot;
+
+/// Writes a sealed export of one snapshot, in the format of `threadline-seal`. Returns the number of lines. 256
+/// records are in memory.
+///
+/// # Errors
+/// [`SealError::NoCheckpoint`]; or if the trail cannot be read, or the export cannot be written.
+pub async fn write_sealed_export(
+    conn: &mut AsyncPgConnection,
+    out: &mut (impl Write + Send),
+) -> Result<u64, SealError> {
+    snapshot::begin(conn).await?;
+    let outcome = write_lines(conn, out).await;
+    snapshot::end(conn, outcome).await
+}
+
+async fn write_lines(
+    conn: &mut AsyncPgConnection,
+    out: &mut (impl Write + Send),
+) -> Result<u64, SealError> {
+    let sql = "SELECT max(size) AS size FROM @threadline@.audit_seal_checkpoints HAVING max(size) IS NOT NULL";
+    let newest: Vec<SizeRow> = query(sql).load(conn).await?;
+    let size = newest
+        .as_slice()
+        .first()
+        .ok_or(SealError::NoCheckpoint)?
+        .size;
+    let mut written = 0;
+    while written < size {
+        let sql = "SELECT * FROM @threadline@.audit_seal_chunks WHERE first_leaf = $1";
+        let chunk: ChunkRow = query(sql)
+            .bind::<BigInt, _>(written)
+            .get_result(conn)
+            .await?;
+        let records = Records::read(conn, &chunk).await?;
+        for (leaf, (entry, secret)) in (chunk.first_leaf..size).zip(chunk.leaves()?) {
+            let line = SealedLine {
+                leaf: from_bigint(leaf),
+                entry,
+                body: records.body(leaf, &entry, secret)?,
+            };
+            writeln!(out, "{}", line.to_json()).map_err(SealError::Write)?;
+            written = leaf + 1;
+        }
+    }
+    out.flush().map_err(SealError::Write)?;
+    Ok(from_bigint(written))
+}
+
+#[derive(Debug, diesel::QueryableByName)]
+struct SizeRow {
+    #[diesel(sql_type = BigInt)]
+    size: i64,
+}
+
+/// What the database has of the records of a chunk.
+struct Records {
+    by_id: HashMap<(RecordKind, i64), Fields>,
+    by_leaf: HashMap<i64, Fields>,
+    openings: HashMap<i64, OpeningRow>,
+}
+
+impl Records {
+    async fn read(conn: &mut AsyncPgConnection, chunk: &ChunkRow) -> Result<Self, SealError> {
+        let last_leaf = chunk.first_leaf + as_bigint(chunk.leaves()?.len() as u64) - 1;
+        let of_leaves = |sql| {
+            query(sql)
+                .bind::<BigInt, _>(chunk.first_leaf)
+                .bind::<BigInt, _>(last_leaf)
+        };
+        let records: Vec<RecordRow> = query(include_str!("sql/records.sql"))
+            .bind::<BigInt, _>(chunk.first_id - 1)
+            .bind::<BigInt, _>(chunk.last_id)
+            .load(conn)
+            .await?;
+        let transactions: Vec<RecordRow> = of_leaves(include_str!("sql/sealed_transactions.sql"))
+            .load(conn)
+            .await?;
+        let clocks = "SELECT size, root, note, clock::text AS clock FROM @threadline@.audit_seal_checkpoints \
+                      WHERE size - 1 BETWEEN $1 AND $2";
+        let clocks: Vec<CheckpointRow> = of_leaves(clocks).load(conn).await?;
+        let openings = "SELECT leaf, erased::text AS erased, salts::text AS salts \
+                        FROM @threadline@.audit_seal_openings WHERE leaf BETWEEN $1 AND $2";
+        let openings: Vec<OpeningRow> = of_leaves(openings).load(conn).await?;
+
+        let mut by_id = HashMap::new();
+        for record in &records {
+            by_id.insert((record.kind()?, record.id), record.fields()?);
+        }
+        let mut by_leaf = HashMap::new();
+        for transaction in &transactions {
+            by_leaf.insert(transaction.id, transaction.fields()?);
+        }
+        for clock in &clocks {
+            by_leaf.insert(clock.size - 1, parse_fields(&clock.clock)?);
+        }
+        if chunk.first_leaf == 0 {
+            let sql = "SELECT genesis::text AS fields FROM @threadline@.audit_seal_logs";
+            let genesis: FieldsRow = query(sql).get_result(conn).await?;
+            by_leaf.insert(0, genesis.fields()?);
+        }
+        Ok(Self {
+            by_id,
+            by_leaf,
+            openings: openings
+                .into_iter()
+                .map(|opening| (opening.leaf, opening))
+                .collect(),
+        })
+    }
+
+    /// The record of a leaf; removed if the database does not have it.
+    fn body(&self, leaf: i64, entry: &Entry, secret: [u8; 16]) -> Result<Body, SealError> {
+        let found = self
+            .by_leaf
+            .get(&leaf)
+            .or_else(|| self.by_id.get(&(entry.kind, entry.id)));
+        let Some(fields) = found.cloned() else {
+            return Ok(Body::Removed);
+        };
+        let Some(opening) = self.openings.get(&leaf) else {
+            let secret = Secret::from_bytes(secret);
+            return Ok(Body::Complete { fields, secret });
+        };
+        Ok(Body::Erased {
+            fields,
+            erased: decode(&opening.erased, Digest::from_bytes)?,
+            salts: decode(&opening.salts, Salt::from_bytes)?,
+        })
+    }
+}
+
+/// Decodes the commitments or salts of an opening.
+fn decode<const N: usize, T>(
+    json: &str,
+    from_bytes: impl Fn([u8; N]) -> T,
+) -> Result<BTreeMap<String, T>, SealError> {
+    let decoded = |(path, digits): (String, String)| {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(&digits, &mut bytes).map_err(|_| SealError::State("an opening"))?;
+        Ok((path, from_bytes(bytes)))
+    };
+    parse_fields(json)?.into_iter().map(decoded).collect()
+}
