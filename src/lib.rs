@@ -160,6 +160,8 @@ mod guides {
     struct Cookbook;
     #[doc = include_str!("../guides/evidence.md")]
     struct Evidence;
+    #[doc = include_str!("../guides/erasure.md")]
+    struct Erasure;
     #[doc = include_str!("../guides/export.md")]
     struct Export;
     #[doc = include_str!("../guides/brownfield.md")]

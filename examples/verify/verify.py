@@ -216,8 +216,8 @@ def read_keys(path):
             name, number, encoded = line.split("+", 2)
             key = base64.b64decode(encoded, validate=True)
             key_id = sha256(name.encode() + b"\n" + key)[:4]
-            if key[0] != 1 or len(key) != 33 or key_id.hex() != number:
-                raise SystemExit(2)
+            if key[:1] != b"\x01" or len(key) != 33 or key_id.hex() != number:
+                raise ValueError(f"{path}: not a public key")
             keys[name, key_id] = key[1:]
     return keys
 
@@ -476,6 +476,10 @@ def main():
     arguments = parser.parse_args()
     try:
         keys = read_keys(arguments.vkey)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 3 if isinstance(error, OSError) else 2
+    try:
         answer = verify(keys, arguments.checkpoints, arguments.export, arguments.size)
     except NotVerified as finding:
         answer = {"verified": False, "reason": finding.reason, "detail": finding.detail}

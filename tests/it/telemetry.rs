@@ -171,6 +171,13 @@ fn every_event_is_emitted_as_registered() {
         telemetry::delivery_set_aside(422);
         telemetry::evidence_recorded("trigger_coverage", "checked", "pass");
         telemetry::failure_unrecorded("rollback");
+        telemetry::job_started("export", 1);
+        telemetry::job_done("export", std::time::Duration::from_millis(1));
+        telemetry::job_failed("export", "storage_full", "upload");
+        telemetry::job_exported(1, 1);
+        telemetry::jobs_expired(1);
+        telemetry::schedule_due("export");
+        telemetry::worker_failed("no_connection");
         telemetry::retention_started(1);
         telemetry::retention_step(1, "removed", 1, 1, 1);
         telemetry::retention_finished(1, "completed", 1, 1, 1, 1);

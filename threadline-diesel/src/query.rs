@@ -47,6 +47,7 @@ pub(crate) mod transactions;
 pub(crate) mod typed_text;
 #[cfg(feature = "async")]
 pub(crate) mod volume;
+#[cfg(feature = "async")]
 pub(crate) mod volume_groups;
 
 pub use self::actions::{Actions, ActionsQuery};

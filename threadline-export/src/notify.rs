@@ -1,6 +1,7 @@
 //! Notifications about background work, for people and other services.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -100,7 +101,7 @@ pub struct NotifyError(#[source] pub Box<dyn Error + Send + Sync>);
 ///     }
 /// }
 /// ```
-pub trait Notifier: Send + Sync {
+pub trait Notifier: Send + Sync + 'static {
     /// Delivers one notification. The caller logs an error and continues: notifications do not change the
     /// result of the work.
     ///
@@ -110,4 +111,13 @@ pub trait Notifier: Send + Sync {
         &'a self,
         notification: &'a Notification,
     ) -> BoxFuture<'a, Result<(), NotifyError>>;
+}
+
+impl Notifier for Arc<dyn Notifier> {
+    fn notify<'a>(
+        &'a self,
+        notification: &'a Notification,
+    ) -> BoxFuture<'a, Result<(), NotifyError>> {
+        self.as_ref().notify(notification)
+    }
 }

@@ -112,7 +112,7 @@ impl WorkerBuilder {
     /// Sets what is told when an export ends and when a check does not pass. Each notification is sent once; an
     /// error is logged.
     #[must_use]
-    pub fn notifier(mut self, notifier: impl Notifier + 'static) -> Self {
+    pub fn notifier(mut self, notifier: impl Notifier) -> Self {
         self.notifier = Some(Arc::new(notifier));
         self
     }
@@ -321,7 +321,7 @@ impl Worker {
         match failed.await {
             Ok(()) => {
                 self.notify(failure_notification(&job, &failure).as_ref())
-                    .await
+                    .await;
             }
             Err(JobError::LeaseLost(_)) => {}
             Err(error) => return Err(error.into()),

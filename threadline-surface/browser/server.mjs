@@ -62,7 +62,7 @@ async function addRows(origin) {
   return addInvoice;
 }
 
-/** Queues an export, a schedule and a check, and waits until the worker has run them. */
+/** Saves a view, queues an export, a schedule and a check, and waits until the worker has run them. */
 async function addWork(origin, { console: base, admin }) {
   const headers = { cookie: `staff=${admin}`, origin, "content-type": "application/x-www-form-urlencoded" };
   const send = async (path, fields) => {
@@ -70,6 +70,7 @@ async function addWork(origin, { console: base, admin }) {
     const answer = await fetch(base + path, { method: "POST", headers, body, redirect: "manual" });
     if (answer.status !== 303) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
   };
+  await send("/views", { name: "Changed invoices", shared: "true", table: "invoices", op: "update" });
   await send("/exports", { table: "invoices", file: "csv", gzip: "true" });
   await send("/exports/schedules", { name: "weekly-invoices", cron: "0 6 * * MON", table: "invoices", file: "csv" });
   await send("/evidence/check", { check: "coverage" });
@@ -113,6 +114,7 @@ export async function screens({ base, admin, incident, history }) {
     "actor-without-records": "/actors?actor=user:nobody",
     correlation: "/correlations?correlation=order-7002",
     actions: "/actions",
+    views: "/views",
     coverage: "/coverage",
     redaction: "/redaction",
     retention: "/retention",

@@ -316,7 +316,7 @@ pub static SCREENS: &[Route] = &[
     post(
         "/evidence/check",
         "evidence_check",
-        Some(Capability::Evidence),
+        Some(Capability::Background),
         Handler::Async(|request| Box::pin(evidence::request_check(request))),
     ),
     #[cfg(feature = "background")]

@@ -8,6 +8,7 @@ use threadline_core::retention::{InvalidRetention, RetentionPolicy};
 use threadline_core::table::{AuditedTable, InvalidTableName};
 use threadline_diesel::erasure::SubjectMap;
 use threadline_diesel::evidence::EvidencePlan;
+use threadline_export::Notifier;
 use threadline_export::jobs::ScopeResolver;
 use threadline_export::storage::Storages;
 
@@ -29,6 +30,9 @@ pub type Subjects = fn() -> Result<SubjectMap, InvalidTableName>;
 /// Opens the storages of a host.
 pub type OpenStorages = fn() -> anyhow::Result<Storages>;
 
+/// Builds what is told when background work ends.
+pub type BuildNotifier = fn() -> anyhow::Result<Arc<dyn Notifier>>;
+
 /// Builds what resolves the scopes of a host's jobs.
 pub type BuildScopeResolver = fn() -> anyhow::Result<Arc<dyn ScopeResolver>>;
 
@@ -43,6 +47,7 @@ pub struct Host {
     pub(crate) subject_map: Option<Subjects>,
     pub(crate) storages: Option<OpenStorages>,
     pub(crate) scope_resolver: Option<BuildScopeResolver>,
+    pub(crate) notifier: Option<BuildNotifier>,
 }
 
 impl Host {
@@ -58,6 +63,7 @@ impl Host {
             subject_map: None,
             storages: None,
             scope_resolver: None,
+            notifier: None,
         }
     }
 
@@ -101,6 +107,13 @@ impl Host {
     #[must_use]
     pub const fn storages(mut self, storages: OpenStorages) -> Self {
         self.storages = Some(storages);
+        self
+    }
+
+    /// Sets what `work` tells when an export ends and when a check does not pass.
+    #[must_use]
+    pub const fn notifier(mut self, notifier: BuildNotifier) -> Self {
+        self.notifier = Some(notifier);
         self
     }
 

@@ -18,7 +18,8 @@ use clap::Parser;
 
 pub use self::args::DemoArgs;
 pub use self::host::{
-    BuildEvidencePlan, BuildScopeResolver, Demo, Host, OpenStorages, Retention, Subjects,
+    BuildEvidencePlan, BuildNotifier, BuildScopeResolver, Demo, Host, OpenStorages, Retention,
+    Subjects,
 };
 pub use self::output::incident::show_incident;
 pub use self::output::table::{show_actions, show_transactions};

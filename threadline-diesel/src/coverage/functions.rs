@@ -11,9 +11,11 @@ use super::queries::FunctionRow;
 use crate::policy::DeployedPolicy;
 
 /// Functions that suspend capture or remove records.
-const REMOVING: [&str; 6] = [
+const REMOVING: [&str; 8] = [
     "suspend_capture",
     "erase_values",
+    "erase_change_actors",
+    "erase_context",
     "remove_changes",
     "remove_transactions",
     "remove_actions",

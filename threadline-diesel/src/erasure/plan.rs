@@ -3,12 +3,14 @@
 use diesel::pg::Pg;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde::Serialize;
-use threadline_core::row_key::RowKeyInput;
+use threadline_core::actor::ActorRef;
+use threadline_core::row_key::{RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
 
 use super::statements::{self, Answer, ContextCountsRow, KeyRow, RowCountsRow, StoredNamesRow};
 use super::subject_map::{SubjectId, SubjectMap, SubjectRows};
 use super::{ErasureError, MAX_SUBJECT_ROWS};
+use crate::query::Timeline;
 use crate::query::typed_text::resolve_key;
 
 /// What an erasure would change. Records that are erased already are not counted.
@@ -57,6 +59,27 @@ impl ErasurePlan {
         let rows: i64 = self.tables.iter().map(|table| table.rows).sum();
         rows + self.changes + self.transactions + self.actions + self.views == 0
     }
+
+    /// The timelines of the person, for the answer to an access request: changes by them, on their behalf, and of
+    /// their rows. A change can be in several.
+    pub fn timelines(&self) -> impl Iterator<Item = Timeline> {
+        let actors = self
+            .actors
+            .iter()
+            .filter_map(|actor| actor.parse::<ActorRef>().ok());
+        let actors = actors.flat_map(|actor| {
+            let represented = Timeline::new().on_behalf_of(actor.clone());
+            [Timeline::new().actor(actor), represented]
+        });
+        let rows = self.tables.iter().flat_map(|table| {
+            let row = |key: &String| {
+                let key = RowKeyText::from_stored(key.clone());
+                Timeline::new().row(table.table.clone(), &key)
+            };
+            table.keys.iter().map(row)
+        });
+        actors.chain(rows)
+    }
 }
 
 fn subject_text<S: serde::Serializer>(subject: &SubjectId, out: S) -> Result<S::Ok, S::Error> {
@@ -86,10 +109,7 @@ pub async fn plan_erasure<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let installed: Answer = statements::is_installed().get_result(conn).await?;
-    if !installed.answer {
-        return Err(ErasureError::MigrationMissing);
-    }
+    check_installed(conn).await?;
     let mut tables = Vec::with_capacity(map.rows.len());
     for rows in &map.rows {
         tables.push(plan_table(conn, rows, subject).await?);
@@ -108,6 +128,19 @@ where
         views: counts.views,
         map: map.clone(),
     })
+}
+
+/// Rejects a schema without the migration.
+pub(super) async fn check_installed<C>(conn: &mut C) -> Result<(), ErasureError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let installed: Answer = statements::is_installed().get_result(conn).await?;
+    if installed.answer {
+        Ok(())
+    } else {
+        Err(ErasureError::MigrationMissing)
+    }
 }
 
 async fn plan_table<C>(

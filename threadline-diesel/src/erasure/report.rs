@@ -7,11 +7,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::ErasureError;
-use super::run::{ErasureRun, erasure_runs};
-use super::statements::{self, ReachRow};
-
-/// The most runs that a report is looked up in.
-const MAX_RUNS: u32 = 10_000;
+use super::plan::check_installed;
+use super::run::ErasureRun;
+use super::statements::{self, ReachRow, RunRow};
 
 /// The report of an erasure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,9 +64,10 @@ pub async fn erasure_report<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let runs = erasure_runs(conn, MAX_RUNS).await?;
-    let run = runs.into_iter().find(|run| run.id == id);
-    let run = run.ok_or(ErasureError::NoSuchRun(id))?;
+    check_installed(conn).await?;
+    let rows: Vec<RunRow> = statements::run(id).load(conn).await?;
+    let row = rows.into_iter().next().ok_or(ErasureError::NoSuchRun(id))?;
+    let run = ErasureRun::try_from(row)?;
     let copies: ReachRow = statements::reach().get_result(conn).await?;
     let reach = reach(&run, &copies, backup_retention);
     Ok(ErasureReport { run, reach })

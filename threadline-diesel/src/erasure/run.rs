@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, TransactionManager};
+use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::ErasureError;
-use super::plan::{ErasurePlan, TablePlan};
+use super::plan::{ErasurePlan, TablePlan, check_installed};
 use super::statements::{
     self, ContextRecords, ErasedChangesRow, ErasedContextRow, ErasedRow, RunRow,
 };
@@ -206,12 +206,7 @@ pub async fn erasure_runs<C>(conn: &mut C, limit: u32) -> Result<Vec<ErasureRun>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    use diesel_async::RunQueryDsl;
-
-    let installed: statements::Answer = statements::is_installed().get_result(conn).await?;
-    if !installed.answer {
-        return Err(ErasureError::MigrationMissing);
-    }
+    check_installed(conn).await?;
     let rows: Vec<RunRow> = statements::runs(i64::from(limit)).load(conn).await?;
     let runs: Result<Vec<_>, _> = rows.into_iter().map(ErasureRun::try_from).collect();
     Ok(runs?)
@@ -256,7 +251,7 @@ impl Work<'_> {
         loop {
             let query = statements::erase_changes(self.run, actor, after, self.batch());
             let erased: Vec<ErasedChangesRow> = load(conn, query).await?;
-            let Some(erased) = erased.first() else {
+            let Some(erased) = erased.into_iter().next() else {
                 return Ok(());
             };
             after = (erased.last_at, erased.last_id);
@@ -284,7 +279,7 @@ impl Work<'_> {
                     let page = (after, self.batch());
                     let query = statements::erase_context(self.run, target, actor, page, erased);
                     let erased: Vec<ErasedContextRow> = load(conn, query).await?;
-                    let Some(erased) = erased.first() else {
+                    let Some(erased) = erased.into_iter().next() else {
                         break;
                     };
                     after = erased.last_id;

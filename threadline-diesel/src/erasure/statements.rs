@@ -130,13 +130,23 @@ pub(super) fn begin(subject: &SubjectId, reason: &ErasureReason) -> Query {
         .bind::<Text, _>(reason.to_string())
 }
 
+/// The columns of a [`RunRow`].
+const RUN_COLUMNS: &str = "id, pseudonym, reason, progress::text AS progress, started_at, started_by, updated_at, finished_at";
+
 /// The newest runs.
 pub(super) fn runs(limit: i64) -> Query {
-    query(
-        "SELECT id, pseudonym, reason, progress::text AS progress, started_at, started_by, updated_at, finished_at \
-         FROM @threadline@.audit_erasure_runs ORDER BY started_at DESC, id LIMIT $1",
-    )
+    query(&format!(
+        "SELECT {RUN_COLUMNS} FROM @threadline@.audit_erasure_runs ORDER BY started_at DESC, id LIMIT $1"
+    ))
     .bind::<BigInt, _>(limit)
+}
+
+/// The run with an id.
+pub(super) fn run(id: Uuid) -> Query {
+    query(&format!(
+        "SELECT {RUN_COLUMNS} FROM @threadline@.audit_erasure_runs WHERE id = $1"
+    ))
+    .bind::<SqlUuid, _>(id)
 }
 
 /// Removes the saved views of the person, which are state of their own.
@@ -153,12 +163,11 @@ pub(super) fn remove_views(run: &Run, actors: Vec<String>) -> Query {
 
 /// Ends a run. The subject is no longer stored.
 pub(super) fn finish(run: &Run) -> Query {
-    query(
+    query(&format!(
         "UPDATE @threadline@.audit_erasure_runs \
          SET subject = NULL, finished_at = clock_timestamp(), updated_at = clock_timestamp() \
-         WHERE id = $1 \
-         RETURNING id, pseudonym, reason, progress::text AS progress, started_at, started_by, updated_at, finished_at",
-    )
+         WHERE id = $1 RETURNING {RUN_COLUMNS}"
+    ))
     .bind::<SqlUuid, _>(run.id)
 }
 

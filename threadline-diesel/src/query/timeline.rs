@@ -346,7 +346,7 @@ impl Timeline {
     /// use threadline_diesel::Timeline;
     ///
     /// let invoices = Timeline::new().table("invoices".parse()?);
-    /// assert_eq!(invoices.fingerprint(), invoices.clone().first_page().fingerprint());
+    /// assert_eq!(invoices.fingerprint(), invoices.clone().fingerprint());
     /// assert_ne!(invoices.fingerprint(), Timeline::new().fingerprint());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -74,7 +74,7 @@ impl FileFormat {
     }
 }
 
-/// The name of a file with its extension.
+/// The name of a file with the time of the request and its extension.
 pub(crate) fn file_name(
     filters: &ChangeFilters,
     format: FileFormat,
@@ -82,12 +82,17 @@ pub(crate) fn file_name(
     now: DateTime<Utc>,
 ) -> String {
     let gzip = if is_gzipped { ".gz" } else { "" };
-    format!("{}.{}{gzip}", file_stem(filters, now), format.as_str())
+    format!(
+        "{}-at-{}.{}{gzip}",
+        file_stem(filters),
+        stamp(now),
+        format.as_str()
+    )
 }
 
-/// The name of a file without its extension: its table or schema, its window, and when it was requested. It has no
-/// character that a header or a file system reads in another way.
-pub(crate) fn file_stem(filters: &ChangeFilters, now: DateTime<Utc>) -> String {
+/// The start of the name of a file: its table or schema, and its window. It has no character that a header or a file
+/// system reads in another way.
+pub(crate) fn file_stem(filters: &ChangeFilters) -> String {
     let table = filters
         .fields
         .table
@@ -115,7 +120,7 @@ pub(crate) fn file_stem(filters: &ChangeFilters, now: DateTime<Utc>) -> String {
             name = format!("{name}-{word}-{}", stamp(given.instant));
         }
     }
-    format!("{name}-at-{}", stamp(now))
+    name
 }
 
 fn stamp(instant: DateTime<Utc>) -> String {

@@ -80,7 +80,11 @@ impl ChangeFilters {
 
     /// The filters as a document, with a relative window as given.
     pub(crate) fn document(&self) -> TimelineFilters {
-        TimelineFilters::from_pairs(self.pairs()).unwrap_or_default()
+        let given = |end: &Option<GivenInstant>| end.as_ref()?.text.parse().ok();
+        let mut document = self.fields.clone();
+        document.from = given(&self.from);
+        document.to = given(&self.to);
+        document
     }
 
     /// The arguments of these filters on the command line.
@@ -94,6 +98,7 @@ impl ChangeFilters {
         row_key: Option<&RowKeyText>,
         scope: Option<&Scope>,
     ) -> Result<Timeline, InvalidFilters> {
+        // The fields have no window to resolve.
         let timeline = self.fields.timeline(row_key, Utc::now(), Tz::UTC, scope)?;
         let timeline = match &self.from {
             Some(from) => timeline.from(from.instant),

@@ -76,7 +76,7 @@ pub(crate) fn job_progress(request: &GrantedRequest, job: &Job) -> Markup {
                 p.note {
                     @match &job.progress {
                         Some(progress) => {
-                            (count_of(progress.rows, "change")) ", " (size(progress.bytes)) " so far"
+                            (count_of(progress.rows, "change")) " so far"
                         }
                         None => "Started",
                     }
@@ -119,6 +119,11 @@ fn error_words(code: &str) -> &'static str {
         "storage_unavailable" => "The storage did not answer.",
         "no_scope_resolver" => "The worker has no function that resolves the scope.",
         "scope_refused" => "The application refused the scope: the grant may have ended.",
+        "invalid_request" | "invalid_filters" | "invalid_key" | "span_without_schedule" => {
+            "The request cannot run: queue another one."
+        }
+        "running_transactions" => "A transaction has run for ten minutes; the doctor shows it.",
+        "lease_expired" => "The worker was killed in the last attempt.",
         "no_connection" => "The worker got no connection to the database.",
         "serialization_failure" => "The database cancelled the reading, for example on a standby.",
         "closed_connection" => "The connection to the database was lost.",

@@ -59,21 +59,35 @@ pub(crate) fn save_form(
 /// The table of views.
 pub(crate) fn view_table(request: &GrantedRequest, views: &[SavedView]) -> Markup {
     html! {
-        table {
-            thead { tr { th { "View" } th { "Filters" } th { "Owner" } th { "Saved" } th {} } }
-            tbody {
-                @for view in views {
+        div.scroll tabindex="0" role="region" aria-label="Views" {
+            table {
+                thead {
                     tr {
-                        td { a href=(open_href(request, view)) { bdi { (view.name) } } }
-                        td { (filters(view)) }
-                        td {
-                            @if is_own(request, view) { "you" } @else { bdi { (view.owner) } }
-                            @if view.sharing == Sharing::Shared { " " span.badge { "shared" } }
-                        }
-                        td { (instant(request, view.updated_at)) }
-                        td { @if is_own(request, view) && request.settings.writers.is_some() { (remove_form(request, view)) } }
+                        th scope="col" { "View" }
+                        th scope="col" { "Filters" }
+                        th scope="col" { "Owner" }
+                        th scope="col" { "Saved" }
+                        th scope="col" { span.hidden { "Remove" } }
                     }
                 }
+                tbody { @for view in views { (view_row(request, view)) } }
+            }
+        }
+    }
+}
+
+fn view_row(request: &GrantedRequest, view: &SavedView) -> Markup {
+    html! {
+        tr {
+            td { a href=(open_href(request, view)) { bdi { (view.name) } } }
+            td { (filters(view)) }
+            td {
+                @if is_own(request, view) { "you" } @else { bdi { (view.owner) } }
+                @if view.sharing == Sharing::Shared { " " span.badge { "shared" } }
+            }
+            td { (instant(request, view.updated_at)) }
+            td {
+                @if is_own(request, view) && request.settings.writers.is_some() { (remove_form(request, view)) }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Background exports: queued, written by a worker, downloaded by their owner only.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use sha2::{Digest, Sha256};
 use threadline_export::storage::Storages;
@@ -300,7 +302,9 @@ fn an_invalid_form_is_shown_again_and_a_form_that_is_sent_twice_queues_one_job()
         assert_eq!(misspelt.status, StatusCode::UNPROCESSABLE_ENTITY);
         let count = || trail.query("SELECT count(*)::text FROM threadline.audit_jobs");
         assert_eq!(count(), "0");
-        for _ in 0..2 {
+        // The second request is a second later.
+        for pause in [0, 1_100] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
             let twice = site
                 .post(EXPORTS, Lane::Admin, "file=csv&once=same-form")
                 .await;

@@ -1,5 +1,6 @@
 //! `erase`: erasure of a person.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,11 +10,13 @@ use anyhow::Context;
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
+use threadline_diesel::documents::EntryDocument;
 use threadline_diesel::erasure::{
     EraseOptions, ErasureError, ErasurePlan, ErasureReason, ErasureRecord, ErasureReport,
     ErasureRun, Reach, ReachState, SubjectId, SubjectMap, erase, erasure_records, erasure_report,
     erasure_runs, plan_erasure, replay_erasures,
 };
+use threadline_diesel::{Order, PageSize, timeline};
 use uuid::Uuid;
 
 use crate::args::{DatabaseArgs, OutputArgs};
@@ -52,6 +55,10 @@ pub(crate) enum EraseCommand {
 pub(crate) struct PlanArgs {
     /// The id of the person, as in actors and keys: `42`.
     subject: SubjectId,
+    /// Print the changes by the person, on their behalf and of their rows as JSON, one per line, instead of counts.
+    /// They can have data of other people: review them before you hand them over.
+    #[arg(long, conflicts_with = "json")]
+    changes: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -124,7 +131,11 @@ pub(crate) async fn run(host: Host, command: EraseCommand) -> Result<Answer, Fai
             let map = subject_map(host)?;
             let mut conn = connect(&args.database).await?;
             let plan = plan(&mut conn, &map, &args.subject).await?;
-            print_plan(&plan, &args.output)?;
+            if args.changes {
+                print_changes(&mut conn, &plan).await?;
+            } else {
+                print_plan(&plan, &args.output)?;
+            }
             Ok(Answer::Fine)
         }
         EraseCommand::Run(args) => run_erasure(host, &args).await,
@@ -153,6 +164,30 @@ async fn plan(
         plan_erasure(conn, map, subject).await.map_err(failure)
     })
     .await
+}
+
+/// Prints each change of the person once.
+async fn print_changes(conn: &mut AsyncPgConnection, plan: &ErasurePlan) -> Result<(), Failure> {
+    let mut printed = BTreeSet::new();
+    for query in plan.timelines() {
+        let mut query = query.order(Order::OldestFirst).page_size(PageSize::MAX);
+        loop {
+            let page = transaction(conn, async |conn| {
+                timeline(conn, &query).await.map_err(Failure::from)
+            })
+            .await?;
+            let new = page
+                .entries
+                .iter()
+                .filter(|entry| printed.insert(entry.change.id));
+            print_ndjson(new.map(EntryDocument::from))?;
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn run_erasure(host: Host, args: &RunArgs) -> Result<Answer, Failure> {

@@ -127,6 +127,14 @@ fn build_plan(host: Host) -> Result<Option<EvidencePlan>, Failure> {
     plan.map_err(|error| Failure::usage(format!("cannot build the plan of checks: {error:#}")))
 }
 
+/// The plan of the code, or else one without checks.
+pub(super) fn plan_or_default(host: Host) -> Result<EvidencePlan, Failure> {
+    match build_plan(host)? {
+        Some(plan) => Ok(plan),
+        None => default_plan(host),
+    }
+}
+
 fn require_plan(host: Host) -> Result<EvidencePlan, Failure> {
     build_plan(host)?.ok_or_else(|| {
         Failure::usage(

@@ -6,7 +6,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use threadline_export::Worker;
 use threadline_export::connections::{Connection, ConnectionPool, PoolError};
+use threadline_export::jobs::CheckHandler;
 
+use super::evidence;
 use crate::args::{DatabaseArgs, StorageArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -31,7 +33,14 @@ pub(crate) async fn run(host: Host, args: WorkArgs) -> Result<Answer, Failure> {
     }
     // An error of the address or of the privileges is shown at once.
     connect(&args.database).await?;
-    let mut worker = Worker::builder(Connector(args.database)).storages(storages);
+    let plan = evidence::plan_or_default(host)?;
+    let mut worker = Worker::builder(Connector(args.database))
+        .storages(storages)
+        .handler(CheckHandler::new(plan));
+    if let Some(notifier) = host.notifier {
+        let notifier = notifier().context("cannot build the notifier of the host")?;
+        worker = worker.notifier(notifier);
+    }
     if let Some(resolver) = host.scope_resolver {
         let resolver = resolver().context("cannot build the scope resolver of the host")?;
         worker = worker.scope_resolver(resolver);

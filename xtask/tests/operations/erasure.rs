@@ -68,6 +68,12 @@ fn a_plan_changes_nothing_and_recorded_erasures_are_replayed_from_a_file() {
     let site = site();
     let plan = site.answers(&["erase", "plan", "1"]);
     assert!(plan.contains("200"), "{plan}");
+    let changes = site.answers(&["erase", "plan", "1", "--changes"]);
+    assert_eq!(
+        changes.lines().count(),
+        201,
+        "each change once, with the insert of the row"
+    );
     site.answers(&RUN[..5]);
     assert_eq!(
         site.ask("SELECT count(*) FROM threadline.audit_removals"),

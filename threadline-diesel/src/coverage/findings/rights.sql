@@ -26,8 +26,12 @@ given AS (
 excess AS (
     SELECT given.*, CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END AS role
     FROM given WHERE given.type <> 'SELECT' AND given.grantee <> given.relowner
-        -- Workers of the feed, of baselines and of retention write these tables.
-        AND given.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs')
+        -- State of workers, of the sealer and of the console, written with the privileges of their roles.
+        AND given.relname NOT IN (
+            'audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs', 'audit_jobs', 'audit_schedules',
+            'audit_saved_views', 'audit_delivery_failures', 'audit_erasure_runs', 'audit_seal_logs', 'audit_seal_chunks',
+            'audit_seal_transactions', 'audit_seal_checkpoints', 'audit_seal_openings'
+        )
 ),
 needed AS (
     SELECT part.relname, part.shown, CASE part.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, right_.name

@@ -30,7 +30,7 @@ privilege (role, place, what) AS (
     WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
         -- State of workers, not records.
         AND class.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs',
-            'audit_jobs', 'audit_schedules', 'audit_saved_views')
+            'audit_jobs', 'audit_schedules', 'audit_saved_views', 'audit_delivery_failures')
         AND (pg_catalog.has_table_privilege(role.oid, class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
             OR pg_catalog.has_any_column_privilege(role.oid, class.oid, 'INSERT, UPDATE'))
     UNION ALL
@@ -47,7 +47,8 @@ privilege (role, place, what) AS (
     JOIN pg_catalog.pg_proc AS function ON function.pronamespace = trail.oid
     WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
         AND (function.proname LIKE 'capture\_%' OR function.proname IN ('suspend_capture', 'erase_values',
-            'remove_changes', 'remove_transactions', 'remove_actions', 'drop_trail_partition', 'record_check'))
+            'erase_change_actors', 'erase_context', 'remove_changes', 'remove_transactions', 'remove_actions',
+            'drop_trail_partition', 'record_check'))
         AND pg_catalog.has_function_privilege(role.oid, function.oid, 'EXECUTE')
     UNION ALL
     SELECT role.oid, 6, 'set session_replication_role, which disables capture'

@@ -23,6 +23,8 @@ pub(crate) struct ChangeFilter {
     pub(crate) row: Option<(TableName, String)>,
     pub(crate) transaction: Option<AuditTransactionId>,
     /// The first and the last id.
+    // Absent unless set, so that cursors of earlier releases stay valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ids: Option<(i64, i64)>,
     pub(crate) op: Option<Op>,
     pub(crate) changed_field: Option<ColumnName>,

@@ -15,8 +15,10 @@ use crate::harness::{Trail, block_on};
 
 /// A storage in which an upload takes half a minute.
 fn slow() -> Storages {
-    let mut config = ThrottleConfig::default();
-    config.wait_put_per_call = Duration::from_secs(30);
+    let config = ThrottleConfig {
+        wait_put_per_call: Duration::from_secs(30),
+        ..ThrottleConfig::default()
+    };
     let store = ThrottledStore::new(InMemory::new(), config);
     Storages::new().with("local", Storage::new(Arc::new(store)).prefix("audit"))
 }
@@ -108,8 +110,10 @@ fn a_worker_that_shuts_down_queues_its_job_again() {
 fn a_lease_is_renewed_during_a_job_that_takes_longer_than_its_time() {
     let trail = Trail::with_changes(300);
     let job = enqueue(&trail, &all_changes());
-    let mut config = ThrottleConfig::default();
-    config.wait_put_per_call = Duration::from_millis(1_000);
+    let config = ThrottleConfig {
+        wait_put_per_call: Duration::from_secs(1),
+        ..ThrottleConfig::default()
+    };
     let store = ThrottledStore::new(InMemory::new(), config);
     let worker = Worker::builder(trail.pool())
         .storages(Storages::new().with("local", Storage::new(Arc::new(store))))

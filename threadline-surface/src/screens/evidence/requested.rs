@@ -23,11 +23,11 @@ pub(crate) async fn request_check(request: &GrantedRequest) -> Result<Screen, Pa
     let check = form.value::<Check>("check");
     form.finish()?;
     let check = check.ok_or_else(|| field_required("check", "choose a check"))?;
+    if !request.allows(Capability::Evidence) {
+        return Err(PageError::Forbidden(Capability::Evidence));
+    }
     if request.scope().is_some() {
         return Err(PageError::Unscoped);
-    }
-    if !request.allows(Capability::Background) {
-        return Err(PageError::Forbidden(Capability::Background));
     }
     let job =
         NewJob::new(JobKind::Check, json!({ "check": check })).actor(request.job_owner()?.clone());

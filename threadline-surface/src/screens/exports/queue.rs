@@ -55,7 +55,7 @@ pub(crate) async fn enqueue(request: &GrantedRequest) -> Result<Screen, PageErro
         other => other?,
     }
     let mut export = form.file.export_request(form.filters.document());
-    export.file_name = file_stem(&form.filters, request.now).parse().ok();
+    export.file_name = file_stem(&form.filters).parse().ok();
     let job = export.new_job(request.now, request.zone())?;
     let mut job = job.actor(request.job_owner()?.clone());
     if let Some(key) = request.job_scope_key()? {

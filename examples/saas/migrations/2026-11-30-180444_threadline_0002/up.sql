@@ -176,6 +176,23 @@ CREATE FUNCTION threadline.record_evidence(evidence jsonb) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 RETURN threadline.insert_evidence('attested', evidence - '{check_name,check_version,library_version}'::text[]);
 
+-- Items of the feed that a receiver refused. State, not a record: a worker of the feed inserts and deletes rows
+-- with the privileges of its role.
+CREATE TABLE threadline.audit_delivery_failures (
+    consumer        text COLLATE "C" NOT NULL,
+    item_id         bigint      NOT NULL,
+    attempts        integer     NOT NULL,
+    last_error      text COLLATE "C" NOT NULL CHECK (last_error ~ '^[a-z0-9_]{1,63}$'),
+    first_failed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_failed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer, item_id)
+);
+
+COMMENT ON TABLE threadline.audit_delivery_failures IS
+    'One row for each change or action that the receiver of a consumer refused, and that was set aside.';
+COMMENT ON COLUMN threadline.audit_delivery_failures.item_id IS 'The id of a change or the order_id of an action.';
+COMMENT ON COLUMN threadline.audit_delivery_failures.last_error IS 'The kind of the last error. Never a message.';
+
 CREATE OR REPLACE FUNCTION threadline.schema_version() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN 2;
@@ -186,7 +203,8 @@ BEGIN
     PERFORM threadline.revoke_all(oid::regclass::text, relowner, relacl) FROM pg_class
     WHERE oid IN (
         'threadline.audit_jobs'::regclass, 'threadline.audit_schedules'::regclass,
-        'threadline.audit_saved_views'::regclass, 'threadline.audit_evidence'::regclass
+        'threadline.audit_saved_views'::regclass, 'threadline.audit_evidence'::regclass,
+        'threadline.audit_delivery_failures'::regclass
     );
     PERFORM threadline.revoke_all('FUNCTION ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)))
     FROM pg_proc

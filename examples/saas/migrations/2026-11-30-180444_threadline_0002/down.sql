@@ -1,5 +1,5 @@
--- Drops jobs, schedules, saved views and evidence. Raises an error if evidence is recorded, unless the
--- session has set threadline.discard_trail to 'yes'.
+-- Drops jobs, schedules, saved views, evidence and delivery failures. Raises an error if evidence is recorded,
+-- unless the session has set threadline.discard_trail to 'yes'.
 
 DO $uninstall$
 BEGIN
@@ -12,7 +12,8 @@ BEGIN
 END
 $uninstall$;
 
-DROP TABLE threadline.audit_jobs, threadline.audit_schedules, threadline.audit_saved_views, threadline.audit_evidence;
+DROP TABLE threadline.audit_jobs, threadline.audit_schedules, threadline.audit_saved_views, threadline.audit_evidence,
+    threadline.audit_delivery_failures;
 DROP FUNCTION threadline.record_check(jsonb), threadline.record_evidence(jsonb), threadline.insert_evidence(text, jsonb);
 
 CREATE OR REPLACE FUNCTION threadline.schema_version() RETURNS integer
