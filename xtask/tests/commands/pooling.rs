@@ -168,6 +168,18 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
         "evidence show",
         "evidence history --limit 2",
         "evidence document --from 2026-01-01 --to 2099-01-01",
+        "views save all-orders --owner user:42 --table orders",
+        "views list --owner user:42",
+        "views run all-orders --owner user:42",
+        "export --table orders --background",
+        "schedule add daily @daily --table orders",
+        "schedule list",
+        "schedule run-now daily",
+        "work --once --storage-dir .",
+        "jobs list",
+        "erase status",
+        "seal begin example.com/trail",
+        "seal status",
     ];
     for command in commands {
         // These commands have transactions that the library begins.
@@ -176,6 +188,9 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
             "feed deliver",
             "retention purge",
             "baseline --table orders --execute",
+            "schedule",
+            "work",
+            "seal begin",
         ];
         let is_own = own.iter().any(|name| command.starts_with(name));
         bouncer.leave_statements(database.name(), if is_own { 0 } else { 30 });
