@@ -90,7 +90,7 @@ async fn pages(trail: &Trail) -> Result<Vec<Page>> {
     let transaction = trail
         .text(
             "SELECT transaction_id::text FROM threadline.audit_changes
-             WHERE captured_at >= '2026-06-01' AND captured_at < '2026-06-02'
+             WHERE captured_at >= '2026-06-01' AND captured_at < '2026-07-01'
              GROUP BY transaction_id HAVING count(*) BETWEEN 48 AND 52 LIMIT 1",
         )
         .await?;

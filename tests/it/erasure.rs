@@ -204,7 +204,7 @@ fn joins_and_counts_by_actor_survive_under_the_pseudonym() {
         matches!(&removal.target, RemovalTarget::PersonErasure { .. })
             && removal.reason == "erasure request 17"
     });
-    assert_eq!(people.count(), 3 + 4 + 4, "each batch is recorded");
+    assert_eq!(people.count(), 4 + 3 + 4 + 4, "each batch is recorded");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn only_a_role_with_the_functions_erases_and_no_role_forges_an_actor() {
     let denied = attempt(&role).unwrap_err().to_string();
     assert!(denied.contains("permission denied"), "{denied}");
     trail.run(&format!(
-        "GRANT EXECUTE ON FUNCTION threadline.erase_values, threadline.erase_change_actors, threadline.erase_context TO \"{role}\""
+        "GRANT EXECUTE ON FUNCTION threadline.erase_change_values, threadline.erase_change_actors, threadline.erase_context TO \"{role}\""
     ));
     attempt(&role).unwrap();
     let forged = trail.run_as(
@@ -403,11 +403,11 @@ fn twenty_thousand_rows_are_erased_in_batches_with_progress() {
     assert_eq!(
         counts
             .iter()
-            .filter(|step| **step == ("rows", 1_000))
+            .filter(|step| **step == ("values", 1_000))
             .count(),
         20
     );
-    assert_eq!(run.progress.field("rows").unwrap().to_text(), "20000");
+    assert_eq!(run.progress.field("values").unwrap().to_text(), "20000");
     let left =
         "SELECT count(*) FROM threadline.audit_changes WHERE data_after ->> 'note' <> '[ERASED]'";
     assert_eq!(trail.query_text(left), "0");
@@ -444,4 +444,54 @@ fn a_missing_migration_is_a_typed_error() {
     let error = plan(&trail.url(), &map()).unwrap_err();
     assert!(matches!(error, ErasureError::MigrationMissing));
     assert!(error.to_string().contains("threadline_0003"));
+}
+
+#[test]
+fn values_under_earlier_keys_are_erased_and_those_of_a_row_that_took_over_a_key_stay() {
+    let trail = captured(TABLES, &["members", "invoices"]);
+    trail.run("INSERT INTO members VALUES (41, 'ann@example.org', 'Bath')");
+    trail.run("UPDATE members SET email = NULL");
+    trail.run("UPDATE members SET id = 4242");
+    trail.run("INSERT INTO invoices VALUES (1, 4242, 'call Ann back', 10)");
+    trail.run("UPDATE invoices SET id = 50, customer_id = 7, note = 'keep this note'");
+    trail.run("INSERT INTO invoices VALUES (1, 7, 'keep this, too', 10)");
+    let plan = plan(&trail.url(), &map()).unwrap();
+    let changes: Vec<_> = plan.tables.iter().map(|table| table.changes).collect();
+    // The insert and the update of the member; the insert and the update of invoice 50, whose old image has the id.
+    assert_eq!(changes, [2, 2]);
+    run(&trail.url(), &map(), 500);
+    let text = stored(&trail);
+    assert!(
+        !text.contains("ann@") && !text.contains("call Ann back"),
+        "{text}"
+    );
+    assert!(text.contains("keep this, too"), "{text}");
+}
+
+#[test]
+fn a_table_whose_key_was_defined_anew_is_erased_without_an_error() {
+    let trail = captured(TABLES, &["invoices"]);
+    trail.run("INSERT INTO invoices VALUES (1, 4242, 'call Ann back', 10)");
+    trail.run("ALTER TABLE invoices DROP CONSTRAINT invoices_pkey, ADD PRIMARY KEY (total)");
+    trail.capture(&trail.introspect("invoices"));
+    trail.run("INSERT INTO invoices VALUES (2, 4242, 'call Ann later', 11)");
+    let map = SubjectMap::new().rows_where("invoices".parse().unwrap(), "customer_id", ["note"]);
+    assert!(run(&trail.url(), &map, 500).finished_at.is_some());
+    let text = stored(&trail);
+    assert!(!text.contains("call Ann"), "{text}");
+}
+
+#[test]
+fn a_malformed_context_is_erased_but_for_source_and_meta() {
+    let trail = shop();
+    trail.run(
+        r#"SELECT set_config('threadline.actor_ref', '{"type": "user", "id": "4242"}', true), set_config(
+            'threadline.context',
+            '{"email": "ann@example.org", "on_behalf_of": {"type": "user"}, "source": "import", "meta": {"tenant": 1}}', true);
+        INSERT INTO invoices VALUES (9, 7, 'other', 1)"#,
+    );
+    run(&trail.url(), &map(), 500);
+    let text = stored(&trail);
+    assert!(!text.contains("ann@example.org"), "{text}");
+    assert!(text.contains("import"));
 }

@@ -1,5 +1,5 @@
--- Drops the log of seals, and the runs and functions of erasure. Records of erasures stay in audit_removals. Raises an error if records are sealed, unless the session has set
--- threadline.discard_trail to 'yes'.
+-- Drops the log of seals, and the runs and functions of erasure. Records of erasures stay in audit_removals.
+-- Raises an error if records are sealed, unless the session has set threadline.discard_trail to 'yes'.
 
 DO $uninstall$
 BEGIN
@@ -12,6 +12,7 @@ BEGIN
 END
 $uninstall$;
 
+DELETE FROM @threadline@.audit_feed_consumers WHERE name = 'threadline.seal';
 DROP TRIGGER open_seal ON @threadline@.audit_transactions;
 DROP TRIGGER open_seal ON @threadline@.audit_changes;
 DROP TRIGGER open_seal ON @threadline@.audit_actions;
@@ -20,24 +21,9 @@ DROP TABLE @threadline@.audit_seal_logs, @threadline@.audit_seal_chunks, @thread
     @threadline@.audit_seal_checkpoints, @threadline@.audit_seal_openings;
 DROP FUNCTION @threadline@.open_seal(), @threadline@.record_openings(), @threadline@.seal_fields(jsonb);
 
-CREATE OR REPLACE FUNCTION @threadline@.record_purge(
-    reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-BEGIN
-    INSERT INTO @threadline@.audit_horizons AS horizon (table_schema, table_name, purged_before)
-    SELECT purged.*, cutoff FROM unnest(schemas, tables) AS purged
-    ON CONFLICT (table_name, table_schema) DO UPDATE SET purged_before = EXCLUDED.purged_before
-    WHERE horizon.purged_before < EXCLUDED.purged_before;
-    PERFORM @threadline@.record_removal('retention', reason, more || jsonb_build_object('cutoffs', (
-        SELECT coalesce(jsonb_object_agg(format('%I.%I', purged.schema, purged.name), cutoff), '{}')
-        FROM unnest(schemas, tables) AS purged (schema, name)
-    )), removed);
-END
-$$;
-
 DROP TABLE @threadline@.audit_erasure_runs;
-DROP FUNCTION @threadline@.erase_change_actors(bigint[], timestamptz[], text, text),
+DROP FUNCTION @threadline@.erase_change_values(text, text, bigint[], timestamptz[], text[], text),
+    @threadline@.erase_change_actors(bigint[], timestamptz[], text, text),
     @threadline@.erase_context(text, uuid[], text, text[], text[], text),
     @threadline@.erased_members(jsonb, text[]), @threadline@.pseudonymous_actor(text, text);
 

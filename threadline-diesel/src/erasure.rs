@@ -27,8 +27,8 @@ pub use self::run::{
 pub use self::subject_map::{InvalidSubject, SubjectId, SubjectMap};
 use crate::query::KeyError;
 
-/// The most rows of one table that a plan finds.
-pub const MAX_SUBJECT_ROWS: i64 = 1_000_000;
+/// The most changes of one table that a plan finds.
+pub const MAX_SUBJECT_CHANGES: i64 = 1_000_000;
 
 /// An error of erasure.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +56,11 @@ pub enum ErasureError {
         /// The column.
         column: String,
     },
-    /// The subject has too many rows in a table.
+    /// The subject has too many changes in a table.
     #[error(
-        "the subject has more than {MAX_SUBJECT_ROWS} rows in table {0}: erase their values by SQL"
+        "the subject has more than {MAX_SUBJECT_CHANGES} changes in table {0}: erase values by SQL first"
     )]
-    TooManyRows(TableName),
+    TooManyChanges(TableName),
     /// The id of the subject is not a key of a table.
     #[error("the id of the subject is not a key of table {table}")]
     Key {

@@ -50,6 +50,11 @@ pub enum FeedError {
     /// No consumer has this name.
     #[error("there is no consumer `{0}`: create it first")]
     NoSuchConsumer(ConsumerName),
+    /// The consumer belongs to the sealer.
+    #[error(
+        "consumer `{0}` belongs to the sealer: it ends with the log of seals, when threadline_0003 is reverted"
+    )]
+    Reserved(ConsumerName),
     /// A consumer of this name exists already.
     #[error("consumer `{0}` exists already: lease from it, or drop it first")]
     ConsumerExists(ConsumerName),

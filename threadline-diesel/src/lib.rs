@@ -47,6 +47,8 @@ pub mod saved_views;
 pub mod schema;
 #[cfg(feature = "async")]
 pub mod time_travel;
+#[cfg(feature = "async")]
+mod transaction_state;
 
 #[cfg(any(feature = "sync", feature = "async"))]
 pub use audited_write::{AuditError, AuditedOutcome, AuditedWrite};

@@ -17,7 +17,7 @@ use uuid::Uuid;
 ///
 /// let notification = Notification::ExportFailed {
 ///     job_id: uuid::Uuid::nil(),
-///     error_code: "57014".to_owned(),
+///     error_code: "storage_full".to_owned(),
 /// };
 /// let json = serde_json::to_value(&notification)?;
 /// assert_eq!(json["type"], "export.failed");
@@ -42,7 +42,7 @@ pub enum Notification {
     ExportFailed {
         /// The id of the job.
         job_id: Uuid,
-        /// The SQLSTATE or the kind of the error.
+        /// The kind of the error.
         error_code: String,
     },
     /// A check of the audit system failed.

@@ -91,8 +91,9 @@ pub async fn seal_next(conn: &mut AsyncPgConnection) -> Result<Step, SealError> 
         let mut append = Append::lock(conn).await?;
         let after = append.sealed_to();
         let to = settled.min(after.saturating_add(STEP_IDS));
-        // Another sealer was faster.
+        // Another sealer was faster, or the consumer was created again.
         if after >= settled {
+            feed::acknowledge_to(conn, &consumer, settled).await?;
             return Ok(Step::Sealed { leaves: 0 });
         }
         append.push_records(conn, after, to).await?;

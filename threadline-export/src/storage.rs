@@ -110,7 +110,8 @@ impl Storage {
         }
     }
 
-    /// A directory, which must exist. Files are synced to disk and renamed when they are complete.
+    /// A directory, which must exist. Files are synced to disk and renamed when they are complete. Their mode is that of
+    /// the process's umask: create the directory with mode 0700.
     ///
     /// # Errors
     /// [`StorageError::Directory`] if the path is not a directory.

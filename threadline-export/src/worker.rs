@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::connections::{Connection, ConnectionPool, PoolError};
 use crate::jobs::{
     self, ClaimedJob, ErrorCode, ExportHandler, Job, JobError, JobFailure, JobHandler, JobKind,
-    JobLease, JobOutcome, JobRun, ProgressCounters, Renewal, Retry, ScopeResolver, maintenance,
+    JobLease, JobOutcome, JobRun, JobState, ProgressCounters, Renewal, Retry, ScopeResolver,
+    maintenance,
 };
 use crate::notify::{Notification, Notifier};
 use crate::schedules;
@@ -254,8 +255,8 @@ impl Worker {
     /// Enqueues due schedules and runs one job; returns whether there was one.
     async fn work_once(&self, stopped: &watch::Receiver<bool>) -> Result<bool, WorkerError> {
         let mut conn = self.connection().await?;
-        schedules::enqueue_due(&mut conn).await?;
         let kinds: Vec<_> = self.handlers.keys().copied().collect();
+        schedules::enqueue_due(&mut conn, &kinds).await?;
         let claimed = conn
             .transaction::<_, JobError, _>(async |conn| {
                 jobs::claim(conn, &kinds, self.lease_time).await
@@ -303,6 +304,11 @@ impl Worker {
                 Ok(outcome) => match complete(&mut conn, &lease, &outcome).await {
                     Ok(None) => {
                         telemetry::job_done(job.kind.as_str(), started.elapsed());
+                        if let Some(Notification::ExportReady { rows, bytes, .. }) =
+                            &outcome.notification
+                        {
+                            telemetry::job_exported(*rows, *bytes);
+                        }
                         self.notify(outcome.notification.as_ref()).await;
                         return Ok(());
                     }
@@ -399,7 +405,16 @@ impl Worker {
 
     async fn maintain(&self) -> Result<(), WorkerError> {
         let mut conn = self.connection().await?;
-        maintenance::run(&mut conn, &self.handlers).await?;
+        for job in maintenance::run(&mut conn, &self.handlers).await? {
+            let code = match job.state {
+                JobState::Cancelled => ErrorCode::new("cancelled"),
+                _ => ErrorCode::new("lease_expired"),
+            };
+            let failure = JobFailure::new(code, "worker", Retry::Never);
+            telemetry::job_failed(job.kind.as_str(), failure.code.as_str(), failure.place);
+            self.notify(failure_notification(&job, &failure).as_ref())
+                .await;
+        }
         for handler in self.handlers.values() {
             if let Err(failure) = handler.enqueue_due(&mut conn).await {
                 let kind = handler.kind().as_str();

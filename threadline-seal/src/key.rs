@@ -38,6 +38,29 @@ pub enum InvalidKey {
     Pem,
 }
 
+/// Parses verifier keys, one on each line; after a rotation a log has several.
+///
+/// ```
+/// use threadline_seal::key::{SigningKey, parse_verifier_keys};
+///
+/// let key = SigningKey::from_seed("example.com/trail", &[7; 32])?;
+/// let text = format!("{}\n", key.verifier_key());
+/// assert_eq!(parse_verifier_keys(&text)?, [key.verifier_key().clone()]);
+/// # Ok::<(), threadline_seal::key::InvalidKey>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns an error if a line is not a key, or there is none.
+pub fn parse_verifier_keys(text: &str) -> Result<Vec<VerifierKey>, InvalidKey> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<_> = lines.map(str::parse).collect::<Result<_, _>>()?;
+    if keys.is_empty() {
+        return Err(InvalidKey::Format);
+    }
+    Ok(keys)
+}
+
 /// A public key with its name. As text it is `NAME+ID+KEY`.
 ///
 /// ```

@@ -91,13 +91,8 @@ impl GrantedRequest {
 
     /// Takes a connection that writes jobs and schedules.
     pub(crate) async fn writer(&self) -> Result<Connection, PageError> {
-        let Some(writers) = &self.settings.writers else {
-            return Err(PageError::Internal("no writers"));
-        };
-        tokio::time::timeout(self.settings.limits.connection, writers.connection())
-            .await
-            .map_err(|_| PageError::Unavailable("writer pool timeout"))?
-            .map_err(|_| PageError::Unavailable("writer pool"))
+        let writer = self.settings.writer().await?;
+        writer.ok_or(PageError::Internal("no writers"))
     }
 }
 

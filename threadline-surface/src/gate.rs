@@ -41,7 +41,8 @@ use crate::page_error::PageError;
 use crate::preferences::{Preferences, is_secure};
 use crate::question::FieldError;
 use crate::request::GrantedRequest;
-use crate::routes::{NOT_FOUND, Route, SCREENS};
+use crate::route::Route;
+use crate::routes::{NOT_FOUND, SCREENS};
 use crate::settings::Settings;
 
 /// What the outermost step found out about a request.

@@ -22,7 +22,8 @@ use crate::href::Href;
 use crate::page_error::PageError;
 use crate::preferences::Preferences;
 use crate::question::{ChangeFilters, Parameters, resolve_row_key};
-use crate::routes::{Route, SCREENS};
+use crate::route::Route;
+use crate::routes::SCREENS;
 use crate::settings::Settings;
 
 /// The category of the actions that the console records.

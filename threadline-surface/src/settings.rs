@@ -79,7 +79,7 @@ impl Settings {
             .map_err(|_| PageError::Unavailable("pool"))
     }
 
-    /// Takes a connection that writes saved views; none if the application gave no pool of writers.
+    /// Takes a connection of the writers; none if the application gave no pool of them.
     pub(crate) async fn writer(&self) -> Result<Option<Connection>, PageError> {
         let Some(writers) = &self.writers else {
             return Ok(None);

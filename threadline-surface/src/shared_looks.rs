@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use crate::view::followed::RecentChanges;
 /// The age up to which a look is shared: less than the time between two polls of a page.
 const FRESH: Duration = Duration::from_millis(2_500);
 
-/// The number of timelines whose last looks are kept.
+/// The largest number of timelines whose looks are kept at once.
 const MAX_TIMELINES: usize = 64;
 
 /// The changes of a timeline since an instant, and the redaction rules with which they are shown.
@@ -26,12 +26,15 @@ pub(crate) struct Look {
     pub(crate) rules: Vec<AuditedTable>,
 }
 
-/// The last look at a timeline. The lock is held while it is read, so that others wait for it.
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Look>>>>;
+impl Look {
+    fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() < FRESH
+    }
+}
 
-/// The last looks of a console, by the fingerprint of the timeline, which includes the scope.
+/// The fresh looks of a console, by the fingerprint of the timeline, which includes the scope.
 #[derive(Default)]
-pub(crate) struct SharedLooks(Mutex<HashMap<[u8; 32], Slot>>);
+pub(crate) struct SharedLooks(Mutex<HashMap<[u8; 32], Arc<Look>>>);
 
 impl fmt::Debug for SharedLooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,18 +43,18 @@ impl fmt::Debug for SharedLooks {
 }
 
 impl SharedLooks {
-    /// A look at a timeline that is at most [`FRESH`] old and begins at or before an instant.
+    /// A look at a timeline that is at most [`FRESH`] old and begins at or before an instant. No request waits
+    /// for the look of another one, because it holds a connection.
     pub(crate) async fn look(
         &self,
         context: &mut PageContext<'_>,
         timeline: &Timeline,
         since: DateTime<Utc>,
     ) -> Result<Arc<Look>, PageError> {
-        let slot = self.slot(timeline);
-        let mut last = slot.lock().await;
-        let is_usable =
-            |look: &&Arc<Look>| look.read_at.elapsed() < FRESH && look.recent.since <= since;
-        if let Some(look) = last.as_ref().filter(is_usable) {
+        // Following replaces the start of the window, which can be relative to the time of the request.
+        let key = timeline.clone().from(DateTime::UNIX_EPOCH).fingerprint();
+        let is_usable = |look: &&Arc<Look>| look.is_fresh() && look.recent.since <= since;
+        if let Some(look) = self.looks().get(&key).filter(is_usable) {
             return Ok(Arc::clone(look));
         }
         let look = Arc::new(Look {
@@ -59,17 +62,15 @@ impl SharedLooks {
             recent: RecentChanges::read(context, timeline, since).await?,
             rules: context.rules().await?,
         });
-        *last = Some(Arc::clone(&look));
+        let mut looks = self.looks();
+        looks.retain(|_, look| look.is_fresh());
+        if looks.len() < MAX_TIMELINES {
+            looks.insert(key, Arc::clone(&look));
+        }
         Ok(look)
     }
 
-    fn slot(&self, timeline: &Timeline) -> Slot {
-        // Following replaces the start of the window, which can be relative to the time of the request.
-        let key = timeline.clone().from(DateTime::UNIX_EPOCH).fingerprint();
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= MAX_TIMELINES && !slots.contains_key(&key) {
-            slots.clear();
-        }
-        Arc::clone(slots.entry(key).or_default())
+    fn looks(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<Look>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

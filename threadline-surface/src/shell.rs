@@ -7,7 +7,8 @@ use crate::assets::{ICON, SCRIPT, STYLE};
 use crate::href::Href;
 use crate::page::{Page, Terminal};
 use crate::request::GrantedRequest;
-use crate::routes::{NavGroup, Route, SCREENS};
+use crate::route::{NavGroup, Route};
+use crate::routes::SCREENS;
 use crate::screens::coverage::coverage_badge;
 use crate::view::id::copy_button;
 

@@ -15,6 +15,7 @@ pub(crate) mod entries;
 pub(crate) mod evidence;
 pub(crate) mod facts;
 pub(crate) mod filter_form;
+pub(crate) mod filter_words;
 pub(crate) mod followed;
 pub(crate) mod form;
 pub(crate) mod group_chart;

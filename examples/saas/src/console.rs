@@ -5,9 +5,7 @@ use threadline::evidence::EvidenceError;
 use threadline::export::storage::Storages;
 use threadline::query::{InvalidFilterValue, MetaPattern};
 use threadline::retention::{InvalidRetention, Keep, RetentionPolicy};
-use threadline::surface::{
-    Branding, BuildError, Capability, Console, Decision, Denial, Grant, Limits,
-};
+use threadline::surface::{Branding, BuildError, Capability, Console, Decision, Denial, Grant};
 use threadline::{Scope, TableName};
 
 use crate::background;
@@ -28,8 +26,6 @@ pub(crate) fn build(pool: Pool, storages: Storages) -> Result<Console, ConsoleEr
         .evidence(plan)
         .retention(retention)
         .branding(Branding::named("Saas audit"))
-        // The browser tests open every screen as one operator.
-        .limits(Limits::default().requests(1_000))
         .build()?;
     Ok(console)
 }

@@ -107,6 +107,12 @@ fn the_guide_for_administrators_lists_every_object() {
             "object {name} is missing"
         );
     }
+    let counts = trail.query_text(
+        "SELECT format('%s tables and %s indexes', count(*) FILTER (WHERE relkind IN ('r', 'p')),
+            count(*) FILTER (WHERE relkind IN ('i', 'I')))
+         FROM pg_class WHERE relnamespace = 'threadline'::regnamespace",
+    );
+    assert!(guide.contains(&counts), "{counts}");
 }
 
 #[test]

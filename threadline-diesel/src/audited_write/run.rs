@@ -18,6 +18,7 @@ use super::AuditedWrite;
 use super::outcome::{AuditError, AuditedOutcome};
 use super::pipeline::{PipelinedConnection, end_work};
 use super::work::{WorkInProgress, record_action_statement, report_failure};
+use crate::transaction_state::is_in_transaction;
 
 /// An async closure whose future can be named, so that it can be required to be `Send`.
 ///
@@ -94,8 +95,7 @@ async fn begin(
     conn: &mut AsyncPgConnection,
     progress: &WorkInProgress<'_>,
 ) -> Result<Option<Value>, AuditError> {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
-    if status.transaction_depth()?.is_some() {
+    if is_in_transaction(conn)? {
         return Ok(Some(begin_nested(conn, progress).await?));
     }
     let begun = AnsiTransactionManager::begin_transaction_sql(conn, &progress.begin_sql()).await;

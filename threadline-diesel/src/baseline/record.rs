@@ -18,6 +18,7 @@ use super::{
     BASELINE_ACTION, Baseline, BaselineError, BaselineOutcome, BaselineProgress, RunState,
 };
 use crate::captured_table::{CANONICAL_SETTINGS, CapturedTable, captured_tables};
+use crate::transaction_state::is_in_transaction;
 
 /// The maximum number of locked rows that a run remembers. A run with more stops: the whole table is locked.
 const MAX_LEFT_BEHIND: usize = 100_000;
@@ -63,8 +64,7 @@ where
         .context
         .actor()
         .ok_or(BaselineError::MissingActor)?;
-    let status = C::TransactionManager::transaction_manager_status_mut(conn);
-    if status.transaction_depth()?.is_some() {
+    if is_in_transaction(conn)? {
         return Err(BaselineError::InTransaction);
     }
     let action = match &baseline.action {

@@ -11,9 +11,10 @@ use super::queries::FunctionRow;
 use crate::policy::DeployedPolicy;
 
 /// Functions that suspend capture or remove records.
-const REMOVING: [&str; 8] = [
+const REMOVING: [&str; 9] = [
     "suspend_capture",
     "erase_values",
+    "erase_change_values",
     "erase_change_actors",
     "erase_context",
     "remove_changes",

@@ -1,5 +1,8 @@
 //! Finds and counts the data of a person.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde::Serialize;
@@ -7,9 +10,9 @@ use threadline_core::actor::ActorRef;
 use threadline_core::row_key::{RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
 
-use super::statements::{self, Answer, ContextCountsRow, KeyRow, RowCountsRow, StoredNamesRow};
+use super::statements::{self, Answer, ContextCountsRow, KeyRow, StoredNamesRow, SubjectChangeRow};
 use super::subject_map::{SubjectId, SubjectMap, SubjectRows};
-use super::{ErasureError, MAX_SUBJECT_ROWS};
+use super::{ErasureError, MAX_SUBJECT_CHANGES};
 use crate::query::Timeline;
 use crate::query::typed_text::resolve_key;
 
@@ -46,10 +49,14 @@ pub struct TablePlan {
     pub columns: Vec<String>,
     /// Rows with values that are not erased.
     pub rows: i64,
-    /// Changes with such values, under the keys that were found.
+    /// Changes with such values.
     pub changes: i64,
+    /// The keys of the rows.
     #[serde(skip)]
-    pub(super) keys: Vec<String>,
+    keys: Vec<String>,
+    /// The changes, by id and time.
+    #[serde(skip)]
+    pub(super) places: Vec<(i64, DateTime<Utc>)>,
 }
 
 impl ErasurePlan {
@@ -153,30 +160,42 @@ where
 {
     let table = &rows.table;
     let columns = stored_names(conn, table, &rows.erased, Keys::Refused).await?;
-    let keys = match &rows.column {
+    let limit = MAX_SUBJECT_CHANGES + 1;
+    let (keys, match_names) = match &rows.column {
         Some(column) => {
-            let names =
-                stored_names(conn, table, std::slice::from_ref(column), Keys::Allowed).await?;
-            let found: Vec<KeyRow> =
-                statements::row_keys(table, names, subject, MAX_SUBJECT_ROWS + 1)
-                    .load(conn)
-                    .await?;
-            found.into_iter().map(|row| row.row_key).collect()
+            let column = std::slice::from_ref(column);
+            let names = stored_names(conn, table, column, Keys::Allowed).await?;
+            let found: Vec<KeyRow> = statements::row_keys(table, names.clone(), subject, limit)
+                .load(conn)
+                .await?;
+            let keys = found.into_iter().map(|row| row.row_key).collect();
+            (keys, names)
         }
-        None => vec![own_key(conn, table, subject).await?],
+        None => (vec![own_key(conn, table, subject).await?], Vec::new()),
     };
-    if i64::try_from(keys.len()).is_ok_and(|count| count > MAX_SUBJECT_ROWS) {
-        return Err(ErasureError::TooManyRows(table.clone()));
+    let is_too_many = |count: usize| i64::try_from(count).is_ok_and(|count| count >= limit);
+    let changes = statements::subject_changes(
+        (table, subject),
+        keys.clone(),
+        match_names,
+        columns.clone(),
+        limit,
+    );
+    let changes: Vec<SubjectChangeRow> = changes.load(conn).await?;
+    if is_too_many(keys.len()) || is_too_many(changes.len()) {
+        return Err(ErasureError::TooManyChanges(table.clone()));
     }
-    let counts: RowCountsRow = statements::count_rows(table, keys.clone(), columns.clone())
-        .get_result(conn)
-        .await?;
+    let row_keys: BTreeSet<_> = changes.iter().map(|change| &change.row_key).collect();
     Ok(TablePlan {
         table: table.clone(),
         columns,
-        rows: counts.rows,
-        changes: counts.changes,
+        rows: i64::try_from(row_keys.len()).unwrap_or(i64::MAX),
+        changes: i64::try_from(changes.len()).unwrap_or(i64::MAX),
         keys,
+        places: changes
+            .iter()
+            .map(|change| (change.id, change.captured_at))
+            .collect(),
     })
 }
 

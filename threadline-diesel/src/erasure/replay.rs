@@ -102,6 +102,13 @@ where
                 )
                 .await?
             }
+            Some("values") => {
+                load(
+                    conn,
+                    bound_before(include_str!("sql/replay_values.sql"), record),
+                )
+                .await?
+            }
             Some(_) => load(conn, bound(include_str!("sql/replay_context.sql"), record)).await?,
             None => {
                 load(

@@ -97,7 +97,7 @@ fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta
             None => ReachState::OutOfReach,
         };
         let note = format!(
-            "{} results of jobs are stored; remove those with the person",
+            "{} files of background exports are stored; remove those with the person",
             copies.stored_results
         );
         reach.push(item("stored exports", state, &note));
@@ -121,6 +121,11 @@ fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta
             "row keys, and correlation, request and job ids",
             ReachState::OutOfReach,
             "they connect records and stay; a key must not be personal data",
+        ),
+        item(
+            "actors of evidence, jobs, schedules and baseline runs; filters of other actors' views",
+            ReachState::OutOfReach,
+            "they name the actor without a pseudonym; evidence is append-only",
         ),
         item(
             "text of others that mentions the person",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use super::statements::{
 };
 use crate::json::StoredJson;
 use crate::retention::execute::{load, load_one};
+use crate::transaction_state::is_in_transaction;
 
 /// The longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
@@ -89,7 +90,7 @@ impl EraseOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErasureStep {
-    /// What was erased: `rows`, `changes`, `transactions`, `actions` or `views`.
+    /// What was erased: `values` of changes, actors of `changes`, `transactions`, `actions` or `views`.
     pub records: &'static str,
     /// The number of records.
     pub count: i64,
@@ -172,7 +173,10 @@ pub async fn erase<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    refuse_in_transaction(conn)?;
+    // Steps are committed one by one.
+    if is_in_transaction(conn)? {
+        return Err(ErasureError::InTransaction);
+    }
     let row: RunRow = load_one(conn, statements::begin(&plan.subject, reason)).await?;
     let run = Run {
         id: row.id,
@@ -185,7 +189,7 @@ where
         progress,
     };
     for table in &plan.tables {
-        work.erase_rows(conn, table).await?;
+        work.erase_values(conn, table).await?;
     }
     for actor in &plan.actors {
         work.erase_changes(conn, actor).await?;
@@ -229,16 +233,17 @@ impl Work<'_> {
         tokio::time::sleep(self.options.pause).await;
     }
 
-    async fn erase_rows<C>(&mut self, conn: &mut C, table: &TablePlan) -> Result<(), ErasureError>
+    async fn erase_values<C>(&mut self, conn: &mut C, table: &TablePlan) -> Result<(), ErasureError>
     where
         C: AsyncConnection<Backend = Pg>,
     {
         let batch = usize::try_from(self.options.batch).unwrap_or(usize::MAX);
-        for keys in table.keys.chunks(batch) {
+        for places in table.places.chunks(batch) {
             let columns = table.columns.clone();
-            let query = statements::erase_rows(self.run, &table.table, columns, keys.to_vec());
+            let places = places.iter().copied().unzip();
+            let query = statements::erase_values(self.run, &table.table, columns, places);
             let erased: ErasedRow = load_one(conn, query).await?;
-            self.report("rows", erased.records).await;
+            self.report("values", erased.records).await;
         }
         Ok(())
     }
@@ -303,16 +308,4 @@ fn fields(plan: &ErasurePlan, target: ContextRecords) -> Vec<&'static str> {
             _ => target.records == "actions",
         });
     std::iter::once(target.column).chain(chosen).collect()
-}
-
-fn refuse_in_transaction<C>(conn: &mut C) -> Result<(), ErasureError>
-where
-    C: AsyncConnection<Backend = Pg>,
-{
-    let status =
-        <C::TransactionManager as TransactionManager<C>>::transaction_manager_status_mut(conn);
-    match status.transaction_depth()? {
-        None => Ok(()),
-        Some(_) => Err(ErasureError::InTransaction),
-    }
 }

@@ -73,17 +73,30 @@ pub(super) fn row_keys(
 
 #[derive(Debug, QueryableByName)]
 #[diesel(check_for_backend(Pg))]
-pub(super) struct RowCountsRow {
+pub(super) struct SubjectChangeRow {
     #[diesel(sql_type = BigInt)]
-    pub(super) rows: i64,
-    #[diesel(sql_type = BigInt)]
-    pub(super) changes: i64,
+    pub(super) id: i64,
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) captured_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) row_key: Option<String>,
 }
 
-pub(super) fn count_rows(table: &TableName, keys: Vec<String>, columns: Vec<String>) -> Query {
-    about(include_str!("sql/count_rows.sql"), table)
+/// Changes with values of `columns`, of rows with these keys. `match_names` are the names of the column with the id
+/// of the subject; none if the key is the id.
+pub(super) fn subject_changes(
+    (table, subject): (&TableName, &SubjectId),
+    keys: Vec<String>,
+    match_names: Vec<String>,
+    columns: Vec<String>,
+    limit: i64,
+) -> Query {
+    about(include_str!("sql/subject_changes.sql"), table)
         .bind::<Array<Text>, _>(keys)
+        .bind::<Array<Text>, _>(match_names)
         .bind::<Array<Text>, _>(columns)
+        .bind::<Text, _>(subject.to_string())
+        .bind::<BigInt, _>(limit)
 }
 
 #[derive(Debug, QueryableByName)]
@@ -178,19 +191,20 @@ pub(super) struct ErasedRow {
     pub(super) records: i64,
 }
 
-pub(super) fn erase_rows(
+pub(super) fn erase_values(
     run: &Run,
     table: &TableName,
     columns: Vec<String>,
-    keys: Vec<String>,
+    (ids, captured): (Vec<i64>, Vec<DateTime<Utc>>),
 ) -> Query {
-    query(include_str!("sql/erase_rows.sql"))
+    query(include_str!("sql/erase_values.sql"))
         .bind::<SqlUuid, _>(run.id)
         .bind::<Text, _>(table.schema().to_owned())
         .bind::<Text, _>(table.name().to_owned())
         .bind::<Array<Text>, _>(columns)
         .bind::<Text, _>(run.reason.clone())
-        .bind::<Array<Text>, _>(keys)
+        .bind::<Array<BigInt>, _>(ids)
+        .bind::<Array<Timestamptz>, _>(captured)
 }
 
 #[derive(Debug, QueryableByName)]

@@ -13,6 +13,9 @@ use super::statements::{
 };
 use super::{ConsumerName, FeedError, Lag, Start};
 
+/// The consumer of the sealer: without it, retention could remove records that are not sealed.
+const SEALER: &str = "threadline.seal";
+
 /// Creates a consumer.
 ///
 /// ```no_run
@@ -50,11 +53,14 @@ where
 /// Drops a consumer. A worker that holds its lease gets [`FeedError::LeaseLost`].
 ///
 /// # Errors
-/// [`FeedError::NoSuchConsumer`], or when the database reports an error.
+/// [`FeedError::NoSuchConsumer`]; [`FeedError::Reserved`] for that of the sealer; or when the database reports an error.
 pub async fn drop_consumer<C>(conn: &mut C, consumer: &ConsumerName) -> Result<(), FeedError>
 where
     C: AsyncConnection<Backend = Pg>,
 {
+    if consumer.as_str() == SEALER {
+        return Err(FeedError::Reserved(consumer.clone()));
+    }
     match statements::drop_consumer(consumer).execute(conn).await? {
         0 => Err(FeedError::NoSuchConsumer(consumer.clone())),
         _ => Ok(()),

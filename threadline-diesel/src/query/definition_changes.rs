@@ -3,11 +3,17 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Jsonb, Text};
-use diesel::{QueryResult, QueryableByName};
+use diesel::sql_types::Jsonb;
+#[cfg(feature = "async")]
+use diesel::{
+    QueryResult,
+    sql_types::{BigInt, Text},
+};
 use serde::{Deserialize, Serialize};
 use threadline_core::storage::STORAGE_SCHEMA;
+#[cfg(feature = "async")]
 use threadline_core::table::TableName;
 
 use crate::json::StoredJson;

@@ -47,7 +47,8 @@ gap (kind, first_id, last_id, began_at, ended_at, recorded_by, reason, columns, 
     FROM @threadline@.audit_removals AS removal
     WHERE @key@ IS NOT NULL AND removal.kind = 'erasure'
         AND removal.scope ->> 'table_schema' = @schema@ AND removal.scope ->> 'table_name' = @table@
-        AND removal.scope ->> 'row_key' IN (SELECT s.row_key FROM @threadline@.row_segments(@schema@, @table@, @key@) AS s)
+        AND COALESCE(removal.scope -> 'row_keys', pg_catalog.jsonb_build_array(removal.scope -> 'row_key'))
+            ?| ARRAY(SELECT s.row_key FROM @threadline@.row_segments(@schema@, @table@, @key@) AS s)
     UNION ALL
     (
         SELECT 'removed', 0, 0, NULL, horizon.purged_before, removal.removed_by, removal.reason, NULL, NULL

@@ -327,6 +327,7 @@ fn person_erasure(records: &StoredJson, scope: &StoredJson) -> RemovalTarget {
             .unwrap_or_default()
     };
     let mut fields = names("fields");
+    fields.extend(names("columns"));
     fields.extend(names("meta").iter().map(|key| format!("meta.{key}")));
     RemovalTarget::PersonErasure {
         records: records.to_text(),

@@ -5,6 +5,7 @@ mod change_filter;
 pub(crate) mod entries_query;
 mod lookup;
 pub(crate) mod page_query;
+mod timeline_changes;
 #[cfg(feature = "async")]
 pub(crate) mod with_children;
 
@@ -30,15 +31,15 @@ pub(crate) use self::page_query::SelectChanges;
 #[cfg(feature = "async")]
 pub(crate) use self::page_query::earliest_change;
 use self::page_query::{ChangePage, position_condition};
+pub(crate) use self::timeline_changes::TimelineChanges;
 #[cfg(feature = "async")]
 pub use self::with_children::HistoryWithChildren;
 use super::error::InvalidQuery;
 use super::filter_values::{ColumnName, MetaPattern, SearchText};
-use super::page_reader::PagedQuery;
 use super::pagination::{Cursor, Order, Page, PageSize, Paging, Start, digest, sha256};
 use super::scope::Scope;
 use super::sql_fragment::SqlFragment;
-use crate::models::{AuditChange, Op, TimelineEntry};
+use crate::models::{Op, TimelineEntry};
 use crate::schema::audit_changes;
 
 /// A query for changes across tables, read a page at a time by [`timeline`](crate::timeline()).
@@ -474,31 +475,5 @@ impl Timeline {
 impl From<&Self> for Timeline {
     fn from(timeline: &Self) -> Self {
         timeline.clone()
-    }
-}
-
-/// The changes of a timeline, without their transactions and actions.
-pub(crate) struct TimelineChanges<'a> {
-    timeline: &'a Timeline,
-    candidates: &'a CandidateIds,
-}
-
-impl PagedQuery for TimelineChanges<'_> {
-    type Statement = SelectChanges;
-    type Row = AuditChange;
-
-    fn paging(&self) -> &Paging {
-        &self.timeline.paging
-    }
-
-    fn statement(&self, paging: &Paging) -> Result<SelectChanges, InvalidQuery> {
-        self.timeline.select_page(paging, self.candidates, true)
-    }
-
-    fn page(&self, rows: Vec<AuditChange>) -> Page<AuditChange> {
-        let digest = self.timeline.digest();
-        self.timeline.paging.page(rows, |change| {
-            Cursor::at(&digest, change.captured_at, &change.id)
-        })
     }
 }

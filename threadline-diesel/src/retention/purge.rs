@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use threadline_core::retention::RetentionPolicy;
 use threadline_core::table::TableName;
 use threadline_core::telemetry;
@@ -15,6 +15,7 @@ use super::{
     RetentionRun, RunState, statements, steps,
 };
 use crate::query::error::ReadError;
+use crate::transaction_state::is_in_transaction;
 
 /// Creates partitions for the coming months, and moves rows out of the default partitions.
 ///
@@ -37,7 +38,10 @@ pub async fn maintain_partitions<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    refuse_in_transaction(conn)?;
+    // Steps are committed one by one.
+    if is_in_transaction(conn)? {
+        return Err(RetentionError::InTransaction);
+    }
     let mut done = Maintenance::default();
     let mut locked = 0;
     loop {
@@ -297,17 +301,4 @@ where
 {
     let row: statements::Answer = load_one(conn, statements::is_feed_behind(cutoffs)).await?;
     Ok(row.answer)
-}
-
-/// Rejects a connection inside a transaction: steps are committed one by one.
-fn refuse_in_transaction<C>(conn: &mut C) -> Result<(), RetentionError>
-where
-    C: AsyncConnection<Backend = Pg>,
-{
-    let status =
-        <C::TransactionManager as TransactionManager<C>>::transaction_manager_status_mut(conn);
-    match status.transaction_depth()? {
-        None => Ok(()),
-        Some(_) => Err(RetentionError::InTransaction),
-    }
 }

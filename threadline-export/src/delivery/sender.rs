@@ -37,6 +37,13 @@ pub(super) enum Verdict {
     Refused(u16),
 }
 
+/// An item that the receiver refused.
+struct RefusedItem {
+    id: i64,
+    attempts: i32,
+    status: u16,
+}
+
 pub(super) struct Sender<'a, C, R> {
     delivery: &'a Delivery,
     pub(super) conn: &'a mut C,
@@ -70,20 +77,35 @@ where
         let token = &batch.token;
         let mut requests = Request::encode(&batch.items, self.delivery.values)?;
         requests.reverse();
+        let mut refused = Vec::new();
         while let Some(mut request) = requests.pop() {
             let Verdict::Refused(status) = self.send(token, &mut request).await? else {
                 self.refused_in_a_row = 0;
                 continue;
             };
             if let Some(item_id) = request.single_id() {
-                self.set_aside(token, item_id, request.refusals, status)
-                    .await?;
+                refused.push(self.refuse(item_id, request.refusals, status)?);
             } else {
                 let [first, second] = request.halve();
                 requests.extend([second, first]);
             }
         }
-        in_transaction(self.conn, async |conn| feed::acknowledge(conn, token).await).await?;
+        // Items are set aside together with the acknowledgement: without it, all are sent again.
+        in_transaction(self.conn, async |conn| {
+            for item in &refused {
+                let (attempts, code) = (item.attempts, code(item.status));
+                feed::record_delivery_failure(conn, token, item.id, attempts, &code).await?;
+            }
+            feed::acknowledge(conn, token).await
+        })
+        .await?;
+        for item in refused {
+            telemetry::delivery_set_aside(item.status);
+            (self.report)(DeliveryProgress::SetAside {
+                item_id: item.id,
+                status: item.status,
+            });
+        }
         Ok(())
     }
 
@@ -126,20 +148,13 @@ where
         }
     }
 
-    async fn set_aside(
+    /// Notes that the receiver refused an item. Too many in a row are a fault of the receiver, not of the items.
+    fn refuse(
         &mut self,
-        token: &LeaseToken,
-        item_id: i64,
+        id: i64,
         attempts: u32,
         status: u16,
-    ) -> Result<(), DeliveryError> {
-        let attempts = i32::try_from(attempts).unwrap_or(i32::MAX);
-        in_transaction(self.conn, async |conn| {
-            feed::record_delivery_failure(conn, token, item_id, attempts, &code(status)).await
-        })
-        .await?;
-        telemetry::delivery_set_aside(status);
-        (self.report)(DeliveryProgress::SetAside { item_id, status });
+    ) -> Result<RefusedItem, DeliveryError> {
         self.refused_in_a_row += 1;
         if self.refused_in_a_row >= MAX_REFUSED_IN_A_ROW {
             return Err(DeliveryError::AllRefused {
@@ -147,7 +162,11 @@ where
                 status,
             });
         }
-        Ok(())
+        Ok(RefusedItem {
+            id,
+            attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+            status,
+        })
     }
 
     /// Waits, and renews the lease meanwhile.

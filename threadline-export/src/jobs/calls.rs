@@ -95,7 +95,6 @@ pub async fn claim<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    statements::end_lost().execute(conn).await?;
     let row: Option<JobRow> = statements::claim(kinds, time)
         .get_result(conn)
         .await

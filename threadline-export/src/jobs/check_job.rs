@@ -87,6 +87,10 @@ impl CheckHandler {
         let mut conn = run.connection().await?;
         match run_in_transaction(&mut conn, check, &options).await {
             Ok(ran) => {
+                // The result `incomplete` is recorded, and another attempt may reach the end.
+                if let Some(EvidenceError::Database(error)) = &ran.error {
+                    return Err(JobFailure::of_database(error, "check"));
+                }
                 let outcome = JobOutcome::new(json!({
                     "check": check,
                     "outcome": ran.result.outcome(),

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use threadline_core::instant::Tz;
 use threadline_core::telemetry;
-use threadline_diesel::evidence::{CheckResult, EvidenceSubject, Outcome, days};
+use threadline_diesel::evidence::{CheckResult, EvidenceSubject, Outcome};
 use threadline_diesel::query::KeyError;
 use threadline_diesel::{ReadError, Scope, Timeline, resolve_key};
 use tokio::io::AsyncWriteExt;
@@ -18,7 +18,6 @@ use super::export_request::{ExportRequest, ExportResult, Span};
 use super::handler::{JobHandler, JobOutcome, JobRun, ScopeResolver};
 use super::job::{Job, JobKind, JobProgress};
 use super::lease::{ErrorCode, JobFailure, Retry};
-use super::new_job::KeepDays;
 use super::position::{PositionChange, settle};
 use super::storage_code::{io_code, storage_code};
 use crate::error::ExportError;
@@ -49,7 +48,7 @@ impl ExportHandler {
         let mut conn = run.connection().await?;
         let range = match (request.span, &job.schedule) {
             (Some(Span::SinceLast), Some(schedule)) => {
-                Some(settle(&mut conn, schedule, run).await?)
+                Some(settle(&mut conn, schedule, job.created_at, run).await?)
             }
             (Some(Span::SinceLast), None) => {
                 return Err(final_failure("span_without_schedule", "request"));
@@ -74,15 +73,11 @@ impl ExportHandler {
             file_name: request.file_name(),
         };
         let manifest = upload.write(&export, &mut conn, run).await?;
-        upload
-            .check_delivery(&manifest, run, request.keep_days)
-            .await?;
+        upload.check_delivery(&manifest, run).await?;
         let result = upload.result(&request, &manifest, range.as_ref());
-        // The worker has the lease; workers with earlier leases have lost theirs.
-        if let Err(error) = storage.delete_attempts(job.id, Some(job.attempt)).await {
+        if let Err(error) = storage.delete_attempts(job.id, job.attempt).await {
             tracing::debug!(target: "threadline", code = %storage_code(&error), "earlier attempts stay until expiry");
         }
-        telemetry::job_exported(result.rows, result.bytes);
         let ready = Notification::ExportReady {
             job_id: job.id,
             rows: result.rows,
@@ -155,10 +150,12 @@ impl JobHandler for ExportHandler {
 
     fn delete_objects<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<(), JobFailure>> {
         async {
-            let request: ExportRequest = serde_json::from_value(job.request.clone())
-                .map_err(|_| final_failure("invalid_request", "request"))?;
+            // A request that cannot be parsed wrote nothing.
+            let Ok(request) = serde_json::from_value::<ExportRequest>(job.request.clone()) else {
+                return Ok(());
+            };
             let deleted = match self.storages.find(&request.storage) {
-                Ok(storage) => storage.delete_attempts(job.id, None).await,
+                Ok(storage) => storage.delete_attempts(job.id, job.attempt + 1).await,
                 Err(error) => Err(error),
             };
             deleted.map_err(|error| storage_failure(&error, "delete"))
@@ -233,12 +230,7 @@ impl Upload<'_> {
 
     /// Reads the stored file back, compares it with the manifest, and records the result as evidence. Evidence
     /// that cannot be recorded is logged: the migration or a privilege may be missing.
-    async fn check_delivery(
-        &self,
-        manifest: &Manifest,
-        run: &JobRun,
-        keep: KeepDays,
-    ) -> Result<(), JobFailure> {
+    async fn check_delivery(&self, manifest: &Manifest, run: &JobRun) -> Result<(), JobFailure> {
         let object = self.object();
         let read = tokio::select! {
             read = self.storage.read_digest(&object) => {
@@ -253,15 +245,14 @@ impl Upload<'_> {
             Outcome::Fail
         };
         let result = CheckResult::new(EvidenceSubject::ExportDelivery, "export_delivery", outcome)
-            .subject_ref("job", self.job.id.to_string())
+            .subject_ref("storage", self.storage_name.as_str())
+            .detail("job", self.job.id.to_string())
             .detail("attempt", self.job.attempt)
-            .detail("storage", self.storage_name.as_str())
             .detail("object", object.to_string())
             .detail("rows", manifest.summary.row_count)
             .detail("bytes", manifest.bytes)
             .detail("sha256", manifest.sha256.as_str())
-            .observed(manifest.summary.generated_at, Utc::now())
-            .valid_for(days(u32::from(keep.days())));
+            .observed(manifest.summary.generated_at, Utc::now());
         let mut conn = run.connection().await?;
         if let Err(error) = record_in_transaction(&mut conn, &result).await {
             telemetry::worker_failed(error.kind());

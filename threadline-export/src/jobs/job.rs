@@ -69,10 +69,6 @@ pub enum JobKind {
     Export,
     /// Runs a check and records its evidence.
     Check,
-    /// Moves old months of the trail to files.
-    Archive,
-    /// Seals new records.
-    Seal,
 }
 
 /// The state of a job.
@@ -114,7 +110,7 @@ impl UnknownName {
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Export, Self::Check, Self::Archive, Self::Seal];
+    pub const ALL: [Self; 2] = [Self::Export, Self::Check];
 
     /// The name used in SQL, JSON and on the command line.
     #[must_use]
@@ -122,8 +118,6 @@ impl JobKind {
         match self {
             Self::Export => "export",
             Self::Check => "check",
-            Self::Archive => "archive",
-            Self::Seal => "seal",
         }
     }
 }

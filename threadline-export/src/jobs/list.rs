@@ -26,6 +26,7 @@ pub struct JobFilter {
     pub(crate) state: Option<JobState>,
     pub(crate) actor: Option<ActorRef>,
     pub(crate) schedule: Option<String>,
+    pub(crate) scope_key: Option<String>,
     pub(crate) size: PageSize,
     pub(crate) before: Option<Uuid>,
 }
@@ -62,6 +63,13 @@ impl JobFilter {
     #[must_use]
     pub fn schedule(mut self, name: impl Into<String>) -> Self {
         self.schedule = Some(name.into());
+        self
+    }
+
+    /// Only jobs with this key of a scope.
+    #[must_use]
+    pub fn scope_key(mut self, key: impl Into<String>) -> Self {
+        self.scope_key = Some(key.into());
         self
     }
 

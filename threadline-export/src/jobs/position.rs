@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use diesel::result::QueryResult;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline_diesel::Timeline;
@@ -28,6 +28,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PositionChange {
     schedule: String,
+    enqueued_at: DateTime<Utc>,
     from: Option<i64>,
     to: i64,
 }
@@ -43,7 +44,7 @@ impl PositionChange {
 
     /// Stores the position; returns whether the schedule had the position from which this one was made.
     pub(crate) async fn store(&self, conn: &mut AsyncPgConnection) -> Result<bool, JobError> {
-        let moved = set_position(&self.schedule, self.from, self.to);
+        let moved = set_position(self);
         Ok(moved.execute(conn).await? > 0)
     }
 
@@ -69,18 +70,22 @@ impl PositionChange {
 pub(crate) async fn settle(
     conn: &mut AsyncPgConnection,
     schedule: &str,
+    enqueued_at: DateTime<Utc>,
     run: &JobRun,
 ) -> Result<PositionChange, JobFailure> {
     let failed = |error| JobFailure::of_database(&error, "position");
     let final_failure = |code| JobFailure::new(ErrorCode::new(code), "position", Retry::Never);
-    let row: Option<PositionRow> = read_one(conn, position(schedule))
+    let row: Option<PositionRow> = read_one(conn, position(schedule, enqueued_at))
         .await
         .optional()
         .map_err(failed)?;
     let from = row
         .ok_or_else(|| final_failure("schedule_removed"))?
         .position;
-    let last: BigIntRow = read_one(conn, last_id()).await.map_err(failed)?;
+    let last: LastIdRow = read_one(conn, last_id()).await.map_err(failed)?;
+    if last.has_cache {
+        return Err(final_failure("sequence_has_cache"));
+    }
     if last.value < from.unwrap_or(0) {
         return Err(final_failure("sequence_set_back"));
     }
@@ -93,6 +98,7 @@ pub(crate) async fn settle(
         if settled.value {
             return Ok(PositionChange {
                 schedule: schedule.to_owned(),
+                enqueued_at,
                 from,
                 to: last.value,
             });
@@ -117,15 +123,23 @@ where
         .await
 }
 
-/// The position of a schedule: a [`PositionRow`].
-fn position(schedule: &str) -> Query {
-    query("SELECT position FROM @threadline@.audit_schedules WHERE name = $1")
+/// The position of the schedule that enqueued a job: a [`PositionRow`]. A schedule of the same name that was added
+/// afterwards has a position of its own.
+fn position(schedule: &str, enqueued_at: DateTime<Utc>) -> Query {
+    query("SELECT position FROM @threadline@.audit_schedules WHERE name = $1 AND created_at <= $2")
         .bind::<Text, _>(schedule.to_owned())
+        .bind::<Timestamptz, _>(enqueued_at)
 }
 
-/// The last id of the trail: a [`BigIntRow`].
+/// The last id of the trail: a [`LastIdRow`]. With a cache, sessions use ids that they reserved earlier.
 fn last_id() -> Query {
-    query("SELECT last_id AS value FROM @threadline@.audit_feed_end")
+    query(
+        "SELECT last_id AS value, (
+             SELECT seqcache <> 1 FROM pg_sequence
+             WHERE seqrelid = '@threadline@.audit_changes_id_seq'::regclass
+         ) AS has_cache
+         FROM @threadline@.audit_feed_end",
+    )
 }
 
 /// Assigns an xid: a [`TextRow`].
@@ -151,14 +165,15 @@ fn capture_times(first: i64, last: i64) -> Query {
 }
 
 /// Moves the position of a schedule; affects no row if it is not the given one.
-fn set_position(name: &str, from: Option<i64>, to: i64) -> Query {
+fn set_position(change: &PositionChange) -> Query {
     query(
         "UPDATE @threadline@.audit_schedules SET position = $3
-         WHERE name = $1 AND position IS NOT DISTINCT FROM $2",
+         WHERE name = $1 AND position IS NOT DISTINCT FROM $2 AND created_at <= $4",
     )
-    .bind::<Text, _>(name.to_owned())
-    .bind::<Nullable<BigInt>, _>(from)
-    .bind::<BigInt, _>(to)
+    .bind::<Text, _>(change.schedule.clone())
+    .bind::<Nullable<BigInt>, _>(change.from)
+    .bind::<BigInt, _>(change.to)
+    .bind::<Timestamptz, _>(change.enqueued_at)
 }
 
 #[derive(Debug, QueryableByName)]
@@ -168,9 +183,11 @@ struct PositionRow {
 }
 
 #[derive(Debug, QueryableByName)]
-struct BigIntRow {
+struct LastIdRow {
     #[diesel(sql_type = BigInt)]
     value: i64,
+    #[diesel(sql_type = Bool)]
+    has_cache: bool,
 }
 
 #[derive(Debug, QueryableByName)]

@@ -97,6 +97,7 @@ pub(crate) fn list(filter: &JobFilter) -> Query {
         .bind::<Nullable<Text>, _>(filter.state.map(super::JobState::as_str))
         .bind::<Nullable<Text>, _>(filter.actor.as_ref().map(ToString::to_string))
         .bind::<Nullable<Text>, _>(filter.schedule.clone())
+        .bind::<Nullable<Text>, _>(filter.scope_key.clone())
         .bind::<Nullable<SqlUuid>, _>(filter.before)
         .bind::<BigInt, _>(i64::from(filter.size.get()) + 1)
 }
@@ -142,12 +143,15 @@ pub(crate) fn retry(id: Uuid) -> Query {
     about(include_str!("sql/retry.sql"), id)
 }
 
-/// Queues a job again, unless it was asked to stop; affects no row if the lease is lost.
+/// Queues a job again, unless it was asked to stop; affects no row if the lease is lost. The attempt does not
+/// count.
 pub(crate) fn release(lease: &JobLease) -> Query {
     under(
         "UPDATE @threadline@.audit_jobs
          SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
-             ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END, lease_token = NULL, leased_until = NULL, leased_by = NULL
+             max_attempts = max_attempts + 1,
+             ended_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END,
+             lease_token = NULL, leased_until = NULL, leased_by = NULL
          WHERE id = $1 AND lease_token = $2",
         lease,
     )
@@ -177,7 +181,7 @@ pub(crate) fn delete_old() -> Query {
     query(include_str!("sql/delete_old.sql"))
 }
 
-fn names(kinds: &[JobKind]) -> Vec<&'static str> {
+pub(crate) fn names(kinds: &[JobKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.as_str()).collect()
 }
 

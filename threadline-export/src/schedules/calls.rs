@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::OptionalExtension;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use serde_json::Value;
+use serde_json::{Value, json};
 use threadline_core::instant::{InstantInput, Tz, parse_zone};
 use threadline_core::telemetry;
 
@@ -12,7 +12,7 @@ use super::error::ScheduleError;
 use super::schedule::{NewSchedule, Schedule, ScheduleName};
 use super::statements::{self, InstantRow, ScheduleRow};
 use crate::jobs::statements::JobRow;
-use crate::jobs::{ExportRequest, Job, JobError, JobKind, Span};
+use crate::jobs::{Job, JobError, JobKind, Span};
 
 /// Adds a schedule; returns it.
 ///
@@ -23,7 +23,7 @@ use crate::jobs::{ExportRequest, Job, JobError, JobKind, Span};
 /// use threadline_export::jobs::JobKind;
 /// use threadline_export::schedules::{self, NewSchedule};
 ///
-/// let checks = json!({ "checks": ["coverage"] });
+/// let checks = json!({ "check": "coverage" });
 /// let nightly = NewSchedule::new("nightly".parse()?, "0 2 * * *".parse()?, Tz::UTC, JobKind::Check, checks);
 /// println!("due at {}", schedules::add(conn, &nightly).await?.next_due_at);
 /// # Ok(()) }
@@ -113,8 +113,8 @@ pub async fn remove(
     found(removed, name)
 }
 
-/// Enqueues a job of a schedule now; returns it. An export has the period from the last time of the schedule
-/// until now. The schedule stays due as before.
+/// Enqueues a job of a schedule now, unless one is queued or running; returns it. An export has the period from the
+/// last time of the schedule until now. The schedule stays due as before.
 ///
 /// # Errors
 /// [`ScheduleError::NotFound`], or when the database reports an error.
@@ -124,9 +124,16 @@ pub async fn run_now(
 ) -> Result<Job, ScheduleError> {
     conn.transaction(async |conn| {
         let (schedule, now) = lock(conn, name).await?;
+        let open: Option<JobRow> = statements::open_job(name)
+            .get_result(conn)
+            .await
+            .optional()?;
+        if let Some(row) = open {
+            return Ok(row.try_into()?);
+        }
         let (cron, zone) = times(&schedule)?;
         let from = cron.last_before(now, zone)?;
-        let request = job_request(&schedule, from, now)?;
+        let request = job_request(&schedule, from, now);
         let row: JobRow = statements::enqueue(&schedule, request, now)
             .get_result(conn)
             .await?;
@@ -135,16 +142,26 @@ pub async fn run_now(
     .await
 }
 
-/// Enqueues the jobs of due schedules.
-pub(crate) async fn enqueue_due(conn: &mut AsyncPgConnection) -> Result<(), JobError> {
-    while conn.transaction(enqueue_next).await? {}
+/// Enqueues the jobs of due schedules of these kinds.
+pub(crate) async fn enqueue_due(
+    conn: &mut AsyncPgConnection,
+    kinds: &[JobKind],
+) -> Result<(), JobError> {
+    while conn
+        .transaction(async |conn| enqueue_next(conn, kinds).await)
+        .await?
+    {}
     Ok(())
 }
 
 /// Enqueues the job of the schedule that has been due for the longest time; returns whether there was one. A
 /// schedule that cannot be read is paused.
-async fn enqueue_next(conn: &mut AsyncPgConnection) -> Result<bool, ScheduleError> {
-    let row: Option<ScheduleRow> = statements::lock_due().get_result(conn).await.optional()?;
+async fn enqueue_next(
+    conn: &mut AsyncPgConnection,
+    kinds: &[JobKind],
+) -> Result<bool, ScheduleError> {
+    let due = statements::lock_due(kinds);
+    let row: Option<ScheduleRow> = due.get_result(conn).await.optional()?;
     let Some(row) = row else {
         return Ok(false);
     };
@@ -180,38 +197,32 @@ struct NextJob {
 fn next_job(schedule: &Schedule, now: DateTime<Utc>) -> Result<NextJob, ScheduleError> {
     let (cron, zone) = times(schedule)?;
     let from = cron.last_before(schedule.next_due_at, zone)?;
-    let mut due_at = schedule.next_due_at;
-    let mut next_due_at = cron.next_after(due_at, zone)?;
-    while next_due_at <= now {
-        due_at = next_due_at;
-        next_due_at = cron.next_after(due_at, zone)?;
-    }
+    // Cron times are whole seconds.
+    let last = cron.last_before(now + TimeDelta::seconds(1), zone)?;
+    let due_at = last.max(schedule.next_due_at);
     Ok(NextJob {
         due_at,
-        request: job_request(schedule, from, due_at)?,
-        next_due_at,
+        request: job_request(schedule, from, due_at),
+        next_due_at: cron.next_after(now, zone)?,
     })
 }
 
 /// The request of a job: that of the schedule, for exports with the window of the period.
-fn job_request(
-    schedule: &Schedule,
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Result<Value, ScheduleError> {
+fn job_request(schedule: &Schedule, from: DateTime<Utc>, until: DateTime<Utc>) -> Value {
+    let mut request = schedule.request.clone();
     if schedule.kind != JobKind::Export {
-        return Ok(schedule.request.clone());
+        return request;
     }
-    let mut request: ExportRequest =
-        serde_json::from_value(schedule.request.clone()).map_err(ScheduleError::InvalidExport)?;
-    let span = request.span.unwrap_or_default();
-    request.span = Some(span);
-    if span == Span::PreviousPeriod {
-        request.filters.from = Some(InstantInput::from(from));
+    // As JSON, because another worker can have formats that this one does not have.
+    let since_last = json!(Span::SinceLast);
+    if request.get("span") != Some(&since_last) {
+        request["span"] = json!(Span::PreviousPeriod);
+        request["filters"]["from"] = json!(InstantInput::from(from).as_str());
         // The end of a window is inclusive.
-        request.filters.to = Some(InstantInput::from(until - TimeDelta::microseconds(1)));
+        let end = until - TimeDelta::microseconds(1);
+        request["filters"]["to"] = json!(InstantInput::from(end).as_str());
     }
-    Ok(request.to_value())
+    request
 }
 
 fn times(schedule: &Schedule) -> Result<(Cron, Tz), ScheduleError> {

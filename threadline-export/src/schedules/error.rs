@@ -1,5 +1,7 @@
 //! Errors of schedules.
 
+use threadline_diesel::query::InvalidFilters;
+
 use super::cron::InvalidCron;
 use super::schedule::ScheduleName;
 use crate::jobs::JobError;
@@ -20,6 +22,9 @@ pub enum ScheduleError {
     /// The request of an export is malformed.
     #[error("the request is not that of an export")]
     InvalidExport(#[source] serde_json::Error),
+    /// The filters of a scheduled export contradict each other.
+    #[error(transparent)]
+    Filters(#[from] InvalidFilters),
     /// The filters of a scheduled export have a window.
     #[error("the window of a scheduled export is set by its schedule: remove `from` and `to`")]
     HasWindow,

@@ -140,6 +140,7 @@ impl NewSchedule {
         if self.kind == JobKind::Export {
             let request: ExportRequest = serde_json::from_value(self.request.clone())
                 .map_err(ScheduleError::InvalidExport)?;
+            request.filters.validate()?;
             if request.filters.from.is_some() || request.filters.to.is_some() {
                 return Err(ScheduleError::HasWindow);
             }

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::result::Error;
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::schedule::{NewSchedule, Schedule, ScheduleName};
-use crate::jobs::statements::{Query, query};
+use crate::jobs::JobKind;
+use crate::jobs::statements::{Query, names, query};
 
 /// The columns of a [`ScheduleRow`].
 const COLUMNS: &str = "name, kind, cron, time_zone, request, actor, scope_key, next_due_at, paused_at, position, \
@@ -29,11 +30,12 @@ pub(crate) fn find(name: &ScheduleName) -> Query {
 }
 
 /// Locks the schedule that has been due for the longest time, if another worker has not locked it.
-pub(crate) fn lock_due() -> Query {
+pub(crate) fn lock_due(kinds: &[JobKind]) -> Query {
     select(
-        "WHERE paused_at IS NULL AND next_due_at <= clock_timestamp() ORDER BY next_due_at LIMIT 1
-         FOR UPDATE SKIP LOCKED",
+        "WHERE paused_at IS NULL AND next_due_at <= clock_timestamp() AND kind = ANY ($1)
+         ORDER BY next_due_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
+    .bind::<Array<Text>, _>(names(kinds))
 }
 
 pub(crate) fn lock(name: &ScheduleName) -> Query {
@@ -81,6 +83,15 @@ pub(crate) fn set_next_due(name: &str, next_due_at: DateTime<Utc>) -> Query {
     )
     .bind::<Text, _>(name.to_owned())
     .bind::<Timestamptz, _>(next_due_at)
+}
+
+/// The queued or running job of a schedule.
+pub(crate) fn open_job(name: &ScheduleName) -> Query {
+    query(
+        "SELECT @columns@ FROM @threadline@.audit_jobs
+         WHERE schedule = $1 AND state IN ('queued', 'running') ORDER BY id LIMIT 1",
+    )
+    .bind::<Text, _>(name.as_str().to_owned())
 }
 
 /// Inserts the job of a schedule; affects no row if there is one for the time.

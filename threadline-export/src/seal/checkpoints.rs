@@ -6,9 +6,9 @@ use std::path::Path;
 
 use diesel::sql_types::{BigInt, Bytea, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use threadline_seal::checkpoint::Checkpoint;
-use threadline_seal::key::{SigningKey, VerifierKey};
-use threadline_seal::note::MAX_NOTE_BYTES;
+use threadline_seal::checkpoint::{Checkpoint, CheckpointError};
+use threadline_seal::key::SigningKey;
+use threadline_seal::note::{MAX_NOTE_BYTES, Note};
 use threadline_seal::record::RecordKind;
 
 use super::SealError;
@@ -20,12 +20,11 @@ use super::rows::{CheckpointRow, FieldsRow, as_bigint, digest, from_bigint, quer
 /// accepted.
 ///
 /// # Errors
-/// [`SealError::PublishedDiffers`]; [`SealError::Published`] if the checkpoint is not of this log; or if a file or
+/// [`SealError::PublishedDiffers`]; [`SealError::Published`] if the file is not a checkpoint; or if a file or
 /// the database cannot be read.
 pub async fn check_published(
     conn: &mut AsyncPgConnection,
     directory: &Path,
-    key: &VerifierKey,
 ) -> Result<(), SealError> {
     let path = directory.join("checkpoint");
     let note = match fs::read(&path) {
@@ -34,7 +33,10 @@ pub async fn check_published(
         Err(error) => return Err(SealError::file(&path, error)),
     };
     let note = note.get(..MAX_NOTE_BYTES).unwrap_or(&note);
-    let published = Checkpoint::open(note, std::slice::from_ref(key))
+    // No key is needed: the root is compared with the database's. So a key can be replaced by another one.
+    let published = Note::parse(note)
+        .map_err(CheckpointError::from)
+        .and_then(|note| Checkpoint::parse(note.text()).ok_or(CheckpointError::Malformed))
         .map_err(|source| SealError::Published { path, source })?;
     let sql = "SELECT size, root, note, clock::text AS clock \
                FROM @threadline@.audit_seal_checkpoints WHERE size = $1";
@@ -146,7 +148,11 @@ fn write_whole(
 ) -> Result<(), SealError> {
     let failed = |error| SealError::file(path, error);
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut file = tempfile::Builder::new();
+    // Published files are for everyone; temporary files are private otherwise.
+    #[cfg(unix)]
+    file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = file.tempfile_in(directory).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     persist(file, path).map_err(|error| failed(error.error))?;

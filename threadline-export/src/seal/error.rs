@@ -68,8 +68,8 @@ pub enum SealError {
         /// The cause.
         source: io::Error,
     },
-    /// The published checkpoint is not signed by the key.
-    #[error("{}: the published checkpoint is not one of this log", path.display())]
+    /// The published checkpoint is malformed.
+    #[error("{}: not a checkpoint", path.display())]
     Published {
         /// The file.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum SealError {
     /// The published log is not the start of the database's.
     #[error(
         "a checkpoint of size {size} is published, and the database has none with this root: it was restored from an \
-         older copy, or its seals were changed. Nothing was signed"
+         older copy, or its seals were changed. Nothing was signed; the guide on seals says how to begin a new log"
     )]
     PublishedDiffers {
         /// The size of the published checkpoint.
@@ -91,6 +91,11 @@ pub enum SealError {
     /// No checkpoint is signed.
     #[error("no checkpoint is signed yet: an export has the records of the newest checkpoint")]
     NoCheckpoint,
+    /// Records were removed or erased, and what explains it is not in a checkpoint yet.
+    #[error(
+        "records were removed or erased after the newest checkpoint: run the sealer first, which seals the reason"
+    )]
+    UnsealedRemovals,
     /// The feed returned an error.
     #[error(transparent)]
     Feed(#[from] FeedError),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use threadline_seal::digest::Digest;
 use threadline_seal::field::{Fields, Salt, Secret};
@@ -20,7 +20,7 @@ use crate::snapshot;
 /// records are in memory.
 ///
 /// # Errors
-/// [`SealError::NoCheckpoint`]; or if the trail cannot be read, or the export cannot be written.
+/// [`SealError::NoCheckpoint`]; [`SealError::UnsealedRemovals`]; or if the trail cannot be read, or the export cannot be written.
 pub async fn write_sealed_export(
     conn: &mut AsyncPgConnection,
     out: &mut (impl Write + Send),
@@ -41,6 +41,13 @@ async fn write_lines(
         .first()
         .ok_or(SealError::NoCheckpoint)?
         .size;
+    let unsealed = "SELECT EXISTS (SELECT FROM @threadline@.audit_removals WHERE order_id > (
+            SELECT (clock ->> 'settled_to')::bigint FROM @threadline@.audit_seal_checkpoints ORDER BY size DESC LIMIT 1
+        )) AS value";
+    let unsealed: BoolRow = query(unsealed).get_result(conn).await?;
+    if unsealed.value {
+        return Err(SealError::UnsealedRemovals);
+    }
     let mut written = 0;
     while written < size {
         let sql = "SELECT * FROM @threadline@.audit_seal_chunks WHERE first_leaf = $1";
@@ -61,6 +68,12 @@ async fn write_lines(
     }
     out.flush().map_err(SealError::Write)?;
     Ok(from_bigint(written))
+}
+
+#[derive(Debug, diesel::QueryableByName)]
+struct BoolRow {
+    #[diesel(sql_type = Bool)]
+    value: bool,
 }
 
 #[derive(Debug, diesel::QueryableByName)]
@@ -93,7 +106,7 @@ impl Records {
             .load(conn)
             .await?;
         let clocks = "SELECT size, root, note, clock::text AS clock FROM @threadline@.audit_seal_checkpoints \
-                      WHERE size - 1 BETWEEN $1 AND $2";
+                      WHERE size BETWEEN $1 + 1 AND $2 + 1";
         let clocks: Vec<CheckpointRow> = of_leaves(clocks).load(conn).await?;
         let openings = "SELECT leaf, erased::text AS erased, salts::text AS salts \
                         FROM @threadline@.audit_seal_openings WHERE leaf BETWEEN $1 AND $2";

@@ -93,20 +93,15 @@ impl Storage {
         Ok(Some(url.to_string()))
     }
 
-    /// Deletes the objects of a job, except those of an attempt.
-    pub(crate) async fn delete_attempts(
-        &self,
-        job: Uuid,
-        except: Option<i32>,
-    ) -> Result<(), StorageError> {
-        let job_key = job_path(job);
-        let full = self.full_path(&job_key);
-        let is_deleted = |path: &Path| except.is_none() || attempt_number(path, &full) != except;
+    /// Deletes the objects of the attempts of a job before one. Numbers of attempts only grow, so a worker that lost
+    /// its lease does not delete what a later attempt wrote.
+    pub(crate) async fn delete_attempts(&self, job: Uuid, before: i32) -> Result<(), StorageError> {
+        let full = self.full_path(&job_path(job));
         let objects: Vec<_> = self.store.list(Some(&full)).try_collect().await?;
         let deleted: Vec<_> = objects
             .into_iter()
             .map(|object| object.location)
-            .filter(|path| is_deleted(path))
+            .filter(|path| attempt_number(path, &full).is_some_and(|number| number < before))
             .map(Ok)
             .collect();
         let mut results = self
@@ -118,31 +113,38 @@ impl Storage {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.delete_directories(&job_key, except)
-    }
-
-    /// Deletes what a list of a local storage does not have: empty directories and incomplete files of killed
-    /// workers.
-    fn delete_directories(&self, job_key: &Path, except: Option<i32>) -> Result<(), StorageError> {
         let Some(directory) = &self.directory else {
             return Ok(());
         };
-        let directory = directory.join(self.full_path(job_key).as_ref());
-        let removed = match except {
-            None => std::fs::remove_dir_all(&directory),
-            Some(attempt) => std::fs::read_dir(&directory).and_then(|entries| {
-                for entry in entries {
-                    let entry = entry?;
-                    if entry.file_name().to_str() != Some(attempt.to_string().as_str()) {
-                        std::fs::remove_dir_all(entry.path())?;
-                    }
-                }
-                Ok(())
-            }),
-        };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        let directory = directory.join(full.as_ref());
+        let deleted = tokio::task::spawn_blocking(move || delete_directories(&directory, before));
+        deleted.await.map_err(io::Error::other)??;
+        Ok(())
+    }
+}
+
+/// Deletes what a list of a local storage does not have: empty directories and incomplete files of killed
+/// workers.
+fn delete_directories(job: &std::path::Path, before: i32) -> io::Result<()> {
+    let entries = match std::fs::read_dir(job) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let mut is_empty = true;
+    for entry in entries {
+        let entry = entry?;
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok());
+        if number.is_some_and(|number| number < before) {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            is_empty = false;
         }
     }
+    if is_empty {
+        std::fs::remove_dir(job)?;
+    }
+    Ok(())
 }

@@ -63,7 +63,7 @@ async fn seal_everything(conn: &mut AsyncPgConnection) {
 /// Seals everything, signs and publishes.
 async fn publish(conn: &mut AsyncPgConnection, directory: &Path) -> Result<(), SealError> {
     seal_everything(conn).await;
-    seal::check_published(conn, directory, key().verifier_key()).await?;
+    seal::check_published(conn, directory).await?;
     seal::sign_checkpoint(conn, &key()).await?;
     seal::publish_checkpoints(conn, directory).await?;
     Ok(())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use threadline_seal::key::VerifierKey;
+use threadline_seal::key::{VerifierKey, parse_verifier_keys};
 use threadline_seal::verify::{Answer, Summary, Verification};
 
 /// The greatest size of a file with keys, in bytes.
@@ -69,15 +69,7 @@ fn read_keys(file: &PathBuf) -> Result<Vec<VerifierKey>, (u8, String)> {
         return Err(invalid("larger than 64 KiB".to_owned()));
     }
     let text = fs::read_to_string(file).map_err(failed)?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let keys: Vec<VerifierKey> = lines
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|error: threadline_seal::key::InvalidKey| invalid(error.to_string()))?;
-    if keys.is_empty() {
-        return Err(invalid("no key".to_owned()));
-    }
-    Ok(keys)
+    parse_verifier_keys(&text).map_err(|error| invalid(error.to_string()))
 }
 
 fn verification(arguments: &Arguments, keys: Vec<VerifierKey>) -> Verification {

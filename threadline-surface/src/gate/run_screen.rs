@@ -11,7 +11,7 @@ use threadline_core::telemetry::console_timeout;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
-use crate::routes::{Handler, ReadScreen};
+use crate::route::{Handler, ReadScreen};
 use crate::screens::moved::renamed_parameters;
 
 /// Checks the capability and the limit on requests, and runs the function of the screen, with a deadline. A panic is an error.

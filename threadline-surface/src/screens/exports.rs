@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub(crate) use self::change_job::{cancel, retry};
 pub(crate) use self::file::show as show_file;
-pub(crate) use self::queue::{check_grant, enqueue, owner_arguments, show_form};
+pub(crate) use self::queue::{check_grant, enqueue, owner_arguments, record_queued, show_form};
 use crate::page::{Page, Screen, Terminal};
 use crate::page_error::PageError;
 use crate::request::{GrantedRequest, PageContext};
@@ -63,6 +63,9 @@ async fn read(context: &mut PageContext<'_>) -> Result<JobPage, PageError> {
         .page_size(PageSize::new(PAGE_SIZE).unwrap_or_default());
     if let Some(before) = before {
         filter = filter.before(before);
+    }
+    if let (Some(_), Some(key)) = (request.scope(), request.grant.key_of_scope()) {
+        filter = filter.scope_key(key);
     }
     let mut page = jobs::list(context.conn, &filter).await?;
     page.jobs.retain(|job| request.owns_job(job));
@@ -133,7 +136,7 @@ fn buttons(request: &GrantedRequest, job: &Job) -> Markup {
     let act = |path, label| {
         html! {
             form method="post" action=(request.href(path)) {
-                button type="submit" name="id" value=(job.id) { (label) }
+                button type="submit" name="id" value=(job.id) aria-label={ (label) " export " (job.id) } { (label) }
             }
         }
     };

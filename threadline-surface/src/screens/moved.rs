@@ -45,7 +45,7 @@ fn with_query(request: &GrantedRequest, path: &'static str) -> Href {
 
 /// The address with today's names of parameters, if it has earlier ones.
 pub(crate) fn renamed_parameters(request: &GrantedRequest) -> Option<Href> {
-    let is_get = matches!(request.route.handler, crate::routes::Handler::Read(_));
+    let is_get = matches!(request.route.handler, crate::route::Handler::Read(_));
     let pairs: Vec<_> = form_urlencoded::parse(request.query.as_bytes()).collect();
     let is_earlier = |name: &str| {
         matches!(

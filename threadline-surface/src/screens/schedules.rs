@@ -32,6 +32,8 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
             .schedule(schedule.name.as_str())
             .page_size(PageSize::ONE);
         let last = jobs::list(context.conn, &filter).await?.jobs.pop();
+        // An earlier schedule of the same name can have had another owner.
+        let last = last.filter(|job| request.owns_job(job));
         entries.push(entry(request, schedule, last.as_ref()));
     }
     let body = html! {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::filter_words::filter_words;
 use super::window::preset_href;
 use crate::question::TimelineQuestion;
 use crate::request::GrantedRequest;
@@ -22,8 +23,7 @@ pub(crate) fn chips(request: &GrantedRequest, question: &TimelineQuestion) -> Ma
                 @for (name, value) in &pairs {
                     @let words = name.replace('_', " ");
                     li {
-                        span.note { (words) } " "
-                        @if *name != "unattributed" { bdi.id { (value) } " " }
+                        (filter_words(name, value)) " "
                         a href=(question.without(path(), name)) aria-label={ "Remove the filter " (words) } { "✕" }
                     }
                 }

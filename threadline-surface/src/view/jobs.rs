@@ -5,6 +5,7 @@ use serde_json::Value;
 use threadline_export::jobs::{ExportRequest, ExportResult, Job, JobState};
 use threadline_export::{Compression, Format};
 
+use super::filter_words::filter_words;
 use super::id::copied;
 use super::instant::instant;
 use super::number::{count_of, size};
@@ -39,8 +40,7 @@ pub(crate) fn export_request(request: &Value) -> Markup {
             strong { (format) @if request.compression != Compression::None { ", gzip" } }
             @if pairs.is_empty() { " all changes" }
             @for (name, value) in &pairs {
-                " · " span.note { (name.replace('_', " ")) }
-                @if *name != "unattributed" { " " bdi { (value) } }
+                " · " (filter_words(name, value))
             }
         }
     }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use threadline_core::actor::ActorType;
 use threadline_diesel::saved_views::{SavedView, Sharing};
 
+use super::filter_words::{filter_fields, filter_list};
 use super::form::{Field, field};
 use super::instant::instant;
 use crate::access::Capability;
@@ -43,7 +44,7 @@ pub(crate) fn save_form(
         .errors(errors);
     html! {
         form.stack method="post" action=(request.href("/views")) {
-            @for (filter, value) in filters { input type="hidden" name=(filter) value=(value); }
+            (filter_fields(filters))
             (field(&name))
             @if request.allows(Capability::ShareViews) {
                 label {
@@ -95,13 +96,7 @@ fn view_row(request: &GrantedRequest, view: &SavedView) -> Markup {
 
 fn filters(view: &SavedView) -> Markup {
     match &view.filters {
-        Ok(filters) => html! {
-            ul.chips {
-                @for (name, value) in filters.pairs() {
-                    li { span.note { (name.replace('_', " ")) } @if name != "unattributed" { " " bdi.id { (value) } } }
-                }
-            }
-        },
+        Ok(filters) => filter_list(&filters.pairs()),
         Err(error) => html! { p.error { (error) } },
     }
 }

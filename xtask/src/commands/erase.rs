@@ -31,11 +31,8 @@ use crate::output::text::{escape, print_block, print_line, print_note, show_inst
 /// How many runs `erase status` shows.
 const SHOWN_RUNS: u32 = 40;
 
-/// The records that are read at once, and the erasures that are replayed at once.
+/// The records that are read at once.
 const RECORDS: u32 = 1_000;
-
-/// The longest line of a file of recorded erasures, in bytes.
-const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EraseCommand {
@@ -313,13 +310,6 @@ fn read_records(path: &Path) -> Result<Vec<ErasureRecord>, Failure> {
     let mut records = Vec::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line.with_context(|| format!("cannot read {}", path.display()))?;
-        if line.len() > MAX_LINE_BYTES {
-            return Err(Failure::usage(format!(
-                "line {} of {} is longer than {MAX_LINE_BYTES} bytes",
-                number + 1,
-                path.display()
-            )));
-        }
         let record = serde_json::from_str(&line).map_err(|error| {
             let place = format!("line {} of {}", number + 1, path.display());
             Failure::usage(format!("{place} is not a recorded erasure: {error}"))

@@ -110,8 +110,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Answer, Failure> {
 /// Enqueues the export as a job.
 async fn enqueue(args: &ExportArgs, filters: TimelineFilters) -> Result<Answer, Failure> {
     let settings = settings();
-    let mut request = args.job.request(&args.form, filters);
-    request.span = None;
+    let request = args.job.request(&args.form, filters);
     let job = request.new_job(settings.now, settings.zone)?;
     let job = args.job.add_owner(job);
     let mut conn = connect(&args.database).await?;

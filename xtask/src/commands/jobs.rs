@@ -37,7 +37,7 @@ pub(crate) enum JobsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Only jobs of this kind: export, check, archive or seal.
+    /// Only jobs of this kind: export or check.
     #[arg(long)]
     kind: Option<JobKind>,
     /// Only jobs in this state: queued, running, completed, expired, failed or cancelled.

@@ -1,6 +1,5 @@
 //! `seal`: the log of seals, its checkpoints and sealed exports.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_export::seal::{self, SealError, SealStatus, Step};
-use threadline_seal::key::{SigningKey, VerifierKey};
+use threadline_seal::key::{SigningKey, VerifierKey, parse_verifier_keys};
 use threadline_seal::verify::{Answer as Verdict, Verification};
 
 use crate::args::{DatabaseArgs, OutputArgs};
@@ -165,7 +164,7 @@ async fn seal_and_publish(
         sealed += leaves;
     }
     transaction(conn, async |conn| {
-        seal::check_published(conn, directory, key.verifier_key()).await
+        seal::check_published(conn, directory).await
     })
     .await?;
     transaction(conn, async |conn| seal::sign_checkpoint(conn, key).await).await?;
@@ -228,12 +227,19 @@ async fn print_key(args: &KeyArgs) -> Result<Answer, Failure> {
 
 async fn write_export(args: &ExportArgs) -> Result<Answer, Failure> {
     let mut conn = connect(&args.database).await?;
-    let file = File::create(&args.output)
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
-    let mut out = BufWriter::new(file);
-    let lines = seal::write_sealed_export(&mut conn, &mut out)
+    let failed = || format!("cannot write {}", args.output.display());
+    let directory = args
+        .output
+        .parent()
+        .filter(|path| !path.as_os_str().is_empty());
+    // Only the owner can read it, and it has its name when it is complete.
+    let file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
+    let mut file = file.with_context(failed)?;
+    let lines = seal::write_sealed_export(&mut conn, &mut BufWriter::new(&mut file))
         .await
         .map_err(could_not_run)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(&args.output).with_context(failed)?;
     print_line(&format!("wrote {lines} record(s)"))?;
     Ok(Answer::Fine)
 }
@@ -241,14 +247,14 @@ async fn write_export(args: &ExportArgs) -> Result<Answer, Failure> {
 async fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
     let text = std::fs::read_to_string(&args.vkey)
         .with_context(|| format!("cannot read {}", args.vkey.display()))?;
-    let key: VerifierKey = text.trim().parse().map_err(Failure::usage)?;
+    let keys = parse_verifier_keys(&text).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
     let mut export = tempfile::NamedTempFile::new().context("cannot write the export")?;
     seal::write_sealed_export(&mut conn, &mut BufWriter::new(&mut export))
         .await
         .map_err(could_not_run)?;
     export.flush().context("cannot write the export")?;
-    let verdict = Verification::new(vec![key], &args.checkpoints)
+    let verdict = Verification::new(keys, &args.checkpoints)
         .export(export.path())
         .run()
         .context("cannot verify")?;

@@ -179,7 +179,7 @@ RETURN threadline.insert_evidence('attested', evidence - '{check_name,check_vers
 -- Items of the feed that a receiver refused. State, not a record: a worker of the feed inserts and deletes rows
 -- with the privileges of its role.
 CREATE TABLE threadline.audit_delivery_failures (
-    consumer        text COLLATE "C" NOT NULL,
+    consumer        text COLLATE "C" NOT NULL REFERENCES threadline.audit_feed_consumers ON DELETE CASCADE,
     item_id         bigint      NOT NULL,
     attempts        integer     NOT NULL,
     last_error      text COLLATE "C" NOT NULL CHECK (last_error ~ '^[a-z0-9_]{1,63}$'),

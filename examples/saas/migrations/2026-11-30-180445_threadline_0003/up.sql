@@ -105,7 +105,10 @@ RETURN (
     CROSS JOIN LATERAL (
         SELECT jsonb_typeof(content) = 'object' AND content <> '{}'
             AND name IN ('data_after', 'changed_from', 'context', 'meta') AS has_members,
-            name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}' AS has_meta
+            -- A malformed context can have a member whose path would be that of a member of meta.
+            name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}' AND NOT EXISTS (
+                SELECT FROM jsonb_object_keys(content) AS member WHERE starts_with(member, 'meta/')
+            ) AS has_meta
     ) AS form
     CROSS JOIN LATERAL (
         SELECT name, CASE
@@ -213,26 +216,8 @@ CREATE TRIGGER open_seal BEFORE UPDATE ON threadline.audit_actions
 CREATE TRIGGER record_openings BEFORE INSERT ON threadline.audit_removals
     FOR EACH ROW WHEN (NEW.kind = 'erasure') EXECUTE FUNCTION threadline.record_openings();
 
--- As in 0001, with the cut-off as `before`: it explains removed transactions and actions in a seal.
-CREATE OR REPLACE FUNCTION threadline.record_purge(
-    reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-BEGIN
-    INSERT INTO threadline.audit_horizons AS horizon (table_schema, table_name, purged_before)
-    SELECT purged.*, cutoff FROM unnest(schemas, tables) AS purged
-    ON CONFLICT (table_name, table_schema) DO UPDATE SET purged_before = EXCLUDED.purged_before
-    WHERE horizon.purged_before < EXCLUDED.purged_before;
-    PERFORM threadline.record_removal('retention', reason, more || jsonb_build_object('before', cutoff, 'cutoffs', (
-        SELECT coalesce(jsonb_object_agg(format('%I.%I', purged.schema, purged.name), cutoff), '{}')
-        FROM unnest(schemas, tables) AS purged (schema, name)
-    )), removed);
-END
-$$;
-
--- Erasure of a person: the state of its runs, and two functions that erase fields of records by id. Values of
--- rows are erased by erase_values. The library finds the records; the functions only replace an actor id by a
--- pseudonym, and other values by '[ERASED]'.
+-- Erasure of a person: the state of its runs, and functions that erase fields of records by id. The library finds
+-- the records; the functions only replace an actor id by a pseudonym, and other values by '[ERASED]'.
 
 CREATE TABLE threadline.audit_erasure_runs (
     id          uuid        PRIMARY KEY,
@@ -267,6 +252,39 @@ RETURN CASE WHEN document IS NULL OR cardinality(names) = 0 THEN document
         SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(names) AS name WHERE document ? name
     ) END;
 
+-- Erases the values of columns in changes of a table. Returns the number of updated changes.
+CREATE FUNCTION threadline.erase_change_values(
+    of_schema text, of_table text, ids bigint[], captured timestamptz[], columns text[], reason text
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    erased bigint;
+    row_keys text[];
+    includes_key boolean;
+BEGIN
+    PERFORM threadline.allow_trail_delete(true);
+    WITH updated AS (
+        UPDATE threadline.audit_changes AS change
+        SET data_after = threadline.erased_members(data_after, columns),
+            changed_from = threadline.erased_members(changed_from, columns)
+        FROM unnest(ids, captured) AS target (id, captured_at)
+        WHERE change.captured_at = target.captured_at AND change.id = target.id
+            AND change.table_name = of_table AND change.table_schema = of_schema
+            AND (change.data_after ?| columns OR change.changed_from ?| columns)
+        RETURNING change.row_key, change.table_pk ?| columns AS has_key
+    )
+    SELECT count(*), array_agg(DISTINCT updated.row_key), bool_or(has_key) INTO erased, row_keys, includes_key FROM updated;
+    IF includes_key THEN
+        RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM threadline.allow_trail_delete(false);
+    PERFORM threadline.record_removal('erasure', reason, jsonb_build_object('records', 'values', 'table_schema', of_schema,
+        'table_name', of_table, 'row_keys', row_keys, 'ids', ids, 'columns', columns), erased);
+    RETURN erased;
+END
+$$;
+
 -- Replaces the actor of changes by a pseudonym. Returns the number of updated changes.
 CREATE FUNCTION threadline.erase_change_actors(
     ids bigint[], captured timestamptz[], pseudonym text, reason text
@@ -292,8 +310,9 @@ BEGIN
 END
 $$;
 
--- Erases fields of transactions or actions: actor and on_behalf_of become the pseudonym; remote_addr also
--- erases client_addr and malformed context; reason and comment are of actions. Returns the number of records.
+-- Erases fields of transactions or actions: actor and on_behalf_of become the pseudonym; remote_addr also erases
+-- client_addr and all of a malformed context but source and meta; reason and comment are of actions. Returns the
+-- number of records.
 CREATE FUNCTION threadline.erase_context(
     records text, ids uuid[], pseudonym text, fields text[], meta_keys text[], reason text
 ) RETURNS bigint
@@ -302,7 +321,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_id CONSTANT text := erase_context.pseudonym;
     why CONSTANT text := erase_context.reason;
-    of_context CONSTANT text[] := CASE WHEN 'remote_addr' = ANY (fields) THEN '{remote_addr,context_error}' ELSE '{}' END;
     erased bigint;
 BEGIN
     IF new_id IS NULL OR new_id !~ '^erased-[0-9a-f]{32}$' THEN
@@ -321,7 +339,12 @@ BEGIN
             client_addr = CASE WHEN 'remote_addr' = ANY (fields) THEN NULL ELSE client_addr END,
             context = threadline.erased_members(CASE WHEN jsonb_typeof(context) = 'object' AND context ? 'meta'
                 THEN jsonb_set(context, '{meta}', threadline.erased_members(context -> 'meta', meta_keys))
-                ELSE context END, of_context)
+                ELSE context END, CASE
+                    WHEN NOT 'remote_addr' = ANY (fields) THEN '{}'::text[]
+                    WHEN jsonb_typeof(context) = 'object' AND context ? 'context_error'
+                    THEN ARRAY(SELECT jsonb_object_keys(context - '{source,meta}'::text[]))
+                    ELSE '{remote_addr}'
+                END)
         WHERE id = ANY (ids);
     ELSE
         UPDATE threadline.audit_actions SET
@@ -361,6 +384,7 @@ BEGIN
         'threadline.record_openings()'::regprocedure,
         'threadline.pseudonymous_actor(text, text)'::regprocedure,
         'threadline.erased_members(jsonb, text[])'::regprocedure,
+        'threadline.erase_change_values(text, text, bigint[], timestamptz[], text[], text)'::regprocedure,
         'threadline.erase_change_actors(bigint[], timestamptz[], text, text)'::regprocedure,
         'threadline.erase_context(text, uuid[], text, text[], text[], text)'::regprocedure
     );

@@ -191,7 +191,7 @@ CREATE TABLE @threadline@.audit_removals (
 
 COMMENT ON TABLE @threadline@.audit_removals IS 'One row for each removal of records by retention, and for each erasure of values.';
 COMMENT ON COLUMN @threadline@.audit_removals.scope IS
-    'Retention: {"cutoffs": {table: instant}}. Erasure: {"table_schema", "table_name", "row_key", "columns"}.';
+    'Retention: {"before": instant, "cutoffs": {table: instant}}. Erasure: {"table_schema", "table_name", "row_key", "columns"}.';
 
 -- Indexes: each serves the query above it. deduplicate_items is off, because entries with an id are unique.
 

@@ -37,7 +37,8 @@ CREATE TABLE @threadline@.audit_horizons (
 );
 COMMENT ON TABLE @threadline@.audit_horizons IS 'One row for each table of which retention removed changes: its last cut-off.';
 
--- Records a removal by retention, and raises the horizon of the tables to the cut-off.
+-- Records a removal by retention, and raises the horizon of the tables to the cut-off. `before` is the cut-off of
+-- removed transactions and actions, which belong to no table.
 CREATE FUNCTION @threadline@.record_purge(
     reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
 ) RETURNS void
@@ -47,7 +48,7 @@ BEGIN
     SELECT purged.*, cutoff FROM unnest(schemas, tables) AS purged
     ON CONFLICT (table_name, table_schema) DO UPDATE SET purged_before = EXCLUDED.purged_before
     WHERE horizon.purged_before < EXCLUDED.purged_before;
-    PERFORM @threadline@.record_removal('retention', reason, more || jsonb_build_object('cutoffs', (
+    PERFORM @threadline@.record_removal('retention', reason, more || jsonb_build_object('before', cutoff, 'cutoffs', (
         SELECT coalesce(jsonb_object_agg(format('%I.%I', purged.schema, purged.name), cutoff), '{}')
         FROM unnest(schemas, tables) AS purged (schema, name)
     )), removed);

@@ -93,7 +93,10 @@ RETURN (
     CROSS JOIN LATERAL (
         SELECT jsonb_typeof(content) = 'object' AND content <> '{}'
             AND name IN ('data_after', 'changed_from', 'context', 'meta') AS has_members,
-            name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}' AS has_meta
+            -- A malformed context can have a member whose path would be that of a member of meta.
+            name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}' AND NOT EXISTS (
+                SELECT FROM jsonb_object_keys(content) AS member WHERE starts_with(member, 'meta/')
+            ) AS has_meta
     ) AS form
     CROSS JOIN LATERAL (
         SELECT name, CASE
@@ -200,20 +203,3 @@ CREATE TRIGGER open_seal BEFORE UPDATE ON @threadline@.audit_actions
     FOR EACH ROW WHEN (@threadline@.trail_delete_is_allowed()) EXECUTE FUNCTION @threadline@.open_seal('A', 'order_id');
 CREATE TRIGGER record_openings BEFORE INSERT ON @threadline@.audit_removals
     FOR EACH ROW WHEN (NEW.kind = 'erasure') EXECUTE FUNCTION @threadline@.record_openings();
-
--- As in 0001, with the cut-off as `before`: it explains removed transactions and actions in a seal.
-CREATE OR REPLACE FUNCTION @threadline@.record_purge(
-    reason text, schemas text[], tables text[], cutoff timestamptz, removed bigint, more jsonb
-) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-BEGIN
-    INSERT INTO @threadline@.audit_horizons AS horizon (table_schema, table_name, purged_before)
-    SELECT purged.*, cutoff FROM unnest(schemas, tables) AS purged
-    ON CONFLICT (table_name, table_schema) DO UPDATE SET purged_before = EXCLUDED.purged_before
-    WHERE horizon.purged_before < EXCLUDED.purged_before;
-    PERFORM @threadline@.record_removal('retention', reason, more || jsonb_build_object('before', cutoff, 'cutoffs', (
-        SELECT coalesce(jsonb_object_agg(format('%I.%I', purged.schema, purged.name), cutoff), '{}')
-        FROM unnest(schemas, tables) AS purged (schema, name)
-    )), removed);
-END
-$$;

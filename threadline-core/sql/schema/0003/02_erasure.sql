@@ -1,6 +1,5 @@
--- Erasure of a person: the state of its runs, and two functions that erase fields of records by id. Values of
--- rows are erased by erase_values. The library finds the records; the functions only replace an actor id by a
--- pseudonym, and other values by '[ERASED]'.
+-- Erasure of a person: the state of its runs, and functions that erase fields of records by id. The library finds
+-- the records; the functions only replace an actor id by a pseudonym, and other values by '[ERASED]'.
 
 CREATE TABLE @threadline@.audit_erasure_runs (
     id          uuid        PRIMARY KEY,
@@ -35,6 +34,39 @@ RETURN CASE WHEN document IS NULL OR cardinality(names) = 0 THEN document
         SELECT coalesce(jsonb_object_agg(name, '[ERASED]'), '{}') FROM unnest(names) AS name WHERE document ? name
     ) END;
 
+-- Erases the values of columns in changes of a table. Returns the number of updated changes.
+CREATE FUNCTION @threadline@.erase_change_values(
+    of_schema text, of_table text, ids bigint[], captured timestamptz[], columns text[], reason text
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    erased bigint;
+    row_keys text[];
+    includes_key boolean;
+BEGIN
+    PERFORM @threadline@.allow_trail_delete(true);
+    WITH updated AS (
+        UPDATE @threadline@.audit_changes AS change
+        SET data_after = @threadline@.erased_members(data_after, columns),
+            changed_from = @threadline@.erased_members(changed_from, columns)
+        FROM unnest(ids, captured) AS target (id, captured_at)
+        WHERE change.captured_at = target.captured_at AND change.id = target.id
+            AND change.table_name = of_table AND change.table_schema = of_schema
+            AND (change.data_after ?| columns OR change.changed_from ?| columns)
+        RETURNING change.row_key, change.table_pk ?| columns AS has_key
+    )
+    SELECT count(*), array_agg(DISTINCT updated.row_key), bool_or(has_key) INTO erased, row_keys, includes_key FROM updated;
+    IF includes_key THEN
+        RAISE EXCEPTION 'key columns cannot be erased: without its key a change belongs to no row'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM @threadline@.allow_trail_delete(false);
+    PERFORM @threadline@.record_removal('erasure', reason, jsonb_build_object('records', 'values', 'table_schema', of_schema,
+        'table_name', of_table, 'row_keys', row_keys, 'ids', ids, 'columns', columns), erased);
+    RETURN erased;
+END
+$$;
+
 -- Replaces the actor of changes by a pseudonym. Returns the number of updated changes.
 CREATE FUNCTION @threadline@.erase_change_actors(
     ids bigint[], captured timestamptz[], pseudonym text, reason text
@@ -60,8 +92,9 @@ BEGIN
 END
 $$;
 
--- Erases fields of transactions or actions: actor and on_behalf_of become the pseudonym; remote_addr also
--- erases client_addr and malformed context; reason and comment are of actions. Returns the number of records.
+-- Erases fields of transactions or actions: actor and on_behalf_of become the pseudonym; remote_addr also erases
+-- client_addr and all of a malformed context but source and meta; reason and comment are of actions. Returns the
+-- number of records.
 CREATE FUNCTION @threadline@.erase_context(
     records text, ids uuid[], pseudonym text, fields text[], meta_keys text[], reason text
 ) RETURNS bigint
@@ -70,7 +103,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_id CONSTANT text := erase_context.pseudonym;
     why CONSTANT text := erase_context.reason;
-    of_context CONSTANT text[] := CASE WHEN 'remote_addr' = ANY (fields) THEN '{remote_addr,context_error}' ELSE '{}' END;
     erased bigint;
 BEGIN
     IF new_id IS NULL OR new_id !~ '^erased-[0-9a-f]{32}$' THEN
@@ -89,7 +121,12 @@ BEGIN
             client_addr = CASE WHEN 'remote_addr' = ANY (fields) THEN NULL ELSE client_addr END,
             context = @threadline@.erased_members(CASE WHEN jsonb_typeof(context) = 'object' AND context ? 'meta'
                 THEN jsonb_set(context, '{meta}', @threadline@.erased_members(context -> 'meta', meta_keys))
-                ELSE context END, of_context)
+                ELSE context END, CASE
+                    WHEN NOT 'remote_addr' = ANY (fields) THEN '{}'::text[]
+                    WHEN jsonb_typeof(context) = 'object' AND context ? 'context_error'
+                    THEN ARRAY(SELECT jsonb_object_keys(context - '{source,meta}'::text[]))
+                    ELSE '{remote_addr}'
+                END)
         WHERE id = ANY (ids);
     ELSE
         UPDATE @threadline@.audit_actions SET

@@ -18,6 +18,7 @@ BEGIN
         '@threadline@.record_openings()'::regprocedure,
         '@threadline@.pseudonymous_actor(text, text)'::regprocedure,
         '@threadline@.erased_members(jsonb, text[])'::regprocedure,
+        '@threadline@.erase_change_values(text, text, bigint[], timestamptz[], text[], text)'::regprocedure,
         '@threadline@.erase_change_actors(bigint[], timestamptz[], text, text)'::regprocedure,
         '@threadline@.erase_context(text, uuid[], text, text[], text[], text)'::regprocedure
     );

@@ -13,47 +13,61 @@ role AS (
     WHERE role.rolname = ANY ($1)
         OR pg_catalog.cardinality($1) = 0 AND role.rolname IN (SELECT recent.db_user FROM recent)
 ),
+-- The roles that each can set, itself included.
+acting AS (
+    SELECT role.oid AS role, other.oid, other.rolsuper, other.oid = trail.owner AS is_owner
+    FROM role
+    JOIN pg_catalog.pg_roles AS other ON other.oid = role.oid
+        OR NOT role.rolsuper AND pg_catalog.pg_has_role(role.oid, other.oid, 'MEMBER')
+    CROSS JOIN trail
+),
+-- Without roles that can do everything.
+ordinary AS (
+    SELECT acting.role, acting.oid FROM acting
+    WHERE NOT EXISTS (
+        SELECT FROM acting AS same WHERE same.role = acting.role AND (same.rolsuper OR same.is_owner)
+    )
+),
 privilege (role, place, what) AS (
-    SELECT role.oid, 1, 'do everything: it is a superuser' FROM role WHERE role.rolsuper
-    UNION ALL
-    SELECT role.oid, 2, 'act as the owner of the trail'
-    FROM role CROSS JOIN trail WHERE NOT role.rolsuper AND pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-    UNION ALL
-    SELECT role.oid, 3, 'create objects in the schema of the trail'
-    FROM role CROSS JOIN trail
-    WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-        AND pg_catalog.has_schema_privilege(role.oid, trail.oid, 'CREATE')
-    UNION ALL
-    SELECT role.oid, 4, 'write ' || class.relname::text
-    FROM role CROSS JOIN trail
+    SELECT acting.role, 1, CASE WHEN acting.oid = acting.role THEN 'do everything: it is a superuser'
+        ELSE 'act as a superuser' END
+    FROM acting WHERE acting.rolsuper
+    UNION
+    SELECT acting.role, 2, 'act as the owner of the trail'
+    FROM acting WHERE acting.is_owner AND NOT EXISTS (
+        SELECT FROM acting AS same WHERE same.role = acting.role AND same.rolsuper
+    )
+    UNION
+    SELECT ordinary.role, 3, 'create objects in the schema of the trail'
+    FROM ordinary CROSS JOIN trail WHERE pg_catalog.has_schema_privilege(ordinary.oid, trail.oid, 'CREATE')
+    UNION
+    SELECT ordinary.role, 4, 'write ' || class.relname::text
+    FROM ordinary CROSS JOIN trail
     JOIN pg_catalog.pg_class AS class ON class.relnamespace = trail.oid AND class.relkind IN ('r', 'p')
-    WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-        -- State of workers, not records.
-        AND class.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs',
+    -- State of workers, not records.
+    WHERE class.relname NOT IN ('audit_feed_consumers', 'audit_baseline_runs', 'audit_retention_runs',
             'audit_jobs', 'audit_schedules', 'audit_saved_views', 'audit_delivery_failures')
-        AND (pg_catalog.has_table_privilege(role.oid, class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
-            OR pg_catalog.has_any_column_privilege(role.oid, class.oid, 'INSERT, UPDATE'))
-    UNION ALL
+        AND (pg_catalog.has_table_privilege(ordinary.oid, class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
+            OR pg_catalog.has_any_column_privilege(ordinary.oid, class.oid, 'INSERT, UPDATE'))
+    UNION
     -- The order of records, and the mark of a captured transaction.
-    SELECT role.oid, 4, 'set ' || class.relname::text
-    FROM role CROSS JOIN trail
+    SELECT ordinary.role, 4, 'set ' || class.relname::text
+    FROM ordinary CROSS JOIN trail
     JOIN pg_catalog.pg_class AS class ON class.relnamespace = trail.oid AND class.relkind = 'S'
-    WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-        AND class.relname IN ('audit_changes_id_seq', 'capture_session')
-        AND pg_catalog.has_sequence_privilege(role.oid, class.oid, 'USAGE, UPDATE')
-    UNION ALL
-    SELECT role.oid, 5, 'execute ' || function.proname::text
-    FROM role CROSS JOIN trail
+    WHERE class.relname IN ('audit_changes_id_seq', 'capture_session')
+        AND pg_catalog.has_sequence_privilege(ordinary.oid, class.oid, 'USAGE, UPDATE')
+    UNION
+    SELECT ordinary.role, 5, 'execute ' || function.proname::text
+    FROM ordinary CROSS JOIN trail
     JOIN pg_catalog.pg_proc AS function ON function.pronamespace = trail.oid
-    WHERE NOT role.rolsuper AND NOT pg_catalog.pg_has_role(role.oid, trail.owner, 'MEMBER')
-        AND (function.proname LIKE 'capture\_%' OR function.proname IN ('suspend_capture', 'erase_values',
-            'erase_change_actors', 'erase_context', 'remove_changes', 'remove_transactions', 'remove_actions',
-            'drop_trail_partition', 'record_check'))
-        AND pg_catalog.has_function_privilege(role.oid, function.oid, 'EXECUTE')
-    UNION ALL
-    SELECT role.oid, 6, 'set session_replication_role, which disables capture'
-    FROM role CROSS JOIN trail
-    WHERE NOT role.rolsuper AND pg_catalog.has_parameter_privilege(role.oid, 'session_replication_role', 'SET')
+    WHERE (function.proname LIKE 'capture\_%' OR function.proname IN ('suspend_capture', 'erase_values',
+            'erase_change_values', 'erase_change_actors', 'erase_context', 'remove_changes', 'remove_transactions',
+            'remove_actions', 'drop_trail_partition', 'record_check'))
+        AND pg_catalog.has_function_privilege(ordinary.oid, function.oid, 'EXECUTE')
+    UNION
+    SELECT acting.role, 6, 'set session_replication_role, which disables capture'
+    FROM acting JOIN role ON role.oid = acting.role
+    WHERE NOT role.rolsuper AND pg_catalog.has_parameter_privilege(acting.oid, 'session_replication_role', 'SET')
 )
 SELECT role.rolname::text AS name, (
     SELECT COALESCE(pg_catalog.jsonb_agg(privilege.what ORDER BY privilege.place, privilege.what), '[]')

@@ -67,9 +67,9 @@ pub enum RemovalTarget {
     },
     /// Fields of records of a person.
     PersonErasure {
-        /// The records: `changes`, `transactions` or `actions`.
+        /// The records: `values` of changes, `changes`, `transactions` or `actions`.
         records: String,
-        /// The fields, and keys of `meta` as `meta.key`.
+        /// The columns or fields, and keys of `meta` as `meta.key`.
         fields: Vec<String>,
     },
 }

@@ -12,3 +12,4 @@ WHERE id IN (
         AND (cancel_requested_at IS NOT NULL OR attempt >= max_attempts)
     FOR UPDATE SKIP LOCKED
 )
+RETURNING @columns@

@@ -6,5 +6,6 @@ WHERE object_gone_at IS NULL AND kind = ANY ($1)
         state = 'expired'
         OR state IN ('failed', 'cancelled') AND attempt > 0 AND ended_at < clock_timestamp() - interval '1 day'
     )
-ORDER BY ended_at
+-- Jobs whose objects cannot be deleted must not keep others from being deleted.
+ORDER BY random()
 LIMIT 100

@@ -82,15 +82,9 @@ fn links(request: &GrantedRequest, subject: Option<&EvidenceSubject>) -> Markup 
 
 fn terminal(subject: Option<&EvidenceSubject>, window: &Window) -> Terminal {
     let mut arguments = vec!["evidence".to_owned(), "history".to_owned()];
-    let mut of_subject = String::new();
     if let Some(subject) = subject {
         arguments.extend(["--subject".to_owned(), subject.to_string()]);
-        of_subject = format!(".subject(&{:?}.parse()?)", subject.as_str());
     }
     arguments.extend(window.arguments());
     Terminal::command(arguments)
-        .sql("SELECT * FROM threadline.audit_evidence ORDER BY order_id DESC LIMIT 50;")
-        .rust(format!(
-            "threadline::evidence::history(&mut conn, &EvidenceHistory::new(){of_subject}).await?"
-        ))
 }

@@ -3,6 +3,7 @@
 use threadline_export::jobs;
 use uuid::Uuid;
 
+use super::{check_grant, record_queued};
 use crate::background::find_job;
 use crate::connections::Connection;
 use crate::page::Screen;
@@ -19,8 +20,11 @@ pub(crate) async fn cancel(request: &GrantedRequest) -> Result<Screen, PageError
 
 /// Queues a failed or cancelled job of the operator again.
 pub(crate) async fn retry(request: &GrantedRequest) -> Result<Screen, PageError> {
+    check_grant(request)?;
     let (mut connection, id) = own_job(request).await?;
-    jobs::retry(&mut connection, id).await?;
+    let job = jobs::retry(&mut connection, id).await?;
+    drop(connection);
+    record_queued(request, &job).await;
     Ok(Screen::Redirect(request.href("/exports")))
 }
 

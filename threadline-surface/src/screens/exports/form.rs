@@ -9,6 +9,7 @@ use crate::download::FileFormat;
 use crate::question::{ChangeFilters, FieldError, Parameters};
 use crate::request::GrantedRequest;
 use crate::screens::download::FileOptions;
+use crate::view::filter_words::filter_list;
 use crate::view::form::{Choice, Field, field, select};
 
 /// The names of the fields.
@@ -129,28 +130,12 @@ fn check_box(name: &'static str, label: &str, is_on: bool, errors: &[FieldError]
     }
 }
 
-/// The filters as a list, and as hidden fields of a form.
-pub(crate) fn filter_fields(filters: &ChangeFilters) -> Markup {
-    html! {
-        @for (name, value) in filters.pairs() { input type="hidden" name=(name) value=(value); }
-    }
-}
-
 /// The filters in words.
-pub(crate) fn filter_list(filters: &ChangeFilters) -> Markup {
+pub(crate) fn export_filters(filters: &ChangeFilters) -> Markup {
     let pairs = filters.pairs();
-    html! {
-        @if pairs.is_empty() {
-            p { "All changes that you may see." }
-        } @else {
-            ul.chips aria-label="Filters" {
-                @for (name, value) in &pairs {
-                    li {
-                        span.note { (name.replace('_', " ")) }
-                        @if *name != "unattributed" { " " bdi.id { (value) } }
-                    }
-                }
-            }
-        }
+    if pairs.is_empty() {
+        html! { p { "All changes that you may see." } }
+    } else {
+        filter_list(&pairs)
     }
 }

@@ -4,10 +4,10 @@ use axum::http::StatusCode;
 use maud::html;
 use threadline_core::action;
 use threadline_core::context::ContextId;
-use threadline_export::jobs;
+use threadline_export::jobs::{self, Job};
 use uuid::Uuid;
 
-use super::form::{FIELDS, FileChoice, filter_fields, filter_list};
+use super::form::{FIELDS, FileChoice, export_filters};
 use crate::access::Capability;
 use crate::download::file_stem;
 use crate::page::{Page, Screen, Terminal};
@@ -16,6 +16,7 @@ use crate::question::{ChangeFilters, FieldError, Parameters};
 use crate::request::{GrantedRequest, PageContext};
 use crate::screens::download::reject_unknown_table;
 use crate::self_audit::{self, recorded_filters};
+use crate::view::filter_words::filter_fields;
 
 /// A filled form.
 struct QueueForm {
@@ -77,6 +78,15 @@ pub(crate) async fn enqueue(request: &GrantedRequest) -> Result<Screen, PageErro
     Ok(Screen::Redirect(request.href("/exports")))
 }
 
+/// Records that an existing export was queued again.
+pub(crate) async fn record_queued(request: &GrantedRequest, job: &Job) {
+    let action = action!("console.export")
+        .meta("mode", "background")
+        .meta("job", job.id.to_string())
+        .meta("scoped", request.scope().is_some());
+    self_audit::record(&request.settings, request.actor.as_ref(), "exports", action).await;
+}
+
 /// Refuses a grant that cannot queue exports, before it fills a form.
 pub(crate) fn check_grant(request: &GrantedRequest) -> Result<(), PageError> {
     // A file has the stored values.
@@ -115,6 +125,7 @@ impl QueueForm {
 
     fn terminal(&self, request: &GrantedRequest) -> Terminal {
         let mut arguments = vec!["export".to_owned(), "--background".to_owned()];
+        arguments.extend(["--name".to_owned(), file_stem(&self.filters)]);
         arguments.extend(self.filters.arguments());
         arguments.extend(self.file.arguments());
         arguments.extend(owner_arguments(request));
@@ -131,9 +142,9 @@ fn page(request: &GrantedRequest, form: &QueueForm, errors: &[FieldError]) -> Pa
         .as_ref()
         .map_or_else(|| Uuid::new_v4().to_string(), ToString::to_string);
     let body = html! {
-        (filter_list(&form.filters))
+        (export_filters(&form.filters))
         form.stack method="post" action=(request.href("/exports")) {
-            (filter_fields(&form.filters))
+            (filter_fields(&form.filters.pairs()))
             input type="hidden" name="once" value=(once);
             (form.file.fields(request, errors))
             button.primary type="submit" { "Queue the export" }

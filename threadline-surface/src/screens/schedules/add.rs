@@ -13,9 +13,10 @@ use crate::page_error::PageError;
 use crate::question::{ChangeFilters, FieldError, Parameters};
 use crate::request::{GrantedRequest, PageContext};
 use crate::screens::download::reject_unknown_table;
-use crate::screens::exports::form::{FIELDS, FileChoice, filter_fields, filter_list};
+use crate::screens::exports::form::{FIELDS, FileChoice, export_filters};
 use crate::screens::exports::{check_grant, owner_arguments};
 use crate::self_audit::{self, recorded_filters};
+use crate::view::filter_words::filter_fields;
 use crate::view::form::{Choice, Field, field, select};
 
 const SPANS: [(&str, &str, Span); 2] = [
@@ -189,9 +190,11 @@ impl ScheduleForm {
         let span = span.map_or("previous-period", |(name, ..)| *name);
         let span = span.replace('_', "-");
         let zone = self.zone.name();
-        let mut arguments = ["schedule", "add", name, cron, "--tz", zone, "--span", &span]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments = [
+            "schedule", "add", name, cron, "--tz", zone, "--span", &span, "--name", name,
+        ]
+        .map(str::to_owned)
+        .to_vec();
         arguments.extend(self.filters.arguments());
         arguments.extend(self.file.arguments());
         arguments.extend(owner_arguments(request));
@@ -201,9 +204,9 @@ impl ScheduleForm {
 
 fn page(request: &GrantedRequest, form: &ScheduleForm, errors: &[FieldError]) -> Page {
     let body = html! {
-        (filter_list(&form.filters))
+        (export_filters(&form.filters))
         form.stack method="post" action=(request.href("/exports/schedules")) {
-            (filter_fields(&form.filters))
+            (filter_fields(&form.filters.pairs()))
             (form.fields(request, errors))
             button.primary type="submit" { "Add the schedule" }
         }

@@ -7,14 +7,16 @@ use crate::href::Href;
 use crate::page::Screen;
 use crate::page_error::PageError;
 use crate::request::GrantedRequest;
-use crate::screens::exports::check_grant;
+use crate::screens::exports::{check_grant, record_queued};
 use crate::view::states::field_required;
 
 /// Queues the export of a schedule now.
 pub(crate) async fn run(request: &GrantedRequest) -> Result<Screen, PageError> {
     check_grant(request)?;
     let (mut connection, name) = own_schedule(request).await?;
-    schedules::run_now(&mut connection, &name).await?;
+    let job = schedules::run_now(&mut connection, &name).await?;
+    drop(connection);
+    record_queued(request, &job).await;
     Ok(Screen::Redirect(request.href("/exports")))
 }
 
