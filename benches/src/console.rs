@@ -28,6 +28,9 @@ pub(crate) struct ConsoleArguments {
     /// The number of runs; the minimum of their percentiles is printed.
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: u32,
+    /// A server to measure on, where the role may create databases; a temporary server unless given.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
 }
 
 /// A page, with its goal for the 95th percentile in milliseconds.
@@ -46,7 +49,7 @@ struct Times {
 
 /// Fills a trail, measures the pages and prints the results.
 pub(crate) async fn measure(arguments: ConsoleArguments) -> Result<()> {
-    let server = Server::start(None)?;
+    let server = Server::start(arguments.database_url.as_deref())?;
     println!("{}\n", server.facts().await?);
     let trail = Trail::build_captured(&server, arguments.changes).await?;
     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(trail.url());

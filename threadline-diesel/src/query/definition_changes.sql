@@ -36,6 +36,7 @@
         JOIN pg_catalog.pg_namespace AS of_type ON of_type.oid = element.typnamespace
         WHERE a.attrelid = class.oid AND a.attnum > 0 AND NOT a.attisdropped
             AND CASE WHEN policy.relation = class.oid THEN a.attnum = stored.attnum ELSE a.attname = stored.name END
+        OFFSET 0 -- Otherwise the planner joins all of pg_attribute.
     ) AS present ON true
     WHERE (present.name, present.type) IS DISTINCT FROM (stored.name, stored.type)
 )

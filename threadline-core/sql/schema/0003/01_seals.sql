@@ -94,9 +94,9 @@ RETURN (
         SELECT jsonb_typeof(content) = 'object' AND content <> '{}'
             AND name IN ('data_after', 'changed_from', 'context', 'meta') AS has_members,
             -- A malformed context can have a member whose path would be that of a member of meta.
-            name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}' AND NOT EXISTS (
-                SELECT FROM jsonb_object_keys(content) AS member WHERE starts_with(member, 'meta/')
-            ) AS has_meta
+            CASE WHEN name = 'context' AND jsonb_typeof(content -> 'meta') = 'object' AND content -> 'meta' <> '{}'
+                THEN NOT EXISTS (SELECT FROM jsonb_object_keys(content) AS member WHERE starts_with(member, 'meta/'))
+                ELSE false END AS has_meta
     ) AS form
     CROSS JOIN LATERAL (
         SELECT name, CASE
