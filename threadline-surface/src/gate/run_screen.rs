@@ -68,7 +68,8 @@ async fn read(
     let mut connection = request.settings.reader().await?;
     let conn: &mut AsyncPgConnection = &mut connection;
     let begin = format!(
-        "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = {}",
+        "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL jit = off; \
+         SET LOCAL statement_timeout = {}",
         limits.statement.as_millis()
     );
     AnsiTransactionManager::begin_transaction_sql(conn, &begin)
