@@ -41,11 +41,12 @@ pub use threadline_diesel::{
     capture_gaps, capture_status, change, correlation, count_changes, definition_changes,
     deployed_policies, deployed_tables, document_as_of, enrolments, explain_empty, feed,
     first_change, follow, history, history_notes, history_with_children, incident, introspect,
-    key_columns, last_change, list_tables, maintain_partitions, nearest_changes, plan_retention,
-    purge, purge_with_progress, record_action, record_baseline, recorded_actions, recorded_tables,
-    removals, resolve_key, resolve_value, restore, restore_plan, retention_run, retention_runs,
-    suspensions, time_travel, time_travel_first, timeline, transaction, transaction_summaries,
-    transactions, volume, volume_by,
+    key_columns, last_change, list_tables, maintain_partitions, nearest_changes,
+    plan_archived_retention, plan_retention, purge, purge_with_progress, record_action,
+    record_baseline, recorded_actions, recorded_tables, removals, resolve_key, resolve_value,
+    restore, restore_plan, retention_run, retention_runs, suspensions, time_travel,
+    time_travel_first, timeline, transaction, transaction_summaries, transactions, volume,
+    volume_by,
 };
 
 /// Actors, actions and the context of a write.

@@ -55,6 +55,7 @@ guide_tests! {
     redaction_runs_as_written: "redaction.md",
     console_runs_as_written: "console.md",
     supported_tables_runs_as_written: "supported-tables.md",
+    archive_runs_as_written: "archive.md",
     attribution_runs_as_written: "attribution.md",
     background_exports_runs_as_written: "background-exports.md",
     audited_attribute_runs_as_written: "audited-attribute.md",

@@ -135,8 +135,8 @@ const CHANGES: &str =
 fn every_table_of_the_trail_is_replicated_or_state() {
     // The primary seals; a replica has no log of its own.
     const STATE: &str = "audit_baseline_runs audit_delivery_failures audit_erasure_runs audit_feed_consumers \
-        audit_horizons audit_jobs audit_retention_runs audit_saved_views audit_schedules audit_seal_checkpoints \
-        audit_seal_chunks audit_seal_logs audit_seal_openings audit_seal_transactions audit_settings";
+        audit_horizons audit_jobs audit_restored_spans audit_retention_runs audit_saved_views audit_schedules \
+        audit_seal_checkpoints audit_seal_chunks audit_seal_logs audit_seal_openings audit_seal_transactions audit_settings";
     let mut known: Vec<_> = STATE
         .split_whitespace()
         .chain(REPLICATED_TABLES.iter().copied())

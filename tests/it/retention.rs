@@ -5,6 +5,7 @@ mod expired;
 mod images;
 mod interrupted;
 mod maintenance;
+mod restored;
 
 use std::time::Duration;
 

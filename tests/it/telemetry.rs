@@ -156,6 +156,8 @@ fn every_event_is_emitted_as_registered() {
     let events = collected(|| {
         telemetry::transaction_committed(1, 1);
         telemetry::action_recorded("ok");
+        telemetry::archive_finished(1, 0, 1, 1);
+        telemetry::archive_failed("not_sealed");
         telemetry::capture_refused("missing_actor");
         telemetry::check_failed("coverage", "database");
         telemetry::console_denied("timeline", "decision");

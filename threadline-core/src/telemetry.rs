@@ -34,6 +34,8 @@ pub struct Event {
 pub const EVENTS: &[Event] = &[
     TRANSACTION_COMMITTED,
     ACTION_RECORDED,
+    ARCHIVE_FINISHED,
+    ARCHIVE_FAILED,
     CAPTURE_REFUSED,
     CHECK_FAILED,
     CONSOLE_DENIED,
@@ -74,6 +76,20 @@ const ACTION_RECORDED: Event = Event {
     level: Level::DEBUG,
     fields: &["status"],
     counter: "threadline_actions_recorded_total",
+};
+
+const ARCHIVE_FINISHED: Event = Event {
+    name: "archive finished",
+    level: Level::INFO,
+    fields: &["days", "pending", "rows", "bytes"],
+    counter: "threadline_archives_finished_total",
+};
+
+const ARCHIVE_FAILED: Event = Event {
+    name: "archive failed",
+    level: Level::ERROR,
+    fields: &["kind"],
+    counter: "threadline_archives_failed_total",
 };
 
 const CAPTURE_REFUSED: Event = Event {
@@ -302,6 +318,19 @@ pub fn uncounted_transaction_committed() {
 pub fn action_recorded(status: &'static str) {
     tracing::debug!(target: TARGET, status, "action recorded");
     count(ACTION_RECORDED);
+}
+
+/// A run of the archive ended. Reports the number of days whose files were written, of days that wait for a restore, of
+/// records and bytes.
+pub fn archive_finished(days: usize, pending: usize, rows: u64, bytes: u64) {
+    tracing::info!(target: TARGET, days, pending, rows, bytes, "archive finished");
+    count(ARCHIVE_FINISHED);
+}
+
+/// A run of the archive failed or could not start.
+pub fn archive_failed(kind: &'static str) {
+    tracing::error!(target: TARGET, kind, "archive failed");
+    count(ARCHIVE_FAILED);
 }
 
 /// An audited write was rejected, because it has no actor or because it captured no change where one

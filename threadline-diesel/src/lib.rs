@@ -89,8 +89,8 @@ pub use self::{
     query::volume_groups::volume_by,
     restore::{Restore, RestorePlan, restore_plan},
     retention::{
-        audit_horizon, maintain_partitions, plan_retention, purge, purge_with_progress,
-        retention_run, retention_runs,
+        audit_horizon, maintain_partitions, plan_archived_retention, plan_retention, purge,
+        purge_with_progress, retention_run, retention_runs,
     },
     time_travel::{TimeTravel, time_travel, time_travel_first},
 };

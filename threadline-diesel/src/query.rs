@@ -67,6 +67,7 @@ pub use self::field_history::FieldHistory;
 pub use self::filter_values::{
     ColumnName, FieldValue, InvalidFilterValue, MAX_SEARCH_BYTES, MetaPattern, SearchText,
 };
+pub(crate) use self::gaps::removed_sql;
 pub use self::gaps::{CaptureGap, GapKind};
 pub use self::history::History;
 #[cfg(feature = "async")]

@@ -1,7 +1,7 @@
 //! Retention: planning and removing expired records, and maintaining partitions.
 //!
-//! The functions are [`plan_retention`], [`purge`], [`maintain_partitions`], [`retention_runs`] and
-//! [`audit_horizon`].
+//! The functions are [`plan_retention`], [`plan_archived_retention`], [`purge`], [`maintain_partitions`],
+//! [`retention_runs`] and [`audit_horizon`].
 //!
 //! A purge runs in steps, each a transaction of its own that takes about 50 ms. It can be killed at any point:
 //! each step records what it removes, and the next purge continues. A lease in the database lets one purge run
@@ -27,7 +27,7 @@ pub use options::{
 };
 pub use plan::{Expired, ExpiredPart, Notice, RetentionPlan};
 pub(crate) use planning::expired_before;
-pub use planning::plan_retention;
+pub use planning::{plan_archived_retention, plan_retention};
 pub use purge::{
     audit_horizon, maintain_partitions, purge, purge_with_progress, retention_run, retention_runs,
 };

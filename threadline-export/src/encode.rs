@@ -3,7 +3,7 @@
 mod csv;
 mod json;
 #[cfg(feature = "parquet")]
-mod parquet;
+pub(crate) mod parquet;
 
 use std::borrow::Cow;
 use std::io;

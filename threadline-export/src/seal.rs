@@ -10,7 +10,7 @@ mod checkpoints;
 mod error;
 mod export;
 mod keys;
-mod rows;
+pub(crate) mod rows;
 
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};

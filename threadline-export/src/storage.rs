@@ -3,6 +3,8 @@
 //! A job names its storage; the host's code connects names with stores and their credentials. A store is a
 //! local directory or any store of the crate [`object_store`], which this module re-exports.
 
+#[cfg(feature = "archive")]
+mod archive_objects;
 mod error;
 mod objects;
 

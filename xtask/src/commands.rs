@@ -2,6 +2,8 @@
 
 mod actions;
 mod actor;
+#[cfg(feature = "archive")]
+mod archive;
 mod as_of;
 mod baseline;
 mod continuity;
@@ -139,6 +141,10 @@ pub(crate) enum Command {
     /// Seal records in a Merkle log, publish signed checkpoints and verify them.
     #[command(subcommand)]
     Seal(seal::SealCommand),
+    /// Archive sealed days as Parquet, verify archived days and read them.
+    #[cfg(feature = "archive")]
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// Run the demonstration on a throwaway PostgreSQL.
     Demo(DemoArgs),
 }
@@ -176,6 +182,8 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Evidence(command) => block_on(evidence::run(host, command)),
         Command::Erase(command) => block_on(erase::run(host, command)),
         Command::Seal(command) => block_on(seal::run(command)),
+        #[cfg(feature = "archive")]
+        Command::Archive(command) => block_on(archive::run(host, command)),
         Command::Demo(args) => demo::run(host, &args),
     })
 }

@@ -10,7 +10,9 @@ use threadline_core::actor::ActorRef;
 use threadline_core::row_key::{RowKeyInput, RowKeyText};
 use threadline_core::table::TableName;
 
-use super::statements::{self, Answer, ContextCountsRow, KeyRow, StoredNamesRow, SubjectChangeRow};
+use super::statements::{
+    self, Answer, ArchiveRow, ContextCountsRow, KeyRow, StoredNamesRow, SubjectChangeRow,
+};
 use super::subject_map::{SubjectId, SubjectMap, SubjectRows};
 use super::{ErasureError, MAX_SUBJECT_CHANGES};
 use crate::query::Timeline;
@@ -33,8 +35,14 @@ pub struct ErasurePlan {
     pub transactions: i64,
     /// Actions by them or on their behalf.
     pub actions: i64,
+    /// Background jobs of them.
+    pub jobs: i64,
+    /// Schedules of them, which are paused.
+    pub schedules: i64,
     /// Saved views of them, which are removed.
     pub views: i64,
+    /// The storages with an archive of the trail. An erasure reaches them by the next run of the archive.
+    pub archives: Vec<String>,
     #[serde(skip)]
     pub(super) map: SubjectMap,
 }
@@ -64,7 +72,8 @@ impl ErasurePlan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let rows: i64 = self.tables.iter().map(|table| table.rows).sum();
-        rows + self.changes + self.transactions + self.actions + self.views == 0
+        let trail = rows + self.changes + self.transactions + self.actions;
+        trail + self.jobs + self.schedules + self.views == 0
     }
 
     /// The timelines of the person, for the answer to an access request: changes by them, on their behalf, and of
@@ -125,6 +134,7 @@ where
     let counts: ContextCountsRow = statements::count_context(actors.clone())
         .get_result(conn)
         .await?;
+    let archives: Vec<ArchiveRow> = statements::archives().load(conn).await?;
     Ok(ErasurePlan {
         subject: subject.clone(),
         tables,
@@ -132,7 +142,10 @@ where
         changes: counts.changes,
         transactions: counts.transactions,
         actions: counts.actions,
+        jobs: counts.jobs,
+        schedules: counts.schedules,
         views: counts.views,
+        archives: archives.into_iter().map(|one| one.storage).collect(),
         map: map.clone(),
     })
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::ErasureError;
 use super::plan::check_installed;
 use super::run::ErasureRun;
-use super::statements::{self, ReachRow, RunRow};
+use super::statements::{self, ArchiveRow, ReachRow, RunRow};
 
 /// The report of an erasure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,16 +69,52 @@ where
     let row = rows.into_iter().next().ok_or(ErasureError::NoSuchRun(id))?;
     let run = ErasureRun::try_from(row)?;
     let copies: ReachRow = statements::reach().get_result(conn).await?;
-    let reach = reach(&run, &copies, backup_retention);
+    let archives: Vec<ArchiveRow> = statements::archives().load(conn).await?;
+    let reach = reach(&run, &copies, &archives, backup_retention);
     Ok(ErasureReport { run, reach })
 }
 
-fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta>) -> Vec<Reach> {
-    let item = |place: &str, state, note: &str| Reach {
+fn item(place: &str, state: ReachState, note: &str) -> Reach {
+    Reach {
         place: place.to_owned(),
         state,
         note: note.to_owned(),
-    };
+    }
+}
+
+/// The archives of the trail, each as two copies if it has days that are no longer in the trail.
+fn archived(run: &ErasureRun, archives: &[ArchiveRow]) -> Vec<Reach> {
+    const RESTORE: &str = "restore these months, run the erasure again, then `archive run`";
+    let mut reach = Vec::new();
+    for archive in archives {
+        let place = format!("archive {}", archive.storage);
+        let is_rewritten = run.finished_at.is_some_and(|at| archive.checked_at > at);
+        let (state, note) = if !is_rewritten {
+            let note = "values that were archived before are rewritten by the next `archive run`";
+            (ReachState::Unfinished, note)
+        } else if archive.pending_days > 0 {
+            (ReachState::Unfinished, RESTORE)
+        } else {
+            (
+                ReachState::Done,
+                "the days with erased records are rewritten",
+            )
+        };
+        reach.push(item(&place, state, note));
+        if archive.has_removed_days {
+            let place = format!("{place}, days that are no longer in the trail");
+            reach.push(item(&place, ReachState::OutOfReach, RESTORE));
+        }
+    }
+    reach
+}
+
+fn reach(
+    run: &ErasureRun,
+    copies: &ReachRow,
+    archives: &[ArchiveRow],
+    backup_retention: Option<TimeDelta>,
+) -> Vec<Reach> {
     let done = match run.finished_at {
         Some(_) => ReachState::Done,
         None => ReachState::Unfinished,
@@ -87,10 +123,11 @@ fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta
         item(
             "trail",
             done,
-            "values, actors and the chosen parts of the context",
+            "values, actors and the chosen parts of the context; schedules of the person are paused",
         ),
         item("standby servers", done, "replication copies the erasure"),
     ];
+    reach.extend(archived(run, archives));
     if copies.stored_results > 0 {
         let state = match copies.results_expire_at {
             Some(at) => ReachState::By { at },
@@ -123,7 +160,7 @@ fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta
             "they connect records and stay; a key must not be personal data",
         ),
         item(
-            "actors of evidence, jobs, schedules and baseline runs; filters of other actors' views",
+            "actors of evidence and baseline runs; filters of jobs, schedules and other actors' views",
             ReachState::OutOfReach,
             "they name the actor without a pseudonym; evidence is append-only",
         ),
@@ -133,7 +170,7 @@ fn reach(run: &ErasureRun, copies: &ReachRow, backup_retention: Option<TimeDelta
             "find it with timeline --scan-values, and erase it by SQL",
         ),
         item(
-            "downloaded files, archived partitions, logs and the application's tables",
+            "downloaded files, logs and the application's tables",
             ReachState::OutOfReach,
             "they are not part of the trail",
         ),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::ErasureError;
 use super::plan::{ErasurePlan, TablePlan, check_installed};
 use super::statements::{
-    self, ContextRecords, ErasedChangesRow, ErasedContextRow, ErasedRow, RunRow,
+    self, ContextRecords, ErasedChangesRow, ErasedContextRow, ErasedRow, ErasedWorkRow, RunRow,
 };
 use crate::json::StoredJson;
 use crate::retention::execute::{load, load_one};
@@ -90,7 +90,8 @@ impl EraseOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErasureStep {
-    /// What was erased: `values` of changes, actors of `changes`, `transactions`, `actions` or `views`.
+    /// What was erased: `values` of changes, actors of `changes`, `transactions`, `actions`, `jobs`, `schedules` or
+    /// `views`.
     pub records: &'static str,
     /// The number of records.
     pub count: i64,
@@ -195,6 +196,10 @@ where
         work.erase_changes(conn, actor).await?;
         work.erase_context(conn, plan, actor).await?;
     }
+    let found: ErasedWorkRow =
+        load_one(conn, statements::erase_work(&run, plan.actors.clone())).await?;
+    work.report("jobs", found.jobs).await;
+    work.report("schedules", found.schedules).await;
     let views: ErasedRow =
         load_one(conn, statements::remove_views(&run, plan.actors.clone())).await?;
     work.report("views", views.records).await;

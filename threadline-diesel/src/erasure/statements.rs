@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 use uuid::Uuid;
@@ -109,6 +111,10 @@ pub(super) struct ContextCountsRow {
     #[diesel(sql_type = BigInt)]
     pub(super) actions: i64,
     #[diesel(sql_type = BigInt)]
+    pub(super) jobs: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) schedules: i64,
+    #[diesel(sql_type = BigInt)]
     pub(super) views: i64,
 }
 
@@ -172,6 +178,22 @@ pub(super) fn remove_views(run: &Run, actors: Vec<String>) -> Query {
     )
     .bind::<SqlUuid, _>(run.id)
     .bind::<Array<Text>, _>(actors)
+}
+
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(Pg))]
+pub(super) struct ErasedWorkRow {
+    #[diesel(sql_type = BigInt)]
+    pub(super) jobs: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) schedules: i64,
+}
+
+pub(super) fn erase_work(run: &Run, actors: Vec<String>) -> Query {
+    query(include_str!("sql/erase_work.sql"))
+        .bind::<SqlUuid, _>(run.id)
+        .bind::<Array<Text>, _>(actors)
+        .bind::<Text, _>(run.pseudonym.clone())
 }
 
 /// Ends a run. The subject is no longer stored.
@@ -284,4 +306,22 @@ pub(super) struct ReachRow {
 
 pub(super) fn reach() -> Query {
     query(include_str!("sql/reach.sql"))
+}
+
+/// The archive of the trail on a storage.
+#[derive(Debug, QueryableByName)]
+#[diesel(check_for_backend(Pg))]
+pub(super) struct ArchiveRow {
+    #[diesel(sql_type = Text)]
+    pub(super) storage: String,
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) checked_at: DateTime<Utc>,
+    #[diesel(sql_type = Integer)]
+    pub(super) pending_days: i32,
+    #[diesel(sql_type = Bool)]
+    pub(super) has_removed_days: bool,
+}
+
+pub(super) fn archives() -> Query {
+    query(include_str!("sql/archives.sql"))
 }

@@ -25,11 +25,12 @@ pub struct CaptureGap {
     /// What happened.
     pub kind: GapKind,
     /// When it began; for [`GapKind::Recreated`] and [`GapKind::TriggersMissing`] the last instant at which
-    /// capture is known to have worked; none for [`GapKind::Erased`] and [`GapKind::Removed`].
+    /// capture is known to have worked; for [`GapKind::Removed`] the end of the span before it that is restored
+    /// from an archive, if there is one; none for [`GapKind::Erased`].
     pub from: Option<DateTime<Utc>>,
     /// When it ended; none if it lasts, and for [`GapKind::Suspended`], whose end, at the latest the end of
     /// its transaction, is not recorded. For [`GapKind::Erased`] the instant of the erasure, for
-    /// [`GapKind::Removed`] the last cut-off.
+    /// [`GapKind::Removed`] the last cut-off, or the beginning of a span that is restored from an archive.
     pub to: Option<DateTime<Utc>>,
     /// The session user that suspended or disabled capture, enabled it again after triggers were missing,
     /// erased or removed.
@@ -117,7 +118,13 @@ impl fmt::Display for CaptureGap {
                 let columns = self.columns.join(", ");
                 write!(f, "values of {columns} were erased at {to} by {by}")?;
             }
-            GapKind::Removed => write!(f, "changes captured before {to} were removed by {by}")?,
+            GapKind::Removed => match self.from {
+                Some(_) => write!(
+                    f,
+                    "changes captured from {from} to {to} were removed by {by}"
+                )?,
+                None => write!(f, "changes captured before {to} were removed by {by}")?,
+            },
         }
         if let Some(reason) = &self.reason {
             write!(f, ": {reason}")?;
@@ -126,9 +133,17 @@ impl fmt::Display for CaptureGap {
     }
 }
 
+/// The statement of the times of which retention removed the changes of a table. The arguments are SQL expressions.
+pub(crate) fn removed_sql(schema: &str, table: &str) -> String {
+    include_str!("removed.sql")
+        .replace("@schema@", schema)
+        .replace("@table@", table)
+}
+
 /// The statement of the gaps. The arguments are SQL expressions.
 pub(super) fn gaps_sql(schema: &str, table: &str, key: &str) -> String {
     include_str!("gaps.sql")
+        .replace("@removed@", &removed_sql(schema, table))
         .replace("@threadline@", STORAGE_SCHEMA)
         .replace("@schema@", schema)
         .replace("@table@", table)

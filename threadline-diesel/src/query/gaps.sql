@@ -1,5 +1,5 @@
 -- The gaps that are recorded of a table, in the order of their ids. @schema@, @table@ and @key@
--- (of a row, for the erasures of its values, or null) are expressions.
+-- (of a row, for the erasures of its values, or null) are expressions. removed.sql is inserted.
 --
 -- Ids from first_id to last_id: a change with a smaller id is older than the gap, a change with a greater
 -- id was captured after it.
@@ -50,14 +50,14 @@ gap (kind, first_id, last_id, began_at, ended_at, recorded_by, reason, columns, 
         AND COALESCE(removal.scope -> 'row_keys', pg_catalog.jsonb_build_array(removal.scope -> 'row_key'))
             ?| ARRAY(SELECT s.row_key FROM @threadline@.row_segments(@schema@, @table@, @key@) AS s)
     UNION ALL
-    (
-        SELECT 'removed', 0, 0, NULL, horizon.purged_before, removal.removed_by, removal.reason, NULL, NULL
-        FROM @threadline@.audit_horizons AS horizon
-        JOIN @threadline@.audit_removals AS removal
-            ON removal.kind = 'retention' AND removal.scope -> 'cutoffs' ? pg_catalog.format('%I.%I', @schema@, @table@)
-        WHERE horizon.table_name = @table@ AND horizon.table_schema = @schema@
+    SELECT 'removed', removed.first_id, removed.last_id, removed.began_at, removed.ended_at, newest.removed_by,
+        newest.reason, NULL, NULL
+    FROM (@removed@) AS removed
+    CROSS JOIN LATERAL (
+        SELECT removal.removed_by, removal.reason FROM @threadline@.audit_removals AS removal
+        WHERE removal.kind = 'retention' AND removal.scope -> 'cutoffs' ? pg_catalog.format('%I.%I', @schema@, @table@)
         ORDER BY removal.order_id DESC LIMIT 1
-    )
+    ) AS newest
 )
 SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'kind', gap.kind, 'first_id', gap.first_id, 'last_id', gap.last_id, 'from', gap.began_at, 'to', gap.ended_at,
@@ -68,7 +68,7 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         WHERE run.table_name = @table@ AND run.table_schema = @schema@
             -- After enable_capture no earlier change counts as a record of a row, so all rows are recorded.
             AND run.state = 'finished' AND (run.selection = 'all' OR gap.kind <> 'suspended')
-            AND gap.began_at IS NOT NULL AND run.first_change >= gap.last_id
+            AND gap.began_at IS NOT NULL AND gap.kind <> 'removed' AND run.first_change >= gap.last_id
         ORDER BY run.id LIMIT 1
     )
 ) ORDER BY gap.first_id, gap.last_id), '[]') AS gaps

@@ -18,6 +18,12 @@ pub(crate) struct Cutoffs {
     pub(crate) transactions: Option<DateTime<Utc>>,
     /// For actions.
     pub(crate) actions: Option<DateTime<Utc>>,
+    /// Only records before this instant are archived; the cut-offs are not after it. None if it does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_to: Option<DateTime<Utc>>,
+    /// Nothing before this instant is removed: the end of the newest restored span that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kept_before: Option<DateTime<Utc>>,
 }
 
 /// The cut-off of one table.
@@ -42,7 +48,38 @@ impl Cutoffs {
                 .collect(),
             transactions: policy.transactions().map_or(Some(now), before),
             actions: before(policy.actions()),
+            archived_to: None,
+            kept_before: None,
         }
+    }
+
+    /// Limits the cut-offs to archived records.
+    pub(crate) fn archived_to(self, archived_to: Option<DateTime<Utc>>) -> Self {
+        let Some(archived) = archived_to else {
+            return self;
+        };
+        let limit = |before: Option<DateTime<Utc>>| before.map(|before| before.min(archived));
+        Self {
+            changes: limit(self.changes),
+            tables: self
+                .tables
+                .into_iter()
+                .map(|rule| TableCutoff {
+                    before: limit(rule.before),
+                    ..rule
+                })
+                .collect(),
+            transactions: limit(self.transactions),
+            actions: limit(self.actions),
+            archived_to,
+            ..self
+        }
+    }
+
+    /// Whether a partition is kept because of a restored span.
+    pub(crate) fn keep(&self, partition: &Partition) -> bool {
+        let kept = self.kept_before.zip(partition.from);
+        kept.is_some_and(|(kept_before, from)| from < kept_before)
     }
 
     /// The cut-off of a table's changes.
@@ -97,5 +134,20 @@ mod tests {
         assert_eq!(cutoffs.newest(), ago(10));
         assert_eq!(cutoffs.actions, None);
         assert_eq!(cutoffs.emptied_transactions(), ago(10));
+    }
+
+    #[test]
+    fn cutoffs_of_archived_records_are_not_after_the_end_of_the_archive() {
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let policy = RetentionPolicy::keep(days(30))
+            .table("a".parse().unwrap(), days(10))
+            .actions(Keep::FOREVER)
+            .build()
+            .unwrap();
+        let ago = |days| Some(now - TimeDelta::days(days));
+        let cutoffs = Cutoffs::new(&policy, now).archived_to(ago(20));
+        assert_eq!(cutoffs.of_table(&"a".parse().unwrap()), ago(20));
+        assert_eq!((cutoffs.changes, cutoffs.actions), (ago(30), None));
+        assert_eq!(cutoffs.transactions, ago(20));
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 /// The maximum number of rows that a step removes.
 pub const MAX_BATCH_SIZE: u32 = 100_000;
 
@@ -98,6 +100,7 @@ pub struct PurgeOptions {
     pub(crate) lock_wait: Duration,
     pub(crate) lock_attempts: i32,
     pub(crate) feed_consumers: FeedConsumers,
+    pub(crate) archived_to: Option<DateTime<Utc>>,
     pub(crate) months_ahead: u8,
     pub(crate) stop: StopSignal,
 }
@@ -112,6 +115,7 @@ impl Default for PurgeOptions {
             lock_wait: Duration::from_millis(50),
             lock_attempts: 20,
             feed_consumers: FeedConsumers::default(),
+            archived_to: None,
             months_ahead: 3,
             stop: StopSignal::default(),
         }
@@ -173,6 +177,14 @@ impl PurgeOptions {
     #[must_use]
     pub const fn feed_consumers(mut self, consumers: FeedConsumers) -> Self {
         self.feed_consumers = consumers;
+        self
+    }
+
+    /// Removes only records that are older than this instant, to which all records are archived. By default also
+    /// records that are not archived are removed.
+    #[must_use]
+    pub const fn archived_to(mut self, instant: DateTime<Utc>) -> Self {
+        self.archived_to = Some(instant);
         self
     }
 

@@ -56,6 +56,8 @@ pub enum Notice {
     LosesReasons,
     /// Rows whose last record is removed get a baseline with their last image.
     KeepsLastImages,
+    /// A span is restored from an archive: a purge removes neither it nor anything before it.
+    KeepsRestored,
 }
 
 /// The records that a purge would remove now, in parts.

@@ -11,7 +11,7 @@ use threadline_core::table::TableName;
 use super::cutoffs::Cutoffs;
 use super::partition::Partition;
 use super::plan::{Expired, ExpiredPart, Notice, RetentionPlan};
-use super::purge::{cutoffs, is_feed_behind, server_now};
+use super::purge::{cutoffs, cutoffs_at, is_feed_behind, server_now};
 use super::statements::{self, Query, query};
 use super::walk::tables_in;
 use crate::query::error::ReadError;
@@ -40,7 +40,34 @@ pub async fn plan_retention<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let cutoffs = cutoffs(conn, policy).await?;
+    plan_cutoffs(conn, policy, None).await
+}
+
+/// Plans a purge that removes only records before an instant, to which all records are archived, as
+/// [`PurgeOptions::archived_to`](super::PurgeOptions::archived_to).
+///
+/// # Errors
+/// As [`plan_retention`].
+pub async fn plan_archived_retention<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    archived_to: DateTime<Utc>,
+) -> Result<RetentionPlan, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    plan_cutoffs(conn, policy, Some(archived_to)).await
+}
+
+async fn plan_cutoffs<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    archived_to: Option<DateTime<Utc>>,
+) -> Result<RetentionPlan, ReadError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let cutoffs = cutoffs(conn, policy, archived_to).await?;
     let parts = expired_parts(conn, policy, &cutoffs).await?;
     let is_feed_behind = is_feed_behind(conn, &cutoffs).await?;
     let notices = [
@@ -51,6 +78,7 @@ where
             policy.last_images() == LastImages::Kept,
             Notice::KeepsLastImages,
         ),
+        (cutoffs.kept_before.is_some(), Notice::KeepsRestored),
     ];
     Ok(RetentionPlan {
         parts,
@@ -61,7 +89,8 @@ where
     })
 }
 
-/// The records that were expired some time ago, by the clock of the server, which is returned as well.
+/// The records that were expired some time ago, by the clock of the server, which is returned as well. Restored spans
+/// that were kept then are not among them.
 pub(crate) async fn expired_before<C>(
     conn: &mut C,
     policy: &RetentionPolicy,
@@ -71,7 +100,7 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let now = server_now(conn).await?;
-    let cutoffs = Cutoffs::new(policy, now - tolerance);
+    let cutoffs = cutoffs_at(conn, policy, now - tolerance).await?;
     Ok((now, expired_parts(conn, policy, &cutoffs).await?))
 }
 
@@ -88,7 +117,7 @@ where
     if let Some(newest) = cutoffs.newest() {
         let drops = policy.last_images() == LastImages::Purged;
         for partition in partitions(conn, "audit_changes").await? {
-            if partition.begins_before(newest) {
+            if partition.begins_before(newest) && !cutoffs.keep(&partition) {
                 parts.extend(changes_of(conn, cutoffs, &partition, drops).await?);
             }
         }
@@ -96,8 +125,8 @@ where
     }
     if let Some(before) = cutoffs.actions {
         for partition in partitions(conn, "audit_actions").await? {
-            if partition.begins_before(before) {
-                parts.extend(actions_of(conn, &partition, before).await?);
+            if partition.begins_before(before) && !cutoffs.keep(&partition) {
+                parts.extend(actions_of(conn, cutoffs, &partition, before).await?);
             }
         }
     }
@@ -144,7 +173,7 @@ where
         if !partition.begins_before(before) {
             continue;
         }
-        let counted = count_changes(partition, &table, before)
+        let counted = count_changes(partition, &table, before, cutoffs.kept_before)
             .get_result::<CountRow>(conn)
             .await?;
         if counted.rows > 0 {
@@ -161,6 +190,7 @@ where
 /// The expired actions of a partition.
 async fn actions_of<C>(
     conn: &mut C,
+    cutoffs: &Cutoffs,
     partition: &Partition,
     before: DateTime<Utc>,
 ) -> diesel::QueryResult<Option<ExpiredPart>>
@@ -168,10 +198,12 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     let counted = query(&format!(
-        "SELECT pg_catalog.count(*) AS rows FROM {} WHERE id < @threadline@.action_id_from($1)",
+        "SELECT pg_catalog.count(*) AS rows FROM {} WHERE id < @threadline@.action_id_from($1) \
+            AND id >= @threadline@.action_id_from(COALESCE($2, '-infinity'))",
         partition.relation()
     ))
     .bind::<Timestamptz, _>(before)
+    .bind::<Nullable<Timestamptz>, _>(cutoffs.kept_before)
     .get_result::<CountRow>(conn)
     .await?;
     if counted.rows == 0 {
@@ -234,15 +266,22 @@ fn part(
     }
 }
 
-fn count_changes(partition: &Partition, table: &TableName, before: DateTime<Utc>) -> Query {
+fn count_changes(
+    partition: &Partition,
+    table: &TableName,
+    before: DateTime<Utc>,
+    kept_before: Option<DateTime<Utc>>,
+) -> Query {
     query(&format!(
         "SELECT pg_catalog.count(*) AS rows FROM {} \
-         WHERE table_name = $1 AND table_schema = $2 AND captured_at < $3",
+         WHERE table_name = $1 AND table_schema = $2 AND captured_at < $3 \
+            AND captured_at >= COALESCE($4, '-infinity')",
         partition.relation()
     ))
     .bind::<Text, _>(table.name().to_owned())
     .bind::<Text, _>(table.schema().to_owned())
     .bind::<Timestamptz, _>(before)
+    .bind::<Nullable<Timestamptz>, _>(kept_before)
 }
 
 fn emptied_transactions(cutoffs: &Cutoffs, newest: DateTime<Utc>) -> Query {
@@ -255,7 +294,8 @@ fn emptied_transactions(cutoffs: &Cutoffs, newest: DateTime<Utc>) -> Query {
             WHERE change.transaction_id < @threadline@.transaction_id_from(LEAST($4, $6)) \
             GROUP BY change.transaction_id \
             HAVING pg_catalog.bool_and(COALESCE(change.captured_at < \
-                CASE WHEN rule.table_name IS NULL THEN $5 ELSE rule.before END, false))\
+                CASE WHEN rule.table_name IS NULL THEN $5 ELSE rule.before END, false)) \
+                AND pg_catalog.min(change.captured_at) >= COALESCE($7, '-infinity')\
          ) \
          SELECT class.relname::text AS partition_name, pg_catalog.count(*) AS rows \
          FROM expired JOIN @threadline@.audit_transactions AS recorded USING (id) \
@@ -278,6 +318,7 @@ fn emptied_transactions(cutoffs: &Cutoffs, newest: DateTime<Utc>) -> Query {
     .bind::<Timestamptz, _>(newest)
     .bind::<Nullable<Timestamptz>, _>(cutoffs.changes)
     .bind::<Nullable<Timestamptz>, _>(cutoffs.transactions)
+    .bind::<Nullable<Timestamptz>, _>(cutoffs.kept_before)
 }
 
 fn size_of(partition: &Partition) -> Query {

@@ -254,7 +254,7 @@ async fn begin<C>(
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    let cutoffs = cutoffs(conn, policy).await?;
+    let cutoffs = cutoffs(conn, policy, options.archived_to).await?;
     if options.feed_consumers == FeedConsumers::Block && is_feed_behind(conn, &cutoffs).await? {
         return Err(RetentionError::FeedBehind);
     }
@@ -274,15 +274,33 @@ where
     })
 }
 
-/// The cut-offs of a policy now, by the server's clock.
+/// The cut-offs of a policy now, by the server's clock; of archived records, if it is given until when they are.
 pub(super) async fn cutoffs<C>(
     conn: &mut C,
     policy: &RetentionPolicy,
+    archived_to: Option<DateTime<Utc>>,
 ) -> diesel::QueryResult<Cutoffs>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    Ok(Cutoffs::new(policy, server_now(conn).await?))
+    let now = server_now(conn).await?;
+    let cutoffs = cutoffs_at(conn, policy, now).await?;
+    Ok(cutoffs.archived_to(archived_to))
+}
+
+/// The cut-offs of a policy at an instant.
+pub(super) async fn cutoffs_at<C>(
+    conn: &mut C,
+    policy: &RetentionPolicy,
+    at: DateTime<Utc>,
+) -> diesel::QueryResult<Cutoffs>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    let kept: statements::Instant = load_one(conn, statements::kept_before(at)).await?;
+    let mut cutoffs = Cutoffs::new(policy, at);
+    cutoffs.kept_before = kept.instant;
+    Ok(cutoffs)
 }
 
 /// The server's clock.

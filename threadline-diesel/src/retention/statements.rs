@@ -24,6 +24,15 @@ pub(crate) fn now() -> Query {
     query("SELECT pg_catalog.clock_timestamp() AS instant")
 }
 
+/// The end of the newest restored span that is kept at an instant.
+pub(crate) fn kept_before(at: DateTime<Utc>) -> Query {
+    query(
+        "SELECT pg_catalog.max(to_instant) AS instant FROM @threadline@.audit_restored_spans \
+         WHERE keep_until > $1",
+    )
+    .bind::<Timestamptz, _>(at)
+}
+
 pub(crate) fn horizon(table: &TableName) -> Query {
     query("SELECT @threadline@.audit_horizon($1, $2) AS instant")
         .bind::<Text, _>(table.schema().to_owned())

@@ -1,5 +1,6 @@
 //! Removes expired records step by step. Each step is one statement and so one transaction: if a purge is killed,
-//! the counts match the removed records, and the next purge continues.
+//! the counts match the removed records, and the next purge continues. Restored spans that are kept stay, with all
+//! before them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -94,7 +95,7 @@ where
         let mut tables = BTreeSet::new();
         let mut left = Vec::new();
         for partition in self.partitions("audit_changes").await? {
-            if !partition.begins_before(newest) {
+            if !partition.begins_before(newest) || self.cutoffs.keep(&partition) {
                 continue;
             }
             let found = self.tables_in(&partition).await?;
@@ -148,7 +149,7 @@ where
             let (Some(from), Some(to)) = (partition.from, partition.to) else {
                 continue;
             };
-            if to > before {
+            if to > before || self.cutoffs.keep(&partition) {
                 continue;
             }
             let row: statements::Answer =
@@ -185,6 +186,9 @@ where
     async fn purge_actions(&mut self, before: DateTime<Utc>) -> Result<(), Halt> {
         let mut has_rest = false;
         for partition in self.partitions("audit_actions").await? {
+            if self.cutoffs.keep(&partition) {
+                continue;
+            }
             if partition.ends_by(before) {
                 self.drop(&partition, "actions").await?;
             } else {

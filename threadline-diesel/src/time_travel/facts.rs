@@ -3,13 +3,19 @@
 use chrono::{DateTime, Utc};
 use diesel::sql_types::Jsonb;
 use serde::Deserialize;
+use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
 use super::{Gaps, TimeTravel, TimeTravelError};
 use crate::json::StoredJson;
+use crate::query::removed_sql;
 
 /// The statement that reads [`Facts`]; its parameters are schema and name.
-pub(crate) const FACTS: &str = include_str!("facts.sql");
+pub(crate) fn facts_sql() -> String {
+    include_str!("facts.sql")
+        .replace("@removed@", &removed_sql("$1", "$2"))
+        .replace("@threadline@", STORAGE_SCHEMA)
+}
 
 /// Its row.
 #[derive(Debug, diesel::QueryableByName)]
@@ -31,6 +37,7 @@ pub(crate) struct Facts {
     suspensions: Vec<Suspension>,
     baselines: Vec<BaselineRun>,
     last_purge: Option<DateTime<Utc>>,
+    removed: Vec<Removed>,
     purge_keeps_rows: bool,
     truncations: Vec<Truncation>,
 }
@@ -91,6 +98,16 @@ struct BaselineRun {
     of_all_rows: bool,
 }
 
+/// A time of which retention removed the changes.
+#[derive(Debug, Deserialize)]
+struct Removed {
+    /// Changes with smaller ids are older.
+    last_id: i64,
+    /// The end of the restored span before it, if there is one.
+    from: Option<DateTime<Utc>>,
+    to: DateTime<Utc>,
+}
+
 /// A truncate of the table, or of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Truncation {
@@ -117,6 +134,20 @@ enum Event {
     },
     Disabled,
     Suspended,
+    /// The end of a restored span. Later changes, until an instant, are removed.
+    Removed {
+        until: DateTime<Utc>,
+    },
+}
+
+impl Boundary {
+    /// Changes with greater ids are newer.
+    fn last_id(&self) -> i64 {
+        match self.event {
+            Event::Removed { .. } => self.order_id - 1,
+            _ => self.order_id,
+        }
+    }
 }
 
 /// Which records determine the rows of a table as of an instant.
@@ -156,7 +187,7 @@ impl Facts {
         };
         let end = boundaries.iter().find(|one| one.at > instant);
         // The instant at which the trail had all rows that existed at the boundary.
-        let settled = self.baseline(start, end).or(self.last_purge);
+        let settled = self.baseline(instant, start, end).or(self.purge(instant));
         let gap = self.gap(instant, start, end, settled);
         if let (Some(reason), Gaps::Refused) = (&gap, travel.gaps) {
             return Err(TimeTravelError::Incomplete {
@@ -178,7 +209,7 @@ impl Facts {
             });
         }
         let after = match gap {
-            None => start.order_id,
+            None => start.last_id(),
             Some(_) => enrolled.and_then(|one| one.key_since).unwrap_or(0),
         };
         let (emptied, truncated_partitions) = self.truncations(instant, after);
@@ -219,6 +250,13 @@ impl Facts {
                 at: one.at,
                 event: Event::Suspended,
             }))
+            .chain(self.removed.iter().filter_map(|one| {
+                Some(Boundary {
+                    order_id: one.last_id,
+                    at: one.from?,
+                    event: Event::Removed { until: one.to },
+                })
+            }))
             .collect();
         boundaries.sort_by_key(|one| one.order_id);
         boundaries
@@ -238,16 +276,32 @@ impl Facts {
         })
     }
 
-    fn loses_rows(&self) -> bool {
-        self.last_purge.is_some() && !self.purge_keeps_rows
+    /// The last purge. It concerns no instant in a restored span with all changes before it.
+    fn purge(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.last_purge.filter(|_| !self.is_restored(instant))
+    }
+
+    /// Whether changes after an instant are removed, but not the changes until then.
+    fn is_restored(&self, instant: DateTime<Utc>) -> bool {
+        let mut removed = self.removed.iter();
+        removed.any(|one| one.from.is_some_and(|from| from > instant))
+    }
+
+    fn loses_rows(&self, instant: DateTime<Utc>) -> bool {
+        self.purge(instant).is_some() && !self.purge_keeps_rows
     }
 
     /// When the first baseline ended that recorded every row that the trail did not know since the
     /// boundary. Where the trail knew rows before the boundary, it must have recorded all rows.
-    fn baseline(&self, start: &Boundary, end: Option<&Boundary>) -> Option<DateTime<Utc>> {
+    fn baseline(
+        &self,
+        instant: DateTime<Utc>,
+        start: &Boundary,
+        end: Option<&Boundary>,
+    ) -> Option<DateTime<Utc>> {
         let since = self
-            .last_purge
-            .filter(|_| self.loses_rows())
+            .purge(instant)
+            .filter(|_| self.loses_rows(instant))
             .map_or(start.at, |purge| purge.max(start.at));
         let is_first = matches!(start.event, Event::Enabled { first: true, .. });
         self.baselines
@@ -265,7 +319,23 @@ impl Facts {
         end: Option<&Boundary>,
         settled: Option<DateTime<Utc>>,
     ) -> Option<String> {
-        let baseline = self.baseline(start, end);
+        let baseline = self.baseline(instant, start, end);
+        if let Event::Removed { until } = start.event
+            && instant < until
+        {
+            return Some(format!(
+                "its changes from {} to {until} were removed",
+                start.at
+            ));
+        }
+        if self.is_restored(instant)
+            && let Some(first) = self.removed.first().filter(|one| one.to <= instant)
+        {
+            return Some(format!(
+                "its changes before {} were removed, and others after the restored span",
+                first.to
+            ));
+        }
         let truncated = self
             .truncations
             .iter()
@@ -303,7 +373,7 @@ impl Facts {
                 "it had rows when capture was enabled at {}, and no finished baseline recorded them",
                 start.at
             )),
-            _ if self.loses_rows() => Some(
+            _ if self.loses_rows(instant) => Some(
                 "a purge removed the last images of rows, and no finished baseline recorded them since"
                     .into(),
             ),

@@ -1,4 +1,4 @@
--- Facts about one table from the trail and the catalogs. $1: schema, $2: name.
+-- Facts about one table from the trail and the catalogs. $1: schema, $2: name. removed.sql is inserted.
 WITH relation AS (
     SELECT class.oid FROM pg_catalog.pg_class AS class
     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -99,6 +99,12 @@ SELECT pg_catalog.jsonb_build_object(
     'last_purge', (
         SELECT max(removal.removed_at) FROM @threadline@.audit_removals AS removal
         WHERE removal.kind = 'retention' AND removal.scope -> 'cutoffs' ? pg_catalog.format('%I.%I', $1, $2)
+    ),
+    'removed', (
+        SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'last_id', removed.last_id, 'from', removed.began_at, 'to', removed.ended_at
+        ) ORDER BY removed.last_id), '[]')
+        FROM (@removed@) AS removed
     ),
     'purge_keeps_rows', NOT EXISTS (
         SELECT FROM @threadline@.audit_retention_runs AS run

@@ -9,7 +9,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use threadline_core::storage::STORAGE_SCHEMA;
 use threadline_core::table::TableName;
 
-use super::facts::{FACTS, Facts, FactsRow};
+use super::facts::{Facts, FactsRow, facts_sql};
 use super::query::AsOfQuery;
 use super::source::Source;
 use super::{TimeTravel, TimeTravelError};
@@ -159,7 +159,7 @@ where
                 table.clone(),
             ));
         }
-        let found = diesel::sql_query(FACTS.replace("@threadline@", STORAGE_SCHEMA))
+        let found = diesel::sql_query(facts_sql())
             .bind::<Text, _>(table.schema())
             .bind::<Text, _>(table.name())
             .get_result::<FactsRow>(conn)

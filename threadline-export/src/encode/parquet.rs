@@ -8,7 +8,7 @@ use arrow_schema::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use self::columns::Columns;
@@ -26,8 +26,8 @@ const ROW_GROUP_ROWS: usize = 100_000;
 const ROW_GROUP_BYTES: usize = 12 * 1024 * 1024;
 
 /// The limits of a batch of changes, which is held in memory unencoded.
-const BATCH_ROWS: usize = 1024;
-const BATCH_BYTES: usize = 1024 * 1024;
+pub(crate) const BATCH_ROWS: usize = 1024;
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The maximum size of a dictionary; there is one in memory for each column.
 const DICTIONARY_BYTES: usize = 128 * 1024;
@@ -96,13 +96,18 @@ impl ParquetRows {
     }
 }
 
-fn properties() -> WriterProperties {
-    let mut properties = WriterProperties::builder()
+/// The properties of all files: compression, and the limits of memory.
+pub(crate) fn limited_properties() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
         .set_created_by(concat!("threadline-export ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+}
+
+fn properties() -> WriterProperties {
+    let mut properties = limited_properties();
     for column in WITHOUT_DICTIONARY {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
     }

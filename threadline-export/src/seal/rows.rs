@@ -13,17 +13,17 @@ use threadline_seal::record::{ENTRY_BYTES, Entry, RecordKind};
 use super::{SealError, parse_fields};
 
 /// A statement on the trail.
-pub(super) fn query(sql: &str) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+pub(crate) fn query(sql: &str) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
     diesel::sql_query(sql.replace("@threadline@", STORAGE_SCHEMA)).into_boxed()
 }
 
 /// An index or size of the log as PostgreSQL stores it.
-pub(super) fn as_bigint(number: u64) -> i64 {
+pub(crate) fn as_bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The inverse of [`as_bigint`].
-pub(super) fn from_bigint(number: i64) -> u64 {
+pub(crate) fn from_bigint(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -86,9 +86,9 @@ pub(super) struct LogRow {
 
 /// A chunk of leaves.
 #[derive(Debug, QueryableByName)]
-pub(super) struct ChunkRow {
+pub(crate) struct ChunkRow {
     #[diesel(sql_type = BigInt)]
-    pub(super) first_leaf: i64,
+    pub(crate) first_leaf: i64,
     #[diesel(sql_type = BigInt)]
     pub(super) first_id: i64,
     #[diesel(sql_type = BigInt)]
@@ -101,7 +101,7 @@ pub(super) struct ChunkRow {
 
 impl ChunkRow {
     /// The entries and secrets of its leaves.
-    pub(super) fn leaves(&self) -> Result<Vec<(Entry, [u8; 16])>, SealError> {
+    pub(crate) fn leaves(&self) -> Result<Vec<(Entry, [u8; 16])>, SealError> {
         let malformed = || SealError::State("a chunk");
         let (entries, rest) = self.entries.as_chunks::<ENTRY_BYTES>();
         let (secrets, more) = self.secrets.as_chunks::<16>();
@@ -130,13 +130,13 @@ pub(super) struct CheckpointRow {
 
 /// A record of which fields were erased.
 #[derive(Debug, QueryableByName)]
-pub(super) struct OpeningRow {
+pub(crate) struct OpeningRow {
     #[diesel(sql_type = BigInt)]
-    pub(super) leaf: i64,
+    pub(crate) leaf: i64,
     #[diesel(sql_type = Text)]
-    pub(super) erased: String,
+    pub(crate) erased: String,
     #[diesel(sql_type = Text)]
-    pub(super) salts: String,
+    pub(crate) salts: String,
 }
 
 /// The state of the log and its newest checkpoint.

@@ -45,7 +45,7 @@ impl Storages {
 }
 
 impl Storage {
-    fn full_path(&self, key: &Path) -> Path {
+    pub(super) fn full_path(&self, key: &Path) -> Path {
         self.prefix.parts().chain(key.parts()).collect()
     }
 

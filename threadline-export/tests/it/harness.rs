@@ -137,6 +137,19 @@ impl Trail {
         }
     }
 
+    /// A connection as another role.
+    pub(crate) async fn connect_as(&self, role: &str) -> AsyncPgConnection {
+        AsyncPgConnection::establish(&self.database.url_as(role))
+            .await
+            .expect("a connection")
+    }
+
+    /// Runs a script that may fail.
+    pub(crate) fn try_run(&self, sql: &str) -> Result<(), String> {
+        let outcome = self.database.execute_script(sql);
+        outcome.map_err(|error| error.to_string())
+    }
+
     pub(crate) fn query(&self, sql: &str) -> String {
         self.database
             .query_text(sql)

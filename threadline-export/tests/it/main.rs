@@ -1,6 +1,7 @@
 //! Exports from a `PostgreSQL` server, read back by independent tools.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod archive;
 mod delivery;
 mod files;
 mod flat;

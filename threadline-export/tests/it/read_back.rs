@@ -344,7 +344,7 @@ fn duckdb_reads_csv_back_exactly_with_null_and_empty_strings() {
 
 /// A Python virtual environment with pyarrow and `DuckDB`, kept for later runs. `None` if it cannot be
 /// created, as without a network.
-fn python_with_readers() -> Option<&'static Path> {
+pub(crate) fn python_with_readers() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     PYTHON.get_or_init(create_python_with_readers).as_deref()
 }

@@ -88,6 +88,10 @@ fn notices(plan: &RetentionPlan) -> Markup {
                     Notice::KeepsLastImages => {
                         span.token { "note" } " A row whose last record is removed gets a baseline with its last image."
                     }
+                    Notice::KeepsRestored => {
+                        span.token { "note" }
+                        " A span is restored from an archive: a purge removes neither it nor anything before it."
+                    }
                     _ => {}
                 }
             }

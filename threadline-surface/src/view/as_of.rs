@@ -93,7 +93,9 @@ fn earlier_records(request: &GrantedRequest, at: DateTime<Utc>, table: &Complete
     let Some(facts) = table.table() else {
         return html! {};
     };
-    let is_removal = |gap: &&CaptureGap| gap.kind == GapKind::Removed && gap.to > Some(at);
+    let is_removal = |gap: &&CaptureGap| {
+        gap.kind == GapKind::Removed && gap.to > Some(at) && gap.from.is_none_or(|from| from <= at)
+    };
     html! {
         @if let Some(removal) = facts.gaps.iter().rev().find(is_removal) {
             p { "Older records were removed by retention: " bdi { (removal) } "." }

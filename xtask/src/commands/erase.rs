@@ -340,6 +340,8 @@ fn print_plan(plan: &ErasurePlan, output: &OutputArgs) -> Result<(), Failure> {
         ("changes", plan.changes),
         ("transactions", plan.transactions),
         ("actions", plan.actions),
+        ("background jobs", plan.jobs),
+        ("schedules", plan.schedules),
         ("saved views", plan.views),
     ] {
         rows.push([records.to_owned(), actors.clone(), count.to_string()]);
@@ -347,6 +349,13 @@ fn print_plan(plan: &ErasurePlan, output: &OutputArgs) -> Result<(), Failure> {
     print_block(&show_table(["where", "what", "not erased"], &rows))?;
     if plan.is_empty() {
         print_note("nothing is left to erase");
+    }
+    if !plan.archives.is_empty() {
+        print_note(&format!(
+            "archives are erased by the next `archive run`: {}; months that are no longer in the trail only after \
+             `archive restore`",
+            escape(&plan.archives.join(", "))
+        ));
     }
     Ok(())
 }

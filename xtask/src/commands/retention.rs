@@ -5,14 +5,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use diesel_async::AsyncPgConnection;
 use threadline_core::retention::{InvalidRetention, Keep, RetentionPolicy};
 use threadline_core::table::TableName;
 use threadline_diesel::retention::{
-    BatchSize, FeedConsumers, PurgeOptions, RetentionError, RunState, StopSignal, plan_retention,
-    purge_with_progress, retention_runs,
+    BatchSize, FeedConsumers, PurgeOptions, RetentionError, RunState, StopSignal,
+    plan_archived_retention, plan_retention, purge_with_progress, retention_runs,
 };
+#[cfg(feature = "archive")]
+use threadline_export::archive;
 
 use crate::args::{DatabaseArgs, OutputArgs};
 use crate::connection::{connect, read, transaction};
@@ -44,6 +47,10 @@ pub(crate) struct RetentionPolicyArgs {
     /// Keep the changes of a table for another period: `table=days` or `table=forever`.
     #[arg(long, value_name = "TABLE=DAYS", requires = "keep_days")]
     keep: Vec<TableKeep>,
+    /// Remove only records that are archived on this storage, as the last `archive run` verified.
+    #[cfg(feature = "archive")]
+    #[arg(long, value_name = "STORAGE")]
+    archived_only: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -117,7 +124,8 @@ pub(crate) async fn run(host: Host, command: RetentionCommand) -> Result<Answer,
         RetentionCommand::Plan(args) => {
             let policy = build_policy(host, &args.policy)?;
             let mut conn = connect(&args.database).await?;
-            plan(&mut conn, &policy, &args.output).await
+            let archived_to = archived_to(&mut conn, &args.policy).await?;
+            plan(&mut conn, &policy, archived_to, &args.output).await
         }
         RetentionCommand::Purge(args) => purge(host, args).await,
         RetentionCommand::Runs(args) => {
@@ -155,14 +163,47 @@ fn build_policy(host: Host, args: &RetentionPolicyArgs) -> Result<RetentionPolic
     policy().map_err(wrong)
 }
 
+/// Until when all records are archived, if only those are removed.
+#[cfg(feature = "archive")]
+async fn archived_to(
+    conn: &mut AsyncPgConnection,
+    args: &RetentionPolicyArgs,
+) -> Result<Option<DateTime<Utc>>, Failure> {
+    let Some(storage) = &args.archived_only else {
+        return Ok(None);
+    };
+    let archived = transaction(conn, async |conn| archive::archived_to(conn, storage).await)
+        .await
+        .context("cannot read until when records are archived")?;
+    match archived {
+        Some(archived) => Ok(Some(archived)),
+        None => Err(Failure::usage(format!(
+            "nothing is archived on storage {storage:?}: check the name, or run `archive run --storage {storage}`"
+        ))),
+    }
+}
+
+#[cfg(not(feature = "archive"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+async fn archived_to(
+    _conn: &mut AsyncPgConnection,
+    _args: &RetentionPolicyArgs,
+) -> Result<Option<DateTime<Utc>>, Failure> {
+    Ok(None)
+}
+
 async fn plan(
     conn: &mut AsyncPgConnection,
     policy: &RetentionPolicy,
+    archived_to: Option<DateTime<Utc>>,
     output: &OutputArgs,
 ) -> Result<Answer, Failure> {
-    let plan = transaction(conn, async |conn| plan_retention(conn, policy).await)
-        .await
-        .context("cannot plan the purge")?;
+    let plan = transaction(conn, async |conn| match archived_to {
+        Some(archived_to) => plan_archived_retention(conn, policy, archived_to).await,
+        None => plan_retention(conn, policy).await,
+    })
+    .await
+    .context("cannot plan the purge")?;
     if output.json {
         print_json(&plan)?;
     } else {
@@ -175,8 +216,9 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
     let policy = build_policy(host, &args.policy)?;
     let batch_size = BatchSize::new(args.batch_size).map_err(Failure::usage)?;
     let mut conn = connect(&args.database).await?;
+    let archived_to = archived_to(&mut conn, &args.policy).await?;
     if !args.execute {
-        let answer = plan(&mut conn, &policy, &args.output).await?;
+        let answer = plan(&mut conn, &policy, archived_to, &args.output).await?;
         print_note("nothing was removed; add --execute to remove the records");
         return Ok(answer);
     }
@@ -187,6 +229,9 @@ async fn purge(host: Host, args: PurgeArgs) -> Result<Answer, Failure> {
         .stop_signal(stop.clone());
     if let Some(batches) = args.max_batches {
         options = options.max_batches(batches);
+    }
+    if let Some(archived_to) = archived_to {
+        options = options.archived_to(archived_to);
     }
     if args.ignore_feed {
         options = options.feed_consumers(FeedConsumers::Ignore);

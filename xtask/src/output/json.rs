@@ -34,6 +34,42 @@ pub(crate) fn write_ndjson<T: Serialize>(
     Ok(())
 }
 
+/// A writer of NDJSON that escapes each line as the functions of this module do.
+#[cfg(feature = "archive")]
+pub(crate) struct EscapedLines<W> {
+    out: W,
+    line: Vec<u8>,
+}
+
+#[cfg(feature = "archive")]
+impl<W: Write> EscapedLines<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self {
+            out,
+            line: Vec::new(),
+        }
+    }
+}
+
+#[cfg(feature = "archive")]
+impl<W: Write> Write for EscapedLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = String::from_utf8_lossy(&self.line);
+                self.out.write_all(escape_json(&line).as_bytes())?;
+                self.line.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Writes the characters that a terminal acts on as `\u` escapes. JSON has them in strings only, apart from the
 /// line breaks of an indented document.
 fn escape_json(json: &str) -> String {

@@ -32,6 +32,9 @@ pub(crate) fn print_plan(plan: &RetentionPlan) -> io::Result<()> {
             Notice::KeepsLastImages => {
                 "a row whose last record is removed gets a baseline with its last image"
             }
+            Notice::KeepsRestored => {
+                "a span is restored from an archive: a purge removes neither it nor anything before it"
+            }
             _ => continue,
         };
         writeln!(out, "{text}")?;

@@ -37,6 +37,17 @@ CREATE TABLE @threadline@.audit_horizons (
 );
 COMMENT ON TABLE @threadline@.audit_horizons IS 'One row for each table of which retention removed changes: its last cut-off.';
 
+CREATE TABLE @threadline@.audit_restored_spans (
+    from_instant timestamptz PRIMARY KEY,
+    to_instant   timestamptz NOT NULL,
+    first_id     bigint      NOT NULL,
+    last_id      bigint      NOT NULL,
+    keep_until   timestamptz NOT NULL,
+    reason       text        NOT NULL
+);
+COMMENT ON TABLE @threadline@.audit_restored_spans IS
+    'One row for each partition of changes restored from an archive. A purge keeps all before its end until keep_until.';
+
 -- Records a removal by retention, and raises the horizon of the tables to the cut-off. `before` is the cut-off of
 -- removed transactions and actions, which belong to no table.
 CREATE FUNCTION @threadline@.record_purge(
@@ -58,8 +69,8 @@ $$;
 -- Removes the oldest changes of one table captured before an instant: at most `batch`, from one partition.
 -- 0 means that none are left. A transaction is removed with its last change if it began before
 -- `transactions_before` (null: never). With `keep_last_images`, a row whose newest change is removed gets a
--- new baseline, unless the image may be outdated: the row was deleted, or after the change the table was
--- truncated, capture was disabled, or the key was redefined.
+-- new baseline, unless the image may be outdated: the row was deleted, the change is restored, or after it the table
+-- was truncated, capture was disabled, or the key was redefined.
 CREATE FUNCTION @threadline@.remove_changes(
     of_schema text, of_table text, before timestamptz, batch integer, reason text,
     keep_last_images boolean DEFAULT false, transactions_before timestamptz DEFAULT 'infinity',
@@ -73,10 +84,14 @@ DECLARE
     known_after bigint;
     last_at timestamptz;
     ids uuid[];
+    -- Nothing is removed before the end of the newest restored span that is kept.
+    kept timestamptz := coalesce(
+        (SELECT max(to_instant) FROM @threadline@.audit_restored_spans WHERE keep_until > now()), '-infinity');
 BEGIN
     changes := 0; transactions := 0; baselines := 0;
     SELECT change.tableoid INTO partition FROM @threadline@.audit_changes AS change
     WHERE change.table_name = of_table AND change.table_schema = of_schema AND change.captured_at < before
+        AND change.captured_at >= kept
     ORDER BY change.captured_at, change.id LIMIT 1;
     IF NOT FOUND THEN
         RETURN;
@@ -88,6 +103,7 @@ BEGIN
             UNION ALL
             SELECT max(id) FROM @threadline@.audit_changes
             WHERE table_name = of_table AND table_schema = of_schema AND row_key IS NULL AND op = 'truncate'
+            UNION ALL SELECT max(last_id) FROM @threadline@.audit_restored_spans
         ) AS ends (order_id);
     END IF;
     PERFORM @threadline@.allow_trail_delete(true);
@@ -123,7 +139,7 @@ BEGIN
     USING of_table, of_schema, before, batch, keep_last_images, this_transaction, known_after;
     PERFORM @threadline@.record_transaction(this_transaction, concat(txid_current(), '|||')) WHERE baselines > 0;
     DELETE FROM @threadline@.audit_key_changes AS moved
-    WHERE moved.captured_at <= last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
+    WHERE moved.captured_at BETWEEN kept AND last_at AND moved.table_name = of_table AND moved.table_schema = of_schema;
 
     DELETE FROM @threadline@.audit_transactions AS emptied
     WHERE emptied.id BETWEEN ids[1] AND ids[cardinality(ids)] AND emptied.id = ANY (ids)
@@ -181,6 +197,7 @@ BEGIN
         PERFORM @threadline@.allow_trail_delete(true);
         DELETE FROM @threadline@.audit_key_changes AS moved
         WHERE moved.captured_at >= part.from_instant AND moved.captured_at < part.to_instant;
+        DELETE FROM @threadline@.audit_restored_spans AS span WHERE span.from_instant = part.from_instant;
         PERFORM @threadline@.allow_trail_delete(false);
     END IF;
     PERFORM @threadline@.record_purge(reason, schemas, tables, part.to_instant,
@@ -225,7 +242,9 @@ BEGIN
     PERFORM @threadline@.allow_trail_delete(true);
     DELETE FROM @threadline@.audit_actions WHERE id < @threadline@.action_id_from(before) AND id = ANY (ARRAY(
         SELECT expired.id FROM @threadline@.audit_actions AS expired
-        WHERE expired.id < @threadline@.action_id_from(before) ORDER BY expired.id LIMIT batch
+        WHERE expired.id < @threadline@.action_id_from(before) AND expired.id >= @threadline@.action_id_from(coalesce(
+            (SELECT max(to_instant) FROM @threadline@.audit_restored_spans WHERE keep_until > now()), '-infinity'))
+        ORDER BY expired.id LIMIT batch
     ));
     GET DIAGNOSTICS removed = ROW_COUNT;
     PERFORM @threadline@.allow_trail_delete(false);

@@ -65,13 +65,14 @@ BEGIN
 END
 $$;
 
--- The audit horizon of a table: when capture was first enabled, or the last cut-off of a purge if that is
--- later. Null if the table was never captured.
+-- The audit horizon of a table: when capture was first enabled, or if that is later, the last cut-off of a purge or
+-- the first restored span before it. Null if the table was never captured.
 CREATE FUNCTION @threadline@.audit_horizon(of_schema text, of_table text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT GREATEST(min(e.recorded_at), (
-        SELECT h.purged_before FROM @threadline@.audit_horizons AS h
+        SELECT LEAST(h.purged_before, (SELECT min(span.from_instant) FROM @threadline@.audit_restored_spans AS span))
+        FROM @threadline@.audit_horizons AS h
         WHERE h.table_name = of_table AND h.table_schema = of_schema
     ))
     FROM @threadline@.audit_enrolments AS e

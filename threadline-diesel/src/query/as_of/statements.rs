@@ -29,6 +29,8 @@ const CALL_ROW_AS_OF: &str = "\
         SELECT FROM @threadline@.audit_suspensions AS s \
         WHERE s.order_id > CASE WHEN answer.later THEN 0 ELSE COALESCE(answer.change_id, 0) END \
           AND pg_catalog.format('%I.%I', $1, $2) = ANY (s.tables) \
+      ) OR EXISTS ( \
+        SELECT FROM @threadline@.audit_restored_spans \
       ) AS may_have_gaps, \
       @definition_changes@ AS definition_changes \
     FROM @threadline@.row_as_of(";
