@@ -2,6 +2,7 @@
 """Verifies a sealed export of a Threadline audit trail. Python's standard library is all it needs.
 
     verify.py --vkey FILE --checkpoints DIR --export FILE [--size N]
+    verify.py --vkey FILE --proof FILE
 
 A second implementation of threadline-seal/FORMAT.md, which shares no code with threadline-verify. It prints one
 JSON object and exits with 0 (verified), 1 (not verified), 2 (wrong usage) or 3 (could not read).
@@ -384,6 +385,8 @@ def verify(keys, directory, export, size=None):
         raise OSError("no checkpoints")
     check = ExportCheck(checkpoints, sizes[-1], read_removals(export))
     for line in lines_of(export):
+        if size is not None and check.frontier.size == check.size:
+            break  # What is after the requested size is not verified.
         try:
             check.check_line(line)
         except NotVerified as finding:
@@ -392,6 +395,59 @@ def verify(keys, directory, export, size=None):
     frontier = check.frontier
     return {"verified": True, "size": frontier.size, "root": frontier.root().hex(),
             "checkpoints": bisect.bisect_right(sizes, frontier.size)}
+
+
+def inclusion_root(leaf, digest, size, proof):
+    """The root that a proof leads to (RFC 9162, 2.1.3.2)."""
+    node, last = leaf, size - 1
+    for sibling in proof:
+        if last == 0:
+            raise ValueError("the proof is too long")
+        if node & 1 or node == last:
+            digest = node_hash(sibling, digest)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            digest = node_hash(digest, sibling)
+        node, last = node >> 1, last >> 1
+    if last:
+        raise ValueError("the proof is too short")
+    return digest
+
+
+def verify_proof(keys, path):
+    """Verifies a proof of one record (C2SP tlog-proof)."""
+    with open(path, "rb") as file:
+        text = file.read()
+    try:
+        proof, separator, note = text.partition(b"\n\n")
+        header, extra, index, *hashes = proof.split(b"\n")
+        if header != b"c2sp.org/tlog-proof@v1" or not separator or extra[:6] != b"extra ":
+            raise ValueError("not a proof")
+        record = parse_line(base64.b64decode(extra[6:], validate=True))
+        if index != b"index %d" % record["leaf"]:
+            raise ValueError("index is not the leaf of the record")
+        hashes = [base64.b64decode(line, validate=True) for line in hashes]
+        if any(len(digest) != 32 for digest in hashes):
+            raise ValueError("a line is not a hash")
+    except MALFORMED as error:
+        raise NotVerified("proof_bad", str(error)) from None
+    leaf, entry = record["leaf"], record["entry"]
+    try:
+        origin, size, root = open_checkpoint(note, keys)
+    except MALFORMED as error:
+        raise NotVerified("signature_bad", str(error), leaf, entry) from None
+    try:
+        check_content(record)
+    except MALFORMED as error:
+        raise NotVerified("content_differs", str(error), leaf, entry) from None
+    try:
+        if leaf >= size or inclusion_root(leaf, leaf_hash(entry), size, hashes) != root:
+            raise ValueError("the proof does not lead to the root")
+    except ValueError as error:
+        raise NotVerified("proof_bad", str(error), leaf, entry) from None
+    return {"verified": True, "origin": origin, "size": size, "root": root.hex(), "leaf": leaf,
+            "kind": record["kind"], "id": record["id"]}
 
 
 def read_removals(export):
@@ -470,17 +526,23 @@ class ExportCheck:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vkey", required=True)
-    parser.add_argument("--checkpoints", required=True)
-    parser.add_argument("--export", required=True)
+    parser.add_argument("--checkpoints")
+    parser.add_argument("--export")
+    parser.add_argument("--proof")
     parser.add_argument("--size", type=int)
     arguments = parser.parse_args()
+    if not arguments.proof and not (arguments.checkpoints and arguments.export):
+        parser.error("pass --proof, or --checkpoints and --export")
     try:
         keys = read_keys(arguments.vkey)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 3 if isinstance(error, OSError) else 2
     try:
-        answer = verify(keys, arguments.checkpoints, arguments.export, arguments.size)
+        if arguments.proof:
+            answer = verify_proof(keys, arguments.proof)
+        else:
+            answer = verify(keys, arguments.checkpoints, arguments.export, arguments.size)
     except NotVerified as finding:
         answer = {"verified": False, "reason": finding.reason, "detail": finding.detail}
         if finding.leaf is not None:

@@ -180,6 +180,8 @@ fn every_event_is_emitted_as_registered() {
         telemetry::jobs_expired(1);
         telemetry::schedule_due("export");
         telemetry::worker_failed("no_connection");
+        telemetry::seal_finished(1, 1, std::time::Duration::from_millis(1));
+        telemetry::seal_failed("storage");
         telemetry::retention_started(1);
         telemetry::retention_step(1, "removed", 1, 1, 1);
         telemetry::retention_finished(1, "completed", 1, 1, 1, 1);

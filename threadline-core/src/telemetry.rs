@@ -58,6 +58,8 @@ pub const EVENTS: &[Event] = &[
     JOBS_EXPIRED,
     SCHEDULE_DUE,
     WORKER_FAILED,
+    SEAL_FINISHED,
+    SEAL_FAILED,
     RETENTION_STARTED,
     RETENTION_STEP,
     RETENTION_FINISHED,
@@ -250,6 +252,20 @@ const WORKER_FAILED: Event = Event {
     level: Level::ERROR,
     fields: &["code"],
     counter: "threadline_workers_failed_total",
+};
+
+const SEAL_FINISHED: Event = Event {
+    name: "seal finished",
+    level: Level::INFO,
+    fields: &["sealed", "published", "ms"],
+    counter: "threadline_seals_finished_total",
+};
+
+const SEAL_FAILED: Event = Event {
+    name: "seal failed",
+    level: Level::ERROR,
+    fields: &["kind"],
+    counter: "threadline_seals_failed_total",
 };
 
 const RETENTION_STARTED: Event = Event {
@@ -482,6 +498,19 @@ pub fn schedule_due(kind: &'static str) {
 pub fn worker_failed(code: &str) {
     tracing::error!(target: TARGET, code, "worker failed");
     count(WORKER_FAILED);
+}
+
+/// A round of the sealer ended. Reports the number of sealed records and of published checkpoints.
+pub fn seal_finished(sealed: u64, published: usize, duration: std::time::Duration) {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(target: TARGET, sealed, published, ms, "seal finished");
+    count(SEAL_FINISHED);
+}
+
+/// A round of the sealer failed. The next one continues.
+pub fn seal_failed(kind: &'static str) {
+    tracing::error!(target: TARGET, kind, "seal failed");
+    count(SEAL_FAILED);
 }
 
 /// A purge started.

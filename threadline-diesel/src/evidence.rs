@@ -32,7 +32,7 @@ use threadline_core::table::InvalidTableName;
 pub use self::check::{Check, CheckOptions, UnknownCheck, days, hours};
 pub use self::document::{
     ClaimAssessment, DocumentFilters, DocumentMode, DocumentSummary, EvidenceContent,
-    EvidenceDocument, EvidenceDocumentQuery, EvidenceRecord, MAX_DOCUMENT_BYTES,
+    EvidenceDocument, EvidenceDocumentQuery, EvidenceRecord, EvidenceSeal, MAX_DOCUMENT_BYTES,
     MAX_DOCUMENT_RECORDS, RecordStatuses, evidence_document,
 };
 pub use self::gaps::EvidenceGap;

@@ -7,10 +7,16 @@
 
 mod append;
 mod checkpoints;
+mod continuation;
 mod error;
 mod export;
-mod keys;
+mod leaves;
+mod prove;
+mod publication;
+mod publish;
 pub(crate) mod rows;
+mod signer;
+mod worker;
 
 use diesel::sql_types::Text;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -19,14 +25,19 @@ use threadline_seal::field::Fields;
 use threadline_seal::key::VerifierKey;
 use threadline_seal::record::RecordKind;
 
-pub use checkpoints::{check_published, publish_checkpoints, sign_checkpoint};
+pub use checkpoints::sign_checkpoint;
+pub use continuation::{Continuation, continue_log};
 pub use error::SealError;
 pub use export::write_sealed_export;
-pub use keys::{read_key_file, read_key_variable};
+pub use prove::{InvalidSealedRecord, SealedRecord, add_seals, prove};
+pub use publication::Publication;
+pub use publish::{check_published, publish_checkpoints};
 pub use rows::SealStatus;
+pub use signer::{SignCommand, Signer, read_key_file, read_key_variable};
+pub use worker::{Round, SealWorker, run_round};
 
 use append::Append;
-use rows::{FieldsRow, query};
+use rows::{FieldsRow, TextRow, query};
 
 /// The greatest number of ids that one step seals.
 const STEP_IDS: i64 = 4_096;
@@ -44,6 +55,8 @@ pub enum Step {
     Sealed {
         /// The number of new leaves.
         leaves: u64,
+        /// The id up to which all records are sealed.
+        sealed_to: i64,
     },
     /// All settled records are sealed.
     Idle,
@@ -94,13 +107,19 @@ pub async fn seal_next(conn: &mut AsyncPgConnection) -> Result<Step, SealError> 
         // Another sealer was faster, or the consumer was created again.
         if after >= settled {
             feed::acknowledge_to(conn, &consumer, settled).await?;
-            return Ok(Step::Sealed { leaves: 0 });
+            return Ok(Step::Sealed {
+                leaves: 0,
+                sealed_to: after,
+            });
         }
         append.push_records(conn, after, to).await?;
         let leaves = append.new_leaves();
         append.store(conn, to).await?;
         feed::acknowledge_to(conn, &consumer, to).await?;
-        Ok(Step::Sealed { leaves })
+        Ok(Step::Sealed {
+            leaves,
+            sealed_to: to,
+        })
     })
     .await
 }
@@ -110,10 +129,21 @@ pub async fn seal_next(conn: &mut AsyncPgConnection) -> Result<Step, SealError> 
 /// # Errors
 /// When the database reports an error.
 pub async fn status(conn: &mut AsyncPgConnection) -> Result<Option<SealStatus>, SealError> {
-    let mut rows: Vec<SealStatus> = query(include_str!("seal/sql/status.sql"))
+    conn.transaction(async |conn| {
+        let mut rows: Vec<SealStatus> = query(include_str!("seal/sql/status.sql"))
+            .load(conn)
+            .await?;
+        Ok(rows.pop())
+    })
+    .await
+}
+
+/// The origin of the log.
+async fn read_origin(conn: &mut AsyncPgConnection) -> Result<String, SealError> {
+    let mut rows: Vec<TextRow> = query("SELECT origin AS value FROM @threadline@.audit_seal_logs")
         .load(conn)
         .await?;
-    Ok(rows.pop())
+    Ok(rows.pop().ok_or(SealError::NotBegun)?.value)
 }
 
 /// Parses the fields of a record, which the database returns as a JSON object.

@@ -83,7 +83,9 @@ async fn seal_all(conn: &mut AsyncPgConnection) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let key = SigningKey::from_seed("example.com/trail", &[7; 32]).expect("a key");
-    seal::sign_checkpoint(conn, &key).await.expect("a checkpoint");
+    seal::sign_checkpoint(conn, &key)
+        .await
+        .expect("a checkpoint");
 }
 
 #[test]

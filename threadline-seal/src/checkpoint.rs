@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::key::{SigningKey, VerifierKey};
-use crate::note::{Note, NoteError};
+use crate::note::{Note, NoteError, NoteSignature};
 
 /// The state of a log.
 ///
@@ -98,8 +98,14 @@ impl Checkpoint {
     /// The note with this checkpoint, signed.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> Note {
+        self.with_signature(key.sign(&self.to_string()))
+    }
+
+    /// The note with this checkpoint and a signature of its text.
+    #[must_use]
+    pub fn with_signature(&self, signature: NoteSignature) -> Note {
         let mut note = Note::new(&self.to_string());
-        note.add(key.sign(note.text()));
+        note.add(signature);
         note
     }
 

@@ -54,7 +54,8 @@ impl fmt::Debug for Digest {
 
 /// Decodes lower-case hexadecimal digits of exactly `N` bytes. Upper-case digits are refused, so that a
 /// value has one form.
-pub(crate) fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+#[must_use]
+pub fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }

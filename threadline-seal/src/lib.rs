@@ -4,11 +4,15 @@
 pub mod checkpoint;
 pub mod digest;
 pub mod field;
+pub mod file;
+pub mod inclusion;
 pub mod instant;
 pub mod key;
 pub mod note;
+pub mod proof;
 pub mod record;
 pub mod sealed_line;
+pub mod tile_builder;
 pub mod tiles;
 pub mod tree;
 pub mod verify;

@@ -90,6 +90,23 @@ pub fn new_tiles(old: u64, new: u64) -> Vec<Tile> {
     tiles
 }
 
+/// The highest tile of a tree; none of the tree without leaves. A publisher writes it last.
+///
+/// ```
+/// use threadline_seal::tiles::{new_tiles, top_tile};
+///
+/// assert_eq!(top_tile(70_000), new_tiles(0, 70_000).pop());
+/// ```
+#[must_use]
+pub fn top_tile(size: u64) -> Option<Tile> {
+    let level = size.checked_ilog2()? / TILE_WIDTH.ilog2();
+    Some(Tile {
+        level,
+        index: 0,
+        width: size >> (level * TILE_WIDTH.ilog2()),
+    })
+}
+
 /// The hash of the subtree above the hashes of a tile.
 #[must_use]
 pub fn tile_root(hashes: &[Digest]) -> Digest {

@@ -3,11 +3,11 @@
 mod export;
 mod finding;
 mod lines;
+mod proof;
 mod published;
 mod published_tiles;
 mod removals;
 mod roots;
-mod state;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use finding::{Answer, Finding, Reason, Summary};
+pub use proof::{ProofAnswer, ProofSummary, verify_proof};
 
+use crate::file::replace_file;
 use crate::key::VerifierKey;
 use export::check_export;
 use published::Published;
 use published_tiles::PublishedTiles;
-use roots::RootCheck;
 
 /// A verification could not be run.
 #[derive(Debug, Error)]
@@ -153,8 +154,9 @@ impl Verification {
         self
     }
 
-    /// Verifies as of the newest checkpoint with at most `size` leaves, for an export that is older than the
-    /// newest checkpoint.
+    /// Verifies as of the newest checkpoint with at most `size` leaves. An export may be older than the newest
+    /// checkpoint, or have more leaves: those are not verified, but their removals explain missing records and
+    /// fields. Verify the whole export as well.
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.size = Some(size);
@@ -185,23 +187,20 @@ impl Verification {
             .tiles
             .as_deref()
             .map(|directory| PublishedTiles::new(directory, summary.size));
-        if let Some(mut tiles) = tiles.clone() {
-            let mut roots = RootCheck::new(published.checkpoints());
-            for leaf in 0..summary.size {
-                roots.push(tiles.leaf_hash(leaf)?)?;
-            }
-            roots.finish()?;
+        if let Some(tiles) = tiles.clone() {
+            tiles.check(published.checkpoints())?;
             summary.consistent = true;
         }
         if let Some(path) = &self.export {
-            check_export(path, &published, tiles, &mut summary)?;
+            check_export(path, &published, tiles, self.size, &mut summary)?;
             summary.consistent = true;
         }
         if let Some(file) = &self.state
             && self.size.is_none()
             && (summary.consistent || !file.exists())
         {
-            state::write(file, published.newest_note())?;
+            replace_file(file, published.newest_note())
+                .map_err(|error| VerifyError::file(file, error))?;
         }
         Ok(summary)
     }

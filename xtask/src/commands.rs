@@ -181,7 +181,7 @@ pub(crate) fn run(host: Host, command: Command) -> Exit {
         Command::Replica(command) => replica::run(&command),
         Command::Evidence(command) => block_on(evidence::run(host, command)),
         Command::Erase(command) => block_on(erase::run(host, command)),
-        Command::Seal(command) => block_on(seal::run(command)),
+        Command::Seal(command) => block_on(seal::run(host, command)),
         #[cfg(feature = "archive")]
         Command::Archive(command) => block_on(archive::run(host, command)),
         Command::Demo(args) => demo::run(host, &args),

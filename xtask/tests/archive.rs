@@ -90,7 +90,14 @@ impl Site {
     /// Seals all records; transactions of autovacuum may delay it.
     fn seal(&self) {
         wait_until("the sealer", || {
-            self.answers(&["seal", "run", "--key-file", "seal.pem", "--publish", "published"]);
+            self.answers(&[
+                "seal",
+                "run",
+                "--key-file",
+                "seal.pem",
+                "--publish",
+                "published",
+            ]);
             let status: Value =
                 serde_json::from_str(&self.answers(&["seal", "status", "--json"])).unwrap();
             status["sealed_to"] == status["last_id"]
@@ -144,7 +151,10 @@ impl Site {
     fn ends(&self, args: &[&str]) -> (i32, String) {
         let output = self.output(args);
         let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(text).unwrap(),
+        )
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -220,7 +230,10 @@ fn days_are_archived_listed_verified_and_fetched() {
     let verified = site.answers(&["archive", "verify"]);
     assert_eq!(verified, "verified: 3 day(s), 9 file(s), 360 record(s)\n");
     let verified = site.json(&["archive", "verify", day, "--json"]);
-    assert_eq!((&verified["verified"], &verified["days"]), (&true.into(), &1.into()));
+    assert_eq!(
+        (&verified["verified"], &verified["days"]),
+        (&true.into(), &1.into())
+    );
     let args = ["archive", "fetch", "--table", "notes", "--key", "155"];
     let change: Value = serde_json::from_str(&site.answers(&args)).unwrap();
     assert_eq!(change["data_after"]["id"], 155);
@@ -246,9 +259,17 @@ fn a_damaged_file_and_a_forged_record_end_with_1() {
         "{text}"
     );
     // The days before are archived.
-    let manifests = site.files().iter().filter(|it| it.ends_with("json")).count();
+    let manifests = site
+        .files()
+        .iter()
+        .filter(|it| it.ends_with("json"))
+        .count();
     assert_eq!((manifests, site.files()), (2, site.listed()));
-    let file = site.listed().into_iter().find(|it| it.contains("/changes/")).unwrap();
+    let file = site
+        .listed()
+        .into_iter()
+        .find(|it| it.contains("/changes/"))
+        .unwrap();
     let path = site.storage().join(&file);
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -256,7 +277,10 @@ fn a_damaged_file_and_a_forged_record_end_with_1() {
     fs::write(&path, bytes).unwrap();
     let (code, text) = site.ends(&["archive", "verify"]);
     assert_eq!(code, 1);
-    assert!(text.starts_with("not verified: ") && text.contains(&file), "{text}");
+    assert!(
+        text.starts_with("not verified: ") && text.contains(&file),
+        "{text}"
+    );
     let (code, text) = site.ends(&["archive", "verify", "--json"]);
     let result: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &result["verified"]), (1, &false.into()));
@@ -310,7 +334,10 @@ fn a_run_killed_at_any_moment_leaves_whole_days_and_the_next_one_continues() {
     assert_eq!(site.files(), site.listed());
     let days = site.json(&["archive", "list", "--json"]);
     let days = days["days"].as_array().unwrap();
-    let changes: u64 = days.iter().map(|day| day["changes"].as_u64().unwrap()).sum();
+    let changes: u64 = days
+        .iter()
+        .map(|day| day["changes"].as_u64().unwrap())
+        .sum();
     assert_eq!((days.len(), changes), (3, 6_000));
     assert_eq!(site.ends(&["archive", "verify"]).0, 0);
 }
@@ -349,6 +376,9 @@ fn two_runs_at_once_end_with_whole_days() {
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
         assert_eq!(code, 3);
-        assert!(text.contains("another run of the archive is at work"), "{text}");
+        assert!(
+            text.contains("another run of the archive is at work"),
+            "{text}"
+        );
     });
 }

@@ -31,6 +31,8 @@ mod maintenance;
 mod pooling;
 #[path = "commands/reading.rs"]
 mod reading;
+#[path = "commands/seal.rs"]
+mod seal;
 #[path = "commands/terminal.rs"]
 mod terminal;
 #[path = "commands/typed_values.rs"]

@@ -68,7 +68,7 @@ fn documents_of_equal_records_are_equal_except_for_their_time() {
 fn the_digest_of_a_document_can_be_computed_with_jq() {
     let document = document(&fixed_records(), &january());
     let mut jq = Command::new("jq")
-        .args(["-cj", "del(.generated_at, .sha256)"])
+        .args(["-cj", "del(.generated_at, .sha256, .records[].seal)"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -119,9 +119,9 @@ pub enum DocumentMode {
 
 /// Evidence for an auditor, with verdicts and gaps.
 ///
-/// `sha256` is the digest of the document without `generated_at` and `sha256`, as compact JSON in the order of its
-/// fields: what `jq -cj 'del(.generated_at, .sha256)'` prints. Documents of a past window with equal records are
-/// equal except for `generated_at`.
+/// `sha256` is the digest of the document without `generated_at`, `sha256` and the seals of its records, as compact JSON
+/// in the order of its fields: what `jq -cj 'del(.generated_at, .sha256, .records[].seal)'` prints. Documents of a past window with equal records are
+/// equal except for `generated_at` and seals.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct EvidenceDocument {
@@ -214,6 +214,30 @@ pub struct EvidenceRecord {
     pub evidence: Evidence,
     /// The verdict.
     pub claim_assessment: Assessment,
+    /// The proof that the record is sealed; none if it is not, or the trail has no log of seals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal: Option<EvidenceSeal>,
+}
+
+/// The proof that a record of evidence is in the log of seals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EvidenceSeal {
+    /// The index of its leaf.
+    pub leaf: u64,
+    /// The size of the checkpoint of the proof.
+    pub size: u64,
+    /// The proof (C2SP tlog-proof) with the sealed record, the inclusion proof and the signed checkpoint: the content of
+    /// a file that `threadline-verify --proof` verifies.
+    pub proof: String,
+}
+
+impl EvidenceSeal {
+    /// A proof.
+    #[must_use]
+    pub fn new(leaf: u64, size: u64, proof: String) -> Self {
+        Self { leaf, size, proof }
+    }
 }
 
 /// Reads evidence as a document.
@@ -286,6 +310,7 @@ fn assess_records(evidence: Vec<Evidence>, at: DateTime<Utc>) -> Vec<EvidenceRec
         EvidenceRecord {
             claim_assessment: evidence.assess(at),
             evidence,
+            seal: None,
         }
     });
     records.collect()

@@ -174,8 +174,8 @@ async fn with_openings(
     let mut openings = HashMap::new();
     for row in rows {
         let opening = Opening {
-            erased: decode(&row.erased, Digest::from_bytes)?,
-            salts: decode(&row.salts, Salt::from_bytes)?,
+            erased: row.erased()?,
+            salts: row.salts()?,
         };
         openings.insert(row.leaf, opening);
     }
@@ -189,19 +189,4 @@ async fn with_openings(
         (key, record)
     };
     Ok(found.into_iter().map(sealed).collect())
-}
-
-/// Decodes the commitments or salts of an opening.
-fn decode<const N: usize, T>(
-    json: &str,
-    from_bytes: impl Fn([u8; N]) -> T,
-) -> Result<BTreeMap<String, T>, SealError> {
-    let malformed = || SealError::State("an opening");
-    let texts: Fields = serde_json::from_str(json).map_err(|_| malformed())?;
-    let decoded = |(path, digits): (String, String)| {
-        let mut bytes = [0; N];
-        hex::decode_to_slice(&digits, &mut bytes).map_err(|_| malformed())?;
-        Ok((path, from_bytes(bytes)))
-    };
-    texts.into_iter().map(decoded).collect()
 }

@@ -8,6 +8,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use threadline_seal::digest::decode_hex;
 use threadline_seal::field::Secret;
 use threadline_seal::instant::format_micros;
 
@@ -202,7 +203,5 @@ pub(super) fn instant_text(micros: i64) -> String {
 
 /// A secret from 32 lower-case digits.
 fn parse_secret(digits: &str) -> Option<Secret> {
-    let mut bytes = [0; 16];
-    hex::decode_to_slice(digits, &mut bytes).ok()?;
-    (hex::encode(bytes) == digits).then(|| Secret::from_bytes(bytes))
+    decode_hex(digits).map(Secret::from_bytes)
 }

@@ -18,6 +18,7 @@ use super::columns::{LEAF_COLUMN, SECRET_COLUMN, schema};
 use super::layout::ArchiveKind;
 use super::read::{ArchivedRecord, instant_text};
 use crate::encode::parquet::{BATCH_BYTES, BATCH_ROWS, limited_properties};
+use crate::output::hexadecimal;
 
 /// Columns of ascending numbers, stored as differences.
 const ASCENDING: [&str; 4] = ["captured_at", "occurred_at", "recorded_at", LEAF_COLUMN];
@@ -82,7 +83,7 @@ impl RecordWriter {
         let secret = record
             .secret
             .as_ref()
-            .map(|secret| hex::encode(secret.as_bytes()));
+            .map(|secret| hexadecimal(secret.as_bytes()));
         let values = record.values.iter().map(Option::as_deref);
         let all = values.chain([Some(leaf.as_str()), secret.as_deref()]);
         for (builder, value) in self.builders.iter_mut().zip(all) {

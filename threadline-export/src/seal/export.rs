@@ -1,22 +1,22 @@
 //! Sealed exports: one line for each leaf up to the newest checkpoint.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BigInt;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use threadline_seal::digest::Digest;
-use threadline_seal::field::{Fields, Salt, Secret};
+use threadline_seal::field::{Fields, Secret};
 use threadline_seal::record::{Entry, RecordKind};
 use threadline_seal::sealed_line::{Body, SealedLine};
 
 use super::rows::{
-    CheckpointRow, ChunkRow, FieldsRow, OpeningRow, RecordRow, as_bigint, from_bigint, query,
+    BigIntRow, BoolRow, CheckpointRow, ChunkRow, FieldsRow, OpeningRow, RecordRow, as_bigint,
+    from_bigint, query,
 };
 use super::{SealError, parse_fields};
 use crate::snapshot;
 
-/// Writes a sealed export of one snapshot, in the format of `threadline-seal`. Returns the number of lines. 256
+/// Writes a sealed export of one snapshot, in the format of `threadline-seal`. Returns the number of lines. 4,096
 /// records are in memory.
 ///
 /// # Errors
@@ -34,13 +34,13 @@ async fn write_lines(
     conn: &mut AsyncPgConnection,
     out: &mut (impl Write + Send),
 ) -> Result<u64, SealError> {
-    let sql = "SELECT max(size) AS size FROM @threadline@.audit_seal_checkpoints HAVING max(size) IS NOT NULL";
-    let newest: Vec<SizeRow> = query(sql).load(conn).await?;
+    let sql = "SELECT max(size) AS value FROM @threadline@.audit_seal_checkpoints HAVING max(size) IS NOT NULL";
+    let newest: Vec<BigIntRow> = query(sql).load(conn).await?;
     let size = newest
         .as_slice()
         .first()
         .ok_or(SealError::NoCheckpoint)?
-        .size;
+        .value;
     let unsealed = "SELECT EXISTS (SELECT FROM @threadline@.audit_removals WHERE order_id > (
             SELECT (clock ->> 'settled_to')::bigint FROM @threadline@.audit_seal_checkpoints ORDER BY size DESC LIMIT 1
         )) AS value";
@@ -50,13 +50,23 @@ async fn write_lines(
     }
     let mut written = 0;
     while written < size {
-        let sql = "SELECT * FROM @threadline@.audit_seal_chunks WHERE first_leaf = $1";
-        let chunk: ChunkRow = query(sql)
+        let sql = "SELECT * FROM @threadline@.audit_seal_chunks WHERE first_leaf >= $1 AND first_leaf < $2 \
+                   ORDER BY first_leaf LIMIT 16";
+        let chunks: Vec<ChunkRow> = query(sql)
             .bind::<BigInt, _>(written)
-            .get_result(conn)
+            .bind::<BigInt, _>(size)
+            .load(conn)
             .await?;
-        let records = Records::read(conn, &chunk).await?;
-        for (leaf, (entry, secret)) in (chunk.first_leaf..size).zip(chunk.leaves()?) {
+        let mut leaves = Vec::new();
+        for chunk in &chunks {
+            if chunk.first_leaf != written + as_bigint(leaves.len() as u64) {
+                return Err(SealError::State("a chunk"));
+            }
+            leaves.extend(chunk.leaves()?);
+        }
+        let span = RecordSpan::of(&chunks, leaves.len()).ok_or(SealError::State("a chunk"))?;
+        let records = Records::read(conn, &span).await?;
+        for (leaf, (entry, secret)) in (written..size).zip(leaves) {
             let line = SealedLine {
                 leaf: from_bigint(leaf),
                 entry,
@@ -70,36 +80,46 @@ async fn write_lines(
     Ok(from_bigint(written))
 }
 
-#[derive(Debug, diesel::QueryableByName)]
-struct BoolRow {
-    #[diesel(sql_type = Bool)]
-    value: bool,
+/// Which records to read: by the ids and by the leaves of some chunks.
+pub(super) struct RecordSpan {
+    pub(super) first_leaf: i64,
+    pub(super) last_leaf: i64,
+    pub(super) first_id: i64,
+    pub(super) last_id: i64,
 }
 
-#[derive(Debug, diesel::QueryableByName)]
-struct SizeRow {
-    #[diesel(sql_type = BigInt)]
-    size: i64,
+impl RecordSpan {
+    fn of(chunks: &[ChunkRow], leaves: usize) -> Option<Self> {
+        let first_leaf = chunks.first()?.first_leaf;
+        Some(Self {
+            first_leaf,
+            last_leaf: first_leaf + as_bigint(leaves as u64) - 1,
+            first_id: chunks.iter().map(|chunk| chunk.first_id).min()?,
+            last_id: chunks.iter().map(|chunk| chunk.last_id).max()?,
+        })
+    }
 }
 
-/// What the database has of the records of a chunk.
-struct Records {
+/// What the database has of some records.
+pub(super) struct Records {
     by_id: HashMap<(RecordKind, i64), Fields>,
     by_leaf: HashMap<i64, Fields>,
     openings: HashMap<i64, OpeningRow>,
 }
 
 impl Records {
-    async fn read(conn: &mut AsyncPgConnection, chunk: &ChunkRow) -> Result<Self, SealError> {
-        let last_leaf = chunk.first_leaf + as_bigint(chunk.leaves()?.len() as u64) - 1;
+    pub(super) async fn read(
+        conn: &mut AsyncPgConnection,
+        span: &RecordSpan,
+    ) -> Result<Self, SealError> {
         let of_leaves = |sql| {
             query(sql)
-                .bind::<BigInt, _>(chunk.first_leaf)
-                .bind::<BigInt, _>(last_leaf)
+                .bind::<BigInt, _>(span.first_leaf)
+                .bind::<BigInt, _>(span.last_leaf)
         };
         let records: Vec<RecordRow> = query(include_str!("sql/records.sql"))
-            .bind::<BigInt, _>(chunk.first_id - 1)
-            .bind::<BigInt, _>(chunk.last_id)
+            .bind::<BigInt, _>(span.first_id - 1)
+            .bind::<BigInt, _>(span.last_id)
             .load(conn)
             .await?;
         let transactions: Vec<RecordRow> = of_leaves(include_str!("sql/sealed_transactions.sql"))
@@ -123,7 +143,7 @@ impl Records {
         for clock in &clocks {
             by_leaf.insert(clock.size - 1, parse_fields(&clock.clock)?);
         }
-        if chunk.first_leaf == 0 {
+        if span.first_leaf == 0 {
             let sql = "SELECT genesis::text AS fields FROM @threadline@.audit_seal_logs";
             let genesis: FieldsRow = query(sql).get_result(conn).await?;
             by_leaf.insert(0, genesis.fields()?);
@@ -139,7 +159,12 @@ impl Records {
     }
 
     /// The record of a leaf; removed if the database does not have it.
-    fn body(&self, leaf: i64, entry: &Entry, secret: [u8; 16]) -> Result<Body, SealError> {
+    pub(super) fn body(
+        &self,
+        leaf: i64,
+        entry: &Entry,
+        secret: [u8; 16],
+    ) -> Result<Body, SealError> {
         let found = self
             .by_leaf
             .get(&leaf)
@@ -153,21 +178,8 @@ impl Records {
         };
         Ok(Body::Erased {
             fields,
-            erased: decode(&opening.erased, Digest::from_bytes)?,
-            salts: decode(&opening.salts, Salt::from_bytes)?,
+            erased: opening.erased()?,
+            salts: opening.salts()?,
         })
     }
-}
-
-/// Decodes the commitments or salts of an opening.
-fn decode<const N: usize, T>(
-    json: &str,
-    from_bytes: impl Fn([u8; N]) -> T,
-) -> Result<BTreeMap<String, T>, SealError> {
-    let decoded = |(path, digits): (String, String)| {
-        let mut bytes = [0; N];
-        hex::decode_to_slice(&digits, &mut bytes).map_err(|_| SealError::State("an opening"))?;
-        Ok((path, from_bytes(bytes)))
-    };
-    parse_fields(json)?.into_iter().map(decoded).collect()
 }

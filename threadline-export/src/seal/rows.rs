@@ -1,13 +1,15 @@
 //! Statements and rows of the sealer.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
 use threadline_core::storage::STORAGE_SCHEMA;
-use threadline_seal::digest::Digest;
-use threadline_seal::field::Fields;
+use threadline_seal::digest::{Digest, decode_hex};
+use threadline_seal::field::{Fields, Salt};
 use threadline_seal::record::{ENTRY_BYTES, Entry, RecordKind};
 
 use super::{SealError, parse_fields};
@@ -31,6 +33,24 @@ pub(crate) fn from_bigint(number: i64) -> u64 {
 pub(super) fn digest(bytes: &[u8]) -> Result<Digest, SealError> {
     let bytes = bytes.try_into().map_err(|_| SealError::State("a hash"))?;
     Ok(Digest::from_bytes(bytes))
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct BoolRow {
+    #[diesel(sql_type = Bool)]
+    pub(super) value: bool,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct BigIntRow {
+    #[diesel(sql_type = BigInt)]
+    pub(super) value: i64,
+}
+
+#[derive(Debug, QueryableByName)]
+pub(super) struct TextRow {
+    #[diesel(sql_type = Text)]
+    pub(super) value: String,
 }
 
 /// The fields of one record.
@@ -134,9 +154,33 @@ pub(crate) struct OpeningRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) leaf: i64,
     #[diesel(sql_type = Text)]
-    pub(crate) erased: String,
+    erased: String,
     #[diesel(sql_type = Text)]
-    pub(crate) salts: String,
+    salts: String,
+}
+
+impl OpeningRow {
+    /// The commitments of the erased fields.
+    pub(crate) fn erased(&self) -> Result<BTreeMap<String, Digest>, SealError> {
+        decode_members(&self.erased, Digest::from_bytes)
+    }
+
+    /// The salts of the other fields.
+    pub(crate) fn salts(&self) -> Result<BTreeMap<String, Salt>, SealError> {
+        decode_members(&self.salts, Salt::from_bytes)
+    }
+}
+
+/// Decodes the hexadecimal members of an opening.
+fn decode_members<const N: usize, T>(
+    json: &str,
+    from_bytes: impl Fn([u8; N]) -> T,
+) -> Result<BTreeMap<String, T>, SealError> {
+    let decoded = |(path, digits): (String, String)| {
+        let bytes = decode_hex(&digits).ok_or(SealError::State("an opening"))?;
+        Ok((path, from_bytes(bytes)))
+    };
+    parse_fields(json)?.into_iter().map(decoded).collect()
 }
 
 /// The state of the log and its newest checkpoint.

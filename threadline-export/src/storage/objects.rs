@@ -9,7 +9,7 @@ use object_store::buffered::BufWriter;
 use object_store::path::Path;
 #[cfg(feature = "cloud")]
 use object_store::signer::Method;
-use object_store::{GetResult, ObjectStoreExt, PutPayload};
+use object_store::{GetResult, ObjectStoreExt, PutMode, PutPayload};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -63,6 +63,31 @@ impl Storage {
 
     pub(crate) async fn get(&self, key: &Path) -> Result<GetResult, StorageError> {
         Ok(self.store.get(&self.full_path(key)).await?)
+    }
+
+    /// Writes an object that does not exist yet; returns false if it exists.
+    #[cfg(feature = "seal")]
+    pub(crate) async fn create(&self, key: &Path, bytes: Vec<u8>) -> Result<bool, StorageError> {
+        let (path, payload) = (self.full_path(key), PutPayload::from(bytes));
+        match self
+            .store
+            .put_opts(&path, payload, PutMode::Create.into())
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a small object; none if it does not exist.
+    #[cfg(feature = "seal")]
+    pub(crate) async fn read(&self, key: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+        match self.store.get(&self.full_path(key)).await {
+            Ok(object) => Ok(Some(object.bytes().await?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads an object and returns its size and its SHA-256 in hexadecimal.

@@ -81,6 +81,14 @@ impl Trail {
         trail
     }
 
+    /// A copy of the database, as restored from a backup. There must be no connections.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = server().0.create_database_from(self.database.name());
+        Self {
+            database: copy.expect("a database"),
+        }
+    }
+
     /// Enables capture of a table as introspection describes it.
     pub(crate) fn capture(&self, table: &str) {
         self.capture_as(table, |table| table);

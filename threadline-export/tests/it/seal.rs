@@ -1,13 +1,19 @@
 //! The sealer on a real trail; exports are verified without the database.
 
 mod erasure;
+mod faults;
+mod proofs;
+mod publication;
+mod restore;
+mod signers;
+mod worker;
 
 use std::path::Path;
 
 use diesel_async::AsyncPgConnection;
 use tempfile::TempDir;
 use threadline_diesel::feed;
-use threadline_export::seal::{self, SealError, Step};
+use threadline_export::seal::{self, Publication, SealError, Signer, Step};
 use threadline_seal::key::SigningKey;
 use threadline_seal::verify::{Answer, Finding, Reason, Summary, Verification};
 
@@ -60,12 +66,22 @@ async fn seal_everything(conn: &mut AsyncPgConnection) {
     }
 }
 
+fn signer() -> Signer {
+    key().into()
+}
+
 /// Seals everything, signs and publishes.
 async fn publish(conn: &mut AsyncPgConnection, directory: &Path) -> Result<(), SealError> {
+    publish_to(conn, &signer(), &Publication::directory(directory)).await
+}
+
+async fn publish_to(
+    conn: &mut AsyncPgConnection,
+    signer: &Signer,
+    publication: &Publication,
+) -> Result<(), SealError> {
     seal_everything(conn).await;
-    seal::check_published(conn, directory).await?;
-    seal::sign_checkpoint(conn, &key()).await?;
-    seal::publish_checkpoints(conn, directory).await?;
+    seal::run_round(conn, signer, publication).await?;
     Ok(())
 }
 
@@ -293,34 +309,35 @@ fn a_database_behind_the_published_checkpoint_is_refused() {
 #[test]
 fn nothing_is_signed_twice_and_a_crash_before_publishing_is_repaired() {
     let (trail, directory) = (trail(), TempDir::new().expect("a directory"));
+    let publication = Publication::directory(directory.path());
     block_on(async {
         let mut conn = trail.connect().await;
         seal::begin(&mut conn, ORIGIN).await.expect("a log");
         seal_everything(&mut conn).await;
-        let signed = seal::sign_checkpoint(&mut conn, &key())
+        let signed = seal::sign_checkpoint(&mut conn, &signer())
             .await
             .expect("a checkpoint");
         assert!(signed.is_some());
         assert_eq!(
-            seal::sign_checkpoint(&mut conn, &key())
+            seal::sign_checkpoint(&mut conn, &signer())
                 .await
                 .expect("no checkpoint"),
             None
         );
         assert_eq!(
-            seal::publish_checkpoints(&mut conn, directory.path())
+            seal::publish_checkpoints(&mut conn, &publication)
                 .await
                 .expect("a file"),
             1
         );
         assert_eq!(
-            seal::publish_checkpoints(&mut conn, directory.path())
+            seal::publish_checkpoints(&mut conn, &publication)
                 .await
                 .expect("no file"),
             0
         );
         let other = SigningKey::from_seed("other.example", &[7; 32]).expect("a key");
-        let refused = seal::sign_checkpoint(&mut conn, &other)
+        let refused = seal::sign_checkpoint(&mut conn, &other.into())
             .await
             .expect_err("another name");
         assert!(matches!(refused, SealError::OtherKey { .. }), "{refused}");
@@ -364,27 +381,4 @@ fn the_sealer_needs_a_log() {
         assert_eq!(seal::status(&mut conn).await.expect("a state"), None);
         assert!(seal::begin(&mut conn, "two words").await.is_err());
     });
-}
-
-#[cfg(unix)]
-#[test]
-fn a_key_that_others_can_read_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let directory = TempDir::new().expect("a directory");
-    let path = directory.path().join("key.pem");
-    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
-               -----END PRIVATE KEY-----\n";
-    std::fs::write(&path, pem).expect("a file");
-    let mode = |mode| {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-    };
-    mode(0o644);
-    let refused = seal::read_key_file(ORIGIN, &path).expect_err("an exposed key");
-    assert!(
-        matches!(refused, SealError::ExposedKey { mode: 0o644, .. }),
-        "{refused}"
-    );
-    mode(0o600);
-    let read = seal::read_key_file(ORIGIN, &path).expect("a key");
-    assert_eq!(read.verifier_key(), key().verifier_key());
 }

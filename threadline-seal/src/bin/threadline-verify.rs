@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use threadline_seal::key::{VerifierKey, parse_verifier_keys};
-use threadline_seal::verify::{Answer, Summary, Verification};
+use threadline_seal::verify::{
+    Answer, ProofAnswer, ProofSummary, Summary, Verification, VerifyError, verify_proof,
+};
 
 /// The greatest size of a file with keys, in bytes.
 const MAX_KEYS_BYTES: u64 = 65_536;
 
-/// Verify checkpoints, tiles and a sealed export of an audit trail.
+/// Verify checkpoints, tiles and a sealed export of an audit trail, or the proof of one record.
 ///
 /// Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 a file could not be read.
 #[derive(Parser)]
@@ -21,7 +23,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     vkey: PathBuf,
     /// Directory with `checkpoints/<20 digits>` and `checkpoint`; repeat it to compare copies
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "proof")]
     checkpoints: Vec<PathBuf>,
     /// Sealed export: an NDJSON file, or a directory of them
     #[arg(long, value_name = "PATH")]
@@ -35,6 +37,10 @@ struct Arguments {
     /// Verify as of the newest checkpoint with at most this number of leaves
     #[arg(long, value_name = "LEAVES")]
     size: Option<u64>,
+    /// Proof of one record, which `threadline seal prove` writes. With --checkpoints, its checkpoint must not
+    /// contradict theirs
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "tiles", "state", "size"])]
+    proof: Option<PathBuf>,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -49,16 +55,28 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
-    match verification(&arguments, keys).run() {
-        Ok(answer) => {
-            println!("{}", describe(&answer, arguments.json));
-            ExitCode::from(u8::from(matches!(answer, Answer::NotVerified(_))))
+    match verify(&arguments, keys) {
+        Ok((verified, text)) => {
+            println!("{text}");
+            ExitCode::from(u8::from(!verified))
         }
         Err(error) => {
             eprintln!("error: {}", printable(&error.to_string()));
             3.into()
         }
     }
+}
+
+/// The verdict, and the answer as text or JSON.
+fn verify(arguments: &Arguments, keys: Vec<VerifierKey>) -> Result<(bool, String), VerifyError> {
+    if let Some(file) = &arguments.proof {
+        let answer = verify_proof(file, &keys, &arguments.checkpoints)?;
+        let verified = matches!(answer, ProofAnswer::Verified(_));
+        return Ok((verified, describe_proof(&answer, arguments.json)));
+    }
+    let answer = verification(arguments, keys).run()?;
+    let verified = matches!(answer, Answer::Verified(_));
+    Ok((verified, describe(&answer, arguments.json)))
 }
 
 /// Reads the keys; the error has the exit code.
@@ -94,17 +112,40 @@ fn verification(arguments: &Arguments, keys: Vec<VerifierKey>) -> Verification {
 
 fn describe(answer: &Answer, json: bool) -> String {
     match answer {
-        Answer::Verified(summary) if json => with_verdict(true, serde_json::json!(summary)),
-        Answer::NotVerified(finding) if json => with_verdict(false, serde_json::json!(finding)),
+        _ if json => serde_json::json!(answer).to_string(),
         Answer::Verified(summary) => describe_summary(summary),
         Answer::NotVerified(finding) => printable(&format!("not verified: {finding}")),
         _ => String::new(),
     }
 }
 
-fn with_verdict(verified: bool, mut document: serde_json::Value) -> String {
-    document["verified"] = verified.into();
-    document.to_string()
+fn describe_proof(answer: &ProofAnswer, json: bool) -> String {
+    match answer {
+        _ if json => serde_json::json!(answer).to_string(),
+        ProofAnswer::Verified(summary) => describe_proof_summary(summary),
+        ProofAnswer::NotVerified(finding) => printable(&format!("not verified: {finding}")),
+        _ => String::new(),
+    }
+}
+
+fn describe_proof_summary(summary: &ProofSummary) -> String {
+    let limits = if !summary.has_fields {
+        "; the record was removed, only its entry is proven".to_owned()
+    } else if summary.erased.is_empty() {
+        String::new()
+    } else {
+        format!("; erased, not proven: {}", summary.erased.join(", "))
+    };
+    printable(&format!(
+        "verified: {} {} of {} is leaf {} of {} with {} leaves and root {}{limits}",
+        summary.kind,
+        summary.id,
+        summary.at,
+        summary.leaf,
+        summary.origin,
+        summary.size,
+        summary.root
+    ))
 }
 
 fn describe_summary(summary: &Summary) -> String {

@@ -33,6 +33,10 @@ pub enum Reason {
     ErasureUnexplained,
     /// A record was removed, and no later sealed removal covers it.
     RemovalUnexplained,
+    /// A published tile is malformed, or not of the log.
+    TileDiffers,
+    /// A proof is malformed, or does not lead to the root of its checkpoint.
+    ProofBad,
 }
 
 impl fmt::Display for Reason {
@@ -48,6 +52,8 @@ impl fmt::Display for Reason {
             Self::RolledBack => "rolled_back",
             Self::ErasureUnexplained => "erasure_unexplained",
             Self::RemovalUnexplained => "removal_unexplained",
+            Self::TileDiffers => "tile_differs",
+            Self::ProofBad => "proof_bad",
         })
     }
 }
@@ -139,7 +145,7 @@ pub struct Summary {
     pub removed: u64,
 }
 
-fn digits<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn digits<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(digest)
 }
 
@@ -151,4 +157,29 @@ pub enum Answer {
     Verified(Summary),
     /// Something is.
     NotVerified(Finding),
+}
+
+/// An answer as JSON: the members of the summary or of the finding, and `verified`.
+#[derive(Serialize)]
+pub(super) struct Verdict<'a, T> {
+    pub(super) verified: bool,
+    #[serde(flatten)]
+    pub(super) content: &'a T,
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Verified(content) => Verdict {
+                verified: true,
+                content,
+            }
+            .serialize(serializer),
+            Self::NotVerified(content) => Verdict {
+                verified: false,
+                content,
+            }
+            .serialize(serializer),
+        }
+    }
 }

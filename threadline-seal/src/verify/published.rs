@@ -50,7 +50,12 @@ impl Published {
         Ok(published)
     }
 
-    fn insert(&mut self, checkpoint: Checkpoint, note: Vec<u8>, path: &Path) -> Result<(), Stop> {
+    pub(super) fn insert(
+        &mut self,
+        checkpoint: Checkpoint,
+        note: Vec<u8>,
+        path: &Path,
+    ) -> Result<(), Stop> {
         let inconsistent = |detail: String| {
             let detail = format!("{}: {detail}", path.display());
             Stop::from(Finding::new(Reason::InconsistentCheckpoints, detail))

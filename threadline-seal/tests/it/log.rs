@@ -11,7 +11,7 @@ use threadline_seal::instant::format_micros;
 use threadline_seal::key::SigningKey;
 use threadline_seal::record::{Entry, RecordKind};
 use threadline_seal::sealed_line::{Body, SealedLine};
-use threadline_seal::tiles::{encode_entries, encode_hashes, new_tiles, tile_root};
+use threadline_seal::tile_builder::TileBuilder;
 use threadline_seal::tree::Frontier;
 use threadline_seal::verify::{Answer, Finding, Summary, Verification};
 
@@ -159,26 +159,16 @@ impl Lines {
         log
     }
 
-    fn write_tiles(&self, directory: &Path) {
-        let entries = self.entries();
-        let mut hashes: Vec<Digest> = entries.iter().map(Entry::leaf_hash).collect();
-        let mut level = 0;
-        for tile in new_tiles(0, entries.len() as u64) {
-            if tile.level > level {
-                let full = hashes.chunks_exact(256);
-                hashes = full.map(tile_root).collect();
-                level = tile.level;
-            }
-            let start = usize::try_from(tile.index * 256).unwrap();
-            let end = start + usize::try_from(tile.width).unwrap();
-            write(
-                &directory.join(tile.path()),
-                &encode_hashes(&hashes[start..end]),
-            );
-            if level == 0 {
-                let bundle = encode_entries(&entries[start..end]);
-                write(&directory.join(tile.entries_path()), &bundle);
-            }
+    pub(crate) fn write_tiles(&self, directory: &Path) {
+        let mut builder = TileBuilder::default();
+        let mut files: Vec<_> = self
+            .entries()
+            .into_iter()
+            .flat_map(|entry| builder.push(entry))
+            .collect();
+        files.extend(builder.partial_files());
+        for file in files {
+            write(&directory.join(file.path), &file.bytes);
         }
     }
 }

@@ -5,6 +5,7 @@
 mod log;
 mod mutations;
 mod notes;
+mod proofs;
 mod second_implementation;
 mod tree;
 mod vectors;

@@ -11,7 +11,7 @@ use crate::log::{Lines, Log};
 use crate::mutations::small;
 use crate::vectors::folder;
 
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify");
     let mut command = Command::new("python3");
     command.arg("-B").arg(examples.join(script));
@@ -34,7 +34,7 @@ fn program(log: &Log) -> Command {
     command
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

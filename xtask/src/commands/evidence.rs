@@ -12,6 +12,8 @@ use threadline_diesel::evidence::{
     evidence_document, record_check_result, run_check,
 };
 
+use threadline_export::seal::add_seals;
+
 use super::page::{PageRequest, load_page};
 use crate::args::{DatabaseArgs, ListOutputArgs, OutputArgs, PageArgs, WindowArgs};
 use crate::connection::{connect, read, transaction};
@@ -300,7 +302,11 @@ async fn document(host: Host, args: DocumentArgs) -> Result<Answer, Failure> {
         query = query.plan(&plan);
     }
     let document = read(&args.database, async |conn| {
-        Ok(evidence_document(conn, &query).await?)
+        let mut document = evidence_document(conn, &query).await?;
+        add_seals(conn, &mut document)
+            .await
+            .map_err(anyhow::Error::from)?;
+        Ok(document)
     })
     .await?;
     print_json(&document)?;

@@ -1,4 +1,7 @@
-//! `work`: runs background jobs and schedules.
+//! `work`: runs background jobs, schedules and the sealer.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -7,8 +10,11 @@ use futures_util::future::BoxFuture;
 use threadline_export::Worker;
 use threadline_export::connections::{Connection, ConnectionPool, PoolError};
 use threadline_export::jobs::CheckHandler;
+use threadline_export::seal::SealWorker;
+use threadline_export::storage::Storages;
 
 use super::evidence;
+use super::seal::{open_publication, read_key, read_origin};
 use crate::args::{DatabaseArgs, StorageArgs};
 use crate::connection::connect;
 use crate::exit::{Answer, Failure};
@@ -21,9 +27,78 @@ pub(crate) struct WorkArgs {
     #[arg(long)]
     once: bool,
     #[command(flatten)]
+    seal: SealArgs,
+    #[command(flatten)]
     storage: StorageArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+}
+
+/// The sealer beside the jobs.
+#[derive(Debug, Args)]
+struct SealArgs {
+    /// Also seal records and publish checkpoints, with the key in this PEM file.
+    #[arg(long, value_name = "FILE", conflicts_with = "seal_key_variable")]
+    seal_key_file: Option<PathBuf>,
+    /// Also seal records and publish checkpoints, with the key in this environment variable.
+    #[arg(long, value_name = "VARIABLE")]
+    seal_key_variable: Option<String>,
+    /// The directory for checkpoints.
+    #[arg(long, value_name = "DIR", conflicts_with = "seal_publish_storage")]
+    seal_publish: Option<PathBuf>,
+    /// The name of the storage for checkpoints.
+    #[arg(long, value_name = "NAME")]
+    seal_publish_storage: Option<String>,
+    /// Also publish tiles and entries.
+    #[arg(long)]
+    seal_publish_tiles: bool,
+    /// The pause between two rounds of the sealer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seal_every: u32,
+}
+
+impl SealArgs {
+    /// The sealer; none if no option of it is given.
+    async fn build(
+        &self,
+        storages: &Storages,
+        database: &DatabaseArgs,
+    ) -> Result<Option<SealWorker>, Failure> {
+        let (file, variable) = (
+            self.seal_key_file.as_deref(),
+            self.seal_key_variable.as_deref(),
+        );
+        let (directory, storage) = (
+            self.seal_publish.as_deref(),
+            self.seal_publish_storage.as_deref(),
+        );
+        let is_asked = file.is_some()
+            || variable.is_some()
+            || directory.is_some()
+            || storage.is_some()
+            || self.seal_publish_tiles;
+        if !is_asked {
+            return Ok(None);
+        }
+        if file.is_none() && variable.is_none() {
+            return Err(Failure::usage(
+                "the sealer has no key: pass --seal-key-file or --seal-key-variable",
+            ));
+        }
+        if directory.is_none() && storage.is_none() {
+            return Err(Failure::usage(
+                "the sealer has no place for checkpoints: pass --seal-publish or --seal-publish-storage",
+            ));
+        }
+        let mut publication = open_publication(directory, storage, storages)?;
+        if self.seal_publish_tiles {
+            publication = publication.with_tiles();
+        }
+        let key = read_key(&read_origin(database).await?, file, variable)?;
+        let interval = Duration::from_secs(self.seal_every.into());
+        let worker = SealWorker::new(Connector(database.clone()), key, publication);
+        Ok(Some(worker.interval(interval)))
+    }
 }
 
 pub(crate) async fn run(host: Host, args: WorkArgs) -> Result<Answer, Failure> {
@@ -33,6 +108,11 @@ pub(crate) async fn run(host: Host, args: WorkArgs) -> Result<Answer, Failure> {
     }
     // An error of the address or of the privileges is shown at once.
     connect(&args.database).await?;
+    let sealer = args.seal.build(&storages, &args.database).await?;
+    if let Some(sealer) = &sealer {
+        let round = sealer.run_once().await.context("cannot seal")?;
+        print_note(&format!("sealed {} record(s)", round.sealed));
+    }
     let plan = evidence::plan_or_default(host)?;
     let mut worker = Worker::builder(Connector(args.database))
         .storages(storages)
@@ -51,9 +131,14 @@ pub(crate) async fn run(host: Host, args: WorkArgs) -> Result<Answer, Failure> {
         print_line(&format!("{count} jobs run"))?;
         return Ok(Answer::Fine);
     }
-    let stop = stop_signal().context("cannot handle signals")?;
+    let stop = stop_signal().context("cannot handle signals")?.shared();
     print_note("working; Ctrl-C stops");
-    worker.run(stop).await;
+    let sealing = async {
+        if let Some(sealer) = &sealer {
+            sealer.run(stop.clone()).await;
+        }
+    };
+    tokio::join!(worker.run(stop.clone()), sealing);
     Ok(Answer::Fine)
 }
 

@@ -137,7 +137,8 @@ fn an_item_that_was_set_aside_is_sent_again_on_request() {
     let folder = tempfile::tempdir().unwrap();
     database
         .execute_script(
-            "INSERT INTO threadline.audit_delivery_failures (consumer, item_id, attempts, last_error)
+            "INSERT INTO threadline.audit_feed_consumers (name, acknowledged_to) VALUES ('siem', 0);
+             INSERT INTO threadline.audit_delivery_failures (consumer, item_id, attempts, last_error)
              SELECT 'siem', min(id), 10, 'http_400' FROM threadline.audit_changes",
         )
         .unwrap();

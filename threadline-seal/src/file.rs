@@ -1,0 +1,44 @@
+//! Files that are complete or do not exist, also after a crash.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Writes a file or replaces it. Its mode is 0644.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be written; the earlier one is then unchanged.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_temporary(path, bytes)?
+        .persist(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a file that does not exist yet. Its mode is 0644.
+///
+/// # Errors
+///
+/// Returns an error of the kind `AlreadyExists` if the file exists, or if it cannot be written.
+pub fn create_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_temporary(path, bytes)?
+        .persist_noclobber(path)
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    // Published files are for everyone; temporary files are private otherwise.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
