@@ -46,7 +46,7 @@ pub use threadline_diesel::{
     record_baseline, recorded_actions, recorded_tables, removals, resolve_key, resolve_value,
     restore, restore_plan, retention_run, retention_runs, suspensions, time_travel,
     time_travel_first, timeline, transaction, transaction_summaries, transactions, volume,
-    volume_by,
+    volume_by, volume_grid,
 };
 
 /// Actors, actions and the context of a write.

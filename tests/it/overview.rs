@@ -273,6 +273,53 @@ fn the_volume_by_a_column_has_the_largest_groups_and_a_cap() {
 }
 
 #[test]
+fn the_volume_grid_has_the_largest_groups_over_time_and_the_sum_of_the_others() {
+    let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
+    trail.run("INSERT INTO t SELECT n, 0 FROM generate_series(1, 120) AS n");
+    trail.run(&create_partitions("now() - interval '3 months'", 3));
+    // Actor `n` of 15 has `n` changes, one of which is on the first day.
+    trail.run(
+        "SELECT threadline.allow_trail_delete(true);
+         UPDATE threadline.audit_changes AS change
+         SET captured_at = CASE WHEN place = 1 THEN '2026-01-01T12:00Z' ELSE '2026-01-03T12:00Z' END::timestamptz,
+             actor = 'user:' || number
+         FROM (SELECT number, place, row_number() OVER (ORDER BY number, place) AS row_key
+               FROM generate_series(1, 15) AS number, generate_series(1, number) AS place) AS changed
+         WHERE changed.row_key::text = change.row_key",
+    );
+    let (from, to) = (
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        "2026-01-04T00:00:00Z".parse().unwrap(),
+    );
+    let grid = |query: Timeline| {
+        let column = VolumeColumn::Actor;
+        trail
+            .run_async(async |conn| {
+                threadline::volume_grid(conn, &query, column, from, to, 3).await
+            })
+            .unwrap()
+    };
+    let all = grid(Timeline::new());
+    assert_eq!(all.total, ChangeCount::Exact(120));
+    let sums = all.buckets.iter().map(|one| (one.count, one.precision));
+    let expected = [15, 0, 105].map(|count| (count, Precision::Exact));
+    assert_eq!(sums.collect::<Vec<_>>(), expected);
+    assert_eq!(all.rows.len(), 12);
+    assert_eq!(all.others, 3 + 2 + 1);
+    let json = serde_json::to_value([&all.rows[0], &all.rows[11]]).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([
+            {"key": {"actor": {"type": "user", "id": "15"}}, "counts": [1, 0, 14]},
+            {"key": {"actor": {"type": "user", "id": "4"}}, "counts": [1, 0, 3]},
+        ])
+    );
+    let hidden = Timeline::new().scope(&scope_of("other"));
+    let hidden = grid(hidden);
+    assert_eq!((hidden.rows.len(), hidden.others), (0, 0));
+}
+
+#[test]
 fn the_volume_of_a_timeline_is_counted_and_of_a_large_trail_estimated() {
     let trail = captured("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]);
     trail.run("INSERT INTO t SELECT n, 0 FROM generate_series(1, 4000) AS n");

@@ -86,6 +86,7 @@ pub use self::{
     query::timeline::with_children::history_with_children,
     query::typed_text::{resolve_key, resolve_value},
     query::volume::volume,
+    query::volume_grid::volume_grid,
     query::volume_groups::volume_by,
     restore::{Restore, RestorePlan, restore_plan},
     retention::{

@@ -48,6 +48,8 @@ pub(crate) mod typed_text;
 #[cfg(feature = "async")]
 pub(crate) mod volume;
 #[cfg(feature = "async")]
+pub(crate) mod volume_grid;
+#[cfg(feature = "async")]
 pub(crate) mod volume_groups;
 
 pub use self::actions::{Actions, ActionsQuery};
@@ -102,6 +104,8 @@ pub use self::timeline_filters::{InvalidFilter, InvalidFilters, TimelineFilters}
 pub use self::transactions::{Transactions, TransactionsQuery, actor_history};
 #[cfg(feature = "async")]
 pub use self::volume::{MAX_VOLUME_BUCKETS, Precision, VolumeBucket};
+#[cfg(feature = "async")]
+pub use self::volume_grid::{MAX_VOLUME_ROWS, VolumeGrid, VolumeRow};
 #[cfg(feature = "async")]
 pub use self::volume_groups::{
     GroupedVolume, MAX_VOLUME_GROUPS, VolumeColumn, VolumeGroup, VolumeKey,

@@ -161,7 +161,7 @@ impl Delivery {
         self
     }
 
-    /// Sets the pauses between attempts.
+    /// Sets the pauses between attempts. A receiver that asks for a longer one by `Retry-After` gets it, up to an hour.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;

@@ -138,6 +138,25 @@ impl Storage {
 
     /// Downloads are URLs that this signer signs: the store itself, for Amazon S3, Google Cloud Storage and
     /// Azure Blob Storage.
+    ///
+    /// ```
+    /// # #[cfg(feature = "aws")] {
+    /// use std::sync::Arc;
+    /// use threadline_export::storage::Storage;
+    /// use threadline_export::storage::object_store::aws::AmazonS3Builder;
+    ///
+    /// // Credentials and region come from the environment: `AWS_ACCESS_KEY_ID` and the like.
+    /// let store = AmazonS3Builder::from_env()
+    ///     .with_bucket_name("audit-exports")
+    ///     // Only for a service in your own network that is compatible with S3.
+    ///     .with_endpoint("http://minio.internal:9000")
+    ///     .with_allow_http(true)
+    ///     .build()?;
+    /// let store = Arc::new(store);
+    /// let storage = Storage::new(store.clone()).signer(store);
+    /// # }
+    /// # Ok::<(), threadline_export::storage::object_store::Error>(())
+    /// ```
     #[cfg(feature = "cloud")]
     #[must_use]
     pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {

@@ -4,6 +4,7 @@
 mod address;
 mod client;
 mod notifier;
+mod retry_after;
 mod secret;
 mod target;
 

@@ -103,6 +103,8 @@ export async function screens({ base, admin, incident, history }) {
     "timeline-unattributed": "/timeline?unattributed=true",
     "timeline-by-table": "/timeline?by=table&volume=true",
     "timeline-by-actor": "/timeline?by=actor&volume=true",
+    "timeline-by-table-time": "/timeline?by=table-time&volume=true",
+    "timeline-by-actor-time": "/timeline?by=actor-time&volume=true",
     "timeline-empty": "/timeline?table=invoice",
     change: `/changes?id=${change.id}`,
     "change-hostile": `/changes?id=${hostile.id}`,

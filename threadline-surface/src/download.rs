@@ -55,7 +55,6 @@ pub(crate) struct Download {
 pub(crate) async fn respond(
     request: &GrantedRequest,
     download: Download,
-    has_body: bool,
 ) -> Result<Response<Body>, PageError> {
     let id = Uuid::new_v4();
     let mut response = attachment(Attachment {
@@ -66,7 +65,7 @@ pub(crate) async fn respond(
     let export = HeaderValue::from_str(&id.to_string());
     let export = export.map_err(|_| PageError::Internal("export id"))?;
     response.headers_mut().insert(EXPORT_ID, export);
-    if has_body {
+    if request.wants_body() {
         *response.body_mut() = start(request, download, id).await?;
     }
     Ok(response)

@@ -167,6 +167,7 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
         base: arrival.base,
         nonce: arrival.nonce,
         now: Utc::now(),
+        method: parts.method.clone(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         form,
@@ -179,8 +180,7 @@ async fn visit(settings: Arc<Settings>, route: &'static Route, request: Request)
     };
     let response = match outcome {
         Ok(Screen::Download(file)) => {
-            let has_body = parts.method != Method::HEAD;
-            let file = download::respond(&request, *file, has_body).await;
+            let file = download::respond(&request, *file).await;
             file.unwrap_or_else(|error| respond(&request, Err(error)))
         }
         outcome => respond(&request, outcome),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::http::Method;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel::{PgExpressionMethods, QueryDsl};
@@ -44,6 +45,7 @@ pub(crate) struct GrantedRequest {
     pub(crate) nonce: String,
     /// The instant of the request, to which relative times refer.
     pub(crate) now: DateTime<Utc>,
+    pub(crate) method: Method,
     /// The path below the base path.
     pub(crate) path: String,
     pub(crate) query: String,
@@ -80,6 +82,11 @@ impl GrantedRequest {
         let pairs = form_urlencoded::parse(self.query.as_bytes());
         let pairs = pairs.filter(|(name, _)| !matches!(&**name, "after" | "before"));
         self.href(self.route.path).with_all(pairs)
+    }
+
+    /// Whether the answer has a body, which the answer to HEAD has not.
+    pub(crate) fn wants_body(&self) -> bool {
+        self.method != Method::HEAD
     }
 
     /// The parameters of the query.

@@ -10,10 +10,18 @@ use threadline_diesel::record_action;
 use uuid::Uuid;
 
 use crate::question::ChangeFilters;
+use crate::request::GrantedRequest;
 use crate::settings::Settings;
 
 /// The category of the recorded actions.
 const CATEGORY: &str = "console";
+
+/// Records an action of the actor of a request. HEAD takes nothing out of the trail and is not recorded.
+pub(crate) async fn record_request(request: &GrantedRequest, screen: &'static str, action: Action) {
+    if request.wants_body() {
+        record(&request.settings, request.actor.as_ref(), screen, action).await;
+    }
+}
 
 /// Records an action of an operator; of an anonymous one if the host names none. Without a pool of writers
 /// nothing is recorded. A failure is an event, and the answer is sent.

@@ -20,6 +20,7 @@ pub(crate) mod followed;
 pub(crate) mod form;
 pub(crate) mod group_chart;
 pub(crate) mod grouped_entries;
+pub(crate) mod heat_strip;
 pub(crate) mod id;
 pub(crate) mod instant;
 #[cfg(feature = "background")]

@@ -68,8 +68,21 @@ impl Site {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_threadline"));
+        command.args(args);
+        self.at_site(command)
+    }
+
+    /// `work --once` in a process that can write 64 KiB into a file, as on a disk that is almost full.
+    fn work_with_small_files(&self) -> Output {
+        // Without the signal, the write fails.
+        let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" work --once";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_threadline")]);
+        self.at_site(command).output().expect("it starts")
+    }
+
+    fn at_site(&self, mut command: Command) -> Command {
         command
-            .args(args)
             .current_dir(self.folder.path())
             .env("DATABASE_URL", self.database.url())
             .env("THREADLINE_STORAGE_DIR", self.storage())
@@ -328,6 +341,30 @@ fn a_worker_killed_between_upload_and_completion_leaves_a_job_that_another_one_c
         site.files(&id),
         ["2/changes.ndjson", "2/changes.ndjson.manifest.json"]
     );
+}
+
+#[test]
+fn an_export_to_a_full_disk_leaves_no_file_and_completes_when_there_is_space() {
+    // A file of one part, and one of several parts.
+    for changes in [200, 20_000] {
+        let site = Site::with_changes(changes);
+        let id = site.enqueue();
+        let output = site.work_with_small_files();
+        assert!(output.status.success(), "{output:?}");
+        let job = site.json(&["jobs", "show", &id]);
+        assert_eq!(job["state"], "queued");
+        assert_eq!(job["error_code"], "storage_full");
+        assert_eq!(job["error_place"], "upload");
+        let files = site.files(&id);
+        assert!(files.iter().all(|file| file.contains('#')), "{files:?}");
+        site.run("UPDATE threadline.audit_jobs SET run_at = clock_timestamp()");
+        assert_eq!(site.answers(&["work", "--once"]), "1 jobs run\n");
+        assert_eq!(site.state(&id), "completed 2");
+        assert_eq!(
+            site.files(&id),
+            ["2/changes.ndjson", "2/changes.ndjson.manifest.json"]
+        );
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@
 mod erasure;
 #[path = "operations/hosts.rs"]
 mod hosts;
+#[path = "operations/remedies.rs"]
+mod remedies;
 #[path = "operations/reports.rs"]
 mod reports;
 

@@ -96,7 +96,7 @@ where
 }
 
 /// The edges of the buckets, one more than buckets.
-fn edges(
+pub(super) fn edges(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     buckets: u32,
@@ -112,7 +112,8 @@ fn edges(
     Ok((0..=buckets).map(edge).collect())
 }
 
-fn bucket_list(
+/// The buckets between edges, with counts and precisions.
+pub(super) fn bucket_list(
     edges: &[DateTime<Utc>],
     bucket: impl Fn(usize) -> (u64, Precision),
 ) -> Vec<VolumeBucket> {

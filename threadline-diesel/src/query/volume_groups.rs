@@ -29,6 +29,17 @@ pub enum VolumeColumn {
     Op,
 }
 
+impl VolumeColumn {
+    /// The schema and the value of a change `counted`.
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::Table => "counted.table_schema AS schema_name, counted.table_name AS value",
+            Self::Actor => "NULL::text AS schema_name, counted.actor AS value",
+            Self::Op => "NULL::text AS schema_name, counted.op::text AS value",
+        }
+    }
+}
+
 /// A value of a [`VolumeColumn`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,11 +101,7 @@ where
 {
     let candidates = find_candidates(conn, query.candidate_query()).await?;
     let changes = query.newest_changes(&candidates, MAX_COUNTED)?;
-    let columns = match column {
-        VolumeColumn::Table => "counted.table_schema, counted.table_name",
-        VolumeColumn::Actor => "NULL::text, counted.actor",
-        VolumeColumn::Op => "NULL::text, counted.op::text",
-    };
+    let columns = column.sql();
     let sql = SqlFragment::sql(format!(
         "SELECT {columns}, count(*), (sum(count(*)) OVER ())::bigint FROM ("
     ))
@@ -125,7 +132,11 @@ where
     })
 }
 
-fn key_of(column: VolumeColumn, schema: Option<String>, value: Option<String>) -> VolumeKey {
+pub(super) fn key_of(
+    column: VolumeColumn,
+    schema: Option<String>,
+    value: Option<String>,
+) -> VolumeKey {
     match column {
         VolumeColumn::Table => VolumeKey::Table(TableName::new(
             schema.unwrap_or_default(),

@@ -56,7 +56,10 @@ fn show_until(until: Option<DateTime<Utc>>) -> String {
 /// the receiver: every item would get the same one.
 pub(super) fn refusal(error: &WebhookError) -> Option<u16> {
     match error {
-        WebhookError::Status(status @ (400 | 409 | 413 | 415 | 422)) => Some(*status),
+        WebhookError::Status {
+            status: status @ (400 | 409 | 413 | 415 | 422),
+            ..
+        } => Some(*status),
         _ => None,
     }
 }
@@ -65,7 +68,9 @@ pub(super) fn refusal(error: &WebhookError) -> Option<u16> {
 pub(super) fn is_final(error: &WebhookError) -> bool {
     matches!(
         error,
-        WebhookError::Request(_) | WebhookError::PrivateAddress | WebhookError::Status(410)
+        WebhookError::Request(_)
+            | WebhookError::PrivateAddress
+            | WebhookError::Status { status: 410, .. }
     )
 }
 

@@ -140,6 +140,7 @@ where
                 return Err(DeliveryError::Unavailable(error));
             }
             let pause = self.delivery.backoff.pause(failures);
+            let pause = pause.max(error.retry_after().unwrap_or_default());
             (self.report)(DeliveryProgress::Retry {
                 error: &error,
                 pause,

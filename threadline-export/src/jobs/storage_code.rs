@@ -41,7 +41,9 @@ fn error_code(error: &(dyn Error + 'static)) -> ErrorCode {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     return ErrorCode::new("storage_denied");
                 }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => {
                     return ErrorCode::new("storage_full");
                 }
                 _ => {

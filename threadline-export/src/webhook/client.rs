@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 
 use super::address::{PrivateAddress, PublicResolver};
+use super::retry_after::retry_after;
 use super::{PrivateAddresses, WebhookSecret, WebhookTarget};
 
 /// The time after which a request has failed.
@@ -33,8 +34,8 @@ impl ContentType {
     }
 }
 
-/// Sends signed requests to one receiver. Follows no redirects, uses no proxy, and reads the status of the
-/// response, not its body.
+/// Sends signed requests to one receiver. Follows no redirects, uses no proxy, and reads the status and the header
+/// `Retry-After` of the response, not its body.
 ///
 /// ```no_run
 /// use threadline_export::webhook::{ContentType, PrivateAddresses, WebhookClient, WebhookTarget};
@@ -74,8 +75,13 @@ pub enum WebhookError {
     #[error("the receiver cannot be reached")]
     Connection(#[source] reqwest::Error),
     /// The receiver responded with a status other than 2xx. Redirects are not followed.
-    #[error("the receiver responded with status {0}")]
-    Status(u16),
+    #[error("the receiver responded with status {status}")]
+    Status {
+        /// The status of the response.
+        status: u16,
+        /// The time to wait before the next request, by the header `Retry-After`: at most an hour.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl WebhookError {
@@ -87,9 +93,20 @@ impl WebhookError {
             Self::PrivateAddress => "private_address",
             Self::Timeout => "timeout",
             Self::Connection(_) => "connection",
-            Self::Status(300..400) => "redirect",
-            Self::Status(400..500) => "client_error",
-            Self::Status(_) => "server_error",
+            Self::Status { status, .. } => match status {
+                300..400 => "redirect",
+                400..500 => "client_error",
+                _ => "server_error",
+            },
+        }
+    }
+
+    /// The time to wait before the next request, if the receiver asked for one.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -176,7 +193,10 @@ impl WebhookClient {
         if status.is_success() {
             Ok(status.as_u16())
         } else {
-            Err(WebhookError::Status(status.as_u16()))
+            Err(WebhookError::Status {
+                status: status.as_u16(),
+                retry_after: retry_after(response.headers(), Utc::now()),
+            })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,9 @@ use diesel_async::AsyncPgConnection;
 use sha2::{Digest, Sha256};
 use threadline_diesel::doctor::{CheckStatus, Doctor};
 use threadline_diesel::feed::{self, BatchSize, ConsumerName, Start};
-use threadline_export::delivery::{Backoff, Delivery, DeliveryError, Retried, Values};
+use threadline_export::delivery::{
+    Backoff, Delivery, DeliveryError, DeliveryProgress, Retried, Values,
+};
 use threadline_export::webhook::{
     PrivateAddresses, WebhookClient, WebhookError, WebhookNotifier, WebhookTarget,
 };
@@ -168,6 +170,33 @@ fn a_failed_request_is_repeated_with_the_same_id() {
 }
 
 #[test]
+fn a_receiver_that_asks_for_a_pause_gets_it() {
+    let trail = trail(3);
+    let receiver = Receiver::start(move |_, before| match before {
+        0 => Reply::RetryAfter(1),
+        1 => Reply::RetryAt(chrono::Utc::now() + chrono::TimeDelta::seconds(3)),
+        _ => Reply::Status(200),
+    });
+    let mut pauses = Vec::new();
+    let report = |progress: DeliveryProgress<'_>| {
+        if let DeliveryProgress::Retry { pause, .. } = progress {
+            pauses.push(pause);
+        }
+    };
+    let started = Instant::now();
+    let delivery = delivery(&receiver.url());
+    let delivered =
+        block_on(async { delivery.run_once(&mut trail.connect().await, report).await }).unwrap();
+    assert_eq!(delivered, 3);
+    let [by_seconds, by_date] = pauses[..] else {
+        panic!("{pauses:?}");
+    };
+    assert_eq!(by_seconds, Duration::from_secs(1));
+    assert!(by_date > Duration::from_secs(1) && by_date <= Duration::from_secs(3));
+    assert!(started.elapsed() >= by_seconds + by_date);
+}
+
+#[test]
 fn the_body_of_a_response_is_not_awaited() {
     for reply in [Reply::SlowBody, Reply::CloseInBody] {
         let trail = trail(3);
@@ -219,7 +248,10 @@ fn a_receiver_that_is_gone_ends_the_delivery() {
     let receiver = Receiver::start(|_, _| Reply::Status(410));
     let error = deliver(&trail, &delivery(&receiver.url())).unwrap_err();
     assert!(
-        matches!(error, DeliveryError::Stopped(WebhookError::Status(410))),
+        matches!(
+            error,
+            DeliveryError::Stopped(WebhookError::Status { status: 410, .. })
+        ),
         "{error:?}"
     );
     assert_eq!(receiver.received().len(), 1);

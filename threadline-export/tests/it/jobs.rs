@@ -3,6 +3,7 @@
 mod exports;
 mod faults;
 mod queue;
+mod s3;
 mod schedules;
 
 use std::sync::Arc;

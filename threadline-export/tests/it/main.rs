@@ -9,6 +9,7 @@ mod harness;
 mod jobs;
 mod limits;
 mod plans;
+mod python;
 mod read_back;
 mod receiver;
 mod seal;

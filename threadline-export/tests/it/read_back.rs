@@ -14,6 +14,7 @@ use threadline_diesel::{AuditError, AuditedWrite, Timeline, audited};
 use threadline_export::{ActionColumns, CsvOptions, Export, Format, FormulaGuard};
 
 use crate::harness::{Trail, block_on};
+use crate::python::python_with;
 
 /// Texts that exports often escape incorrectly.
 const SPECIAL_TEXTS: [&str; 16] = [
@@ -342,36 +343,11 @@ fn duckdb_reads_csv_back_exactly_with_null_and_empty_strings() {
     assert_reads_back(python, "duckdb-csv", "trail.csv", &export);
 }
 
-/// A Python virtual environment with pyarrow and `DuckDB`, kept for later runs. `None` if it cannot be
-/// created, as without a network.
+/// A Python virtual environment with pyarrow and `DuckDB`; none if it cannot be created.
 pub(crate) fn python_with_readers() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON.get_or_init(create_python_with_readers).as_deref()
-}
-
-fn create_python_with_readers() -> Option<PathBuf> {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
-    let python = environment.join("bin/python");
-    let succeeds = |command: &mut Command| {
-        let output = command.output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let works = || succeeds(Command::new(&python).args(["-c", "import duckdb, pyarrow"]));
-    if works() {
-        return Some(python);
-    }
-    let created = succeeds(
-        Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&environment),
-    ) && succeeds(
-        Command::new(&python).args(["-m", "pip", "install", "-q", "pyarrow", "duckdb"]),
-    );
-    if created && works() {
-        return Some(python);
-    }
-    eprintln!("skipped: pyarrow and DuckDB could not be installed with Python's venv and pip");
-    None
+    let create = || python_with("readers", &["pyarrow", "duckdb"], "import duckdb, pyarrow");
+    PYTHON.get_or_init(create).as_deref()
 }
 
 /// Converts the trail into the form of an export and compares both.

@@ -7,11 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 /// The response to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {
     /// A complete response.
     Status(u16),
+    /// The status 503, with a header `Retry-After` in seconds.
+    RetryAfter(u64),
+    /// The status 503, with a header `Retry-After` as a date.
+    RetryAt(DateTime<Utc>),
     /// No response.
     Hang,
     /// A response with the status 200 whose body does not end.
@@ -151,6 +157,8 @@ fn write(mut stream: TcpStream, reply: Reply) {
         Reply::Status(status) => {
             format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         }
+        Reply::RetryAfter(seconds) => unavailable(&seconds.to_string()),
+        Reply::RetryAt(date) => unavailable(&date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
         Reply::Hang => {
             thread::sleep(Duration::from_secs(20));
             return;
@@ -174,4 +182,10 @@ fn write(mut stream: TcpStream, reply: Reply) {
             }
         }
     }
+}
+
+fn unavailable(retry_after: &str) -> String {
+    format!(
+        "HTTP/1.1 503 x\r\nretry-after: {retry_after}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
 }

@@ -177,7 +177,7 @@ async fn record(
     if let Some(id) = &question.transaction {
         action = action.meta("transaction", id.to_string());
     }
-    self_audit::record(&request.settings, request.actor.as_ref(), "report", action).await;
+    self_audit::record_request(request, "report", action).await;
 }
 
 /// How to read the same changes without the console.

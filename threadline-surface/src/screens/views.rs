@@ -177,5 +177,5 @@ async fn record(
     if let Some(filters) = filters {
         action = action.meta("filters", recorded_filters(filters));
     }
-    self_audit::record(&request.settings, request.actor.as_ref(), "views", action).await;
+    self_audit::record_request(request, "views", action).await;
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use maud::{Markup, html};
-use threadline_diesel::{Timeline, first_change, volume, volume_by};
+use threadline_diesel::{Timeline, first_change, volume, volume_by, volume_grid};
 
 use crate::page::Screen;
 use crate::page_error::PageError;
@@ -11,6 +11,7 @@ use crate::request::PageContext;
 use crate::screens::timeline::question_of;
 use crate::view::chart::{bar_count, chart, chart_choices};
 use crate::view::group_chart::group_chart;
+use crate::view::heat_strip::heat_strip;
 
 pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageError> {
     let question = question_of(context.request, context.request.parameters())?;
@@ -20,13 +21,14 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
     ))
 }
 
-/// The chart of a timeline: by a column, or by time from its first change if the window has no start.
+/// The chart of a timeline: by a column, or over time from its first change if the window has no start.
 pub(crate) async fn volume_chart(
     context: &mut PageContext<'_>,
     question: &TimelineQuestion,
     timeline: &Timeline,
 ) -> Result<Markup, PageError> {
-    if let Some(column) = question.chart_by.column() {
+    let column = question.chart_by.column();
+    if let Some(column) = column.filter(|_| !question.chart_by.is_over_time()) {
         let volume = volume_by(context.conn, timeline, column).await?;
         return Ok(group_chart(context.request, question, &volume));
     }
@@ -47,6 +49,10 @@ pub(crate) async fn volume_chart(
         });
     };
     let bars = bar_count(from, to);
+    if let Some(column) = column {
+        let grid = volume_grid(context.conn, timeline, column, from, to, bars).await?;
+        return Ok(heat_strip(context.request, question, &grid));
+    }
     let buckets = volume(context.conn, timeline, from, to, bars).await?;
     Ok(chart(context.request, question, &buckets))
 }

@@ -41,7 +41,7 @@ pub(crate) fn chart_choices(request: &GrantedRequest, question: &TimelineQuestio
             @for by in ChartBy::ALL {
                 @let other = TimelineQuestion { chart_by: by, ..question.clone() };
                 @let href = other.list(request.href("/timeline")).with("volume", "true");
-                " " a href=(href) aria-current=[(by == question.chart_by).then_some("true")] { (by.as_str()) }
+                " " a href=(href) aria-current=[(by == question.chart_by).then_some("true")] { (by.words()) }
             }
         }
     }
@@ -99,7 +99,7 @@ struct Bar {
 }
 
 /// A number in words: exact, at least, or about.
-fn words(count: u64, precision: Precision) -> String {
+pub(super) fn words(count: u64, precision: Precision) -> String {
     match precision {
         Precision::Exact => count_of(count, "change"),
         Precision::AtLeast => format!("at least {}", count_of(count, "change")),
@@ -151,7 +151,7 @@ fn table(
 }
 
 /// The timeline in the span of a bucket. Windows include their end, buckets do not.
-fn bucket_href(
+pub(super) fn bucket_href(
     request: &GrantedRequest,
     question: &TimelineQuestion,
     bucket: &VolumeBucket,
@@ -165,7 +165,7 @@ fn bucket_href(
 }
 
 /// The span of a bucket in the zone of the operator.
-fn span_text(request: &GrantedRequest, bucket: &VolumeBucket) -> String {
+pub(super) fn span_text(request: &GrantedRequest, bucket: &VolumeBucket) -> String {
     let zone = request.zone();
     let (from, to) = (
         bucket.from.with_timezone(&zone),

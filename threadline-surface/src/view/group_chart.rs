@@ -47,21 +47,26 @@ pub(crate) fn group_chart(
                     }
                 }
             }
-            figcaption {
-                @match volume.total {
-                    ChangeCount::Exact(count) => { (count_of(count, "change")) "." }
-                    ChangeCount::AtLeast(count) => {
-                        "The newest " (count_of(count, "change")) " are counted; there are more. A shorter window helps."
-                    }
-                }
-            }
+            figcaption { (counted(volume.total)) }
             (chart_choices(request, question))
         }
     }
 }
 
+/// How many changes are counted, and whether there are more.
+pub(super) fn counted(total: ChangeCount) -> Markup {
+    html! {
+        @match total {
+            ChangeCount::Exact(count) => { (count_of(count, "change")) "." }
+            ChangeCount::AtLeast(count) => {
+                "The newest " (count_of(count, "change")) " are counted; there are more. A shorter window helps."
+            }
+        }
+    }
+}
+
 /// A value in words.
-fn value(key: &VolumeKey) -> Markup {
+pub(super) fn value(key: &VolumeKey) -> Markup {
     html! {
         @match key {
             VolumeKey::Table(table) => bdi { (table) },

@@ -13,6 +13,7 @@ use crate::page::Page;
 use crate::page_error::PageError;
 use crate::question::FieldError;
 use crate::request::GrantedRequest;
+use crate::request_rate::WINDOW;
 
 /// The error for a parameter that a page needs.
 pub(crate) fn field_required(field: &'static str, message: &str) -> PageError {
@@ -90,7 +91,8 @@ pub(crate) fn error_page(
         PageError::TooManyRequests { seconds } => {
             let advice = html! {
                 p {
-                    "You sent more than " (request.settings.limits.requests) " requests in 10 seconds. Try again in "
+                    "You sent more than " (request.settings.limits.requests) " requests in "
+                    (count_of(WINDOW.as_secs(), "second")) ". Try again in "
                     (count_of(*seconds, "second")) "."
                 }
             };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use threadline_export::storage::Storages;
 use threadline_surface::{BuildError, Exports};
 
-use crate::harness::{Answer, Lane, Site, TENANT_KEY, Trail, block_on, run_worker};
+use crate::harness::{Answer, Lane, Site, TENANT_KEY, Trail, block_on, request, run_worker};
 
 const EXPORTS: &str = "/audit/exports";
 
@@ -76,8 +76,17 @@ fn an_export_is_queued_with_the_filters_and_its_file_is_for_its_owner_only() {
         let entry = list.texts("li").join(" ");
         assert!(entry.starts_with("completed"), "{entry}");
         assert!(entry.contains("2 changes"), "{entry}");
+        // HEAD has the headers of the file, and is not recorded below.
+        let head = request(Method::HEAD, &file, Lane::Admin, "");
+        let head = site.send(head).await;
+        assert_eq!(head.status, StatusCode::OK);
+        assert!(head.bytes.is_empty());
         let done = site.get(&file, Lane::Admin).await;
         assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+        assert_eq!(
+            head.header("content-disposition"),
+            done.header("content-disposition")
+        );
         assert_eq!(done.header("cache-control"), "no-store");
         assert!(
             done.header("content-security-policy")

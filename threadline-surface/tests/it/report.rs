@@ -1,9 +1,9 @@
 //! Reports: answers to tickets, and whether they are still the same.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Answer, HOSTILE, Lane, Site, Trail, block_on};
+use crate::harness::{Answer, HOSTILE, Lane, Site, Trail, block_on, request};
 
 /// The permanent address on a report.
 fn permalink(answer: &Answer) -> String {
@@ -123,6 +123,11 @@ fn the_digest_is_that_of_the_evidence_and_both_documents_are_recorded() {
     let id = transaction(&trail);
     block_on(async {
         let address = format!("/audit/report.json?transaction={id}");
+        let head = site
+            .send(request(Method::HEAD, &address, Lane::Admin, ""))
+            .await;
+        assert_eq!(head.status, StatusCode::OK);
+        assert!(head.bytes.is_empty(), "and nothing is recorded");
         let document = site.get(&address, Lane::Admin).await;
         assert_eq!(document.header("content-type"), "application/json");
         let bare = site

@@ -1,6 +1,7 @@
 //! The timeline and its parts.
 
 mod following;
+mod heat_strip;
 mod visibility;
 
 use std::time::Duration;

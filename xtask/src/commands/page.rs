@@ -86,111 +86,54 @@ pub(super) trait Paged: Clone {
     async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<Self::Entry>, ReadError>;
 }
 
-impl Paged for Timeline {
-    type Entry = TimelineEntry;
+/// Implements [`Paged`] by the question's methods and the function that reads a page.
+macro_rules! paged {
+    ($question:ty, $entry:ty, $load:path) => {
+        impl Paged for $question {
+            type Entry = $entry;
 
-    fn page_size(self, size: PageSize) -> Self {
-        self.page_size(size)
-    }
+            fn page_size(self, size: PageSize) -> Self {
+                self.page_size(size)
+            }
 
-    fn after(self, cursor: Cursor) -> Self {
-        self.after(cursor)
-    }
+            fn after(self, cursor: Cursor) -> Self {
+                self.after(cursor)
+            }
 
-    fn before(self, cursor: Cursor) -> Self {
-        self.before(cursor)
-    }
+            fn before(self, cursor: Cursor) -> Self {
+                self.before(cursor)
+            }
 
-    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<TimelineEntry>, ReadError> {
-        threadline_diesel::timeline(conn, self).await
-    }
+            async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<$entry>, ReadError> {
+                $load(conn, self).await
+            }
+        }
+    };
 }
 
-impl Paged for HistoryWithChildren {
-    type Entry = TimelineEntry;
+paged!(Timeline, TimelineEntry, threadline_diesel::timeline);
+paged!(
+    HistoryWithChildren,
+    TimelineEntry,
+    threadline_diesel::history_with_children
+);
+paged!(Actions, AuditAction, threadline_diesel::actions);
+paged!(
+    Transactions,
+    AuditTransaction,
+    threadline_diesel::transactions
+);
+paged!(EvidenceHistory, Evidence, load_evidence);
 
-    fn page_size(self, size: PageSize) -> Self {
-        self.page_size(size)
-    }
-
-    fn after(self, cursor: Cursor) -> Self {
-        self.after(cursor)
-    }
-
-    fn before(self, cursor: Cursor) -> Self {
-        self.before(cursor)
-    }
-
-    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<TimelineEntry>, ReadError> {
-        threadline_diesel::history_with_children(conn, self).await
-    }
-}
-
-impl Paged for Actions {
-    type Entry = AuditAction;
-
-    fn page_size(self, size: PageSize) -> Self {
-        self.page_size(size)
-    }
-
-    fn after(self, cursor: Cursor) -> Self {
-        self.after(cursor)
-    }
-
-    fn before(self, cursor: Cursor) -> Self {
-        self.before(cursor)
-    }
-
-    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<AuditAction>, ReadError> {
-        threadline_diesel::actions(conn, self).await
-    }
-}
-
-impl Paged for Transactions {
-    type Entry = AuditTransaction;
-
-    fn page_size(self, size: PageSize) -> Self {
-        self.page_size(size)
-    }
-
-    fn after(self, cursor: Cursor) -> Self {
-        self.after(cursor)
-    }
-
-    fn before(self, cursor: Cursor) -> Self {
-        self.before(cursor)
-    }
-
-    async fn load(
-        &self,
-        conn: &mut AsyncPgConnection,
-    ) -> Result<Page<AuditTransaction>, ReadError> {
-        threadline_diesel::transactions(conn, self).await
-    }
-}
-
-impl Paged for EvidenceHistory {
-    type Entry = Evidence;
-
-    fn page_size(self, size: PageSize) -> Self {
-        self.page_size(size)
-    }
-
-    fn after(self, cursor: Cursor) -> Self {
-        self.after(cursor)
-    }
-
-    fn before(self, cursor: Cursor) -> Self {
-        self.before(cursor)
-    }
-
-    async fn load(&self, conn: &mut AsyncPgConnection) -> Result<Page<Evidence>, ReadError> {
-        let page = threadline_diesel::evidence::history(conn, self).await;
-        page.map_err(|error| match error {
-            EvidenceError::Read(error) => error,
-            other => DieselError::QueryBuilderError(Box::new(other)).into(),
-        })
-    }
+async fn load_evidence(
+    conn: &mut AsyncPgConnection,
+    query: &EvidenceHistory,
+) -> Result<Page<Evidence>, ReadError> {
+    let page = threadline_diesel::evidence::history(conn, query).await;
+    page.map_err(|error| match error {
+        EvidenceError::Read(error) => error,
+        other => DieselError::QueryBuilderError(Box::new(other)).into(),
+    })
 }
 
 /// Loads the requested page; if it must fit the terminal and does not, loads fewer entries.

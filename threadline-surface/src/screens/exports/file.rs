@@ -56,19 +56,27 @@ pub(crate) async fn show(request: &GrantedRequest) -> Result<Screen, PageError> 
         .meta("bytes", file.bytes)
         .meta("sha256", file.sha256)
         .meta("scoped", request.scope().is_some());
-    let actor = request.actor.as_ref();
-    self_audit::record(&request.settings, actor, "export_file", action).await;
+    self_audit::record_request(request, "export_file", action).await;
     match file.content {
+        // A signed URL is the file: HEAD does not get it.
+        _ if !request.wants_body() => Ok(attachment(file.file_name, Body::empty())),
         Content::SignedUrl(url) => Href::of_host(&url)
             .map(Screen::Redirect)
             .ok_or(PageError::Internal("signed url")),
-        Content::Stream(bytes) => Ok(Screen::File(Attachment {
-            content_type: content_type(&file.file_name),
-            file_name: file.file_name,
-            body: Body::from_stream(bytes.map_err(io::Error::other)),
-        })),
+        Content::Stream(bytes) => Ok(attachment(
+            file.file_name,
+            Body::from_stream(bytes.map_err(io::Error::other)),
+        )),
         _ => Err(PageError::Internal("content")),
     }
+}
+
+fn attachment(file_name: String, body: Body) -> Screen {
+    Screen::File(Attachment {
+        content_type: content_type(&file_name),
+        file_name,
+        body,
+    })
 }
 
 fn content_type(file_name: &str) -> &'static str {

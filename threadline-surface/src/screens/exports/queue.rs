@@ -74,7 +74,7 @@ pub(crate) async fn enqueue(request: &GrantedRequest) -> Result<Screen, PageErro
         .meta("format", form.file.format.as_str())
         .meta("scoped", request.scope().is_some())
         .meta("filters", recorded_filters(&form.filters));
-    self_audit::record(&request.settings, request.actor.as_ref(), "exports", action).await;
+    self_audit::record_request(request, "exports", action).await;
     Ok(Screen::Redirect(request.href("/exports")))
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn record_queued(request: &GrantedRequest, job: &Job) {
         .meta("mode", "background")
         .meta("job", job.id.to_string())
         .meta("scoped", request.scope().is_some());
-    self_audit::record(&request.settings, request.actor.as_ref(), "exports", action).await;
+    self_audit::record_request(request, "exports", action).await;
 }
 
 /// Refuses a grant that cannot queue exports, before it fills a form.

@@ -117,8 +117,7 @@ async fn store(
                 .meta("format", form.file.format.as_str())
                 .meta("scoped", request.scope().is_some())
                 .meta("filters", recorded_filters(&form.filters));
-            let actor = request.actor.as_ref();
-            self_audit::record(&request.settings, actor, "schedules", action).await;
+            self_audit::record_request(request, "schedules", action).await;
             return Ok(None);
         }
     };

@@ -20,6 +20,7 @@ fn a_scope_hides_other_tenants_from_the_list_its_parts_and_its_explanations() {
         "/timeline?format=json",
         "/parts/follow?since=-1h",
         "/parts/volume",
+        "/parts/volume?by=actor-time",
         "/parts/count",
     ] {
         let answer = page(&site, address, Lane::Support);
