@@ -6,10 +6,10 @@
 //! archive/_manifest/2026-11-29.json
 //! ```
 //!
-//! [`run`] archives the days that have ended: it compares each record with its seal, writes it, reads the files back,
-//! and then writes the manifest, which makes the day archived. [`verify`] compares an archive with the seals,
-//! [`fetch`] finds the changes of a row, and [`archived_to`] says up to which instant records are archived.
-//! `guides/archive.md` has the layout and SQL for DuckDB, Spark and Trino.
+//! [`run`](fn@run) archives the days that have ended: it compares each record with its seal, writes it, reads the files back,
+//! and then writes the manifest, which makes the day archived. [`verify`](fn@verify) compares an archive with the seals,
+//! [`fetch`](fn@fetch) finds the changes of a row, and [`archived_to`] says up to which instant records are archived.
+//! `guides/archive.md` has the layout and SQL for `DuckDB`, Spark and Trino.
 
 mod check;
 mod columns;

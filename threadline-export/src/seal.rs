@@ -10,6 +10,7 @@ mod checkpoints;
 mod continuation;
 mod error;
 mod export;
+pub(crate) mod fields;
 mod leaves;
 mod prove;
 mod publication;

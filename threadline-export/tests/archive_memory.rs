@@ -14,7 +14,7 @@ use threadline_seal::key::SigningKey;
 use threadline_testdb::{Cluster, Progress, ServerBinaries};
 
 /// The maximum memory of the process in kilobytes.
-const ALLOWED_KB: u64 = 96 * 1024;
+const ALLOWED_KB: u64 = 64 * 1024;
 
 /// The maximum size of the files of changes and transactions, for each change.
 const ALLOWED_BYTES: u64 = 100;
@@ -58,7 +58,7 @@ const CHANGES: &str = r#"
 /// The number of changes to archive; a larger number makes the test a benchmark.
 fn changes() -> u64 {
     let count = std::env::var("THREADLINE_TEST_ARCHIVE_CHANGES").ok();
-    count.map_or(60_000, |text| text.parse().expect("a number of changes"))
+    count.map_or(20_000, |text| text.parse().expect("a number of changes"))
 }
 
 /// The peak memory of the process.
@@ -83,7 +83,7 @@ async fn seal_all(conn: &mut AsyncPgConnection) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let key = SigningKey::from_seed("example.com/trail", &[7; 32]).expect("a key");
-    seal::sign_checkpoint(conn, &key)
+    seal::sign_checkpoint(conn, &key.into())
         .await
         .expect("a checkpoint");
 }

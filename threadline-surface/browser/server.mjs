@@ -97,7 +97,7 @@ export async function screens({ base, admin, incident, history }) {
   const { records: [{ order_id: evidence }] } = await read("/evidence?format=json");
   const all = {
     start: "/",
-    find: "/find?q=alice",
+    find: "/find?q=order-70",
     timeline: "/timeline",
     "timeline-filtered": "/timeline?table=invoices&op=update&from=-24h",
     "timeline-unattributed": "/timeline?unattributed=true",

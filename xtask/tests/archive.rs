@@ -6,6 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "archive/restore.rs"]
+mod restore;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,7 +180,11 @@ impl Site {
     /// The files that manifests have, and the manifests.
     fn listed(&self) -> BTreeSet<String> {
         let mut listed = BTreeSet::new();
-        for file in self.files().iter().filter(|file| file.ends_with(".json")) {
+        for file in self
+            .files()
+            .iter()
+            .filter(|file| file.contains("_manifest"))
+        {
             let text = fs::read_to_string(self.storage().join(file)).unwrap();
             let manifest: Value = serde_json::from_str(&text).unwrap();
             for archived in manifest["files"].as_array().unwrap() {
@@ -262,7 +269,7 @@ fn a_damaged_file_and_a_forged_record_end_with_1() {
     let manifests = site
         .files()
         .iter()
-        .filter(|it| it.ends_with("json"))
+        .filter(|it| it.contains("_manifest"))
         .count();
     assert_eq!((manifests, site.files()), (2, site.listed()));
     let file = site

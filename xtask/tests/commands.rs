@@ -86,7 +86,8 @@ fn command(folder: &Path, database: Option<&Database>, arguments: &[&str]) -> Co
         .env(
             "THREADLINE_WEBHOOK_SECRET",
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        );
+        )
+        .env("THREADLINE_SEAL_KEY", seal::pem(seal::FIRST_KEY));
     if let Some(database) = database {
         command.env("DATABASE_URL", database.url());
     }

@@ -160,12 +160,12 @@ pub(super) fn record_id(kind: ArchiveKind, values: &[Option<String>]) -> String 
 /// The SQL for the columns as an array of texts, in the form of [`ArchivedRecord`](super::ArchivedRecord). The table is
 /// named `record`.
 pub(super) fn values_sql(kind: ArchiveKind) -> String {
-    let texts: Vec<_> = columns(kind).iter().map(ArchiveColumn::to_sql).collect();
+    let texts: Vec<_> = columns(kind).iter().map(|it| it.to_sql()).collect();
     format!("ARRAY[{}]", texts.join(", "))
 }
 
 impl ArchiveColumn {
-    fn to_sql(&self) -> String {
+    fn to_sql(self) -> String {
         let name = self.name;
         match self.column_type {
             Integer | Text | Json => format!("record.{name}::text"),

@@ -118,8 +118,8 @@ async fn write_day(
                 last_id,
             };
             uploaded.push(file.clone());
-            let stats = upload(storage, &path, part.file).await?;
-            (file.bytes, file.sha256) = (stats.bytes, stats.sha256);
+            let sent = upload(storage, &path, part.file).await?;
+            (file.bytes, file.sha256) = (sent.bytes, sent.sha256);
             if let Some(last) = uploaded.last_mut() {
                 *last = file;
             }

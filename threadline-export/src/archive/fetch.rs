@@ -99,7 +99,7 @@ type Builder = ParquetRecordBatchStreamBuilder<RangeReader>;
 ///
 /// Only the parts of files that can have changes of the row are read. Their digests are not compared: [`verify`] does.
 ///
-/// [`verify`]: super::verify
+/// [`verify`]: fn@super::verify
 ///
 /// # Errors
 /// [`ArchiveError`] if a file or a manifest cannot be read, or the answer not be written.

@@ -28,7 +28,7 @@ pub struct ArchivedRecord {
     pub leaf: i64,
     /// The secret of its leaf; none if fields of it were erased before the file was written.
     pub secret: Option<Secret>,
-    /// The texts of its columns, in the order of [`columns`](super::columns): as PostgreSQL prints them, and instants as
+    /// The texts of its columns, in the order of [`columns`](fn@super::columns): as PostgreSQL prints them, and instants as
     /// `2026-11-21T09:30:00.000001Z`, `infinity` or `-infinity`. All of them can be cast to the types of the
     /// table's columns.
     pub values: Vec<Option<String>>,

@@ -178,16 +178,16 @@ async fn restore_in_transaction(
         loader.load_day(manifest).await?;
     }
     loader.load_outside(&span, &manifests).await?;
-    let loaded = loader.loaded();
+    let totals = loader.loaded();
     attach(conn, &partitions).await?;
-    let keep_until = record_span(conn, &span, loaded.ids, options).await?;
+    let keep_until = record_span(conn, &span, totals.ids, options).await?;
     Ok(RestoredSpan {
         from: span.from_instant,
         to: span.to_instant,
-        changes: loaded.changes,
-        transactions: loaded.transactions,
-        actions: loaded.actions,
-        unerased: loaded.unerased,
+        changes: totals.changes,
+        transactions: totals.transactions,
+        actions: totals.actions,
+        unerased: totals.unerased,
         keep_until,
     })
 }
@@ -264,26 +264,17 @@ async fn archived_days<'a>(
     span: &SpanRow,
 ) -> Result<Vec<&'a ArchiveManifest>, RestoreError> {
     let begins = |manifest: &ArchiveManifest| day_start(manifest.day);
-    let changes = |manifest: &'a ArchiveManifest| manifest.files_of(ArchiveKind::Changes);
-    let before = manifests
-        .iter()
-        .filter(|one| begins(one) < span.from_instant);
-    let after = manifests
-        .iter()
-        .filter(|one| begins(one) >= span.to_instant);
-    let first_id = before.flat_map(changes).map(|file| file.last_id).max();
-    let last_id = after.flat_map(changes).map(|file| file.first_id).min();
+    let within =
+        |one: &&ArchiveManifest| (span.from_instant..span.to_instant).contains(&begins(one));
+    let days: Vec<_> = manifests.iter().filter(within).collect();
+    let (first_id, last_id) = id_range(manifests, span);
     let sealed: Vec<DayRow> = query(include_str!("sql/sealed_changes.sql"))
-        .bind::<BigInt, _>(first_id.unwrap_or(0))
-        .bind::<BigInt, _>(last_id.unwrap_or(i64::MAX))
+        .bind::<BigInt, _>(first_id)
+        .bind::<BigInt, _>(last_id)
         .bind::<Timestamptz, _>(span.from_instant)
         .bind::<Timestamptz, _>(span.to_instant)
         .load(conn)
         .await?;
-
-    let within =
-        |one: &&ArchiveManifest| (span.from_instant..span.to_instant).contains(&begins(one));
-    let days: Vec<_> = manifests.iter().filter(within).collect();
     let rows = |day| {
         let manifest = days.iter().find(|one| one.day == day);
         manifest.map_or(0, |one| one.rows_of(ArchiveKind::Changes))
@@ -300,6 +291,27 @@ async fn archived_days<'a>(
         return Err(RestoreError::NothingArchived);
     }
     Ok(days)
+}
+
+/// The ids that the changes of a span can have: those between the archived days before and after it. The clock may have
+/// been wrong, so the ids of its own days are in the range in any case.
+fn id_range(manifests: &[ArchiveManifest], span: &SpanRow) -> (i64, i64) {
+    let (mut first_id, mut last_id) = (0, i64::MAX);
+    let (mut own_first, mut own_last) = (i64::MAX, 0);
+    for manifest in manifests {
+        let begins = day_start(manifest.day);
+        for file in manifest.files_of(ArchiveKind::Changes) {
+            if begins < span.from_instant {
+                first_id = first_id.max(file.last_id);
+            } else if begins >= span.to_instant {
+                last_id = last_id.min(file.first_id);
+            } else {
+                own_first = own_first.min(file.first_id);
+                own_last = own_last.max(file.last_id);
+            }
+        }
+    }
+    (first_id.min(own_first), last_id.max(own_last))
 }
 
 #[derive(Debug, QueryableByName)]
@@ -329,23 +341,51 @@ async fn record_span(
     Ok(row.instant)
 }
 
-/// The days of a span, for messages.
-pub(super) fn show_days(days: &[NaiveDate]) -> String {
-    let mut shown = String::new();
-    let mut rest = days;
-    while let [first, ..] = rest {
-        let adjacent = rest
-            .windows(2)
-            .take_while(|pair| next_day(pair[0]) == pair[1]);
-        let count = adjacent.count();
-        if !shown.is_empty() {
-            shown.push_str(", ");
+/// Days for a message, adjacent ones as a range.
+fn show_days(days: &[NaiveDate]) -> String {
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for day in days {
+        match ranges.last_mut() {
+            Some((_, last)) if next_day(*last) == *day => *last = *day,
+            _ => ranges.push((*day, *day)),
         }
-        shown.push_str(&first.to_string());
-        if count > 0 {
-            shown.push_str(&format!(" to {}", rest[count]));
-        }
-        rest = &rest[count + 1..];
     }
-    shown
+    let shown: Vec<_> = ranges
+        .iter()
+        .map(|(first, last)| {
+            if first == last {
+                first.to_string()
+            } else {
+                format!("{first} to {last}")
+            }
+        })
+        .collect();
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_a_month_or_a_day() {
+        let shown = |text: &str| {
+            text.parse::<RestorePeriod>()
+                .map(|period| period.to_string())
+        };
+        for text in ["2026-01", "2026-01-31"] {
+            assert_eq!(shown(text).as_deref(), Ok(text));
+        }
+        for text in ["2026", "2026-13", "2026-02-30", "", "2026-01-01-01"] {
+            assert_eq!(shown(text), Err(InvalidPeriod), "{text}");
+        }
+    }
+
+    #[test]
+    fn adjacent_days_are_shown_as_a_range() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let days = ["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-03"].map(day);
+        assert_eq!(show_days(&days), "2026-01-30 to 2026-02-01, 2026-02-03");
+        assert_eq!(show_days(&[]), "");
+    }
 }

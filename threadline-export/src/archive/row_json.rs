@@ -15,39 +15,42 @@ pub(super) fn write_change(
     change: &ArchivedRecord,
     transaction: Option<&ArchivedRecord>,
 ) -> io::Result<()> {
-    let row = Row {
-        kind: ArchiveKind::Changes,
-        record: change,
-        transaction: Some(transaction),
-    };
-    serde_json::to_writer(&mut *out, &row)?;
+    serde_json::to_writer(&mut *out, &Change(change, transaction))?;
     out.write_all(b"\n")
 }
 
-/// A record as an object of its columns.
-struct Row<'r> {
-    kind: ArchiveKind,
-    record: &'r ArchivedRecord,
-    /// Of a change.
-    transaction: Option<Option<&'r ArchivedRecord>>,
-}
+/// A change as an object of its columns, with its transaction.
+struct Change<'r>(&'r ArchivedRecord, Option<&'r ArchivedRecord>);
 
-impl Serialize for Row<'_> {
+impl Serialize for Change<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (column, value) in columns(self.kind).iter().zip(&self.record.values) {
-            map.serialize_entry(column.name, &Value(column, value.as_deref()))?;
-        }
-        if let Some(transaction) = self.transaction {
-            let row = transaction.map(|record| Row {
-                kind: ArchiveKind::Transactions,
-                record,
-                transaction: None,
-            });
-            map.serialize_entry("transaction", &row)?;
-        }
+        add_columns(&mut map, ArchiveKind::Changes, self.0)?;
+        map.serialize_entry("transaction", &self.1.map(Transaction))?;
         map.end()
     }
+}
+
+/// A transaction as an object of its columns.
+struct Transaction<'r>(&'r ArchivedRecord);
+
+impl Serialize for Transaction<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        add_columns(&mut map, ArchiveKind::Transactions, self.0)?;
+        map.end()
+    }
+}
+
+fn add_columns<M: SerializeMap>(
+    map: &mut M,
+    kind: ArchiveKind,
+    record: &ArchivedRecord,
+) -> Result<(), M::Error> {
+    for (column, value) in columns(kind).iter().zip(&record.values) {
+        map.serialize_entry(column.name, &Value(column, value.as_deref()))?;
+    }
+    Ok(())
 }
 
 /// A value of a column: numbers and JSON as they are stored, the rest as text.

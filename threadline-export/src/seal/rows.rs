@@ -12,6 +12,7 @@ use threadline_seal::digest::{Digest, decode_hex};
 use threadline_seal::field::{Fields, Salt};
 use threadline_seal::record::{ENTRY_BYTES, Entry, RecordKind};
 
+use super::fields::fields_of_row;
 use super::{SealError, parse_fields};
 
 /// A statement on the trail.
@@ -77,8 +78,11 @@ pub(super) struct RecordRow {
     kind: String,
     #[diesel(sql_type = BigInt)]
     pub(super) id: i64,
+    #[diesel(sql_type = Bool)]
+    is_row: bool,
+    /// The row, or its sealed fields.
     #[diesel(sql_type = Text)]
-    fields: String,
+    content: String,
 }
 
 impl RecordRow {
@@ -87,7 +91,11 @@ impl RecordRow {
     }
 
     pub(super) fn fields(&self) -> Result<Fields, SealError> {
-        parse_fields(&self.fields)
+        if self.is_row {
+            fields_of_row(&self.content)
+        } else {
+            parse_fields(&self.content)
+        }
     }
 }
 

@@ -23,17 +23,19 @@ pub struct Round {
     pub published: usize,
 }
 
-/// Seals the records that are settled when it begins, signs a checkpoint if there are any, and publishes what is not
+/// Checks the published checkpoint, seals the records that are settled when it begins, signs a checkpoint if there are any, and publishes what is not
 /// published yet. Several sealers can run at once, also on several machines.
 ///
 /// # Errors
-/// Those of [`seal_next`], [`check_published`], [`sign_checkpoint`] and [`publish_checkpoints`]. The next round continues.
+/// Those of [`check_published`], [`seal_next`], [`sign_checkpoint`] and [`publish_checkpoints`]. The next round continues.
 pub async fn run_round(
     conn: &mut AsyncPgConnection,
     signer: &Signer,
     publication: &Publication,
 ) -> Result<Round, SealError> {
     let state = status(conn).await?.ok_or(SealError::NotBegun)?;
+    // First, so that a restored database seals nothing before the log is continued.
+    check_published(conn, publication).await?;
     let mut sealed = 0;
     // Records that are written meanwhile do not delay the checkpoint.
     while let Step::Sealed { leaves, sealed_to } = seal_next(conn).await? {
@@ -42,7 +44,6 @@ pub async fn run_round(
             break;
         }
     }
-    check_published(conn, publication).await?;
     sign_checkpoint(conn, signer).await?;
     let published = publish_checkpoints(conn, publication).await?;
     Ok(Round { sealed, published })

@@ -44,12 +44,17 @@ impl Site {
     /// A trail with records of all kinds on each of the last three days, sealed up to a checkpoint.
     pub(super) fn new() -> Self {
         let site = Self::unsealed();
+        site.begin_seals();
+        site
+    }
+
+    /// Begins the log of seals, and seals all records.
+    pub(super) fn begin_seals(&self) {
         block_on(async {
-            let mut conn = site.trail.connect().await;
+            let mut conn = self.trail.connect().await;
             seal::begin(&mut conn, ORIGIN).await.expect("a log");
         });
-        site.seal();
-        site
+        self.seal();
     }
 
     /// The same trail, without a log of seals.
@@ -130,7 +135,7 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let key = SigningKey::from_seed(ORIGIN, &[7; 32]).expect("a key");
-            seal::sign_checkpoint(&mut conn, &key)
+            seal::sign_checkpoint(&mut conn, &key.into())
                 .await
                 .expect("a checkpoint");
         });
@@ -187,7 +192,7 @@ impl Site {
     pub(super) fn contains(&self, text: &str) -> bool {
         let storage = self.storage();
         let manifests = self.manifests();
-        let decoded = block_on(async {
+        block_on(async {
             let mut found = false;
             for file in manifests.iter().flat_map(|manifest| &manifest.files) {
                 let records = archive::FileRecords::open(&storage, file).await;
@@ -197,8 +202,7 @@ impl Site {
                 }
             }
             found
-        });
-        decoded
+        })
     }
 }
 

@@ -168,7 +168,7 @@ const HARD_VALUES: &[(&str, &[&str])] = &[
 ];
 
 /// Inserts a row for each value, sets the value to NULL and deletes some rows.
-fn write_hard_values(trail: &Trail) {
+pub(crate) fn write_hard_values(trail: &Trail) {
     let columns: Vec<_> = HARD_VALUES
         .iter()
         .enumerate()

@@ -181,6 +181,67 @@ fn an_export_of_records_of_all_kinds_is_verified() {
     );
 }
 
+/// The sealer computes the fields of changes and transactions from their rows, erasures with `seal_fields`.
+#[test]
+fn sealed_fields_of_odd_values_are_those_of_seal_fields() {
+    let (trail, directory) = (trail(), TempDir::new().expect("a directory"));
+    let database = trail.query("SELECT current_database()");
+    trail.run(&format!(
+        "ALTER DATABASE \"{database}\" SET timezone = 'Europe/Berlin'"
+    ));
+    for id in 60..66 {
+        trail.run(&format!("INSERT INTO members VALUES ({id}, NULL, 0, NULL)"));
+    }
+    trail.run(
+        r#"INSERT INTO members VALUES (50, E'tab\t\u0001 \\ "quoted" 🧵', 'NaN', '{"": null, "a/b": {"": [{}]}, "ä\u0007": "\u0008", "n": 1.10e2}');
+        SET session_replication_role = replica;
+        INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, table_pk, data_after, changed_from)
+        SELECT nextval('threadline.audit_changes_id_seq'), clock_timestamp() + place * interval '1 microsecond',
+            (SELECT max(id::text)::uuid FROM threadline.audit_transactions), 'insert', 'public', E'odd "\\ table', 'k', pk, after, before
+        FROM (VALUES
+            (1, '{}'::jsonb, '{}'::jsonb, 'null'::jsonb),
+            (2, '{"a/b": "1", "meta/x": null}', '[]', '"[ERASED]"'),
+            (3, 'null', '"text \\ \"q\" \u00e9"', '12345678901234567890123456789012345678901234567890.000'),
+            (4, '[1, {"x": 2}]', '{"meta": {"x": 1}, "meta/x": 2, "infinity": "infinity"}', '{"deep": [[[[[[]]]]]]}'),
+            (5, NULL, NULL, '{"captured_at": "2026-01-01T00:00:00+00:00"}')
+        ) AS odd (place, pk, after, before);
+        UPDATE threadline.audit_transactions SET occurred_at = '2026-06-01 12:00:00.5+02', context = context.value
+        FROM (SELECT row_number() OVER () AS place, id FROM threadline.audit_transactions) AS numbered
+        JOIN (VALUES
+            (1, '{"meta": {"a": 1, "": {"b": "c"}}, "source": "x"}'::jsonb),
+            (2, '{"meta": {"a": 1}, "meta/a": 2}'), (3, '{"meta": {}}'), (4, '{"meta": "text"}'), (5, '"text"'), (6, '{"meta": null}')
+        ) AS context (place, value) USING (place)
+        WHERE numbered.id = audit_transactions.id"#,
+    );
+    block_on(async {
+        let mut conn = trail.connect().await;
+        seal::begin(&mut conn, ORIGIN).await.expect("a log");
+        publish(&mut conn, directory.path())
+            .await
+            .expect("a checkpoint");
+        let text = export(&mut conn, directory.path()).await;
+        let mut compared = 0;
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let (table, id) = match line["kind"].as_str() {
+                Some("change") => ("audit_changes", &line["fields"]["id"]),
+                Some("transaction") => ("audit_transactions", &line["fields"]["id"]),
+                _ => continue,
+            };
+            let id = id.as_str().expect("an id");
+            let expected = trail.query(&format!(
+                "SELECT threadline.seal_fields(to_jsonb(record))::text FROM threadline.{table} AS record WHERE id::text = '{id}'"
+            ));
+            let expected: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
+            assert_eq!(line["fields"], expected, "{table} {id}");
+            compared += 1;
+        }
+        assert!(compared > 25, "{compared}");
+        assert!(text.contains("\"context/meta/\"") && text.contains("\"context/meta/a\""));
+    });
+    verified(directory.path());
+}
+
 #[test]
 fn records_removed_by_retention_are_explained() {
     let (trail, directory) = (trail(), TempDir::new().expect("a directory"));

@@ -247,7 +247,7 @@ async fn empty(context: &mut PageContext<'_>, filters: &Filters) -> Markup {
     empty_state(
         "No actions match",
         &html! {
-            (explanations(&reasons))
+            (explanations(request, &reasons))
             p { a href=(request.href("/actions")) { "All actions" } }
         },
     )

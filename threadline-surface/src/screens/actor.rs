@@ -187,7 +187,7 @@ async fn empty(context: &mut PageContext<'_>, question: &Question) -> Result<Mar
             @if request.scope().is_some() {
                 p { "No transaction, change or action of " bdi { (question.actor) } " is recorded in your scope, at any time." }
             }
-            (explanations(&reasons))
+            (explanations(request, &reasons))
             p { "Actors are written as type and id, as the application records them: " code { "user:42" } "." }
         },
     ))

@@ -212,7 +212,7 @@ async fn empty(context: &mut PageContext<'_>, query: &Correlation) -> Result<Mar
             @if request.scope().is_some() {
                 p { "No transaction, change or action with this correlation is recorded in your scope, at any time." }
             }
-            (explanations(&reasons))
+            (explanations(request, &reasons))
             @if let Some(find) = request.screen("find") {
                 p { "If it is another id, " a href=(find) { "find" } " tries it as a request, job, transaction and key." }
             }

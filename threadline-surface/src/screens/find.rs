@@ -107,7 +107,7 @@ pub(crate) fn syntax(request: &GrantedRequest) -> Markup {
             "000303c2-476f-25e9-0000-0000000002f8",
             "a transaction or an action",
         ),
-        ("user:42", "an actor"),
+        ("user:42", "an actor; the id alone is found as well"),
         ("order-7002", "a correlation, a request or a job"),
         (
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

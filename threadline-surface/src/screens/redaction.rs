@@ -77,10 +77,23 @@ impl Verdict {
     }
 
     fn badge(self) -> Markup {
+        let (is_error, is_warning) = (self == Self::Differs, self == Self::CannotTell);
+        html! { span.badge.error[is_error].warning[is_warning] { (self.as_str()) } }
+    }
+
+    /// The number of tables with the verdict. Without any it is no warning.
+    fn counted(self, count: usize) -> Markup {
+        html! {
+            @if count == 0 { span.badge { (self.as_str()) } } @else { (self.badge()) }
+            " " (count)
+        }
+    }
+
+    fn as_str(self) -> &'static str {
         match self {
-            Self::Differs => html! { span.badge.error { "differs" } },
-            Self::CannotTell => html! { span.badge.warning { "cannot tell" } },
-            Self::Matches => html! { span.badge { "matches" } },
+            Self::Differs => "differs",
+            Self::CannotTell => "cannot tell",
+            Self::Matches => "matches",
         }
     }
 }
@@ -93,15 +106,13 @@ fn sorted(report: &PolicyReport) -> Vec<&TablePolicy> {
 }
 
 fn headline(request: &GrantedRequest, report: &PolicyReport) -> Markup {
-    let count = |verdict| {
+    let counted = |verdict: Verdict| {
         let tables = report.tables.iter();
-        tables.filter(|table| Verdict::of(table) == verdict).count()
+        verdict.counted(tables.filter(|table| Verdict::of(table) == verdict).count())
     };
     html! {
         p.headline {
-            (Verdict::Differs.badge()) " " (count(Verdict::Differs)) " · "
-            (Verdict::CannotTell.badge()) " " (count(Verdict::CannotTell)) " · "
-            (Verdict::Matches.badge()) " " (count(Verdict::Matches))
+            (counted(Verdict::Differs)) " · " (counted(Verdict::CannotTell)) " · " (counted(Verdict::Matches))
         }
         @if request.settings.tables.is_empty() {
             p.note { "This console knows no declarations of the code, so it shows the deployed rules only." }

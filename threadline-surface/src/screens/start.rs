@@ -33,8 +33,8 @@ pub(crate) async fn show(context: &mut PageContext<'_>) -> Result<Screen, PageEr
             (find_card(request, &tables))
             (links_card(request, "verify", "Verify", "Whether answers can be trusted.", &VERIFY))
             (links_card(request, "prove", "Prove", "Keeping, and handing over.", &PROVE))
+            (views_card(request, &views))
         }
-        (views_card(request, &views))
         (volume(request))
     };
     Ok(Page::new("Start", body)

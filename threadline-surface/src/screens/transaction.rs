@@ -185,7 +185,7 @@ async fn page(
         (changes(request, found, rules, &list))
         (restore)
         @if let Some(report) = request.screen("report") {
-            p { a.button href=(report.with("transaction", id)) { "Report of this transaction" } }
+            p.buttons { a.button href=(report.with("transaction", id)) { "Report of this transaction" } }
         }
         (around(request, found))
     })

@@ -7,7 +7,7 @@ use threadline_diesel::query::{EmptyReason, Nearest, NearestChanges};
 use threadline_diesel::{Timeline, TimelineEntry, explain_empty, nearest_changes};
 
 use super::instant::instant;
-use super::states::empty_state;
+use super::states::{self, empty_state};
 use crate::href::Href;
 use crate::page_error::PageError;
 use crate::question::{GivenInstant, TimelineQuestion};
@@ -83,19 +83,8 @@ fn explanation(
                 }
             }
         },
-        other => html! { @for line in other.lines() { p { bdi { (sentence(&line)) } } } },
+        other => states::explanation(request, other),
     }
-}
-
-/// A line of a reason as a sentence.
-pub(crate) fn sentence(line: &str) -> String {
-    let mut chars = line.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase());
-    format!(
-        "{}{}.",
-        first.map(String::from).unwrap_or_default(),
-        chars.as_str()
-    )
 }
 
 fn nearest_links(

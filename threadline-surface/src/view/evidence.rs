@@ -110,7 +110,10 @@ fn evidence_row(request: &GrantedRequest, record: &Evidence) -> Markup {
             }
             td {
                 bdi { (record.summary_status) }
-                div.note { (record.outcome.as_str()) ", " (record.basis.as_str()) }
+                div.note {
+                    @if record.outcome.as_str() != record.summary_status { (record.outcome.as_str()) ", " }
+                    (record.basis.as_str())
+                }
             }
             td {
                 (instant(request, record.recorded_at))

@@ -19,7 +19,7 @@ const CELL: usize = 10;
 const GAP: usize = 1;
 
 /// The shades, from the lightest.
-const OPACITIES: [&str; 5] = [".2", ".4", ".6", ".8", "1"];
+const OPACITIES: [&str; 5] = [".25", ".45", ".65", ".85", "1"];
 
 /// A row for each value, which links to its changes, and a column for each span of time, which links to its window.
 pub(crate) fn heat_strip(

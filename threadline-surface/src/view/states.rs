@@ -198,19 +198,40 @@ fn single_field(errors: &[FieldError]) -> Option<Field<'_>> {
     Some(Field::new(name, label).errors(errors))
 }
 
-/// The reasons of an empty answer as sentences.
-pub(crate) fn explanations(reasons: &[EmptyReason]) -> Markup {
-    let lines = reasons.iter().flat_map(EmptyReason::lines);
-    html! { @for line in lines { p { bdi { (sentence(&line)) } } } }
+/// The reasons of an empty answer.
+pub(crate) fn explanations(request: &GrantedRequest, reasons: &[EmptyReason]) -> Markup {
+    html! { @for reason in reasons { (explanation(request, reason)) } }
 }
 
-/// A line as a sentence.
-fn sentence(line: &str) -> String {
+/// A reason of an empty answer in sentences.
+pub(crate) fn explanation(request: &GrantedRequest, reason: &EmptyReason) -> Markup {
+    match reason {
+        EmptyReason::ActorNotRecorded { actor, similar } if !similar.is_empty() => html! {
+            p { "No changes and actions by " bdi.id { (actor) } " are recorded. Similar actors:" }
+            ul {
+                @for actor in similar {
+                    li { a href=(request.href("/actors").with("actor", actor)) { bdi { (actor) } } }
+                }
+            }
+        },
+        other => html! { @for line in other.lines() { p { (sentence(&line)) } } },
+    }
+}
+
+/// A line as a sentence; what it quotes in backticks is code.
+fn sentence(line: &str) -> Markup {
     let mut chars = line.chars();
     let first = chars.next().map(|first| first.to_ascii_uppercase());
-    format!(
+    let line = format!(
         "{}{}.",
         first.map(String::from).unwrap_or_default(),
         chars.as_str()
-    )
+    );
+    html! {
+        bdi {
+            @for (place, part) in line.split('`').enumerate() {
+                @if place % 2 == 1 { code { bdi { (part) } } } @else { (part) }
+            }
+        }
+    }
 }

@@ -65,10 +65,10 @@ fn an_actor_without_records_differs_from_one_in_another_window_or_list() {
                 "Nothing in this list, at any time",
             ),
             ("actor=user:alcie", "No records of this actor"),
-            ("actor=user:alcie", "similar: user:alice"),
+            ("actor=user:alcie", "Similar actors:user:alice"),
         ] {
             for lane in [Lane::Admin, Lane::Support] {
-                if lane == Lane::Support && expected.contains("similar") {
+                if lane == Lane::Support && expected.contains("Similar") {
                     continue;
                 }
                 let address = format!("/audit/actors?{query}");

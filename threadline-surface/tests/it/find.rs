@@ -27,6 +27,7 @@ fn a_text_with_one_meaning_opens_its_page() {
         7,
         r#"INSERT INTO "odd <schema>"."t ""<b>'1" VALUES ('x y', 1, 'n')"#,
     );
+    trail.write("admin:olga", 7, "INSERT INTO invoices VALUES (1001, 1)");
     let transaction = trail.query("SELECT min(id::text) FROM threadline.audit_transactions");
     let change = trail.newest_change().to_string();
     block_on(async {
@@ -41,6 +42,7 @@ fn a_text_with_one_meaning_opens_its_page() {
                 &format!("00-{trace}-00f067aa0ba902b7-01"),
                 format!("/audit/correlations?correlation={trace}"),
             ),
+            ("olga", "/audit/actors?actor=admin%3Aolga".to_owned()),
             ("req-7", "/audit/timeline?request=req-7".to_owned()),
             ("job 9", "/audit/timeline?job=job+9".to_owned()),
             (

@@ -350,8 +350,8 @@ fn an_empty_answer_says_why() {
     for (query, reason) in [
         ("table=invoicse", "Similar tables"),
         ("table=invoices&key=77", "keys look like"),
-        ("actor=user:alcie", "similar: user:alice"),
-        ("table=invoices&changed=notte", "without `notte`"),
+        ("actor=user:alcie", "Similar actors:user:alice"),
+        ("table=invoices&changed=notte", "without notte"),
         ("from=2020-01-01&to=2020-01-02", "the first one after it"),
     ] {
         let answer = page(&site, &format!("/timeline?{query}"), Lane::Admin);

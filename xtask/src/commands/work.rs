@@ -38,23 +38,31 @@ pub(crate) struct WorkArgs {
 #[derive(Debug, Args)]
 struct SealArgs {
     /// Also seal records and publish checkpoints, with the key in this PEM file.
-    #[arg(long, value_name = "FILE", conflicts_with = "seal_key_variable")]
-    seal_key_file: Option<PathBuf>,
+    #[arg(
+        long = "seal-key-file",
+        value_name = "FILE",
+        conflicts_with = "key_variable"
+    )]
+    key_file: Option<PathBuf>,
     /// Also seal records and publish checkpoints, with the key in this environment variable.
-    #[arg(long, value_name = "VARIABLE")]
-    seal_key_variable: Option<String>,
+    #[arg(long = "seal-key-variable", value_name = "VARIABLE")]
+    key_variable: Option<String>,
     /// The directory for checkpoints.
-    #[arg(long, value_name = "DIR", conflicts_with = "seal_publish_storage")]
-    seal_publish: Option<PathBuf>,
+    #[arg(
+        long = "seal-publish",
+        value_name = "DIR",
+        conflicts_with = "publish_storage"
+    )]
+    publish: Option<PathBuf>,
     /// The name of the storage for checkpoints.
-    #[arg(long, value_name = "NAME")]
-    seal_publish_storage: Option<String>,
+    #[arg(long = "seal-publish-storage", value_name = "NAME")]
+    publish_storage: Option<String>,
     /// Also publish tiles and entries.
-    #[arg(long)]
-    seal_publish_tiles: bool,
+    #[arg(long = "seal-publish-tiles")]
+    publish_tiles: bool,
     /// The pause between two rounds of the sealer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
-    seal_every: u32,
+    #[arg(long = "seal-every", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    every: u32,
 }
 
 impl SealArgs {
@@ -64,19 +72,13 @@ impl SealArgs {
         storages: &Storages,
         database: &DatabaseArgs,
     ) -> Result<Option<SealWorker>, Failure> {
-        let (file, variable) = (
-            self.seal_key_file.as_deref(),
-            self.seal_key_variable.as_deref(),
-        );
-        let (directory, storage) = (
-            self.seal_publish.as_deref(),
-            self.seal_publish_storage.as_deref(),
-        );
+        let (file, variable) = (self.key_file.as_deref(), self.key_variable.as_deref());
+        let (directory, storage) = (self.publish.as_deref(), self.publish_storage.as_deref());
         let is_asked = file.is_some()
             || variable.is_some()
             || directory.is_some()
             || storage.is_some()
-            || self.seal_publish_tiles;
+            || self.publish_tiles;
         if !is_asked {
             return Ok(None);
         }
@@ -91,11 +93,11 @@ impl SealArgs {
             ));
         }
         let mut publication = open_publication(directory, storage, storages)?;
-        if self.seal_publish_tiles {
+        if self.publish_tiles {
             publication = publication.with_tiles();
         }
         let key = read_key(&read_origin(database).await?, file, variable)?;
-        let interval = Duration::from_secs(self.seal_every.into());
+        let interval = Duration::from_secs(self.every.into());
         let worker = SealWorker::new(Connector(database.clone()), key, publication);
         Ok(Some(worker.interval(interval)))
     }

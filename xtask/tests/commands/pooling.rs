@@ -179,7 +179,11 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
         "jobs list",
         "erase status",
         "seal begin example.com/trail",
+        "seal run --key-variable THREADLINE_SEAL_KEY --publish published",
+        "seal key --key-variable THREADLINE_SEAL_KEY",
         "seal status",
+        &format!("seal prove change:{change} --output proof"),
+        "seal export --output export.ndjson",
     ];
     for command in commands {
         // These commands have transactions that the library begins.
@@ -191,6 +195,9 @@ fn every_command_works_behind_pgbouncer_without_prepared_statements() {
             "schedule",
             "work",
             "seal begin",
+            "seal run",
+            "seal prove",
+            "seal export",
         ];
         let is_own = own.iter().any(|name| command.starts_with(name));
         bouncer.leave_statements(database.name(), if is_own { 0 } else { 30 });

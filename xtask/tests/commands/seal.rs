@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use super::*;
 
-/// The PEM of the Ed25519 key whose seed has 32 bytes of this value.
+/// The PEM of an Ed25519 key.
+pub(crate) fn pem(base64: &str) -> String {
+    format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n")
+}
+
 fn write_key(path: &Path, base64: &str) {
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
-    fs::write(path, pem).unwrap();
+    fs::write(path, pem(base64)).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-const FIRST_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
+pub(crate) const FIRST_KEY: &str =
+    "MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
 const SECOND_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
 
 /// The program `threadline-verify`, beside `threadline`.

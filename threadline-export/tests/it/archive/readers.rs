@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Site, day};
-use crate::read_back::python_with_readers;
+use crate::read_back::{python_with_readers, write_hard_values};
 
 /// The rows as texts, as the files have them.
 const EXPECTED: &str = "SELECT json_build_object(
@@ -29,15 +29,17 @@ const EXPECTED: &str = "SELECT json_build_object(
 fn guide_sql() -> Vec<String> {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guides/archive.md");
     let guide = fs::read_to_string(guide).expect("the guide");
-    let blocks = guide.split("<!-- not run: DuckDB -->\n```sql\n").skip(1);
+    let blocks = guide
+        .split("<!-- not run: SQL of DuckDB -->\n```sql\n")
+        .skip(1);
     blocks
         .map(|block| block.split("```").next().expect("an end"))
         .map(|block| {
-            // The days of the test; the table was truncated yesterday.
+            // The days of the test; the table was truncated the day before yesterday.
             block
                 .replace("2026-11-01", &day(9).to_string())
                 .replace("2026-11-30", &day(0).to_string())
-                .replace("2026-11-29 12:00:00", &format!("{} 23:59:59", day(2)))
+                .replace("2026-11-29 12:00:00", &format!("{} 23:59:59", day(3)))
         })
         .collect()
 }
@@ -47,8 +49,19 @@ fn pyarrow_and_duckdb_read_the_files_and_duckdb_runs_the_sql_of_the_guide() {
     let Some(python) = python_with_readers() else {
         return;
     };
-    let site = Site::new();
-    site.archive();
+    let site = Site::unsealed();
+    write_hard_values(&site.trail);
+    let existing = site.trail.query(
+        "INSERT INTO threadline.audit_changes (id, captured_at, transaction_id, op, table_schema, table_name, row_key, data_after)
+         SELECT nextval('threadline.audit_changes_id_seq'), captured_at, transaction_id, 'baseline', 'public', 'rows', E'7\\n',
+             data_after || '{\"\": \"\\u0001\", \"a/b\": -0.0}'
+         FROM threadline.audit_changes WHERE op = 'insert' AND data_after IS NOT NULL LIMIT 1 RETURNING op",
+    );
+    assert_eq!(existing, "baseline");
+    site.age(1);
+    site.begin_seals();
+    assert_eq!(site.archive().days.len(), 4);
+    assert!(site.verify().verified);
     let expected = site.path().join("expected.json");
     fs::write(&expected, site.trail.query(EXPECTED)).unwrap();
     let sql = site.path().join("guide.json");

@@ -60,7 +60,8 @@ fn a_restored_log_continues_under_another_origin() {
 
         let mut conn = restored.connect().await;
         restored.run("INSERT INTO members VALUES (22, 'after the restore', 1, NULL)");
-        let refused = publish(&mut conn, first.path()).await;
+        let copied = size_of(&restored);
+        let refused = seal::run_round(&mut conn, &signer(), &earlier).await;
         assert!(
             matches!(refused, Err(SealError::PublishedDiffers { .. })),
             "{refused:?}"
@@ -77,6 +78,10 @@ fn a_restored_log_continues_under_another_origin() {
             .expect("a state")
             .expect("a log")
             .size;
+        assert_eq!(
+            size, copied,
+            "nothing is sealed before the log is continued"
+        );
         let continued = seal::continue_log(&mut conn, SECOND_ORIGIN, &earlier, "restore drill 7")
             .await
             .expect("a log");
@@ -114,7 +119,12 @@ fn a_restored_log_continues_under_another_origin() {
         assert_eq!(detail["published_size"], continued.published_size);
         assert_eq!(detail["size"], size);
     });
-    let whole = verify_as(&second_key(), second.path(), second.path(), None);
+    verify_continued(&restored, first.path(), second.path());
+}
+
+/// Verifies the continued log with its key, and the common leaves with the earlier one.
+fn verify_continued(restored: &Trail, first: &Path, second: &Path) {
+    let whole = verify_as(&second_key(), second, second, None);
     assert!(
         matches!(&whole, Answer::Verified(summary) if summary.origin == SECOND_ORIGIN),
         "{whole:?}"
@@ -122,9 +132,9 @@ fn a_restored_log_continues_under_another_origin() {
     // The earlier checkpoints hold for the leaves that both logs have.
     let common = verify_as(
         &key(),
-        first.path(),
-        second.path(),
-        Some(u64::try_from(size_of(&restored)).expect("a size")),
+        first,
+        second,
+        Some(u64::try_from(size_of(restored)).expect("a size")),
     );
     assert!(
         matches!(&common, Answer::NotVerified(finding) if finding.reason == Reason::RootDiffers),
@@ -133,7 +143,7 @@ fn a_restored_log_continues_under_another_origin() {
     let continued = restored.query(
         "SELECT detail ->> 'size' FROM threadline.audit_evidence WHERE subject = 'seal_verification'",
     );
-    let common = verify_as(&key(), first.path(), second.path(), continued.parse().ok());
+    let common = verify_as(&key(), first, second, continued.parse().ok());
     assert!(
         matches!(&common, Answer::Verified(summary) if summary.origin == ORIGIN),
         "{common:?}"

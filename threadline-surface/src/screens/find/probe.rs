@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::{ExpressionMethods, QueryDsl};
 use diesel_async::RunQueryDsl;
-use threadline_core::actor::ActorRef;
+use threadline_core::actor::{ActorRef, ActorType};
 use threadline_core::context::ContextId;
 use threadline_core::row_key::RowKeyInput;
 use threadline_core::table::TableName;
@@ -115,10 +115,10 @@ async fn actor(
     text: &str,
     meanings: &mut Meanings,
 ) -> Result<(), PageError> {
-    let request = context.request;
     let Ok(actor) = text.parse::<ActorRef>() else {
-        return Ok(());
+        return actor_id(context, text, meanings).await;
     };
+    let request = context.request;
     let is_seen = has_change(context, Timeline::new().actor(actor.clone())).await?
         || has_action(context, Actions::new().actor(actor.clone())).await?
         || has_change(context, Timeline::new().on_behalf_of(actor.clone())).await?;
@@ -127,6 +127,36 @@ async fn actor(
         meanings.add("Actor", actor.to_string(), href);
     } else {
         meanings.tried(format!("an actor: there are no records of {actor}"));
+    }
+    Ok(())
+}
+
+/// An actor without its type: one of each type is looked up.
+async fn actor_id(
+    context: &mut PageContext<'_>,
+    text: &str,
+    meanings: &mut Meanings,
+) -> Result<(), PageError> {
+    if text.contains(char::is_whitespace) {
+        return Ok(());
+    }
+    let mut is_seen = false;
+    for actor_type in ActorType::ALL {
+        let Ok(actor) = ActorRef::new(actor_type, text) else {
+            continue;
+        };
+        if has_change(context, Timeline::new().actor(actor.clone())).await?
+            || has_action(context, Actions::new().actor(actor.clone())).await?
+        {
+            let href = context.request.href("/actors").with("actor", &actor);
+            meanings.add("Actor", actor.to_string(), href);
+            is_seen = true;
+        }
+    }
+    if !is_seen {
+        meanings.tried(format!(
+            "an actor: there are no records of one with the id {text}"
+        ));
     }
     Ok(())
 }

@@ -13,9 +13,8 @@ use crate::page_error::PageError;
 use crate::question::{FieldError, resolve_row_key};
 use crate::request::{GrantedRequest, PageContext};
 use crate::view::completeness::completeness_note;
-use crate::view::empty_answer::sentence;
 use crate::view::form::{Field, field};
-use crate::view::states::empty_state;
+use crate::view::states::{empty_state, explanation};
 
 /// The page with the form of a row, and the errors of its fields.
 pub(super) fn form_page(request: &GrantedRequest, errors: &[FieldError]) -> Page {
@@ -178,7 +177,7 @@ fn reason_list(request: &GrantedRequest, reasons: &[EmptyReason]) -> Markup {
                     p { "There is no such table, and no changes are recorded for one. Similar tables:" }
                     ul { @for table in similar { li { a href=(row(table)) { bdi { (table) } } } } }
                 }
-                other => @for line in other.lines() { p { bdi { (sentence(&line)) } } },
+                other => (explanation(request, other)),
             }
         }
     };

@@ -106,7 +106,7 @@ fn describe(verdict: &Verdict) -> String {
             "verified: {} record(s), {} with erased fields, {} removed by retention; root {}",
             summary.records, summary.erased, summary.removed, summary.root
         ),
-        Verdict::NotVerified(finding) => escape(&format!("not verified: {finding}")).to_string(),
+        Verdict::NotVerified(finding) => escape(&format!("not verified: {finding}")),
         _ => String::new(),
     }
 }
