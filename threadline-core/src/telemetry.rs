@@ -11,297 +11,14 @@
 //! }
 //! ```
 
+mod events;
+
 use tracing::Level;
+
+pub use self::events::{EVENTS, Event};
 
 /// The `tracing` target of all events.
 pub const TARGET: &str = "threadline";
-
-/// An event of the library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Event {
-    /// The name, which is the event's message.
-    pub name: &'static str,
-    /// The level.
-    pub level: Level,
-    /// The names of its fields.
-    pub fields: &'static [&'static str],
-    /// The name of its counter.
-    pub counter: &'static str,
-}
-
-/// All events.
-pub const EVENTS: &[Event] = &[
-    TRANSACTION_COMMITTED,
-    ACTION_RECORDED,
-    ARCHIVE_FINISHED,
-    ARCHIVE_FAILED,
-    CAPTURE_REFUSED,
-    CHECK_FAILED,
-    CONSOLE_DENIED,
-    CONSOLE_EXPORT,
-    CONSOLE_FAILED,
-    CONSOLE_REQUEST,
-    CONSOLE_TIMEOUT,
-    CONTEXT_DROPPED,
-    CONTEXT_MISSING,
-    COVERAGE_CHECKED,
-    DELIVERY_FAILED,
-    DELIVERY_SENT,
-    DELIVERY_SET_ASIDE,
-    EVIDENCE_RECORDED,
-    FAILURE_UNRECORDED,
-    JOB_STARTED,
-    JOB_DONE,
-    JOB_FAILED,
-    JOB_EXPORTED,
-    JOBS_EXPIRED,
-    SCHEDULE_DUE,
-    WORKER_FAILED,
-    SEAL_FINISHED,
-    SEAL_FAILED,
-    RETENTION_STARTED,
-    RETENTION_STEP,
-    RETENTION_FINISHED,
-    RETENTION_FAILED,
-];
-
-const TRANSACTION_COMMITTED: Event = Event {
-    name: "transaction committed",
-    level: Level::DEBUG,
-    fields: &["changes", "tables"],
-    counter: "threadline_transactions_committed_total",
-};
-
-const ACTION_RECORDED: Event = Event {
-    name: "action recorded",
-    level: Level::DEBUG,
-    fields: &["status"],
-    counter: "threadline_actions_recorded_total",
-};
-
-const ARCHIVE_FINISHED: Event = Event {
-    name: "archive finished",
-    level: Level::INFO,
-    fields: &["days", "pending", "rows", "bytes"],
-    counter: "threadline_archives_finished_total",
-};
-
-const ARCHIVE_FAILED: Event = Event {
-    name: "archive failed",
-    level: Level::ERROR,
-    fields: &["kind"],
-    counter: "threadline_archives_failed_total",
-};
-
-const CAPTURE_REFUSED: Event = Event {
-    name: "capture refused",
-    level: Level::WARN,
-    fields: &["kind"],
-    counter: "threadline_captures_refused_total",
-};
-
-const CHECK_FAILED: Event = Event {
-    name: "check failed",
-    level: Level::WARN,
-    fields: &["check", "kind"],
-    counter: "threadline_checks_failed_total",
-};
-
-const CONSOLE_DENIED: Event = Event {
-    name: "console denied",
-    level: Level::INFO,
-    fields: &["screen", "reason"],
-    counter: "threadline_console_denials_total",
-};
-
-const CONSOLE_EXPORT: Event = Event {
-    name: "console export",
-    level: Level::INFO,
-    fields: &["format", "outcome", "rows", "bytes"],
-    counter: "threadline_console_exports_total",
-};
-
-const CONSOLE_FAILED: Event = Event {
-    name: "console failed",
-    level: Level::ERROR,
-    fields: &["screen", "kind", "reference"],
-    counter: "threadline_console_failures_total",
-};
-
-const CONSOLE_REQUEST: Event = Event {
-    name: "console request",
-    level: Level::DEBUG,
-    fields: &["screen", "status", "lane", "ms"],
-    counter: "threadline_console_requests_total",
-};
-
-const CONSOLE_TIMEOUT: Event = Event {
-    name: "console timeout",
-    level: Level::WARN,
-    fields: &["screen"],
-    counter: "threadline_console_timeouts_total",
-};
-
-const CONTEXT_DROPPED: Event = Event {
-    name: "context dropped",
-    level: Level::DEBUG,
-    fields: &["header", "reason"],
-    counter: "threadline_contexts_dropped_total",
-};
-
-const CONTEXT_MISSING: Event = Event {
-    name: "context missing",
-    level: Level::ERROR,
-    fields: &[],
-    counter: "threadline_contexts_missing_total",
-};
-
-const COVERAGE_CHECKED: Event = Event {
-    name: "coverage checked",
-    level: Level::INFO,
-    fields: &[
-        "captured",
-        "expected_gaps",
-        "needs_capture",
-        "errors",
-        "warnings",
-    ],
-    counter: "threadline_coverage_checks_total",
-};
-
-const DELIVERY_FAILED: Event = Event {
-    name: "delivery failed",
-    level: Level::WARN,
-    fields: &["kind"],
-    counter: "threadline_deliveries_failed_total",
-};
-
-const DELIVERY_SENT: Event = Event {
-    name: "delivery sent",
-    level: Level::DEBUG,
-    fields: &["items", "status"],
-    counter: "threadline_deliveries_sent_total",
-};
-
-const DELIVERY_SET_ASIDE: Event = Event {
-    name: "delivery set aside",
-    level: Level::ERROR,
-    fields: &["status"],
-    counter: "threadline_deliveries_set_aside_total",
-};
-
-const EVIDENCE_RECORDED: Event = Event {
-    name: "evidence recorded",
-    level: Level::INFO,
-    fields: &["subject", "basis", "outcome"],
-    counter: "threadline_evidence_recorded_total",
-};
-
-const FAILURE_UNRECORDED: Event = Event {
-    name: "failure unrecorded",
-    level: Level::WARN,
-    fields: &["kind"],
-    counter: "threadline_failures_unrecorded_total",
-};
-
-const JOB_STARTED: Event = Event {
-    name: "job started",
-    level: Level::INFO,
-    fields: &["kind", "attempt"],
-    counter: "threadline_jobs_started_total",
-};
-
-const JOB_DONE: Event = Event {
-    name: "job done",
-    level: Level::INFO,
-    fields: &["kind", "ms"],
-    counter: "threadline_jobs_done_total",
-};
-
-const JOB_FAILED: Event = Event {
-    name: "job failed",
-    level: Level::WARN,
-    fields: &["kind", "code", "place"],
-    counter: "threadline_jobs_failed_total",
-};
-
-const JOB_EXPORTED: Event = Event {
-    name: "job exported",
-    level: Level::INFO,
-    fields: &["rows", "bytes"],
-    counter: "threadline_jobs_exported_total",
-};
-
-const JOBS_EXPIRED: Event = Event {
-    name: "jobs expired",
-    level: Level::INFO,
-    fields: &["jobs"],
-    counter: "threadline_jobs_expired_total",
-};
-
-const SCHEDULE_DUE: Event = Event {
-    name: "schedule due",
-    level: Level::INFO,
-    fields: &["kind"],
-    counter: "threadline_schedules_due_total",
-};
-
-const WORKER_FAILED: Event = Event {
-    name: "worker failed",
-    level: Level::ERROR,
-    fields: &["code"],
-    counter: "threadline_workers_failed_total",
-};
-
-const SEAL_FINISHED: Event = Event {
-    name: "seal finished",
-    level: Level::INFO,
-    fields: &["sealed", "published", "ms"],
-    counter: "threadline_seals_finished_total",
-};
-
-const SEAL_FAILED: Event = Event {
-    name: "seal failed",
-    level: Level::ERROR,
-    fields: &["kind"],
-    counter: "threadline_seals_failed_total",
-};
-
-const RETENTION_STARTED: Event = Event {
-    name: "retention started",
-    level: Level::INFO,
-    fields: &["run"],
-    counter: "threadline_retention_started_total",
-};
-
-const RETENTION_STEP: Event = Event {
-    name: "retention step",
-    level: Level::DEBUG,
-    fields: &["run", "step", "changes", "transactions", "actions"],
-    counter: "threadline_retention_steps_total",
-};
-
-const RETENTION_FINISHED: Event = Event {
-    name: "retention finished",
-    level: Level::INFO,
-    fields: &[
-        "run",
-        "state",
-        "changes",
-        "transactions",
-        "actions",
-        "partitions",
-    ],
-    counter: "threadline_retention_finished_total",
-};
-
-const RETENTION_FAILED: Event = Event {
-    name: "retention failed",
-    level: Level::ERROR,
-    fields: &["kind"],
-    counter: "threadline_retention_failed_total",
-};
 
 /// Increments the counter of an event.
 #[cfg(feature = "metrics")]
@@ -315,7 +32,7 @@ fn count(_: Event) {}
 /// An audited transaction was committed. Reports the number of captured changes and of their tables.
 pub fn transaction_committed(changes: i64, tables: i64) {
     tracing::debug!(target: TARGET, changes, tables, "transaction committed");
-    count(TRANSACTION_COMMITTED);
+    count(events::TRANSACTION_COMMITTED);
 }
 
 /// Whether a subscriber receives [`transaction_committed`]. If not, the query that counts the changes
@@ -327,83 +44,83 @@ pub fn counts_enabled() -> bool {
 
 /// An audited transaction was committed, and its changes were not counted.
 pub fn uncounted_transaction_committed() {
-    count(TRANSACTION_COMMITTED);
+    count(events::TRANSACTION_COMMITTED);
 }
 
 /// An action was recorded with this status.
 pub fn action_recorded(status: &'static str) {
     tracing::debug!(target: TARGET, status, "action recorded");
-    count(ACTION_RECORDED);
+    count(events::ACTION_RECORDED);
 }
 
 /// A run of the archive ended. Reports the number of days whose files were written, of days that wait for a restore, of
 /// records and bytes.
 pub fn archive_finished(days: usize, pending: usize, rows: u64, bytes: u64) {
     tracing::info!(target: TARGET, days, pending, rows, bytes, "archive finished");
-    count(ARCHIVE_FINISHED);
+    count(events::ARCHIVE_FINISHED);
 }
 
 /// A run of the archive failed or could not start.
 pub fn archive_failed(kind: &'static str) {
     tracing::error!(target: TARGET, kind, "archive failed");
-    count(ARCHIVE_FAILED);
+    count(events::ARCHIVE_FAILED);
 }
 
 /// An audited write was rejected, because it has no actor or because it captured no change where one
 /// is required.
 pub fn capture_refused(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "capture refused");
-    count(CAPTURE_REFUSED);
+    count(events::CAPTURE_REFUSED);
 }
 
 /// A check of the audit system did not run to its end.
 pub fn check_failed(check: &str, kind: &'static str) {
     tracing::warn!(target: TARGET, check, kind, "check failed");
-    count(CHECK_FAILED);
+    count(events::CHECK_FAILED);
 }
 
 /// The console refused a request: by the host's decision, or because that decision failed.
 pub fn console_denied(screen: &'static str, reason: &'static str) {
     tracing::info!(target: TARGET, screen, reason, "console denied");
-    count(CONSOLE_DENIED);
+    count(events::CONSOLE_DENIED);
 }
 
 /// A download of the console ended: `complete`, `aborted` by the client, or `failed`. Reports the number of
 /// changes and bytes that were sent.
 pub fn console_export(format: &'static str, outcome: &'static str, rows: u64, bytes: u64) {
     tracing::info!(target: TARGET, format, outcome, rows, bytes, "console export");
-    count(CONSOLE_EXPORT);
+    count(events::CONSOLE_EXPORT);
 }
 
 /// A screen of the console has no answer. Its page shows the reference.
 pub fn console_failed(screen: &'static str, kind: &'static str, reference: &str) {
     tracing::error!(target: TARGET, screen, kind, reference, "console failed");
-    count(CONSOLE_FAILED);
+    count(events::CONSOLE_FAILED);
 }
 
 /// The console answered a granted request. The lane is `whole`, or `scoped` under a scope.
 pub fn console_request(screen: &'static str, status: u16, lane: &'static str, ms: u64) {
     tracing::debug!(target: TARGET, screen, status, lane, ms, "console request");
-    count(CONSOLE_REQUEST);
+    count(events::CONSOLE_REQUEST);
 }
 
 /// A page of the console took too long.
 pub fn console_timeout(screen: &'static str) {
     tracing::warn!(target: TARGET, screen, "console timeout");
-    count(CONSOLE_TIMEOUT);
+    count(events::CONSOLE_TIMEOUT);
 }
 
 /// A header value was not added to the context of a request. The level is `DEBUG`, because any client
 /// can cause this.
 pub fn context_dropped(header: &str, reason: &str) {
     tracing::debug!(target: TARGET, header, reason, "context dropped");
-    count(CONTEXT_DROPPED);
+    count(events::CONTEXT_DROPPED);
 }
 
 /// A handler extracted a context, but no layer or middleware had set one.
 pub fn context_missing() {
     tracing::error!(target: TARGET, "context missing");
-    count(CONTEXT_MISSING);
+    count(events::CONTEXT_MISSING);
 }
 
 /// Coverage was checked. Reports the number of captured tables, of expected gaps, of tables that need
@@ -424,99 +141,99 @@ pub fn coverage_checked(
         warnings,
         "coverage checked"
     );
-    count(COVERAGE_CHECKED);
+    count(events::COVERAGE_CHECKED);
 }
 
 /// A request of a delivery was not accepted. It is sent again, or its items are set aside.
 pub fn delivery_failed(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "delivery failed");
-    count(DELIVERY_FAILED);
+    count(events::DELIVERY_FAILED);
 }
 
 /// A receiver accepted a number of items of the feed.
 pub fn delivery_sent(items: usize, status: u16) {
     tracing::debug!(target: TARGET, items, status, "delivery sent");
-    count(DELIVERY_SENT);
+    count(events::DELIVERY_SENT);
 }
 
 /// A receiver refused an item of the feed, which was set aside.
 pub fn delivery_set_aside(status: u16) {
     tracing::error!(target: TARGET, status, "delivery set aside");
-    count(DELIVERY_SET_ASIDE);
+    count(events::DELIVERY_SET_ASIDE);
 }
 
 /// Evidence was recorded.
 pub fn evidence_recorded(subject: &str, basis: &'static str, outcome: &'static str) {
     tracing::info!(target: TARGET, subject, basis, outcome, "evidence recorded");
-    count(EVIDENCE_RECORDED);
+    count(events::EVIDENCE_RECORDED);
 }
 
 /// Work failed, and its failed action could not be recorded or the work not be rolled back.
 pub fn failure_unrecorded(kind: &'static str) {
     tracing::warn!(target: TARGET, kind, "failure unrecorded");
-    count(FAILURE_UNRECORDED);
+    count(events::FAILURE_UNRECORDED);
 }
 
 /// A worker started an attempt of a job.
 pub fn job_started(kind: &'static str, attempt: i32) {
     tracing::info!(target: TARGET, kind, attempt, "job started");
-    count(JOB_STARTED);
+    count(events::JOB_STARTED);
 }
 
 /// A job completed. Reports the duration of its last attempt.
 pub fn job_done(kind: &'static str, duration: std::time::Duration) {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(target: TARGET, kind, ms, "job done");
-    count(JOB_DONE);
+    count(events::JOB_DONE);
 }
 
 /// An attempt of a job failed or was cancelled, or the stored objects of a job could not be deleted.
 pub fn job_failed(kind: &'static str, code: &str, place: &'static str) {
     tracing::warn!(target: TARGET, kind, code, place, "job failed");
-    count(JOB_FAILED);
+    count(events::JOB_FAILED);
 }
 
 /// An export job stored its file. Reports the number of changes and the size of the file.
 pub fn job_exported(rows: u64, bytes: u64) {
     tracing::info!(target: TARGET, rows, bytes, "job exported");
-    count(JOB_EXPORTED);
+    count(events::JOB_EXPORTED);
 }
 
 /// The results of jobs are no longer kept.
 pub fn jobs_expired(jobs: usize) {
     tracing::info!(target: TARGET, jobs, "jobs expired");
-    count(JOBS_EXPIRED);
+    count(events::JOBS_EXPIRED);
 }
 
 /// A schedule enqueued a job.
 pub fn schedule_due(kind: &'static str) {
     tracing::info!(target: TARGET, kind, "schedule due");
-    count(SCHEDULE_DUE);
+    count(events::SCHEDULE_DUE);
 }
 
 /// A worker could not search for jobs or maintain them. It continues after a pause.
 pub fn worker_failed(code: &str) {
     tracing::error!(target: TARGET, code, "worker failed");
-    count(WORKER_FAILED);
+    count(events::WORKER_FAILED);
 }
 
 /// A round of the sealer ended. Reports the number of sealed records and of published checkpoints.
 pub fn seal_finished(sealed: u64, published: usize, duration: std::time::Duration) {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(target: TARGET, sealed, published, ms, "seal finished");
-    count(SEAL_FINISHED);
+    count(events::SEAL_FINISHED);
 }
 
 /// A round of the sealer failed. The next one continues.
 pub fn seal_failed(kind: &'static str) {
     tracing::error!(target: TARGET, kind, "seal failed");
-    count(SEAL_FAILED);
+    count(events::SEAL_FAILED);
 }
 
 /// A purge started.
 pub fn retention_started(run: i64) {
     tracing::info!(target: TARGET, run, "retention started");
-    count(RETENTION_STARTED);
+    count(events::RETENTION_STARTED);
 }
 
 /// A step of a purge ended: it removed rows, dropped a partition or found a partition in use.
@@ -524,7 +241,7 @@ pub fn retention_step(run: i64, step: &'static str, changes: i64, transactions: 
     tracing::debug!(
         target: TARGET, run, step, changes, transactions, actions, "retention step"
     );
-    count(RETENTION_STEP);
+    count(events::RETENTION_STEP);
 }
 
 /// A purge completed or stopped. Reports the number of removed records.
@@ -540,11 +257,11 @@ pub fn retention_finished(
         target: TARGET, run, state, changes, transactions, actions, partitions,
         "retention finished"
     );
-    count(RETENTION_FINISHED);
+    count(events::RETENTION_FINISHED);
 }
 
 /// A purge failed or could not start.
 pub fn retention_failed(kind: &'static str) {
     tracing::error!(target: TARGET, kind, "retention failed");
-    count(RETENTION_FAILED);
+    count(events::RETENTION_FAILED);
 }
