@@ -250,6 +250,8 @@ pub(crate) fn command_line() -> &'static Path {
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--message-format=json", "--bins"])
             .args(["-p", "saas-xtask", "-p", "threadline-xtask"])
+            // The tests of the command line use the same file, with this feature.
+            .args(["--features", "threadline-xtask/archive"])
             .arg("--target-dir")
             .arg(target_dir())
             .current_dir(root())
