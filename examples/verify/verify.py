@@ -533,6 +533,8 @@ def main():
     arguments = parser.parse_args()
     if not arguments.proof and not (arguments.checkpoints and arguments.export):
         parser.error("pass --proof, or --checkpoints and --export")
+    if arguments.proof and (arguments.checkpoints or arguments.export or arguments.size is not None):
+        parser.error("--proof is verified alone")
     try:
         keys = read_keys(arguments.vkey)
     except (OSError, ValueError) as error:

@@ -405,7 +405,8 @@ impl Worker {
 
     async fn maintain(&self) -> Result<(), WorkerError> {
         let mut conn = self.connection().await?;
-        for job in maintenance::run(&mut conn, &self.handlers).await? {
+        // Told before the other work, whose failure would lose the notifications.
+        for job in maintenance::end_lost(&mut conn).await? {
             let code = match job.state {
                 JobState::Cancelled => ErrorCode::new("cancelled"),
                 _ => ErrorCode::new("lease_expired"),
@@ -415,6 +416,7 @@ impl Worker {
             self.notify(failure_notification(&job, &failure).as_ref())
                 .await;
         }
+        maintenance::run(&mut conn, &self.handlers).await?;
         for handler in self.handlers.values() {
             if let Err(failure) = handler.enqueue_due(&mut conn).await {
                 let kind = handler.kind().as_str();

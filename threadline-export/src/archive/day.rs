@@ -132,12 +132,14 @@ async fn write_day(
     if uploaded.is_empty() && task.manifest.is_none() {
         return Ok(Done::Nothing);
     }
-    let manifest = new_manifest(task, &state, uploaded.clone());
+    // From here the manifest may name the files: they are not discarded after an error.
+    let new_files = std::mem::take(uploaded);
+    let manifest = new_manifest(task, &state, new_files.clone());
     let text = serde_json::to_vec_pretty(&manifest)
         .map_err(|error| ArchiveError::manifest(task.day, &error.to_string()))?;
     storage.put(&manifest_path(task.day), text).await?;
     delete_others(storage, &manifest).await?;
-    Ok(Done::Written(uploaded.clone()))
+    Ok(Done::Written(new_files))
 }
 
 fn new_manifest(task: &Task, state: &SealState, new_files: Vec<ArchiveFile>) -> ArchiveManifest {
@@ -276,7 +278,10 @@ fn as_sealed(
         secret: sealed.secret(),
         values,
     };
-    match sealed.check(kind, &record) {
+    match sealed
+        .check(kind, &record)
+        .and_then(|()| sealed.check_erased(kind, &record))
+    {
         Ok(()) => Ok((record, sealed.entry.id)),
         Err(reason) => Err(different(&record.values, reason)),
     }

@@ -57,6 +57,9 @@ pub enum Mismatch {
     /// A column has malformed JSON.
     #[error(transparent)]
     MalformedJson(#[from] MalformedJson),
+    /// A restore brought an erased value back.
+    #[error("the erased value of `{0}` is back: run the erasure again")]
+    ErasedValue(String),
     /// The fields do not have the digest that was sealed.
     #[error("its fields differ from the sealed ones")]
     ContentDiffers,
@@ -83,6 +86,29 @@ impl SealedRecord {
             body: self.body(fields, record.secret.clone())?,
         };
         line.check_content().map_err(|_| Mismatch::ContentDiffers)
+    }
+
+    /// The erased fields of a record must not have their values, which a restore brings back.
+    pub(super) fn check_erased(
+        &self,
+        kind: ArchiveKind,
+        record: &ArchivedRecord,
+    ) -> Result<(), Mismatch> {
+        let Some(opening) = &self.opening else {
+            return Ok(());
+        };
+        let fields = sealed_fields(kind, &record.values)?;
+        let is_erased = |path: &&String| {
+            fields.get(*path).is_none_or(|value| {
+                let actor_id = value.split_once(':').map(|(_, id)| id);
+                value.trim_matches('"') == "[ERASED]"
+                    || actor_id.is_some_and(|id| id.starts_with("erased-"))
+            })
+        };
+        match opening.erased.keys().find(|path| !is_erased(path)) {
+            Some(path) => Err(Mismatch::ErasedValue(path.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Whether the columns that are not sealed agree with the entry.

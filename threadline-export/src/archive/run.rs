@@ -73,7 +73,7 @@ pub struct ArchiveRun {
     /// The days whose files were written.
     pub days: Vec<ArchivedDay>,
     /// Archived days of which values were erased that the files still have, and whose records are no longer all in the
-    /// trail: restore them, then run again.
+    /// trail: restore them, run the erasure again, then the archive.
     pub pending: Vec<NaiveDate>,
     /// All records before this instant are archived, except those that retention had removed.
     pub archived_to: DateTime<Utc>,
@@ -160,7 +160,7 @@ async fn run_days(
     progress: &mut (impl FnMut(RunProgress) + Send),
 ) -> Result<ArchiveRun, ArchiveError> {
     storage.require_directory()?;
-    let before = wait_for_seals(conn, options).await?;
+    let (before, planned_at) = wait_for_seals(conn, options).await?;
     let plan = plan(conn, storage).await?;
     let mut run = ArchiveRun {
         days: Vec::new(),
@@ -184,7 +184,7 @@ async fn run_days(
         run.add(conn, storage, &task, progress).await?;
         from = next_day(day);
     }
-    run.record(conn, options, &plan).await?;
+    run.record(conn, options, &plan, planned_at).await?;
     Ok(run)
 }
 
@@ -219,6 +219,7 @@ impl ArchiveRun {
         conn: &mut AsyncPgConnection,
         options: &RunOptions,
         plan: &Plan,
+        planned_at: DateTime<Utc>,
     ) -> Result<(), ArchiveError> {
         let (rows, bytes) = self.totals();
         let first = plan.first_day.or(self.days.iter().map(|it| it.day).min());
@@ -230,6 +231,8 @@ impl ArchiveRun {
             .detail("rows", rows)
             .detail("bytes", bytes)
             .detail("pending", pending)
+            // Later erasures are left to the next run.
+            .detail("planned_at", planned_at.to_rfc3339())
             .observed(from, self.archived_to);
         record(conn, &passed).await
     }
@@ -266,13 +269,14 @@ async fn record(conn: &mut AsyncPgConnection, result: &CheckResult) -> Result<()
 
 /// Waits until all records up to the last one are sealed and in a checkpoint: ids are assigned before a commit, and only
 /// settled records are sealed, so those of the days that have ended are then complete. Returns the day before which
-/// days are archived.
+/// days are archived, and the server's clock at the beginning.
 async fn wait_for_seals(
     conn: &mut AsyncPgConnection,
     options: &RunOptions,
-) -> Result<NaiveDate, ArchiveError> {
+) -> Result<(NaiveDate, DateTime<Utc>), ArchiveError> {
     let deadline = tokio::time::Instant::now() + options.wait;
     let mut state = read_state(conn).await?;
+    let planned_at = state.read_at;
     let before = options.before.unwrap_or(state.today);
     if before > state.today {
         return Err(ArchiveError::NotEnded {
@@ -291,7 +295,7 @@ async fn wait_for_seals(
         tokio::time::sleep(SEALER_PAUSE.min(options.wait)).await;
         state = read_state(conn).await?;
     }
-    Ok(before)
+    Ok((before, planned_at))
 }
 
 async fn read_state(conn: &mut AsyncPgConnection) -> Result<super::trail::SealState, ArchiveError> {

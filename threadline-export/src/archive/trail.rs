@@ -66,6 +66,9 @@ pub(super) struct SealState {
     /// The day of the server's clock.
     #[diesel(sql_type = Date)]
     pub(super) today: NaiveDate,
+    /// The server's clock.
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) read_at: DateTime<Utc>,
 }
 
 /// Reads the state of the log of seals.

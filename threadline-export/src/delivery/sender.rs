@@ -23,6 +23,9 @@ const MAX_REFUSED_IN_A_ROW: u32 = 10;
 /// The longest time without a renewal of the lease is a request or this pause.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The longest pause that a receiver can ask of a delivery that ends after some attempts.
+const MAX_LIMITED_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long a sender waits for a receiver that is not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -139,8 +142,14 @@ where
             } else if self.patience == Patience::Limited && failures >= MAX_ATTEMPTS {
                 return Err(DeliveryError::Unavailable(error));
             }
-            let pause = self.delivery.backoff.pause(failures);
-            let pause = pause.max(error.retry_after().unwrap_or_default());
+            let mut pause = self.delivery.backoff.pause(failures);
+            if refusal(&error).is_none() {
+                let asked = error.retry_after().unwrap_or_default();
+                pause = pause.max(match self.patience {
+                    Patience::Limited => asked.min(MAX_LIMITED_PAUSE),
+                    Patience::Unlimited => asked,
+                });
+            }
             (self.report)(DeliveryProgress::Retry {
                 error: &error,
                 pause,

@@ -85,6 +85,8 @@ where
 /// # Ok(()) }
 /// ```
 ///
+/// Only a [`Worker`](crate::Worker) ends jobs whose lease expired in their last attempt.
+///
 /// # Errors
 /// When the database reports an error.
 pub async fn claim<C>(

@@ -14,21 +14,23 @@ use super::job::{Job, JobKind};
 use super::lease::JobLease;
 use super::statements::{self, JobRow, into_jobs};
 
-/// Ends jobs whose last attempt was lost, expires jobs, deletes the objects of ended jobs, and deletes old jobs. Returns
-/// the jobs that it ended.
+/// Ends the jobs whose last attempt was lost, and returns them. Kinds of a newer release are left to its workers.
+pub(crate) async fn end_lost(conn: &mut AsyncPgConnection) -> Result<Vec<Job>, JobError> {
+    conn.transaction::<_, JobError, _>(async |conn| {
+        let rows: Vec<JobRow> = statements::end_lost(&JobKind::ALL).load(conn).await?;
+        Ok(into_jobs(rows)?)
+    })
+    .await
+}
+
+/// Expires jobs, deletes the objects of ended jobs, and deletes old jobs.
 ///
 /// A job is marked as expired first and its objects are deleted afterwards, so that a job whose objects are
 /// deleted is never shown as completed. A killed worker leaves work that the next round finds.
 pub(crate) async fn run(
     conn: &mut AsyncPgConnection,
     handlers: &BTreeMap<JobKind, Arc<dyn JobHandler>>,
-) -> Result<Vec<Job>, JobError> {
-    let lost = conn
-        .transaction::<_, JobError, _>(async |conn| {
-            let rows: Vec<JobRow> = statements::end_lost().load(conn).await?;
-            Ok(into_jobs(rows)?)
-        })
-        .await?;
+) -> Result<(), JobError> {
     let expired = conn
         .transaction::<_, JobError, _>(async |conn| Ok(statements::expire().execute(conn).await?))
         .await?;
@@ -51,8 +53,7 @@ pub(crate) async fn run(
         statements::delete_old().execute(conn).await?;
         Ok(())
     })
-    .await?;
-    Ok(lost)
+    .await
 }
 
 async fn delete_objects(

@@ -103,8 +103,8 @@ pub(crate) fn list(filter: &JobFilter) -> Query {
 }
 
 /// Ends jobs whose lease expired in their last attempt, or after they were asked to stop.
-pub(crate) fn end_lost() -> Query {
-    query(include_str!("sql/end_lost.sql"))
+pub(crate) fn end_lost(kinds: &[JobKind]) -> Query {
+    query(include_str!("sql/end_lost.sql")).bind::<Array<Text>, _>(names(kinds))
 }
 
 pub(crate) fn claim(kinds: &[JobKind], time: LeaseTime) -> Query {

@@ -89,7 +89,10 @@ pub(crate) fn set_next_due(name: &str, next_due_at: DateTime<Utc>) -> Query {
 pub(crate) fn open_job(name: &ScheduleName) -> Query {
     query(
         "SELECT @columns@ FROM @threadline@.audit_jobs
-         WHERE schedule = $1 AND state IN ('queued', 'running') ORDER BY id LIMIT 1",
+         WHERE schedule = $1 AND state IN ('queued', 'running')
+             -- An earlier schedule can have had the name.
+             AND created_at >= (SELECT created_at FROM @threadline@.audit_schedules WHERE name = $1)
+         ORDER BY id LIMIT 1",
     )
     .bind::<Text, _>(name.as_str().to_owned())
 }

@@ -129,8 +129,10 @@ pub async fn add_seals(
     document: &mut EvidenceDocument,
 ) -> Result<(), SealError> {
     // A reader of evidence may lack the privilege on the secrets of seals, and seals may not be installed.
-    let readable = "SELECT coalesce(has_table_privilege(to_regclass('@threadline@.audit_seal_chunks'), 'SELECT'), false) \
-                    AS value";
+    let readable = "SELECT coalesce(
+            has_table_privilege(to_regclass('@threadline@.audit_seal_chunks'), 'SELECT')
+            AND has_table_privilege(to_regclass('@threadline@.audit_seal_checkpoints'), 'SELECT')
+            AND has_function_privilege(to_regprocedure('@threadline@.seal_fields(jsonb)'), 'EXECUTE'), false) AS value";
     let readable: BoolRow = query(readable).get_result(conn).await?;
     if !readable.value {
         return Ok(());

@@ -3,7 +3,7 @@
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use threadline_seal::checkpoint::{Checkpoint, CheckpointError};
-use threadline_seal::note::{MAX_NOTE_BYTES, Note};
+use threadline_seal::note::Note;
 use threadline_seal::tile_builder::TileBuilder;
 use threadline_seal::tiles::{TILE_WIDTH, Tile, decode_hashes, top_tile};
 
@@ -22,8 +22,7 @@ pub(super) async fn read_published(
     let Some(bytes) = publication.read(NEWEST).await? else {
         return Ok(None);
     };
-    let bytes = bytes.get(..MAX_NOTE_BYTES).unwrap_or(&bytes);
-    let note = Note::parse(bytes)
+    let note = Note::parse(&bytes)
         .map_err(CheckpointError::from)
         .map_err(SealError::Published)?;
     let checkpoint = Checkpoint::parse(note.text())
@@ -166,10 +165,11 @@ async fn continue_tiles(
         upper.push(if tile.width == 0 {
             Vec::new()
         } else {
-            let bytes = publication.read(&tile.path()).await?;
-            bytes
-                .and_then(|bytes| decode_hashes(&bytes))
-                .ok_or_else(|| SealError::PublishedFileDiffers(tile.path()))?
+            // Sizes share tiles, so the top tile can be that of another one.
+            let Some(bytes) = publication.read(&tile.path()).await? else {
+                return Ok(TileBuilder::default());
+            };
+            decode_hashes(&bytes).ok_or_else(|| SealError::PublishedFileDiffers(tile.path()))?
         });
     }
     let first = size - size % TILE_WIDTH;

@@ -12,7 +12,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// an invalid one.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let time = if value.bytes().all(|byte| byte.is_ascii_digit()) {
+    let time = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // Only a number that is too large fails.
         value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
@@ -37,6 +37,7 @@ mod tests {
             ("Sat, 21 Nov 2026 10:00:30 GMT", Some(30)),
             ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
             ("Sun, 22 Nov 2026 10:00:00 GMT", Some(3_600)),
+            ("", None),
             ("-1", None),
             ("1.5", None),
             ("soon", None),

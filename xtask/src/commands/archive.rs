@@ -155,7 +155,7 @@ async fn run_archive(host: Host, args: &RunArgs) -> Result<Answer, Failure> {
     for day in &run.pending {
         print_note(&format!(
             "values of {day} were erased, and the trail no longer has all its records to write its files again: restore \
-             the day, then run this command again"
+             the day, run the erasure again, then this command"
         ));
     }
     Ok(Answer::fine_if(run.pending.is_empty()))

@@ -1,4 +1,4 @@
--- The storages with an archive of the trail: when it last passed its check, the days that it reported as pending,
+-- The storages with an archive of the trail: when its last passing run searched for erasures, the days that it reported as pending,
 -- and whether retention removed archived days from the trail.
 SELECT
     evidence.storage, evidence.checked_at, evidence.pending_days,
@@ -8,7 +8,8 @@ SELECT
     ) AS has_removed_days
 FROM (
     SELECT DISTINCT ON (passed.subject_ref ->> 'storage')
-        COALESCE(passed.subject_ref ->> 'storage', '') AS storage, passed.recorded_at AS checked_at, passed.observed_from,
+        COALESCE(passed.subject_ref ->> 'storage', '') AS storage, passed.observed_from,
+        COALESCE((passed.detail ->> 'planned_at')::timestamptz, passed.recorded_at) AS checked_at,
         CASE jsonb_typeof(passed.detail -> 'pending') WHEN 'array' THEN jsonb_array_length(passed.detail -> 'pending')
             WHEN 'number' THEN (passed.detail ->> 'pending')::integer ELSE 0 END AS pending_days
     FROM @threadline@.audit_evidence AS passed

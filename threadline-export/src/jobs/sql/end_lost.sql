@@ -8,7 +8,7 @@ SET state = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled'
     ended_at = clock_timestamp()
 WHERE id IN (
     SELECT id FROM @threadline@.audit_jobs
-    WHERE state = 'running' AND leased_until < clock_timestamp()
+    WHERE kind = ANY ($1) AND state = 'running' AND leased_until < clock_timestamp()
         AND (cancel_requested_at IS NOT NULL OR attempt >= max_attempts)
     FOR UPDATE SKIP LOCKED
 )
